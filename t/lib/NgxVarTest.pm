@@ -1,0 +1,85 @@
+package NgxVarTest;
+
+# Chooses the Test::Nginx implementation for a .t file and prepares the
+# environment both implementations read:
+#
+#     use lib 't/lib';
+#     use NgxVarTest;
+#     use Test::Nginx::Socket::Lua 'no_plan';
+#
+# Upstream's Test::Nginx is used when it can be found in @INC (PERL5LIB);
+# otherwise the project's own in t/lib/own.  Nothing has to be set by hand:
+# binary, modules, ports, server root and certificate get their defaults here
+# (NgxVarTest::Env).  A worker that dies, an [alert] or an [emerg] fails the
+# block in either implementation (NgxVarTest::Guard).
+
+use v5.36;
+
+use File::Basename qw(dirname);
+use File::Path qw(remove_tree);
+use File::Spec ();
+use Test::More ();
+
+use NgxVarTest::Env ();
+
+# Compiled before Test::Nginx::Util on purpose: END blocks run last in, first
+# out, so nginx has been stopped by the time its files are removed here.
+my $owner_pid = $$;
+END {
+    local ($?, $!);
+    NgxVarTest::Env::remove_files() if $$ == $owner_pid;
+}
+
+sub import ($class) {
+    state $done = 0;
+    return if $done++;
+
+    # A killed test runs its END blocks only if the signal becomes an exit.
+    for my $signal (qw(INT TERM HUP)) {
+        $SIG{$signal} //= sub { exit 1 };
+    }
+
+    NgxVarTest::Env::set_defaults();
+    _bail_out_if_unusable();
+
+    my $is_upstream = _find_upstream();
+    if (!$is_upstream) {
+        push @INC, File::Spec->catdir(NgxVarTest::Env::lib_dir(), 'own');
+    }
+
+    require Test::Nginx::Util;
+    require NgxVarTest::Guard;
+    NgxVarTest::Guard::install();
+    if ($is_upstream) {
+        require NgxVarTest::Upstream;
+        NgxVarTest::Upstream::adapt();
+    }
+
+    Test::More::note('Test::Nginx: ' . ($is_upstream
+        ? "upstream $Test::Nginx::Util::VERSION"
+        : "the project's own (t/lib/own)"));
+    return;
+}
+
+sub _find_upstream {
+    return !!grep { !ref && -f "$_/Test/Nginx/Socket.pm" } @INC;
+}
+
+# A suite that cannot run must say so in one sentence and must not pass.
+sub _bail_out_if_unusable {
+    my $binary = $ENV{TEST_NGINX_BINARY};
+    if (!-x $binary) {
+        Test::More::BAIL_OUT("$binary is not an executable nginx: "
+            . "install it (apt-get install nginx) or set TEST_NGINX_BINARY");
+    }
+    for my $module (split ' ', $ENV{TEST_NGINX_LOAD_MODULES}) {
+        next if -f $module;
+        my $fix = $module =~ m{^/usr/lib/}
+            ? 'run `apt-get install libnginx-mod-http-lua`'
+            : 'run `make`';
+        Test::More::BAIL_OUT("the module $module does not exist: $fix");
+    }
+    return;
+}
+
+1;

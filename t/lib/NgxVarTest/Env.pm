@@ -1,0 +1,88 @@
+package NgxVarTest::Env;
+
+# The defaults of the TEST_NGINX_* environment.  A value set by the caller is
+# never overridden, except that TEST_NGINX_RANDOMIZE is consumed here (ports
+# and server root are always unique, see NgxVarTest::Ports).
+
+use v5.36;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Path qw(make_path remove_tree);
+
+use NgxVarTest::Cert ();
+use NgxVarTest::Ports ();
+use NgxVarTest::Valgrind ();
+
+my $LIB_DIR  = abs_path(dirname(__FILE__) . '/..');
+my $ROOT     = abs_path("$LIB_DIR/../..");
+my $TARGET   = "$ROOT/target";
+my $MODULES  = '/usr/lib/nginx/modules';
+
+# Directories made for this process, to be removed at its end.
+my @own_dirs;
+
+sub lib_dir { return $LIB_DIR }
+sub root    { return $ROOT }
+
+sub set_defaults {
+    $ENV{TEST_NGINX_BINARY} //= _find_nginx();
+    $ENV{TEST_NGINX_LOAD_MODULES} //= join ' ',
+        "$MODULES/ndk_http_module.so",
+        "$MODULES/ngx_http_lua_module.so",
+        "$TARGET/release/libngx_http_lua_var_module.so";
+
+    make_path($TARGET);
+    _choose_servroot();
+    _choose_ports();
+    $ENV{TEST_NGINX_CERT_DIR} //= NgxVarTest::Cert::make_once("$TARGET/test-cert");
+
+    if ($ENV{TEST_NGINX_USE_VALGRIND}) {
+        my $log_dir = _own_dir("$TARGET/valgrind-$$");
+        make_path($log_dir);
+        NgxVarTest::Valgrind::set_up($log_dir, "$LIB_DIR/valgrind.supp");
+        $ENV{TEST_NGINX_TIMEOUT} //= 30;
+    }
+    return;
+}
+
+sub remove_files {
+    return if $ENV{TEST_NGINX_NO_CLEAN};
+    remove_tree(@own_dirs, { error => \my $ignored });
+    return;
+}
+
+sub _find_nginx {
+    for my $dir ('/usr/sbin', split /:/, $ENV{PATH}) {
+        return "$dir/nginx" if -x "$dir/nginx";
+    }
+    return '/usr/sbin/nginx';
+}
+
+sub _choose_servroot {
+    $ENV{TEST_NGINX_SERVROOT} //= _own_dir("$TARGET/servroot-$$");
+    $ENV{TEST_NGINX_HTML_DIR} //= "$ENV{TEST_NGINX_SERVROOT}/html";
+    return;
+}
+
+# Registers a per-process directory; what an earlier process with the same pid
+# left behind (it was SIGKILLed) is removed.
+sub _own_dir ($dir) {
+    remove_tree($dir);
+    push @own_dirs, $dir;
+    return $dir;
+}
+
+sub _choose_ports {
+    my $random = delete $ENV{TEST_NGINX_RANDOMIZE};
+    my ($server_port, @extra) = NgxVarTest::Ports::reserve(10, $random);
+
+    $ENV{TEST_NGINX_SERVER_PORT} //= $ENV{TEST_NGINX_PORT} // $server_port;
+    $ENV{TEST_NGINX_PORT} //= $ENV{TEST_NGINX_SERVER_PORT};
+    for my $n (1 .. @extra) {
+        $ENV{"TEST_NGINX_PORT$n"} //= $extra[ $n - 1 ];
+    }
+    return;
+}
+
+1;

@@ -1,0 +1,116 @@
+package NgxVarTest::Guard;
+
+# What fails a block whatever the block asked for, in both implementations:
+#
+#   - an [alert] or [emerg] line in error.log, which covers "worker process
+#     exited on signal" and "open socket left in connection";
+#   - nginx itself gone without a clean shutdown (without a master process
+#     nobody writes "exited on signal");
+#   - a valgrind report (TEST_NGINX_USE_VALGRIND).
+#
+# Exceptions: an [emerg] in a block with `--- must_die`, and lines that match
+# one of the regexes, one a line, in `--- allow_alert`.
+#
+# A passing block gets no extra test, so plans by count stay right.
+
+use v5.36;
+
+use Test::More ();
+use NgxVarTest::Valgrind ();
+
+my $BAD_LINE = qr{^\d{4}/\d\d/\d\d\ \d\d:\d\d:\d\d\ \[(?<level>alert|emerg)\]\ }x;
+
+# error.log is read once, in pieces: at the end of a block, and again when
+# nginx has stopped and the log is about to be removed, because the shutdown
+# itself writes alerts.  Those are the last block's.
+my $last_block;
+my $offset = 0;
+
+sub install {
+    Test::Nginx::Util::add_test_cleanup_handler(\&_after_block);
+
+    # For upstream, NgxVarTest::Upstream finds the moment.
+    no warnings 'once';
+    push @Test::Nginx::Util::LogRemovalHandlers, \&before_log_removal;
+    return;
+}
+
+sub _after_block ($block) {
+    $last_block = $block;
+    _check_log($block);
+    _check_alive($block);
+    _check_valgrind($block);
+    return;
+}
+
+# The implementation calls this when nginx has stopped and before error.log
+# is removed.
+sub before_log_removal (@) {
+    return if !$last_block;
+    _check_log($last_block);
+    _check_valgrind($last_block);
+    $offset = 0;
+    return;
+}
+
+sub _check_log ($block) {
+    my @allowed = _allowed_patterns($block);
+    for my $line (_new_log_lines()) {
+        next if $line !~ $BAD_LINE;
+        next if $+{level} eq 'emerg' && defined scalar $block->must_die;
+        next if grep { $line =~ $_ } @allowed;
+        chomp $line;
+        _fail($block, "error.log has: $line");
+    }
+    return;
+}
+
+sub _allowed_patterns ($block) {
+    my $section = $block->allow_alert;
+    return if !defined $section;
+    my @patterns = ref $section eq 'ARRAY'  ? @$section
+                 : ref $section             ? $section
+                 :                            split /\n+/, $section;
+    return map { qr/$_/ } @patterns;
+}
+
+sub _new_log_lines {
+    open my $in, '<', "$Test::Nginx::Util::ServRoot/logs/error.log" or return;
+    $offset = 0 if -s $in < $offset;
+    seek $in, $offset, 0;
+    my @lines = <$in>;
+    $offset = tell $in;
+    return @lines;
+}
+
+# A clean shutdown removes the pid file, a death does not.
+sub _check_alive ($block) {
+    return if defined scalar $block->must_die;
+    open my $in, '<', $Test::Nginx::Util::PidFile or return;
+    my ($pid) = (readline($in) // '') =~ /^(\d+)/ or return;
+    return if _is_alive($pid);
+    _fail($block, "nginx (pid $pid) died");
+    return;
+}
+
+# kill(0) succeeds for a zombie, which is dead all the same.
+sub _is_alive ($pid) {
+    open my $in, '<', "/proc/$pid/stat" or return 0;
+    return (readline($in) // '') !~ /\) Z /;
+}
+
+sub _check_valgrind ($block) {
+    my $reports = NgxVarTest::Valgrind::take_reports();
+    return if $reports eq '';
+    _fail($block, 'valgrind has found errors');
+    Test::More::diag($reports);
+    return;
+}
+
+sub _fail ($block, $what) {
+    local $Test::Builder::Level = $Test::Builder::Level + 2;
+    Test::More::fail($block->name . " - $what");
+    return;
+}
+
+1;

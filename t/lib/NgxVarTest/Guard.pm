@@ -23,10 +23,12 @@ my $BAD_LINE = qr{^\d{4}/\d\d/\d\d\ \d\d:\d\d:\d\d\ \[(?<level>alert|emerg)\]\ }
 # error.log is read once, in pieces: at the end of a block, and again when
 # nginx has stopped and the log is about to be removed, because the shutdown
 # itself writes alerts.  Those are the last block's.
-my $last_block;
+my $block_of_log;
+my $current_block;
 my $offset = 0;
 
 sub install {
+    Test::Nginx::Util::add_block_preprocessor(sub ($block) { $current_block = $block });
     Test::Nginx::Util::add_test_cleanup_handler(\&_after_block);
 
     # For upstream, NgxVarTest::Upstream finds the moment.
@@ -36,7 +38,7 @@ sub install {
 }
 
 sub _after_block ($block) {
-    $last_block = $block;
+    $block_of_log = $block;
     _check_log($block);
     _check_alive($block);
     _check_valgrind($block);
@@ -46,22 +48,27 @@ sub _after_block ($block) {
 # The implementation calls this when nginx has stopped and before error.log
 # is removed.
 sub before_log_removal (@) {
-    return if !$last_block;
-    _check_log($last_block);
-    _check_valgrind($last_block);
+    if ($block_of_log) {
+        _check_log($block_of_log);
+        _check_valgrind($block_of_log);
+    }
+    $block_of_log = $current_block;
     $offset = 0;
     return;
 }
 
 sub _check_log ($block) {
     my @allowed = _allowed_patterns($block);
+    my $may_die = defined scalar $block->must_die;
+
+    my @bad;
     for my $line (_new_log_lines()) {
         next if $line !~ $BAD_LINE;
-        next if $+{level} eq 'emerg' && defined scalar $block->must_die;
+        next if $may_die && $+{level} eq 'emerg';
         next if grep { $line =~ $_ } @allowed;
-        chomp $line;
-        _fail($block, "error.log has: $line");
+        push @bad, $line;
     }
+    _fail($block, 'error.log has an [alert] or [emerg]', @bad) if @bad;
     return;
 }
 
@@ -88,13 +95,13 @@ sub _check_alive ($block) {
     return if defined scalar $block->must_die;
     open my $in, '<', $Test::Nginx::Util::PidFile or return;
     my ($pid) = (readline($in) // '') =~ /^(\d+)/ or return;
-    return if _is_alive($pid);
+    return if is_alive($pid);
     _fail($block, "nginx (pid $pid) died");
     return;
 }
 
 # kill(0) succeeds for a zombie, which is dead all the same.
-sub _is_alive ($pid) {
+sub is_alive ($pid) {
     open my $in, '<', "/proc/$pid/stat" or return 0;
     return (readline($in) // '') !~ /\) Z /;
 }
@@ -102,14 +109,13 @@ sub _is_alive ($pid) {
 sub _check_valgrind ($block) {
     my $reports = NgxVarTest::Valgrind::take_reports();
     return if $reports eq '';
-    _fail($block, 'valgrind has found errors');
-    Test::More::diag($reports);
+    _fail($block, 'valgrind has found errors', $reports);
     return;
 }
 
-sub _fail ($block, $what) {
-    local $Test::Builder::Level = $Test::Builder::Level + 2;
+sub _fail ($block, $what, @details) {
     Test::More::fail($block->name . " - $what");
+    Test::More::diag(@details) if @details;
     return;
 }
 

@@ -17,6 +17,10 @@ sub adapt {
         sub { NgxVarTest::Guard::before_log_removal() if ${^GLOBAL_PHASE} eq 'END' });
 
     _after(write_config_file => \&_correct_listen);
+
+    # Upstream takes a zombie for a running nginx, and waits for whoever has to
+    # reap it, which in a container can be seconds for each block.
+    _wrap(is_running => sub ($) { return \&NgxVarTest::Guard::is_alive });
     return;
 }
 

@@ -25,8 +25,10 @@ sub expand_env ($text, $name) {
 }
 
 sub _variable ($variable, $name) {
-    return $random_ports{$variable} //= _free_port($name)
-        if $variable =~ /^TEST_NGINX_RAND_PORT_\d+$/;
+    if ($variable =~ /^TEST_NGINX_RAND_PORT_\d+$/) {
+        my $port = $random_ports{$variable} // _free_port($name);
+        return $random_ports{$variable} = $port;
+    }
     return $ENV{$variable}
         // Test::Nginx::Util::bail_out("$name - no environment variable $variable");
 }

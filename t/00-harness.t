@@ -58,6 +58,9 @@ GET 1 localhost
 GET /t?a=2
 --- response_body
 GET 2 localhost
+--- skip_eval
+2: # Upstream stops nginx after each block then.
+$ENV{TEST_NGINX_USE_VALGRIND} && $INC{'NgxVarTest/Upstream.pm'}
 
 
 
@@ -346,6 +349,9 @@ body
 content-type: text/plain
 --- response_body
 HTTP/2.0 a body
+--- skip_eval
+3: # Upstream does not wait for a slow start then.
+$ENV{TEST_NGINX_USE_VALGRIND} && $INC{'NgxVarTest/Upstream.pm'}
 
 
 
@@ -776,14 +782,16 @@ ok
 
 === TEST 54: an error_log of its own
 --- config
-    location = /t { return 204; }
+    location = /t {
+        content_by_lua_block { ngx.log(ngx.WARN, "elsewhere") ngx.say("ok") }
+    }
 --- error_log_file: $TEST_NGINX_SERVROOT/logs/other.log
---- log_level: debug
 --- request
 GET /t
---- error_code: 204
+--- response_body
+ok
 --- no_error_log
-http request line
+elsewhere
 
 
 

@@ -1,0 +1,73 @@
+//! Builds what is C in the module (src/shim) and its Rust declarations, against
+//! the same configured nginx tree that nginx-sys generates its bindings from.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=src/shim");
+    println!("cargo::rerun-if-env-changed=NGINX_SOURCE_DIR");
+    println!("cargo::rerun-if-env-changed=NGINX_BUILD_DIR");
+
+    let includes = nginx_includes()?;
+
+    cc::Build::new()
+        .files(["src/shim/request.c", "src/shim/lua.c"])
+        .includes(&includes)
+        .define(
+            "LUA_VAR_VERSION",
+            format!("\"{}\"", env::var("CARGO_PKG_VERSION")?).as_str(),
+        )
+        .flag("-Wno-unused-parameter")
+        .flag("-Wno-missing-field-initializers")
+        .compile("lua_var_shim");
+
+    bindgen::Builder::default()
+        .header("src/shim/shim.h")
+        .clang_args(includes.iter().map(|path| format!("-I{}", path.display())))
+        .allowlist_item("(?i)lua_var_.*")
+        .blocklist_function("lua_var_rs_.*")
+        // nginx's types are the `ngx` crate's, or they would not be the same types.
+        .blocklist_type("(ngx|NGX)_.*")
+        .blocklist_type("u_char")
+        .raw_line("use ngx::ffi::*;")
+        .use_core()
+        .generate()?
+        .write_to_file(PathBuf::from(env::var("OUT_DIR")?).join("shim.rs"))?;
+    Ok(())
+}
+
+/// nginx's include directories, as its own generated Makefile lists them.
+fn nginx_includes() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let source = PathBuf::from(env::var_os("NGINX_SOURCE_DIR").ok_or(
+        "NGINX_SOURCE_DIR is not set: it names a configured nginx source tree (`make` prepares one)",
+    )?);
+    let build = env::var_os("NGINX_BUILD_DIR").map_or_else(|| source.join("objs"), PathBuf::from);
+    let makefile = build.join("Makefile");
+    println!("cargo::rerun-if-changed={}", makefile.display());
+
+    let text = fs::read_to_string(&makefile)
+        .map_err(|error| format!("{}: {error} (was nginx configured?)", makefile.display()))?;
+    let includes = text
+        .split("ALL_INCS =")
+        .nth(1)
+        .ok_or_else(|| format!("{}: no ALL_INCS", makefile.display()))?
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter(|word| !matches!(*word, "-I" | "\\"))
+        .map(|word| absolute(&source, &build, word.trim_start_matches("-I")))
+        .collect();
+    Ok(includes)
+}
+
+/// Paths in nginx's Makefile are relative to its source, `objs` stands for the build.
+fn absolute(source: &Path, build: &Path, path: &str) -> PathBuf {
+    match path {
+        "objs" => build.to_path_buf(),
+        _ => source.join(path),
+    }
+}

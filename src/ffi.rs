@@ -1,0 +1,413 @@
+//! The functions that Lua calls through LuaJIT's FFI, by name.
+//!
+//! `ngx_http_lua_var_ffi_{uri,host,remote_addr,scheme,request_time,
+//! upstream_response_time}` have the names and signatures of
+//! lua-var-nginx-module, so that its own Lua file runs on this module. They take a
+//! bare request pointer, which is looked up among the live requests before it is
+//! dereferenced. What they cannot see is whether that request is the one Lua is
+//! running for: a pointer kept past its request, to an address that another
+//! request has since been given, names that other request. Handles do not have
+//! this weakness; the rest of the functions take handles.
+//!
+//! The declarations for LuaJIT are in `lua/resty/`.
+
+use crate::ctx;
+use crate::names::Field;
+use crate::request::{Flavour, LiveRequest, Refusal, UpstreamTime, Value};
+use crate::slots::{CHUNK, Handle, Slots};
+use crate::sys::{self, ngx_http_request_t, ngx_int_t, ngx_str_t};
+use crate::value::{self, Text};
+use crate::worker::{Mode, worker};
+
+/// The request at `r`, if it is live, has variables, and may be read directly.
+#[inline]
+fn readable(r: *mut ngx_http_request_t) -> Result<LiveRequest, Refusal> {
+    if worker().mode.get() == Mode::Handlers {
+        return Err(Refusal::Layout);
+    }
+    let live = LiveRequest::by_address(r as usize).and_then(LiveRequest::with_variables);
+    if live.is_err() {
+        worker().refused.set(worker().refused.get().wrapping_add(1));
+    }
+    live
+}
+
+/// Fills `out` with a string of the request at `r`.
+///
+/// # Safety
+/// `out` is null or valid for writes.
+#[inline]
+unsafe fn string(
+    r: *mut ngx_http_request_t,
+    out: *mut ngx_str_t,
+    read: impl FnOnce(&LiveRequest) -> ngx_str_t,
+) -> ngx_int_t {
+    // SAFETY: the caller's word.
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        return sys::ERROR;
+    };
+    match readable(r) {
+        Ok(live) => {
+            *out = read(&live);
+            sys::OK
+        }
+        Err(_) => {
+            *out = sys::text(b"");
+            sys::ERROR
+        }
+    }
+}
+
+/// Copies a text to `buf`, which takes at least [`value::TEXT`] bytes.
+///
+/// # Safety
+/// `buf` is null or valid for writes of that many.
+unsafe fn copy(text: &Text, buf: *mut u8) -> ngx_int_t {
+    let bytes = text.as_bytes();
+    if buf.is_null() {
+        return sys::ERROR;
+    }
+    // SAFETY: the caller's word; a text is never longer.
+    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), buf, bytes.len()) };
+    bytes.len() as ngx_int_t
+}
+
+/// `$uri` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+///
+/// # Safety
+/// `uri` is null or valid for writes; `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_uri(
+    r: *mut ngx_http_request_t,
+    uri: *mut ngx_str_t,
+) -> ngx_int_t {
+    // SAFETY: the caller's word.
+    unsafe { string(r, uri, LiveRequest::uri) }
+}
+
+/// `$host` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+///
+/// # Safety
+/// `host` is null or valid for writes; `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_host(
+    r: *mut ngx_http_request_t,
+    host: *mut ngx_str_t,
+) -> ngx_int_t {
+    // SAFETY: the caller's word.
+    unsafe { string(r, host, LiveRequest::host) }
+}
+
+/// `$remote_addr` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+///
+/// # Safety
+/// `remote_addr` is null or valid for writes; `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_remote_addr(
+    r: *mut ngx_http_request_t,
+    remote_addr: *mut ngx_str_t,
+) -> ngx_int_t {
+    // SAFETY: the caller's word.
+    unsafe { string(r, remote_addr, LiveRequest::remote_addr) }
+}
+
+/// `$scheme` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+///
+/// # Safety
+/// `scheme` is null or valid for writes; `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_scheme(
+    r: *mut ngx_http_request_t,
+    scheme: *mut ngx_str_t,
+) -> ngx_int_t {
+    // SAFETY: the caller's word.
+    unsafe { string(r, scheme, LiveRequest::scheme) }
+}
+
+/// `$request_time` of the request at `r`, as seconds with three decimals in `buf`.
+///
+/// The text's length; `NGX_ERROR` and nothing in `buf` when the request is refused.
+///
+/// # Safety
+/// `buf` is null or takes 32 bytes; `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
+    r: *mut ngx_http_request_t,
+    buf: *mut u8,
+) -> ngx_int_t {
+    match readable(r) {
+        // SAFETY: the caller's word.
+        Ok(live) => unsafe { copy(&value::seconds(live.request_time()), buf) },
+        Err(_) => sys::ERROR,
+    }
+}
+
+/// An upstream time of the request at `r`, summed over all attempts, as seconds
+/// with three decimals in `buf`: `kind` 1 is `$upstream_header_time`, 2
+/// `$upstream_connect_time`, anything else `$upstream_response_time`.
+///
+/// The text's length; `NGX_ERROR` and nothing in `buf` when the request is refused
+/// or never went to an upstream.
+///
+/// # Safety
+/// `buf` is null or takes 32 bytes; `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
+    r: *mut ngx_http_request_t,
+    buf: *mut u8,
+    kind: i32,
+) -> ngx_int_t {
+    let time = match kind {
+        1 => UpstreamTime::Header,
+        2 => UpstreamTime::Connect,
+        _ => UpstreamTime::Response,
+    };
+    match readable(r).ok().and_then(|live| live.upstream_time(time)) {
+        // SAFETY: the caller's word.
+        Some(ms) => unsafe { copy(&value::seconds(ms), buf) },
+        None => sys::ERROR,
+    }
+}
+
+/// The reference of the `ngx.ctx` that the request at `r` lost in a redirect and
+/// gets back in Lua VM `vm`; 0 when there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn ngx_http_lua_var_ffi_ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
+    match LiveRequest::by_address(r as usize) {
+        Ok(live) => ctx::restorable(&live, vm).unwrap_or(0),
+        Err(_) => 0,
+    }
+}
+
+/// Notes that the `ngx.ctx` of the request at `r` has this reference in Lua VM
+/// `vm`; `again` is 1 when it was given back after a redirect.
+#[unsafe(no_mangle)]
+pub extern "C" fn ngx_http_lua_var_ffi_ctx_made(
+    r: *mut ngx_http_request_t,
+    reference: i32,
+    vm: u32,
+    again: i32,
+) {
+    if again != 0 {
+        worker()
+            .restored
+            .set(worker().restored.get().wrapping_add(1));
+    }
+    if let Ok(live) = LiveRequest::by_address(r as usize) {
+        ctx::created(&live, reference, vm);
+    }
+}
+
+/// What the getters written in Lua need to know to read a request without a call.
+#[repr(C)]
+pub struct Layout {
+    slots: *const Slots,
+    chunk: u32,
+    signature: u32,
+    request_signature: u32,
+    request_connection: u32,
+    request_main: u32,
+    uri: u32,
+    unparsed_uri: u32,
+    args: u32,
+    http_protocol: u32,
+    method_name: u32,
+    server: u32,
+    err_status: u32,
+    out_status: u32,
+    http_version: u32,
+    start_sec: u32,
+    start_msec: u32,
+    request_length: u32,
+    variables: u32,
+    srv_conf: u32,
+    connection_ssl: u32,
+    connection_sent: u32,
+    connection_addr_text: u32,
+    connection_number: u32,
+    connection_requests: u32,
+    core_srv_index: u32,
+    server_name: u32,
+    /// Whether requests may be read at all: 1, once they were compared.
+    direct: u32,
+}
+
+/// Fills `out`; to be asked again until `direct` is 1, and never after.
+///
+/// # Safety
+/// `out` is valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut Layout) {
+    // SAFETY: the caller's word.
+    if let Some(out) = unsafe { out.as_mut() } {
+        *out = layout();
+    }
+}
+
+fn layout() -> Layout {
+    use core::mem::offset_of;
+
+    use crate::sys::{ngx_connection_t, ngx_http_core_srv_conf_t};
+
+    macro_rules! r {
+        ($($member:tt)+) => { offset_of!(ngx_http_request_t, $($member)+) as u32 };
+    }
+    macro_rules! c {
+        ($member:ident) => {
+            offset_of!(ngx_connection_t, $member) as u32
+        };
+    }
+    Layout {
+        slots: &raw const worker().slots,
+        chunk: CHUNK as u32,
+        signature: sys::SIGNATURE,
+        request_signature: r!(signature),
+        request_connection: r!(connection),
+        request_main: r!(main),
+        uri: r!(uri),
+        unparsed_uri: r!(unparsed_uri),
+        args: r!(args),
+        http_protocol: r!(http_protocol),
+        method_name: r!(method_name),
+        server: r!(headers_in.server),
+        err_status: r!(err_status),
+        out_status: r!(headers_out.status),
+        http_version: r!(http_version),
+        start_sec: r!(start_sec),
+        start_msec: r!(start_msec),
+        request_length: r!(request_length),
+        variables: r!(variables),
+        srv_conf: r!(srv_conf),
+        connection_ssl: c!(ssl),
+        connection_sent: c!(sent),
+        connection_addr_text: c!(addr_text),
+        connection_number: c!(number),
+        connection_requests: c!(requests),
+        core_srv_index: sys::core_index() as u32,
+        server_name: offset_of!(ngx_http_core_srv_conf_t, server_name) as u32,
+        direct: u32::from(worker().mode.get() == Mode::Direct),
+    }
+}
+
+/// A handle, as LuaJIT passes it: a pointer to the cdata.
+#[repr(C)]
+pub struct HandleArg {
+    id: u32,
+    generation: u32,
+}
+
+/// The number of the variable of this name, in lower case; -1 when it has none,
+/// as those of a prefix, or when it may not be read directly.
+///
+/// # Safety
+/// `name` is valid for reads of `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_number(name: *const u8, len: usize) -> i64 {
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    let number = worker()
+        .table
+        .get()
+        .and_then(|table| table.number(table.find(name)?));
+    number.map_or(-1, i64::from)
+}
+
+/// Index in `r->variables` of the variable of this number, if nginx may have
+/// cached it there; -1 otherwise.
+#[unsafe(no_mangle)]
+pub extern "C" fn ngx_http_lua_var_ffi_index(number: u32) -> i32 {
+    let var = worker()
+        .table
+        .get()
+        .and_then(|table| table.numbered(number));
+    var.and_then(|var| var.index)
+        .map_or(-1, |index| index as i32)
+}
+
+/// `NGX_OK` and the text in `out`; `NGX_DECLINED` when not set; `NGX_ERROR` when
+/// the request is refused; `NGX_AGAIN` when `fetch` has to be asked instead.
+///
+/// # Safety
+/// `handle` points to a handle, `out` is valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_text(
+    handle: &HandleArg,
+    number: u32,
+    out: &mut ngx_str_t,
+) -> i32 {
+    let handle = Handle {
+        id: handle.id,
+        generation: handle.generation,
+    };
+    let Ok(live) = LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables) else {
+        return ERROR;
+    };
+    let Some(var) = live.numbered(number) else {
+        return AGAIN;
+    };
+    answer(live.read(var, Flavour::Text), out)
+}
+
+/// As [`ngx_http_lua_var_ffi_text`], for a name of a prefix, in lower case.
+///
+/// # Safety
+/// As there; `name` is valid for reads of `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_named(
+    handle: &HandleArg,
+    name: *const u8,
+    len: usize,
+    out: &mut ngx_str_t,
+) -> i32 {
+    let handle = Handle {
+        id: handle.id,
+        generation: handle.generation,
+    };
+    let Ok(live) = LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables) else {
+        return ERROR;
+    };
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    match live.fetch(name, Flavour::Text) {
+        Ok(value) => answer(value, out),
+        Err(_) => AGAIN,
+    }
+}
+
+const OK: i32 = 0;
+const ERROR: i32 = -1;
+const AGAIN: i32 = -2;
+const DECLINED: i32 = -5;
+
+fn answer(value: Value, out: &mut ngx_str_t) -> i32 {
+    match value {
+        Value::Text(text) => {
+            *out = text;
+            OK
+        }
+        _ => DECLINED,
+    }
+}
+
+/// Seconds at upstreams over all attempts: `kind` as
+/// [`ngx_http_lua_var_ffi_upstream_response_time`]. Negative: -1 without an
+/// attempt, -2 when the request is refused.
+#[unsafe(no_mangle)]
+pub extern "C" fn ngx_http_lua_var_ffi_upstream_seconds(handle: &HandleArg, kind: i32) -> f64 {
+    let handle = Handle {
+        id: handle.id,
+        generation: handle.generation,
+    };
+    let field = match kind {
+        1 => Field::UpstreamHeaderTime,
+        2 => Field::UpstreamConnectTime,
+        _ => Field::UpstreamResponseTime,
+    };
+    match LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables) {
+        Ok(live) => match live.field(field) {
+            Value::Number(seconds) => seconds,
+            _ => -1.0,
+        },
+        Err(_) => -2.0,
+    }
+}

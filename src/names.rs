@@ -1,0 +1,171 @@
+//! What a variable's name says: which of them the module reads by itself, which
+//! are numbers, and a fast exact-match key for looking names up.
+
+#![forbid(unsafe_code)]
+
+/// A variable that is read straight from the request, without nginx's handler.
+///
+/// Each has a reader in `request.rs` that gives what the named handler in
+/// nginx's `ngx_http_variables.c` (or `ngx_http_upstream.c`) would.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field {
+    /// `$uri`, `$document_uri`
+    Uri,
+    /// `$request_uri`
+    RequestUri,
+    /// `$args`, `$query_string`
+    Args,
+    /// `$host`
+    Host,
+    /// `$server_name`
+    ServerName,
+    /// `$remote_addr`
+    RemoteAddr,
+    /// `$scheme`
+    Scheme,
+    /// `$https`
+    Https,
+    /// `$request_method`
+    RequestMethod,
+    /// `$server_protocol`
+    ServerProtocol,
+    /// `$status`
+    Status,
+    /// `$request_time`
+    RequestTime,
+    /// `$request_length`
+    RequestLength,
+    /// `$bytes_sent`
+    BytesSent,
+    /// `$upstream_response_time`
+    UpstreamResponseTime,
+    /// `$upstream_header_time`
+    UpstreamHeaderTime,
+    /// `$upstream_connect_time`
+    UpstreamConnectTime,
+    /// `$connection`
+    Connection,
+    /// `$connection_requests`
+    ConnectionRequests,
+    /// `$server_port`
+    ServerPort,
+    /// `$msec`
+    Msec,
+}
+
+impl Field {
+    /// The field of this name (lower case), if it is read directly.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"uri" | b"document_uri" => Field::Uri,
+            b"request_uri" => Field::RequestUri,
+            b"args" | b"query_string" => Field::Args,
+            b"host" => Field::Host,
+            b"server_name" => Field::ServerName,
+            b"remote_addr" => Field::RemoteAddr,
+            b"scheme" => Field::Scheme,
+            b"https" => Field::Https,
+            b"request_method" => Field::RequestMethod,
+            b"server_protocol" => Field::ServerProtocol,
+            b"status" => Field::Status,
+            b"request_time" => Field::RequestTime,
+            b"request_length" => Field::RequestLength,
+            b"bytes_sent" => Field::BytesSent,
+            b"upstream_response_time" => Field::UpstreamResponseTime,
+            b"upstream_header_time" => Field::UpstreamHeaderTime,
+            b"upstream_connect_time" => Field::UpstreamConnectTime,
+            b"connection" => Field::Connection,
+            b"connection_requests" => Field::ConnectionRequests,
+            b"server_port" => Field::ServerPort,
+            b"msec" => Field::Msec,
+            _ => return None,
+        })
+    }
+
+    /// Whether `fetch` gives a Lua number for it, as lua-var-nginx-module does.
+    pub const fn is_number(self) -> bool {
+        matches!(
+            self,
+            Field::Status
+                | Field::RequestTime
+                | Field::RequestLength
+                | Field::BytesSent
+                | Field::UpstreamResponseTime
+                | Field::UpstreamHeaderTime
+                | Field::UpstreamConnectTime
+        )
+    }
+}
+
+impl Field {
+    /// Whether its text has to be written out: getters read the number and keep
+    /// the text by it, everybody else asks nginx's handler.
+    pub const fn is_written(self) -> bool {
+        matches!(
+            self,
+            Field::Connection | Field::ConnectionRequests | Field::ServerPort | Field::Msec
+        )
+    }
+}
+
+/// A name in a form that compares in three words: its length and both its ends.
+///
+/// Up to 16 bytes the ends overlap or meet, so equal keys are equal names; above
+/// that the bytes between have to be compared too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    len: u32,
+    head: u64,
+    tail: u64,
+}
+
+impl Key {
+    /// The key of the empty name.
+    pub const EMPTY: Self = Key {
+        len: 0,
+        head: 0,
+        tail: 0,
+    };
+
+    /// The key of `name`.
+    pub fn new(name: &[u8]) -> Self {
+        let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+                (Some(head), Some(tail)) => (
+                    u32::from_le_bytes(*head).into(),
+                    u32::from_le_bytes(*tail).into(),
+                ),
+                _ => (name.iter().fold(0, |k, b| k << 8 | u64::from(*b)), 0),
+            },
+        };
+        Key {
+            len: name.len() as u32,
+            head,
+            tail,
+        }
+    }
+
+    /// Whether equal keys of this length are equal names.
+    pub const fn is_exact(self) -> bool {
+        self.len <= 16
+    }
+
+    /// A well-mixed hash.
+    pub const fn hash(self) -> u32 {
+        let mixed = (self.head ^ self.tail.rotate_left(29)).wrapping_add(self.len as u64);
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    }
+}
+
+/// Whether the name has a letter that `ngx.var` would make lower case first.
+pub fn has_upper(name: &[u8]) -> bool {
+    name.iter().any(u8::is_ascii_uppercase)
+}
+
+/// nginx's hash of a lower-case name (`ngx_hash_key`).
+pub fn nginx_hash(name: &[u8]) -> usize {
+    name.iter().fold(0usize, |key, b| {
+        key.wrapping_mul(31).wrapping_add(usize::from(*b))
+    })
+}

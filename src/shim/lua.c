@@ -1,0 +1,638 @@
+/*
+ * The Lua side of the boundary: functions of Lua's C API, and the registration
+ * of the embedded packages.
+ *
+ * No header of LuaJIT is needed: the handful of functions used here is declared
+ * below and found with dlsym(), so the module also loads where there is no Lua.
+ * Only C is on the stack when one of them raises an error.
+ */
+
+#include <dlfcn.h>
+
+#include "shim.h"
+
+
+#define LUA_REGISTRYINDEX   (-10000)
+#define lua_upvalueindex(i) (-10002 - (i))
+
+#define LUA_TNONE           (-1)
+#define LUA_TLIGHTUSERDATA  2
+#define LUA_TNUMBER         3
+#define LUA_TSTRING         4
+#define LUA_TCDATA          10
+
+/* Names up to this length are made lower case on the stack. */
+#define NAME_BUF            256
+
+#define CORE_KEY            "ngx_http_lua_var.core"
+
+
+typedef int (*lua_CFunction)(lua_State *L);
+
+
+/*
+ * X(result, name, parameters) for each function of Lua and of the Lua module
+ * that is called; all of them have to be there.
+ */
+#define LUA_VAR_API(X)                                                        \
+    X(int, lua_gettop, (lua_State *L))                                        \
+    X(void, lua_settop, (lua_State *L, int n))                                \
+    X(int, lua_type, (lua_State *L, int i))                                   \
+    X(const char *, lua_typename, (lua_State *L, int type))                   \
+    X(const char *, lua_tolstring, (lua_State *L, int i, size_t *len))        \
+    X(double, lua_tonumber, (lua_State *L, int i))                            \
+    X(int, lua_toboolean, (lua_State *L, int i))                              \
+    X(void *, lua_touserdata, (lua_State *L, int i))                          \
+    X(const void *, lua_topointer, (lua_State *L, int i))                     \
+    X(void, lua_pushnil, (lua_State *L))                                      \
+    X(void, lua_pushnumber, (lua_State *L, double n))                         \
+    X(void, lua_pushboolean, (lua_State *L, int b))                           \
+    X(void, lua_pushlstring, (lua_State *L, const char *s, size_t len))       \
+    X(const char *, lua_pushfstring, (lua_State *L, const char *fmt, ...))    \
+    X(void, lua_pushvalue, (lua_State *L, int i))                             \
+    X(void, lua_pushcclosure, (lua_State *L, lua_CFunction fn, int n))        \
+    X(void, lua_createtable, (lua_State *L, int narr, int nrec))              \
+    X(void, lua_getfield, (lua_State *L, int i, const char *k))               \
+    X(void, lua_setfield, (lua_State *L, int i, const char *k))               \
+    X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
+    X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
+    X(int, lua_error, (lua_State *L))                                         \
+    X(int, luaL_loadbuffer,                                                   \
+      (lua_State *L, const char *s, size_t len, const char *name))            \
+    X(int, luaL_error, (lua_State *L, const char *fmt, ...))                  \
+    X(ngx_http_request_t *, ngx_http_lua_get_request, (lua_State *L))         \
+    X(ngx_int_t, ngx_http_lua_add_package_preload,                            \
+      (ngx_conf_t *cf, const char *package, lua_CFunction fn))                \
+    X(int, ngx_http_lua_ffi_get_ctx_ref,                                      \
+      (ngx_http_request_t *r, int *in_ssl_phase, int *ssl_ctx_ref))           \
+    X(int, ngx_http_lua_ffi_var_get,                                          \
+      (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
+       int capture_id, u_char **value, size_t *value_len, char **err))
+
+
+static struct {
+#define X(result, name, parameters)  result (*name) parameters;
+    LUA_VAR_API(X)
+#undef X
+    unsigned  present:1;
+} api;
+
+
+/* What the C functions know of the VM they run in; their first upvalue. */
+typedef struct {
+    /* ctype ids; cdata of any other type names no request */
+    uint16_t     handle;
+    uint16_t     void_pointer;
+    uint16_t     request_pointer;
+    /* where a cdata's ctype id is, relative to its payload; 0: not known yet */
+    int          id_offset;
+    uint32_t     flavour;
+} lua_var_vm_t;
+
+
+static lua_var_vm_t *
+vm_of(lua_State *L)
+{
+    return api.lua_touserdata(L, lua_upvalueindex(1));
+}
+
+
+static uint16_t
+ctype_id(const void *payload, int offset)
+{
+    uint16_t  id;
+
+    ngx_memcpy(&id, (const u_char *) payload + offset, sizeof(id));
+
+    return id;
+}
+
+
+/* Reads the argument at idx as the request that a call is about. */
+static void
+request_arg(lua_State *L, int idx, lua_var_req_t *req)
+{
+    uint16_t       id;
+    const void    *payload;
+    lua_var_vm_t  *vm;
+
+    req->current = api.ngx_http_lua_get_request(L);
+    req->value = 0;
+
+    switch (api.lua_type(L, idx)) {
+
+    case LUA_TNONE:
+        req->kind = LUA_VAR_REQ_CURRENT;
+        return;
+
+    case LUA_TCDATA:
+        vm = vm_of(L);
+        payload = api.lua_topointer(L, idx);
+        id = ctype_id(payload, vm->id_offset);
+
+        if (id == vm->handle) {
+            req->kind = LUA_VAR_REQ_HANDLE;
+            ngx_memcpy(&req->value, payload, sizeof(uint64_t));
+            return;
+        }
+
+        if (id == vm->void_pointer || id == vm->request_pointer) {
+            req->kind = LUA_VAR_REQ_POINTER;
+            ngx_memcpy(&req->value, payload, sizeof(void *));
+            return;
+        }
+
+        break;
+
+    case LUA_TLIGHTUSERDATA:
+        /* what get_request() gives on a LuaJIT without exdata */
+        req->kind = LUA_VAR_REQ_POINTER;
+        req->value = (uintptr_t) api.lua_touserdata(L, idx);
+        return;
+    }
+
+    req->kind = LUA_VAR_REQ_FOREIGN;
+}
+
+
+static int
+push_value(lua_State *L, const lua_var_value_t *v)
+{
+    switch (v->kind) {
+
+    case LUA_VAR_STRING:
+        api.lua_pushlstring(L, (const char *) v->data, v->len);
+        return 1;
+
+    case LUA_VAR_NUMBER:
+        api.lua_pushnumber(L, v->number);
+        return 1;
+
+    case LUA_VAR_TRUE:
+        api.lua_pushboolean(L, 1);
+        return 1;
+
+    case LUA_VAR_ERROR:
+        api.lua_pushnil(L);
+        api.lua_pushlstring(L, (const char *) v->data, v->len);
+        return 2;
+
+    default:
+        api.lua_pushnil(L);
+        return 1;
+    }
+}
+
+
+/* nil and a sentence for something that names no request */
+static int
+refuse_argument(lua_State *L, int idx)
+{
+    api.lua_pushnil(L);
+    api.lua_pushfstring(L, "bad request: expected a handle from request() or "
+                        "the current request's pointer, got %s",
+                        api.lua_typename(L, api.lua_type(L, idx)));
+    return 2;
+}
+
+
+static const u_char *
+lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
+{
+    if (len > NAME_BUF) {
+        buf = api.lua_newuserdata(L, len);
+    }
+
+    ngx_strlow(buf, (u_char *) name, len);
+
+    return buf;
+}
+
+
+static void
+fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
+    uint32_t flavour, lua_var_value_t *out)
+{
+    u_char         buf[NAME_BUF];
+    size_t         len;
+    const u_char  *name;
+
+    name = (const u_char *) api.lua_tolstring(L, idx, &len);
+
+    lua_var_rs_fetch(req, name, len, flavour, out);
+
+    if (out->kind == LUA_VAR_LOWER) {
+        name = lower_case(L, name, len, buf);
+        lua_var_rs_fetch(req, name, len, flavour, out);
+    }
+}
+
+
+/* fetch(name, req?) -> value | nil | nil, err */
+static int
+l_fetch(lua_State *L)
+{
+    lua_var_req_t    req;
+    lua_var_value_t  out;
+
+    request_arg(L, 2, &req);
+
+    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+        return refuse_argument(L, 2);
+    }
+
+    switch (api.lua_type(L, 1)) {
+
+    case LUA_TSTRING:
+        fetch_by_name(L, 1, &req, vm_of(L)->flavour, &out);
+        return push_value(L, &out);
+
+    case LUA_TNUMBER:
+        lua_var_rs_capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
+        return push_value(L, &out);
+
+    default:
+        return api.luaL_error(L, "bad variable name");
+    }
+}
+
+
+/*
+ * ngx.var's __index after patch_ngx_var(); upvalue 2 is the stock one, which
+ * serves, and raises, everything out of the ordinary.
+ */
+static int
+l_var_index(lua_State *L)
+{
+    lua_var_req_t    req;
+    lua_var_value_t  out;
+
+    if (api.lua_type(L, 2) == LUA_TSTRING) {
+        req.current = api.ngx_http_lua_get_request(L);
+        req.value = 0;
+        req.kind = LUA_VAR_REQ_CURRENT;
+
+        fetch_by_name(L, 2, &req, LUA_VAR_TEXT, &out);
+
+        if (out.kind != LUA_VAR_ERROR) {
+            return push_value(L, &out);
+        }
+    }
+
+    api.lua_settop(L, 2);
+    api.lua_pushvalue(L, lua_upvalueindex(2));
+    api.lua_pushvalue(L, 1);
+    api.lua_pushvalue(L, 2);
+    api.lua_call(L, 2, 1);
+
+    return 1;
+}
+
+
+/* set(name, value, req?) -> true | nil, err */
+static int
+l_set(lua_State *L)
+{
+    u_char           buf[NAME_BUF];
+    size_t           len, value_len;
+    const u_char    *name, *value;
+    lua_var_req_t    req;
+    lua_var_value_t  out;
+
+    request_arg(L, 3, &req);
+
+    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+        return refuse_argument(L, 3);
+    }
+
+    if (api.lua_type(L, 1) != LUA_TSTRING) {
+        return api.luaL_error(L, "bad variable name");
+    }
+
+    value = NULL;
+    value_len = 0;
+
+    if (api.lua_type(L, 2) > 0) {
+        if (api.lua_type(L, 2) != LUA_TSTRING
+            && api.lua_type(L, 2) != LUA_TNUMBER)
+        {
+            api.lua_getfield(L, -10002, "tostring");
+            api.lua_pushvalue(L, 2);
+            api.lua_call(L, 1, 1);
+            value = (const u_char *) api.lua_tolstring(L, -1, &value_len);
+
+        } else {
+            api.lua_pushvalue(L, 2);
+            value = (const u_char *) api.lua_tolstring(L, -1, &value_len);
+        }
+    }
+
+    name = (const u_char *) api.lua_tolstring(L, 1, &len);
+
+    lua_var_rs_set(&req, name, len, value, value_len, &out);
+
+    if (out.kind == LUA_VAR_LOWER) {
+        name = lower_case(L, name, len, buf);
+        lua_var_rs_set(&req, name, len, value, value_len, &out);
+    }
+
+    return push_value(L, &out);
+}
+
+
+/* live(req) -> true | false, why */
+static int
+l_live(lua_State *L)
+{
+    lua_var_req_t    req;
+    lua_var_value_t  out;
+
+    request_arg(L, 1, &req);
+
+    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+        refuse_argument(L, 1);
+        api.lua_pushboolean(L, 0);
+        api.lua_pushvalue(L, -2);
+        return 2;
+    }
+
+    lua_var_rs_live(&req, &out);
+
+    if (out.kind != LUA_VAR_ERROR) {
+        api.lua_pushboolean(L, 1);
+        return 1;
+    }
+
+    api.lua_pushboolean(L, 0);
+    api.lua_pushlstring(L, (const char *) out.data, out.len);
+    return 2;
+}
+
+
+/* acquire() -> id, generation of the current request's handle | nil, err */
+static int
+l_acquire(lua_State *L)
+{
+    uint32_t         id, generation;
+    lua_var_value_t  out;
+
+    lua_var_rs_acquire(api.ngx_http_lua_get_request(L), &id, &generation,
+                       &out);
+
+    if (out.kind == LUA_VAR_ERROR) {
+        return push_value(L, &out);
+    }
+
+    api.lua_pushnumber(L, id);
+    api.lua_pushnumber(L, generation);
+    return 2;
+}
+
+
+/* plain(bool): whether fetch() reads through nginx's handlers only */
+static int
+l_plain(lua_State *L)
+{
+    vm_of(L)->flavour = api.lua_toboolean(L, 1) ? LUA_VAR_PLAIN
+                                                : LUA_VAR_TYPED;
+    return 0;
+}
+
+
+/* var_index(stock) -> a function for ngx.var's __index */
+static int
+l_new_var_index(lua_State *L)
+{
+    api.lua_settop(L, 1);
+    api.lua_pushvalue(L, lua_upvalueindex(1));
+    api.lua_pushvalue(L, 1);
+    api.lua_pushcclosure(L, l_var_index, 2);
+    return 1;
+}
+
+
+/*
+ * ctypes(handle, handle_id, pointer, pointer_id, request_id) -> bool
+ *
+ * Tells the C functions which cdata are handles and pointers.  Where LuaJIT
+ * keeps the ctype id is not part of its API, so it is looked for, on two cdata
+ * of known types; false when it is in neither of the places it has ever been.
+ */
+static int
+l_ctypes(lua_State *L)
+{
+    size_t            i;
+    uint16_t          handle, pointer;
+    const void       *h, *p;
+    lua_var_vm_t     *vm;
+
+    /* GCcdata's header, with 64-bit and with 32-bit GC references */
+    static const int  offsets[] = { -6, -2 };
+
+    vm = vm_of(L);
+    h = api.lua_topointer(L, 1);
+    handle = (uint16_t) api.lua_tonumber(L, 2);
+    p = api.lua_topointer(L, 3);
+    pointer = (uint16_t) api.lua_tonumber(L, 4);
+
+    for (i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+        if (ctype_id(h, offsets[i]) == handle
+            && ctype_id(p, offsets[i]) == pointer)
+        {
+            vm->handle = handle;
+            vm->void_pointer = pointer;
+            vm->request_pointer = (uint16_t) api.lua_tonumber(L, 5);
+            vm->id_offset = offsets[i];
+
+            api.lua_pushboolean(L, 1);
+            return 1;
+        }
+    }
+
+    api.lua_pushboolean(L, 0);
+    return 1;
+}
+
+
+static const struct {
+    const char     *name;
+    lua_CFunction   fn;
+} core_functions[] = {
+    { "fetch", l_fetch },
+    { "set", l_set },
+    { "live", l_live },
+    { "acquire", l_acquire },
+    { "plain", l_plain },
+    { "var_index", l_new_var_index },
+    { "ctypes", l_ctypes },
+};
+
+
+/* Pushes the table of the C functions of this VM, made at the first call. */
+static void
+push_core(lua_State *L)
+{
+    size_t         i;
+    lua_var_vm_t  *vm;
+
+    api.lua_getfield(L, LUA_REGISTRYINDEX, CORE_KEY);
+
+    if (api.lua_type(L, -1) > 0) {
+        return;
+    }
+
+    api.lua_settop(L, -2);
+    api.lua_createtable(L, 0, 8);
+
+    vm = api.lua_newuserdata(L, sizeof(lua_var_vm_t));
+    ngx_memzero(vm, sizeof(lua_var_vm_t));
+
+    for (i = 0; i < sizeof(core_functions) / sizeof(core_functions[0]); i++) {
+        api.lua_pushvalue(L, -1);
+        api.lua_pushcclosure(L, core_functions[i].fn, 1);
+        api.lua_setfield(L, -3, core_functions[i].name);
+    }
+
+    api.lua_settop(L, -2);
+
+    api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
+    api.lua_setfield(L, -2, "version");
+
+    api.lua_pushnumber(L, lua_var_rs_vm());
+    api.lua_setfield(L, -2, "vm");
+
+    api.lua_pushvalue(L, -1);
+    api.lua_setfield(L, LUA_REGISTRYINDEX, CORE_KEY);
+}
+
+
+/* Runs an embedded file with the core as its argument; returns its result. */
+static int
+open_chunk(lua_State *L, size_t n)
+{
+    const lua_var_chunk_t  *chunk;
+
+    chunk = lua_var_rs_chunk(n);
+
+    if (api.luaL_loadbuffer(L, (const char *) chunk->source, chunk->len,
+                            chunk->name)
+        != 0)
+    {
+        return api.lua_error(L);
+    }
+
+    push_core(L);
+    api.lua_call(L, 1, 1);
+
+    return 1;
+}
+
+
+static int
+open_ngxvar(lua_State *L)
+{
+    return open_chunk(L, 0);
+}
+
+
+static int
+open_getter(lua_State *L)
+{
+    return open_chunk(L, 1);
+}
+
+
+static int
+open_core_ctx(lua_State *L)
+{
+    return open_chunk(L, 2);
+}
+
+
+static const struct {
+    const char     *package;
+    lua_CFunction   open;
+} packages[] = {
+    { "resty.ngxvar", open_ngxvar },
+    { "resty.ngxvar.getter", open_getter },
+    { "resty.core.ctx", open_core_ctx },
+};
+
+
+ngx_int_t
+lua_var_lua_init(ngx_conf_t *cf, const char **missing)
+{
+    size_t  i;
+
+    api.present = 0;
+    *missing = NULL;
+
+    if (dlsym(RTLD_DEFAULT, "ngx_http_lua_module") == NULL) {
+        return NGX_DECLINED;
+    }
+
+#define X(result, name, parameters)                                           \
+    *(void **) &api.name = dlsym(RTLD_DEFAULT, #name);                        \
+    if (api.name == NULL) {                                                   \
+        *missing = #name;                                                     \
+        return NGX_ERROR;                                                     \
+    }
+    LUA_VAR_API(X)
+#undef X
+
+    for (i = 0; i < sizeof(packages) / sizeof(packages[0]); i++) {
+        if (api.ngx_http_lua_add_package_preload(cf, packages[i].package,
+                                                 packages[i].open)
+            != NGX_OK)
+        {
+            *missing = packages[i].package;
+            return NGX_ERROR;
+        }
+    }
+
+    api.present = 1;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+lua_var_lua_present(void)
+{
+    return api.present;
+}
+
+
+ngx_int_t
+lua_var_lua_ctx_ref(ngx_http_request_t *r)
+{
+    return api.present ? api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL) : -1;
+}
+
+
+ngx_int_t
+lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
+    ngx_str_t *value, const char **error)
+{
+    char       *err = "ngx_http_lua_module is not loaded";
+    u_char     *low;
+    ngx_int_t   rc = NGX_ERROR;
+
+    /* the name is in lower case, but ngx_http_lua_ffi_var_get() writes a copy */
+    low = ngx_alloc(len + 1, ngx_cycle->log);
+
+    if (low == NULL) {
+        *error = "no memory";
+        return NGX_ERROR;
+    }
+
+    if (api.present) {
+        rc = api.ngx_http_lua_ffi_var_get(r, (u_char *) name, len, low, 0,
+                                          &value->data, &value->len, &err);
+    }
+
+    ngx_free(low);
+    *error = err;
+
+    return rc;
+}

@@ -1,0 +1,301 @@
+//! Generational slots: one for each request the worker knows to be live.
+//!
+//! A slot is found again in two ways: by a [`Handle`], which names one occupant
+//! and no other, and by its number. Slots live in chunks that are never moved or
+//! freed while the worker runs, so growing touches nothing that is in use. Every
+//! field is a [`Cell`]: a nginx handler that re-enters the module cannot find the
+//! table borrowed.
+//!
+//! A generation is odd while the slot is occupied and even while it is free, so
+//! that neither zeroed memory nor a freed slot matches any handle. A slot whose
+//! generation would wrap is retired: it is never handed out again.
+
+#![forbid(unsafe_code)]
+
+use core::cell::Cell;
+
+/// Slots in one chunk.
+pub const CHUNK: usize = 1024;
+/// Chunks at most; `CHUNK * MAX_CHUNKS` requests can be live in one worker.
+pub const MAX_CHUNKS: usize = 4096;
+
+/// Names one occupant of one slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handle {
+    /// Slot number.
+    pub id: u32,
+    /// Generation of the occupant, always odd.
+    pub generation: u32,
+}
+
+impl Handle {
+    /// The handle as Lua's cdata lays it out: id in the low half, generation in the high.
+    pub const fn from_bits(bits: u64) -> Self {
+        Handle {
+            id: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
+/// What the table keeps of a live request.
+///
+/// `repr(C)`: the getters in `lua/resty/ngxvar/getter.lua` read the first four
+/// fields through an FFI declaration of the same layout.
+#[repr(C)]
+pub struct Slot {
+    generation: Cell<u32>,
+    id: Cell<u32>,
+    /// Address of the request; 0 while the slot is free.
+    request: Cell<usize>,
+    /// Address of the request's connection when it was registered.
+    connection: Cell<usize>,
+    /// [`Slot::FAKE`] and the other flags.
+    flags: Cell<u32>,
+    /// Next slot in an index chain, or in the free list; number + 1, 0 ends it.
+    link: Cell<u32>,
+    /// `registry.ngx_lua_ctx_tables[ctx_ref]` is the request's `ngx.ctx`; below 1: none.
+    ctx_ref: Cell<i32>,
+    /// The Lua VM whose registry `ctx_ref` belongs to.
+    ctx_vm: Cell<u32>,
+}
+
+impl Slot {
+    /// The request is one of lua-nginx-module's own making (handshake, timer): no variables.
+    pub const FAKE: u32 = 1;
+    /// The request reached where it is by an `error_page` redirect.
+    pub const FROM_ERROR_PAGE: u32 = 1 << 1;
+    /// An `error_page` value was evaluated; `HOOK_CHANGES` says when.
+    pub const HOOKED: u32 = 1 << 2;
+    /// Where [`Slot::hook_changes`] keeps its four bits.
+    const HOOK_SHIFT: u32 = 8;
+
+    /// A free slot. All its bytes are zero, so zeroed memory is a valid chunk.
+    pub const fn new() -> Self {
+        Slot {
+            generation: Cell::new(0),
+            id: Cell::new(0),
+            request: Cell::new(0),
+            connection: Cell::new(0),
+            flags: Cell::new(0),
+            link: Cell::new(0),
+            ctx_ref: Cell::new(0),
+            ctx_vm: Cell::new(0),
+        }
+    }
+
+    /// The handle of the present occupant.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            id: self.id.get(),
+            generation: self.generation.get(),
+        }
+    }
+
+    /// Number of the slot.
+    pub fn id(&self) -> u32 {
+        self.id.get()
+    }
+
+    /// Address of the request, 0 when the slot is free.
+    pub fn request(&self) -> usize {
+        self.request.get()
+    }
+
+    /// Address of the connection the request was registered with.
+    pub fn connection(&self) -> usize {
+        self.connection.get()
+    }
+
+    /// Whether every bit of `flag` is set.
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags.get() & flag == flag
+    }
+
+    /// Sets the bits of `flag`.
+    pub fn raise(&self, flag: u32) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    /// Notes that an `error_page` value was evaluated at this `r->uri_changes`.
+    pub fn set_hooked(&self, uri_changes: u32) {
+        let kept = self.flags.get() & !(0xf << Self::HOOK_SHIFT);
+        self.flags
+            .set(kept | Self::HOOKED | (uri_changes & 0xf) << Self::HOOK_SHIFT);
+    }
+
+    /// `r->uri_changes` when an `error_page` value was last evaluated.
+    pub fn hook_changes(&self) -> Option<u32> {
+        self.has(Self::HOOKED)
+            .then(|| self.flags.get() >> Self::HOOK_SHIFT & 0xf)
+    }
+
+    /// The stashed `ngx.ctx`: its reference and the VM it belongs to.
+    pub fn ctx(&self) -> Option<(i32, u32)> {
+        let reference = self.ctx_ref.get();
+        (reference > 0).then(|| (reference, self.ctx_vm.get()))
+    }
+
+    /// Stashes a reference to the request's `ngx.ctx`.
+    pub fn set_ctx(&self, reference: i32, vm: u32) {
+        self.ctx_ref.set(reference);
+        self.ctx_vm.set(vm);
+    }
+
+    /// The next slot of the chain this one is in, as number + 1; 0 ends the chain.
+    pub fn link(&self) -> u32 {
+        self.link.get()
+    }
+
+    /// Chains the slot to another, given as number + 1.
+    pub fn set_link(&self, link: u32) {
+        self.link.set(link);
+    }
+
+    /// Makes the slot's next occupant its last, for tests of the generation's end.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn age(&self) {
+        self.generation.set(u32::MAX);
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A block of slots that never moves.
+pub type Chunk = [Slot; CHUNK];
+
+/// The slots of one worker.
+///
+/// `repr(C)`, `chunks` first: Lua's getters index the directory.
+#[repr(C)]
+pub struct Slots {
+    chunks: [Cell<Option<&'static Chunk>>; MAX_CHUNKS],
+    /// Slots ever handed out; those below were used at least once.
+    used: Cell<u32>,
+    /// Head of the free list, number + 1; 0 when it is empty.
+    free: Cell<u32>,
+    live: Cell<u32>,
+    retired: Cell<u32>,
+}
+
+impl Slots {
+    /// An empty table, without memory of its own for slots yet.
+    pub const fn new() -> Self {
+        Slots {
+            chunks: [const { Cell::new(None) }; MAX_CHUNKS],
+            used: Cell::new(0),
+            free: Cell::new(0),
+            live: Cell::new(0),
+            retired: Cell::new(0),
+        }
+    }
+
+    /// Occupied slots.
+    pub fn live(&self) -> u32 {
+        self.live.get()
+    }
+
+    /// Slots given up because their generation ran out.
+    pub fn retired(&self) -> u32 {
+        self.retired.get()
+    }
+
+    /// Slots that have memory.
+    pub fn capacity(&self) -> usize {
+        self.chunks
+            .iter()
+            .take_while(|c| c.get().is_some())
+            .count()
+            .saturating_mul(CHUNK)
+    }
+
+    /// The slot of this number, occupied or not; `None` beyond what was handed out.
+    pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
+        let id = id as usize;
+        self.chunks.get(id / CHUNK)?.get()?.get(id % CHUNK)
+    }
+
+    /// The slot whose present occupant is the one that `handle` names.
+    pub fn get(&self, handle: Handle) -> Option<&'static Slot> {
+        let slot = self.by_id(handle.id)?;
+        // Even generations are free slots, so a forged even one must not match.
+        let same = slot.generation.get() == handle.generation;
+        (same && handle.generation & 1 == 1).then_some(slot)
+    }
+
+    /// Occupies a slot for the request at `request`.
+    ///
+    /// `more` supplies zeroed chunks. `None` when it has none left, or when
+    /// `CHUNK * MAX_CHUNKS` requests are live.
+    pub fn acquire(
+        &self,
+        request: usize,
+        connection: usize,
+        flags: u32,
+        more: impl FnOnce() -> Option<&'static Chunk>,
+    ) -> Option<&'static Slot> {
+        let slot = match self.by_id(self.free.get().wrapping_sub(1)) {
+            Some(slot) if self.free.get() != 0 => {
+                self.free.set(slot.link.get());
+                slot
+            }
+            _ => self.fresh(more)?,
+        };
+        slot.generation.set(slot.generation.get().wrapping_add(1));
+        slot.request.set(request);
+        slot.connection.set(connection);
+        slot.flags.set(flags);
+        slot.link.set(0);
+        slot.set_ctx(0, 0);
+        self.live.set(self.live.get().wrapping_add(1));
+        Some(slot)
+    }
+
+    /// The lowest slot that was never occupied.
+    fn fresh(&self, more: impl FnOnce() -> Option<&'static Chunk>) -> Option<&'static Slot> {
+        let id = self.used.get();
+        let directory = self.chunks.get(id as usize / CHUNK)?;
+        if directory.get().is_none() {
+            directory.set(more());
+        }
+        let slot = self.by_id(id)?;
+        slot.id.set(id);
+        self.used.set(id.wrapping_add(1));
+        Some(slot)
+    }
+
+    /// Frees the slot that `handle` names; false when it names none.
+    pub fn release(&self, handle: Handle) -> bool {
+        let Some(slot) = self.get(handle) else {
+            return false;
+        };
+        slot.request.set(0);
+        slot.connection.set(0);
+        slot.flags.set(0);
+        slot.set_ctx(0, 0);
+        self.live.set(self.live.get().wrapping_sub(1));
+        match slot.generation.get().checked_add(1) {
+            Some(next) => {
+                slot.generation.set(next);
+                slot.link.set(self.free.get());
+                self.free.set(slot.id.get().wrapping_add(1));
+            }
+            None => {
+                slot.generation.set(0);
+                slot.link.set(0);
+                self.retired.set(self.retired.get().wrapping_add(1));
+            }
+        }
+        true
+    }
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self::new()
+    }
+}

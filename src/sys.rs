@@ -1,0 +1,599 @@
+//! The only file that names nginx's bindings, the C shim and libc.
+//!
+//! [`Request`] stands for a request that nginx has handed to the module, or that
+//! `request.rs` has found to be live. Making one is `unsafe`; reading it is not.
+//! It never reads a bitfield of `ngx_http_request_t` itself: see `shim/shim.h`.
+
+use core::ffi::{CStr, c_char, c_void};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use ngx::ffi::{self, NGX_LOG_DEBUG, NGX_LOG_DEBUG_HTTP, ngx_http_compile_complex_value_t};
+pub(crate) use ngx::ffi::{
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_ERROR, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_CHANGEABLE,
+    NGX_HTTP_VAR_INDEXED, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_array_t, ngx_command_t,
+    ngx_conf_enum_t, ngx_conf_set_enum_slot, ngx_conf_t, ngx_cycle_t, ngx_hash_elt_t,
+    ngx_hash_key_t, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
+    ngx_http_err_page_t, ngx_http_handler_pt, ngx_http_module_t, ngx_http_output_header_filter_pt,
+    ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
+    ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
+    ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE as SERVER_REWRITE_PHASE, ngx_http_request_t,
+    ngx_http_set_variable_pt, ngx_http_upstream_state_t, ngx_http_variable_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_log_t, ngx_module_t, ngx_pool_t, ngx_str_t,
+    ngx_uint_t,
+};
+pub(crate) use ngx::ffi::{ngx_connection_t, ngx_http_core_srv_conf_t};
+
+/// The declarations of `shim/shim.h`.
+#[allow(non_camel_case_types, missing_docs, unreachable_pub, dead_code)]
+#[allow(clippy::undocumented_unsafe_blocks, unused_imports)]
+pub(crate) mod shim {
+    include!(concat!(env!("OUT_DIR"), "/shim.rs"));
+}
+
+/// `NGX_OK` and the like, as the `ngx_int_t` that handlers return.
+pub(crate) const OK: ngx_int_t = NGX_OK as ngx_int_t;
+pub(crate) const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
+pub(crate) const DECLINED: ngx_int_t = ffi::NGX_DECLINED as ngx_int_t;
+/// `NGX_CONF_UNSET_UINT`
+pub(crate) const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
+/// `NGX_CONF_OK`
+pub(crate) const CONF_OK: *mut c_char = ptr::null_mut();
+/// What `r->signature` holds in a live request (`NGX_HTTP_MODULE`, "HTTP").
+pub(crate) const SIGNATURE: u32 = NGX_HTTP_MODULE as u32;
+/// `r->uri_changes` of a request that was not redirected (`NGX_HTTP_MAX_URI_CHANGES + 1`).
+pub(crate) const FRESH_URI_CHANGES: usize = 11;
+
+/// Levels of the error log.
+pub(crate) use ffi::{NGX_LOG_EMERG as EMERG, NGX_LOG_ERR as ERR, NGX_LOG_INFO as INFO};
+
+/// A variable's get handler, `ngx_http_get_variable_pt` without its `Option`.
+pub(crate) type GetHandler = unsafe extern "C" fn(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    data: usize,
+) -> ngx_int_t;
+
+/// An empty `ngx_str_t`.
+pub(crate) const EMPTY: ngx_str_t = ngx_str_t {
+    len: 0,
+    data: ptr::null_mut(),
+};
+
+/// A variable value that nothing has filled in yet.
+// SAFETY: a plain C structure, for which zeroes are what nginx starts from too.
+pub(crate) const NO_VALUE: ngx_http_variable_value_t = unsafe { core::mem::zeroed() };
+
+/// A `ngx_str_t` for text that nginx only reads.
+pub(crate) const fn text(bytes: &'static [u8]) -> ngx_str_t {
+    ngx_str_t {
+        len: bytes.len(),
+        data: bytes.as_ptr().cast_mut(),
+    }
+}
+
+/// The bytes of a string of nginx's.
+///
+/// # Safety
+/// `s` must be null with length 0 or valid for reads, and stay so for `'a`.
+pub(crate) unsafe fn bytes<'a>(s: ngx_str_t) -> &'a [u8] {
+    match NonNull::new(s.data) {
+        // SAFETY: the caller vouches for the length and for `'a`.
+        Some(data) => unsafe { core::slice::from_raw_parts(data.as_ptr(), s.len) },
+        None => &[],
+    }
+}
+
+/// Writes a line to `$log` at `$level`; the arguments are `ngx_log_error_core`'s.
+macro_rules! log_error {
+    ($level:expr, $log:expr, $format:literal $(, $arg:expr)* $(,)?) => {
+        $crate::sys::log_at($level as usize, $log, |level, log| {
+            let format = concat!($format, "\0").as_ptr().cast::<core::ffi::c_char>();
+            // SAFETY: `log_at` passes a log that is not null, and each caller's
+            // arguments have the types its format, a literal beside them, asks for.
+            unsafe { ngx::ffi::ngx_log_error_core(level, log, 0, format $(, $arg)*) }
+        })
+    };
+}
+pub(crate) use log_error;
+
+/// Writes a debug line for the request `$r` when `error_log … debug` asks for it.
+macro_rules! log_debug {
+    ($r:expr, $format:literal $(, $arg:expr)* $(,)?) => {
+        $crate::sys::log_error!($crate::sys::DEBUG, $r.log(), $format $(, $arg)*)
+    };
+}
+pub(crate) use log_debug;
+
+/// Level of [`log_debug`]: debug messages are switched by kind, not by level.
+pub(crate) const DEBUG: usize = (NGX_LOG_DEBUG | NGX_LOG_DEBUG_HTTP) as usize;
+
+/// Calls `write` when the log takes lines of this level.
+#[inline]
+pub(crate) fn log_at(level: usize, log: *mut ngx_log_t, write: impl FnOnce(usize, *mut ngx_log_t)) {
+    let Some(log) = NonNull::new(log) else { return };
+    // SAFETY: nginx's logs outlive the cycle, connection or request they are taken from.
+    let enabled = unsafe { log.as_ref() }.log_level;
+    if level == DEBUG {
+        if enabled & NGX_LOG_DEBUG_HTTP as usize != 0 {
+            write(NGX_LOG_DEBUG as usize, log.as_ptr());
+        }
+    } else if enabled >= level {
+        write(level, log.as_ptr());
+    }
+}
+
+/// The log of the running cycle.
+pub(crate) fn cycle_log() -> *mut ngx_log_t {
+    // SAFETY: nginx sets `ngx_cycle` before it loads a module and never unsets it.
+    let cycle = unsafe { ptr::read_volatile(&raw const ffi::ngx_cycle) };
+    match NonNull::new(cycle) {
+        // SAFETY: as above.
+        Some(cycle) => unsafe { cycle.as_ref() }.log,
+        None => ptr::null_mut(),
+    }
+}
+
+/// A block of zeroed memory for `T` that is never freed; `None` without memory.
+///
+/// # Safety
+/// All-zero bytes must be a valid `T`.
+pub(crate) unsafe fn zeroed_forever<T>() -> Option<&'static T> {
+    #[cfg(feature = "testing")]
+    if crate::testing::fails(crate::testing::CHUNK) {
+        return None;
+    }
+    // SAFETY: calloc takes any size.
+    let block = NonNull::new(unsafe { libc::calloc(1, size_of::<T>()) })?.cast::<T>();
+    // SAFETY: malloc's alignment serves every type of the module, zeroes are a `T`
+    // by the caller's word, and nobody else has the block's address.
+    Some(unsafe { block.as_ref() })
+}
+
+/// `size` bytes of the pool, or null.
+pub(crate) fn palloc(pool: *mut ngx_pool_t, size: usize) -> *mut c_void {
+    #[cfg(feature = "testing")]
+    if crate::testing::fails(crate::testing::POOL) {
+        return ptr::null_mut();
+    }
+    // SAFETY: every pool in the module comes from nginx: a live request's, a
+    // cycle's or a `ngx_conf_t`'s.
+    unsafe { ffi::ngx_palloc(pool, size) }
+}
+
+/// `T` in the pool, all its bytes zero; null without memory.
+pub(crate) fn pcalloc<T>(pool: *mut ngx_pool_t) -> *mut T {
+    let block = palloc(pool, size_of::<T>());
+    if !block.is_null() {
+        // SAFETY: the block was just allocated with this size.
+        unsafe { ptr::write_bytes(block.cast::<u8>(), 0, size_of::<T>()) };
+    }
+    block.cast()
+}
+
+/// The module context of the HTTP configuration in `cf` at `ctx_index`.
+pub(crate) fn main_conf(cf: NonNull<ngx_conf_t>, ctx_index: usize) -> *mut c_void {
+    // SAFETY: nginx passes a valid `cf`, whose ctx is a `ngx_http_conf_ctx_t`
+    // wherever a directive or callback of a HTTP module runs.
+    let ctx = unsafe { cf.as_ref() }
+        .ctx
+        .cast::<ffi::ngx_http_conf_ctx_t>();
+    // SAFETY: as above.
+    let table = unsafe { (*ctx).main_conf };
+    // SAFETY: the table has an entry for every HTTP module.
+    unsafe { *table.add(ctx_index) }
+}
+
+/// The location configuration of the HTTP configuration in `cf` at `ctx_index`.
+pub(crate) fn loc_conf(cf: NonNull<ngx_conf_t>, ctx_index: usize) -> *mut c_void {
+    // SAFETY: as in `main_conf`.
+    let ctx = unsafe { cf.as_ref() }
+        .ctx
+        .cast::<ffi::ngx_http_conf_ctx_t>();
+    // SAFETY: as in `main_conf`.
+    let table = unsafe { (*ctx).loc_conf };
+    // SAFETY: the table has an entry for every HTTP module.
+    unsafe { *table.add(ctx_index) }
+}
+
+/// `ctx_index` of `ngx_http_core_module`.
+pub(crate) fn core_index() -> usize {
+    // SAFETY: nginx assigns it before any configuration is read and leaves it.
+    unsafe { (&raw const ffi::ngx_http_core_module.ctx_index).read() }
+}
+
+/// The elements of one of nginx's arrays.
+///
+/// # Safety
+/// `array` must be null or a valid array of `T`, not changed during `'a`.
+pub(crate) unsafe fn elements<'a, T>(array: *const ngx_array_t) -> &'a mut [T] {
+    let Some(array) = NonNull::new(array.cast_mut()) else {
+        return &mut [];
+    };
+    // SAFETY: valid by the caller's word.
+    let array = unsafe { array.as_ref() };
+    if array.nelts == 0 {
+        return &mut [];
+    }
+    // SAFETY: as above, `elts` holds `nelts` elements of `T`.
+    unsafe { core::slice::from_raw_parts_mut(array.elts.cast::<T>(), array.nelts) }
+}
+
+/// An array for `n` elements of `T` in the configuration's pool, or null.
+pub(crate) fn new_array<T>(cf: NonNull<ngx_conf_t>, n: usize) -> *mut ngx_array_t {
+    // SAFETY: `cf` is nginx's.
+    let pool = unsafe { cf.as_ref() }.pool;
+    // SAFETY: a pool of nginx's.
+    unsafe { ffi::ngx_array_create(pool, n, size_of::<T>()) }
+}
+
+/// Adds an element to one of nginx's arrays; null without memory.
+///
+/// # Safety
+/// `array` must be a valid array of `T`.
+pub(crate) unsafe fn push<T>(array: *mut ngx_array_t) -> *mut T {
+    // SAFETY: valid by the caller's word.
+    unsafe { ffi::ngx_array_push(array) }.cast()
+}
+
+/// Defines a variable, as `ngx_http_add_variable`; null with the error logged.
+pub(crate) fn add_variable(
+    cf: NonNull<ngx_conf_t>,
+    name: &'static [u8],
+    flags: u32,
+) -> *mut ngx_http_variable_t {
+    let mut name = text(name);
+    // SAFETY: nginx copies the name.
+    unsafe { ffi::ngx_http_add_variable(cf.as_ptr(), &raw mut name, flags as ngx_uint_t) }
+}
+
+/// The index of a variable in `r->variables`, as `ngx_http_get_variable_index`.
+pub(crate) fn variable_index(cf: NonNull<ngx_conf_t>, name: &'static [u8]) -> ngx_int_t {
+    let mut name = text(name);
+    // SAFETY: nginx copies the name.
+    unsafe { ffi::ngx_http_get_variable_index(cf.as_ptr(), &raw mut name) }
+}
+
+/// Compiles `source` into `target`; false with the error logged.
+pub(crate) fn compile_value(
+    cf: NonNull<ngx_conf_t>,
+    mut source: ngx_str_t,
+    target: *mut ngx_http_complex_value_t,
+) -> bool {
+    // SAFETY: all-zero is what nginx's own callers start from.
+    let mut ccv: ngx_http_compile_complex_value_t = unsafe { core::mem::zeroed() };
+    ccv.cf = cf.as_ptr();
+    ccv.value = &raw mut source;
+    ccv.complex_value = target;
+    // SAFETY: the members that nginx requires are set, and outlive the call.
+    unsafe { ffi::ngx_http_compile_complex_value(&raw mut ccv) == OK }
+}
+
+/// Whether the configuration defines a variable of this name or a prefix of it.
+///
+/// To be asked in postconfiguration, when directives have defined theirs and
+/// nginx still has the list it will make its hash from.
+pub(crate) fn is_variable(cmcf: &ngx_http_core_main_conf_t, name: &ngx_str_t) -> bool {
+    // SAFETY: a configuration string.
+    let name = unsafe { bytes(*name) };
+    // SAFETY: nginx drops the list after postconfiguration.
+    let keys = unsafe { &raw const (*cmcf.variables_keys).keys };
+    // SAFETY: an array of keys.
+    let keys = unsafe { elements::<ngx_hash_key_t>(keys) };
+    // SAFETY: an array of variables.
+    let prefixes = unsafe { elements::<ngx_http_variable_t>(&raw const cmcf.prefix_variables) };
+    // SAFETY: names of variables live as long as the configuration.
+    keys.iter().any(|key| unsafe { bytes(key.key) } == name)
+        // SAFETY: as above.
+        || prefixes.iter().any(|prefix| name.starts_with(unsafe { bytes(prefix.name) }))
+}
+
+/// Pool, core configuration and this module's main configuration of a cycle that
+/// has a `http {}`.
+pub(crate) fn http_of(
+    cycle: *mut ngx_cycle_t,
+    ctx_index: usize,
+) -> Option<(
+    *mut ngx_pool_t,
+    &'static ngx_http_core_main_conf_t,
+    *mut c_void,
+)> {
+    // SAFETY: nginx passes the cycle it is starting.
+    let cycle = unsafe { cycle.as_ref() }?;
+    // SAFETY: nginx assigns the index before any configuration is read.
+    let index = unsafe { (&raw const ffi::ngx_http_module.index).read() };
+    // SAFETY: `conf_ctx` has an entry for every module.
+    let ctx = unsafe { *cycle.conf_ctx.add(index) }.cast::<ffi::ngx_http_conf_ctx_t>();
+    // SAFETY: null without `http {}`, else what `ngx_http_block` made.
+    let main = unsafe { ctx.as_ref() }?.main_conf;
+    // SAFETY: `main_conf` has an entry for every HTTP module.
+    let core = unsafe { *main.add(core_index()) };
+    // SAFETY: as above.
+    let ours = unsafe { *main.add(ctx_index) };
+    // SAFETY: the core module's; it lives as long as the cycle, see `init_module`.
+    Some((
+        cycle.pool,
+        unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?,
+        ours,
+    ))
+}
+
+/// What ends a module's list of directives (`ngx_null_command`).
+pub(crate) const NO_COMMAND: ngx_command_t = ngx_command_t {
+    name: EMPTY,
+    type_: 0,
+    set: None,
+    conf: 0,
+    offset: 0,
+    post: ptr::null_mut(),
+};
+
+/// nginx's cached time: seconds and the milliseconds above them.
+pub(crate) fn time() -> (i64, i64) {
+    // SAFETY: `ngx_cached_time` points to a valid time from `ngx_time_init` on;
+    // a signal may move it, hence volatile.
+    let now = unsafe { ptr::read_volatile(&raw const ffi::ngx_cached_time) };
+    // SAFETY: as above.
+    let now = unsafe { &*now };
+    (now.sec, now.msec as i64)
+}
+
+/// Puts the module's header filter before all others; the result is the next one.
+pub(crate) fn swap_header_filter(
+    filter: ngx_http_output_header_filter_pt,
+) -> ngx_http_output_header_filter_pt {
+    let top = &raw mut ffi::ngx_http_top_header_filter;
+    // SAFETY: nginx reads and writes it in this same thread only.
+    unsafe { ptr::replace(top, filter) }
+}
+
+/// Reports an error in the configuration being read, with file and line.
+macro_rules! conf_error {
+    ($cf:expr, $format:literal $(, $arg:expr)* $(,)?) => {{
+        let format = concat!($format, "\0").as_ptr().cast::<core::ffi::c_char>();
+        // SAFETY: `cf` is nginx's, and the arguments have the types the format asks for.
+        unsafe {
+            ngx::ffi::ngx_conf_log_error(
+                $crate::sys::EMERG as usize, $cf.as_ptr(), 0, format $(, $arg)*
+            )
+        }
+    }};
+}
+pub(crate) use conf_error;
+
+/// Logs where a debug build panicked, and aborts.
+#[cfg(debug_assertions)]
+pub(crate) fn abort_with(file: &[u8], line: usize) -> ! {
+    log_error!(
+        EMERG,
+        cycle_log(),
+        "lua_var: panic at %*s:%ui",
+        file.len(),
+        file.as_ptr(),
+        line
+    );
+    // SAFETY: abort may be called anywhere.
+    unsafe { libc::abort() }
+}
+
+/// Set when nginx has its members elsewhere than this module thinks: from then on
+/// a request is only a pointer, which nginx's own functions are given.
+pub(crate) static LAYOUT_DIFFERS: AtomicBool = AtomicBool::new(false);
+
+/// A variable as lua-nginx-module reads it for `ngx.var`, whatever the request's layout.
+///
+/// `name` has to be in lower case. `Ok(None)`: not set. `Err`: nginx's sentence.
+pub(crate) fn lua_variable<'a>(
+    r: *mut ngx_http_request_t,
+    name: &[u8],
+) -> Result<Option<ngx_str_t>, &'a CStr> {
+    let mut value = EMPTY;
+    let mut error = ptr::null();
+    // SAFETY: the caller found `r` in the side table, or has it from lua-nginx-module.
+    let rc = unsafe {
+        shim::lua_var_lua_get(r, name.as_ptr(), name.len(), &raw mut value, &raw mut error)
+    };
+    match rc {
+        OK => Ok(Some(value)),
+        DECLINED => Ok(None),
+        // SAFETY: a constant of the Lua module's.
+        _ => Err(unsafe { CStr::from_ptr(error) }),
+    }
+}
+
+/// A request that is live: handed to the module by nginx, or validated.
+#[derive(Clone, Copy)]
+pub(crate) struct Request(NonNull<ngx_http_request_t>);
+
+impl Request {
+    /// # Safety
+    /// `r` must be null or a request that outlives the result, that is, for whose
+    /// handler, filter or variable nginx is calling, or that is in the side table.
+    pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
+        NonNull::new(r).map(Request)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn address(self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// The request's members. nginx changes them only while it runs, so what is
+    /// borrowed here must not be held over a call into nginx.
+    pub(crate) fn get(&self) -> &ngx_http_request_t {
+        // SAFETY: `from_raw`'s contract.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The request's connection, or a stream's stand-in for it.
+    pub(crate) fn connection(&self) -> &ngx_connection_t {
+        // SAFETY: a live request always has a connection.
+        unsafe { &*self.get().connection }
+    }
+
+    /// Where to log what concerns the request.
+    pub(crate) fn log(self) -> *mut ngx_log_t {
+        if LAYOUT_DIFFERS.load(Ordering::Relaxed) {
+            cycle_log()
+        } else {
+            self.connection().log
+        }
+    }
+
+    /// The main request of a subrequest, or the request itself.
+    pub(crate) fn main(&self) -> &ngx_http_request_t {
+        // SAFETY: nginx sets `main` when it makes the request; the main request
+        // lives as long as its subrequests.
+        unsafe { &*self.get().main }
+    }
+
+    /// Whether lua-nginx-module made it up, for a handshake or a timer.
+    pub(crate) fn is_fake(self) -> bool {
+        self.connection().fd == -1
+    }
+
+    /// The module's context at `ctx_index`.
+    pub(crate) fn ctx(self, ctx_index: usize) -> usize {
+        // SAFETY: `r->ctx` has an entry for every HTTP module.
+        let entry = unsafe { self.get().ctx.add(ctx_index) };
+        // SAFETY: as above.
+        unsafe { *entry as usize }
+    }
+
+    pub(crate) fn set_ctx(self, ctx_index: usize, value: usize) {
+        // SAFETY: `r->ctx` has an entry for every HTTP module.
+        let entry = unsafe { self.get().ctx.add(ctx_index) };
+        // SAFETY: as above; it is this module's own entry.
+        unsafe { *entry = value as *mut c_void };
+    }
+
+    /// `r->main_conf[ctx_index]`
+    pub(crate) fn main_conf(self, ctx_index: usize) -> *mut c_void {
+        // SAFETY: every HTTP module has an entry.
+        unsafe { *self.get().main_conf.add(ctx_index) }
+    }
+
+    /// `r->loc_conf[ctx_index]`
+    pub(crate) fn loc_conf(self, ctx_index: usize) -> *mut c_void {
+        // SAFETY: every HTTP module has an entry.
+        unsafe { *self.get().loc_conf.add(ctx_index) }
+    }
+
+    /// `server_name` of the server that serves the request.
+    pub(crate) fn server_name(self) -> ngx_str_t {
+        // SAFETY: every HTTP module has an entry.
+        let conf = unsafe { *self.get().srv_conf.add(core_index()) };
+        // SAFETY: the core module's is a `ngx_http_core_srv_conf_t`, never null.
+        unsafe { (*conf.cast::<ngx_http_core_srv_conf_t>()).server_name }
+    }
+
+    /// The variable at `index`, which the caller got from this cycle's configuration.
+    pub(crate) fn variable(&self, index: usize) -> &mut ngx_http_variable_value_t {
+        // SAFETY: `r->variables` has as many elements as the configuration has
+        // indexed variables, and a fake request has no configuration's indices asked of it.
+        unsafe { &mut *self.get().variables.add(index) }
+    }
+
+    /// Evaluates or finds the variable at `index` (`ngx_http_get_flushed_variable`).
+    pub(crate) fn flushed_variable(self, index: usize) -> *mut ngx_http_variable_value_t {
+        // SAFETY: a live request and an index of its own configuration.
+        unsafe { ffi::ngx_http_get_flushed_variable(self.as_ptr(), index) }
+    }
+
+    /// Evaluates the variable of this name (`ngx_http_get_variable`); null on error.
+    pub(crate) fn variable_named(self, name: &[u8], hash: usize) -> *mut ngx_http_variable_value_t {
+        let mut name = ngx_str_t {
+            len: name.len(),
+            data: name.as_ptr().cast_mut(),
+        };
+        // SAFETY: nginx only reads the name, and only during the call.
+        unsafe { ffi::ngx_http_get_variable(self.as_ptr(), &raw mut name, hash) }
+    }
+
+    /// nginx's definition of the variable of this name, in lower case.
+    pub(crate) fn definition(&self, name: &[u8], hash: usize) -> Option<&ngx_http_variable_t> {
+        let cmcf = self
+            .main_conf(core_index())
+            .cast::<ngx_http_core_main_conf_t>();
+        // SAFETY: the core module's configuration is never null.
+        let variables = unsafe { &raw mut (*cmcf).variables_hash };
+        let name_data = name.as_ptr().cast_mut();
+        // SAFETY: nginx only reads the name.
+        let found = unsafe { ffi::ngx_hash_find(variables, hash, name_data, name.len()) };
+        // SAFETY: null or a variable, which lives as long as the configuration.
+        unsafe { found.cast::<ngx_http_variable_t>().as_ref() }
+    }
+
+    /// Runs a variable's get handler.
+    pub(crate) fn evaluate(
+        self,
+        handler: GetHandler,
+        value: &mut ngx_http_variable_value_t,
+        data: usize,
+    ) -> ngx_int_t {
+        // SAFETY: handler and data are a pair from nginx's table of variables.
+        unsafe { handler(self.as_ptr(), value, data) }
+    }
+
+    /// Runs a variable's set handler.
+    pub(crate) fn assign(
+        self,
+        handler: ngx_http_set_variable_pt,
+        value: *mut ngx_http_variable_value_t,
+        data: usize,
+    ) {
+        if let Some(handler) = handler {
+            // SAFETY: handler and data are a pair from nginx's table of variables;
+            // the value is in the request's pool, so it may be kept.
+            unsafe { handler(self.as_ptr(), value, data) }
+        }
+    }
+
+    /// The attempts at upstreams so far.
+    pub(crate) fn upstream_states(&self) -> &[ngx_http_upstream_state_t] {
+        // SAFETY: null or an array of states that lives in the request's pool.
+        unsafe { elements(self.get().upstream_states) }
+    }
+
+    pub(crate) fn pool(self) -> *mut ngx_pool_t {
+        self.get().pool
+    }
+
+    /// `r->uri_changes`
+    pub(crate) fn uri_changes(self) -> usize {
+        // SAFETY: a live request.
+        unsafe { shim::lua_var_uri_changes(self.as_ptr()) }
+    }
+
+    /// The reference of the request's `ngx.ctx`; below 1 when it has none.
+    pub(crate) fn lua_ctx_ref(self) -> i32 {
+        // SAFETY: a live request.
+        unsafe { shim::lua_var_lua_ctx_ref(self.as_ptr()) as i32 }
+    }
+
+    /// Has `handler` called with `data` when the request's pool is destroyed.
+    pub(crate) fn on_pool_cleanup(
+        self,
+        handler: unsafe extern "C" fn(*mut c_void),
+        data: usize,
+    ) -> bool {
+        #[cfg(feature = "testing")]
+        if crate::testing::fails(crate::testing::CLEANUP) {
+            return false;
+        }
+        // SAFETY: a live request has its pool.
+        let cleanup = unsafe { ffi::ngx_pool_cleanup_add(self.pool(), 0) };
+        let Some(mut cleanup) = NonNull::new(cleanup) else {
+            return false;
+        };
+        // SAFETY: just allocated from a pool that is still there.
+        let cleanup = unsafe { cleanup.as_mut() };
+        cleanup.data = data as *mut c_void;
+        cleanup.handler = Some(handler);
+        true
+    }
+}

@@ -1,0 +1,239 @@
+//! The variables of a configuration, in a form that is found in a few
+//! instructions: built once when the configuration is complete, never changed.
+//!
+//! It holds every variable that nginx's own hash has, and those that
+//! `lua_var_index` names. A name that is not in it is either one of a prefix
+//! (`http_`, `arg_`, …) or unknown.
+
+use core::ptr;
+
+use crate::names::{Field, Key};
+use crate::sys::{self, GetHandler, ngx_http_core_main_conf_t, ngx_http_variable_t, ngx_str_t};
+
+/// How one variable is found.
+#[derive(Clone, Copy)]
+pub struct Var {
+    key: Key,
+    /// The name, in lower case; lives as long as the configuration.
+    pub name: ngx_str_t,
+    /// Set when the module reads it from the request itself.
+    pub field: Option<Field>,
+    /// Its place in `r->variables`, when the configuration uses it by index.
+    pub index: Option<u32>,
+    /// nginx's handler for it.
+    pub handler: Option<GetHandler>,
+    /// What the handler wants as `data`.
+    pub data: usize,
+    /// Next in the chain, as number + 1.
+    next: u32,
+}
+
+/// The variables of one configuration.
+pub struct Table {
+    vars: &'static [Var],
+    heads: &'static [u32],
+    /// Variables that stand for all names with a prefix, as nginx keeps them.
+    pub prefixes: &'static [ngx_http_variable_t],
+    /// Address of the core module's main configuration that this was made from.
+    pub cmcf: usize,
+    /// Distinguishes the tables of a process, so a number of one is not taken for another's.
+    pub epoch: u16,
+}
+
+impl Table {
+    /// The variable of this name, which has to be lower case.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&'static Var> {
+        let key = Key::new(name);
+        let mask = self.heads.len().wrapping_sub(1);
+        let mut link = *self.heads.get(key.hash() as usize & mask)?;
+        while let Some(var) = self.vars.get(link.wrapping_sub(1) as usize) {
+            // SAFETY: the name was copied from the configuration's, which lives on.
+            if var.key == key && (key.is_exact() || unsafe { sys::bytes(var.name) } == name) {
+                return Some(var);
+            }
+            link = var.next;
+        }
+        None
+    }
+
+    /// The number by which getters name a variable; it is only good for this table.
+    pub fn number(&self, var: &Var) -> Option<u32> {
+        let at = self.vars.iter().position(|other| ptr::eq(other, var))?;
+        let at = u16::try_from(at).ok()?;
+        Some(u32::from(self.epoch) << 16 | u32::from(at))
+    }
+
+    /// The variable of that number; `None` when it is of another table.
+    #[inline]
+    pub fn numbered(&self, number: u32) -> Option<&'static Var> {
+        if number >> 16 != u32::from(self.epoch) {
+            return None;
+        }
+        self.vars.get(number as usize & 0xffff)
+    }
+
+    /// The longest prefix that `name` begins with (`ngx_http_get_variable`).
+    pub fn prefix(&self, name: &[u8]) -> Option<&'static ngx_http_variable_t> {
+        let mut best: Option<&ngx_http_variable_t> = None;
+        for prefix in self.prefixes {
+            // SAFETY: nginx keeps the name for as long as the configuration.
+            let matches = name.starts_with(unsafe { sys::bytes(prefix.name) });
+            if matches && best.is_none_or(|b| prefix.name.len > b.name.len) {
+                best = Some(prefix);
+            }
+        }
+        best
+    }
+}
+
+/// What a table is built from, and into.
+pub struct Builder {
+    vars: &'static mut [Var],
+    len: usize,
+    heads: &'static mut [u32],
+}
+
+impl Builder {
+    fn push(&mut self, mut var: Var) {
+        let mask = self.heads.len().wrapping_sub(1);
+        let Some(head) = self.heads.get_mut(var.key.hash() as usize & mask) else {
+            return;
+        };
+        let Some(place) = self.vars.get_mut(self.len) else {
+            return;
+        };
+        self.len = self.len.wrapping_add(1);
+        var.next = *head;
+        *head = self.len as u32;
+        *place = var;
+    }
+}
+
+/// Calls `each` with the variables in nginx's hash.
+fn each_variable(
+    cmcf: &ngx_http_core_main_conf_t,
+    mut each: impl FnMut(&'static ngx_http_variable_t),
+) {
+    let hash = &cmcf.variables_hash;
+    for bucket in 0..hash.size {
+        // SAFETY: `ngx_hash_init` made `size` buckets.
+        let bucket = unsafe { hash.buckets.add(bucket) };
+        // SAFETY: as above.
+        let mut element = unsafe { *bucket };
+        if element.is_null() {
+            continue;
+        }
+        loop {
+            // SAFETY: a bucket is a run of elements that ends at one without a value.
+            let (value, len) = unsafe { ((*element).value, (*element).len) };
+            // SAFETY: the values of this hash are variables, which live with the cycle.
+            let Some(var) = (unsafe { value.cast::<ngx_http_variable_t>().as_ref() }) else {
+                break;
+            };
+            each(var);
+            let name = core::mem::offset_of!(sys::ngx_hash_elt_t, name);
+            // `ngx_hash_find`: the next element begins pointer-aligned after the name.
+            let size = name
+                .wrapping_add(usize::from(len))
+                .next_multiple_of(size_of::<usize>());
+            // SAFETY: as above, there is another element.
+            element = unsafe { element.byte_add(size) };
+        }
+    }
+}
+
+/// Builds the table of the configuration `cmcf`, in its pool.
+///
+/// `extra` are names that `lua_var_index` lists. `None` without memory.
+pub fn build(
+    pool: *mut sys::ngx_pool_t,
+    cmcf: &'static ngx_http_core_main_conf_t,
+    extra: &[ngx_str_t],
+    epoch: u16,
+) -> Option<&'static Table> {
+    let mut count = extra.len();
+    each_variable(cmcf, |_| count = count.saturating_add(1));
+    let buckets = count.checked_next_power_of_two()?;
+
+    // SAFETY: null or an array of variables, complete once nginx has built the hash.
+    let prefixes = unsafe { sys::elements(&raw const cmcf.prefix_variables) };
+    let mut builder = Builder {
+        vars: slice(pool, count, EMPTY_VAR)?,
+        len: 0,
+        heads: slice(pool, buckets, 0)?,
+    };
+    let mut table = Table {
+        vars: &[],
+        heads: &[],
+        prefixes,
+        cmcf: ptr::from_ref(cmcf) as usize,
+        epoch,
+    };
+
+    each_variable(cmcf, |var| {
+        // SAFETY: nginx keeps the name for as long as the configuration.
+        let name = unsafe { sys::bytes(var.name) };
+        let indexed = var.flags & sys::NGX_HTTP_VAR_INDEXED as usize != 0;
+        builder.push(Var {
+            key: Key::new(name),
+            name: var.name,
+            field: Field::named(name),
+            index: indexed.then_some(var.index as u32),
+            handler: var.get_handler,
+            data: var.data,
+            next: 0,
+        });
+    });
+    for name in extra {
+        // SAFETY: the directive's arguments live as long as the configuration.
+        let text = unsafe { sys::bytes(*name) };
+        if let Some(prefix) = table.prefix(text) {
+            builder.push(Var {
+                key: Key::new(text),
+                name: *name,
+                handler: prefix.get_handler,
+                data: ptr::from_ref(name) as usize,
+                ..EMPTY_VAR
+            });
+        }
+    }
+    let Builder { vars, heads, .. } = builder;
+    table.vars = vars;
+    table.heads = heads;
+    let place = sys::palloc(pool, size_of::<Table>()).cast::<Table>();
+    if place.is_null() {
+        return None;
+    }
+    // SAFETY: just allocated with that size, and aligned as nginx's pools align.
+    unsafe { place.write(table) };
+    // SAFETY: written above; the pool lives as long as the cycle that uses it.
+    unsafe { place.as_ref() }
+}
+
+const EMPTY_VAR: Var = Var {
+    key: Key::EMPTY,
+    name: sys::EMPTY,
+    field: None,
+    index: None,
+    handler: None,
+    data: 0,
+    next: 0,
+};
+
+/// `len` copies of `fill` in the pool.
+fn slice<T: Copy>(pool: *mut sys::ngx_pool_t, len: usize, fill: T) -> Option<&'static mut [T]> {
+    let place = sys::palloc(pool, size_of::<T>().checked_mul(len)?).cast::<T>();
+    if place.is_null() {
+        return None;
+    }
+    for at in 0..len {
+        // SAFETY: `at` is within what was allocated.
+        let element = unsafe { place.add(at) };
+        // SAFETY: as above.
+        unsafe { element.write(fill) };
+    }
+    // SAFETY: all elements are written; the pool outlives every use of the table,
+    // see `directives::init_module`.
+    Some(unsafe { core::slice::from_raw_parts_mut(place, len) })
+}

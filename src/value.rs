@@ -1,0 +1,145 @@
+//! Numbers and times as nginx and lua-var-nginx-module write them.
+
+#![forbid(unsafe_code)]
+
+/// Longest text [`Seconds`] and [`Decimal`] produce.
+pub const TEXT: usize = 32;
+
+/// Text of a number, at most [`TEXT`] bytes.
+pub struct Text {
+    bytes: [u8; TEXT],
+    /// Where the text starts; it is written from the end.
+    start: usize,
+}
+
+impl Text {
+    fn new() -> Self {
+        Text {
+            bytes: [0; TEXT],
+            start: TEXT,
+        }
+    }
+
+    fn prepend(&mut self, byte: u8) {
+        if let Some(at) = self.start.checked_sub(1)
+            && let Some(place) = self.bytes.get_mut(at)
+        {
+            *place = byte;
+            self.start = at;
+        }
+    }
+
+    /// Prepends `number` with at least `width` digits.
+    fn prepend_number(&mut self, mut number: u64, width: usize) {
+        let mut digits = 0;
+        while number != 0 || digits < width {
+            self.prepend(b'0'.wrapping_add((number % 10) as u8));
+            number /= 10;
+            digits = usize::wrapping_add(digits, 1);
+        }
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// Milliseconds as seconds with three decimals, never negative
+/// (`ngx_http_variable_request_time`: `"%T.%03M"`).
+pub fn seconds(milliseconds: i64) -> Text {
+    let ms = milliseconds.max(0).unsigned_abs();
+    let mut text = Text::new();
+    text.prepend_number(ms % 1000, 3);
+    text.prepend(b'.');
+    text.prepend_number(ms / 1000, 1);
+    text
+}
+
+/// A number in decimal, as `"%ui"` writes it.
+pub fn decimal(number: u64) -> Text {
+    let mut text = Text::new();
+    text.prepend_number(number, 1);
+    text
+}
+
+/// Milliseconds between two of nginx's cached times, never negative
+/// (`ngx_http_variable_request_time`).
+pub fn elapsed(now_sec: i64, now_msec: i64, start_sec: i64, start_msec: i64) -> i64 {
+    let ms = now_sec
+        .wrapping_sub(start_sec)
+        .wrapping_mul(1000)
+        .wrapping_add(now_msec.wrapping_sub(start_msec));
+    ms.max(0)
+}
+
+/// One upstream attempt, as far as its times are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// Milliseconds; negative when that point was not reached.
+    pub ms: i64,
+    /// Whether the attempt had a peer; an entry without one separates server groups.
+    pub has_peer: bool,
+}
+
+/// Milliseconds over all attempts, as lua-var-nginx-module sums them; `None` without any.
+///
+/// An attempt without a peer ends a group (`ngx_http_upstream_response_time_variable`
+/// writes " : " there): the entry after it is stepped over by one, like nginx does.
+pub fn sum(attempts: impl IntoIterator<Item = Attempt>) -> Option<i64> {
+    let mut attempts = attempts.into_iter();
+    let mut current = attempts.next()?;
+    let mut total = 0i64;
+    loop {
+        total = total.wrapping_add(current.ms.max(0));
+        let Some(mut next) = attempts.next() else {
+            return Some(total);
+        };
+        if !next.has_peer {
+            match attempts.next() {
+                Some(after) => next = after,
+                None => return Some(total),
+            }
+        }
+        current = next;
+    }
+}
+
+/// The number in a variable's text, as Lua's `tonumber` reads decimal ones; `None` otherwise.
+///
+/// For a list over several upstream attempts (`"0.010, 0.020 : -"`) the sum of the
+/// numbers in it, which is what lua-var-nginx-module's Lua fallback computes.
+pub fn parse_sum(text: &[u8]) -> Option<f64> {
+    let mut milli = 0i64;
+    let mut found = false;
+    for part in text.split(|b| matches!(b, b' ' | b',' | b':')) {
+        if let Some(value) = parse_milli(part) {
+            milli = milli.saturating_add(value);
+            found = true;
+        }
+    }
+    found.then_some(milli as f64 / 1000.0)
+}
+
+/// Digits with up to three decimals, in thousandths.
+fn parse_milli(text: &[u8]) -> Option<i64> {
+    let mut whole = 0i64;
+    let mut decimals = None;
+    if !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    for &byte in text {
+        match (byte, decimals) {
+            (b'.', None) => decimals = Some(0u32),
+            (b'0'..=b'9', _) if decimals != Some(3) => {
+                whole = whole
+                    .saturating_mul(10)
+                    .saturating_add(i64::from(byte.wrapping_sub(b'0')));
+                decimals = decimals.map(|d| d.saturating_add(1));
+            }
+            _ => return None,
+        }
+    }
+    let scale = 10i64.saturating_pow(3u32.saturating_sub(decimals.unwrap_or(0)));
+    Some(whole.saturating_mul(scale))
+}

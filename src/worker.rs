@@ -1,0 +1,129 @@
+//! The state of one worker: side table, variables, and how requests are read.
+//!
+//! A static, because nginx gives a variable handler, a pool cleanup or a function
+//! called over FFI no other way to it. All of it is [`Cell`]s, so a handler that
+//! nginx calls while another is running finds nothing borrowed.
+
+use core::cell::Cell;
+
+use crate::index::{HeadChunk, Index};
+use crate::slots::{Chunk, Handle, Slot, Slots};
+use crate::sys::{self, Request};
+use crate::table::Table;
+
+/// How the worker reads variables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// No request has been seen yet on which to compare the layout.
+    Unchecked,
+    /// Straight from the request.
+    Direct,
+    /// Through nginx's handlers only: the module was built for another layout.
+    Handlers,
+}
+
+/// The state of a worker process.
+pub struct Worker {
+    /// The live requests.
+    pub slots: Slots,
+    index: Index,
+    /// The variables of the newest configuration.
+    pub table: Cell<Option<&'static Table>>,
+    /// How variables are read.
+    pub mode: Cell<Mode>,
+    /// Number of the newest VM that serves one request only (`lua_code_cache off`).
+    pub vms: Cell<u32>,
+    /// Whether the configuration is being read, when Lua VMs are made that serve the worker.
+    pub configuring: Cell<bool>,
+    /// Stands for the slot of a request that no memory could be had to register.
+    pub outside: Slot,
+    /// Handles refused, for the soak test's figures.
+    pub refused: Cell<u64>,
+    /// Contexts restored, likewise.
+    pub restored: Cell<u64>,
+}
+
+// SAFETY: nginx runs a worker's requests in one thread; threads of its thread
+// pools never call the module.
+unsafe impl Sync for Worker {}
+
+static WORKER: Worker = Worker {
+    slots: Slots::new(),
+    index: Index::new(),
+    table: Cell::new(None),
+    mode: Cell::new(Mode::Unchecked),
+    vms: Cell::new(0),
+    configuring: Cell::new(false),
+    outside: Slot::new(),
+    refused: Cell::new(0),
+    restored: Cell::new(0),
+};
+
+/// The state of this process.
+#[inline]
+pub fn worker() -> &'static Worker {
+    &WORKER
+}
+
+/// A main request is in the first block of its pool (`ngx_http_alloc_request`), of
+/// `request_pool_size` bytes, 4k unless configured.
+const MAX_POOL_DISTANCE: usize = 4096;
+
+fn more_slots() -> Option<&'static Chunk> {
+    // SAFETY: a slot is valid when zeroed, see `Slot::new`.
+    unsafe { sys::zeroed_forever() }
+}
+
+fn more_heads() -> Option<&'static HeadChunk> {
+    // SAFETY: a `Cell<u32>` is valid when zeroed.
+    unsafe { sys::zeroed_forever() }
+}
+
+impl Worker {
+    /// The slot of the live request at this address, which is not dereferenced.
+    #[inline]
+    pub fn find(&self, address: usize) -> Option<&'static Slot> {
+        self.index.find(&self.slots, address)
+    }
+
+    /// Puts a request into the table, where it stays until its pool is destroyed.
+    ///
+    /// Allocate, then everything that can fail, then publish: a request is in the
+    /// index only if its cleanup is sure to take it out again. `None` without memory.
+    pub(crate) fn register(&self, r: Request) -> Option<&'static Slot> {
+        if let Some(slot) = self.find(r.address()) {
+            return Some(slot);
+        }
+        // With a layout of its own nginx has the pool elsewhere; a pool that begins
+        // right before the request it was made for is the pool all the same.
+        if self.mode.get() == Mode::Handlers {
+            let distance = r.address().wrapping_sub(r.pool() as usize);
+            if distance > MAX_POOL_DISTANCE {
+                return None;
+            }
+        }
+        let flags = if r.is_fake() { Slot::FAKE } else { 0 };
+        let connection = r.get().connection as usize;
+        let slot = self
+            .slots
+            .acquire(r.address(), connection, flags, more_slots)?;
+        let handle = slot.handle();
+        if self.index.insert(&self.slots, slot, more_heads) {
+            if r.on_pool_cleanup(crate::request::forget, slot.id() as usize) {
+                return Some(slot);
+            }
+            self.index.remove(&self.slots, slot);
+        }
+        self.slots.release(handle);
+        None
+    }
+
+    /// Takes the occupant of a slot out of the table.
+    pub fn forget(&self, id: u32) {
+        if let Some(slot) = self.slots.by_id(id) {
+            let handle: Handle = slot.handle();
+            self.index.remove(&self.slots, slot);
+            self.slots.release(handle);
+        }
+    }
+}

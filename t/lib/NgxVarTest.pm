@@ -15,8 +15,6 @@ package NgxVarTest;
 
 use v5.36;
 
-use File::Basename qw(dirname);
-use File::Path qw(remove_tree);
 use File::Spec ();
 use Test::More ();
 

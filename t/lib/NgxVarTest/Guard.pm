@@ -2,7 +2,7 @@ package NgxVarTest::Guard;
 
 # What fails a block whatever the block asked for, in both implementations:
 #
-#   - an [alert] or [emerg] line in error.log, which covers "worker process
+#   - an [alert] or [emerg] line in a log, which covers "worker process
 #     exited on signal" and "open socket left in connection";
 #   - nginx itself gone without a clean shutdown (without a master process
 #     nobody writes "exited on signal");
@@ -20,12 +20,12 @@ use NgxVarTest::Valgrind ();
 
 my $BAD_LINE = qr{^\d{4}/\d\d/\d\d\ \d\d:\d\d:\d\d\ \[(?<level>alert|emerg)\]\ }x;
 
-# error.log is read once, in pieces: at the end of a block, and again when
-# nginx has stopped and the log is about to be removed, because the shutdown
+# The logs are read once, in pieces: at the end of a block, and again when
+# nginx has stopped and they are about to be removed, because the shutdown
 # itself writes alerts.  Those are the last block's.
 my $block_of_log;
 my $current_block;
-my $offset = 0;
+my %read_to;    # by file
 
 sub install {
     Test::Nginx::Util::add_block_preprocessor(sub ($block) { $current_block = $block });
@@ -53,7 +53,7 @@ sub before_log_removal (@) {
         _check_valgrind($block_of_log);
     }
     $block_of_log = $current_block;
-    $offset = 0;
+    %read_to = ();
     return;
 }
 
@@ -68,7 +68,7 @@ sub _check_log ($block) {
         next if grep { $line =~ $_ } @allowed;
         push @bad, $line;
     }
-    _fail($block, 'error.log has an [alert] or [emerg]', @bad) if @bad;
+    _fail($block, 'an [alert] or [emerg] in a log', @bad) if @bad;
     return;
 }
 
@@ -82,11 +82,15 @@ sub _allowed_patterns ($block) {
 }
 
 sub _new_log_lines {
-    open my $in, '<', "$Test::Nginx::Util::ServRoot/logs/error.log" or return;
-    $offset = 0 if -s $in < $offset;
-    seek $in, $offset, 0;
-    my @lines = <$in>;
-    $offset = tell $in;
+    my @lines;
+    # All of them: a block may have an error_log_file of its own.
+    for my $file (glob "$Test::Nginx::Util::ServRoot/logs/*.log") {
+        open my $in, '<', $file or next;
+        my $start = $read_to{$file} // 0;
+        seek $in, $start, 0 if $start <= -s $in;
+        push @lines, <$in>;
+        $read_to{$file} = tell $in;
+    }
     return @lines;
 }
 

@@ -18,6 +18,7 @@ use constant {
 };
 
 my $pid;               # of the master, or of the only process
+my $is_launched;       # started, though perhaps with no pid known yet
 my $running_config;    # the `config` text it runs
 
 sub is_running { return defined $pid && is_alive($pid) }
@@ -45,6 +46,8 @@ sub resume ($block) {
 }
 
 sub stop {
+    # A signal may have ended the harness before it knew the pid.
+    $pid //= wait_until(2, \&_pid_from_file) || undef if $is_launched;
     return if !defined $pid;
     my @signals = $Test::Nginx::Util::FastShutdown ? 'TERM' : ('QUIT', 'TERM');
     my $seconds = $Test::Nginx::Util::Timeout;
@@ -52,7 +55,7 @@ sub stop {
         Test::More::diag("nginx, pid $pid, ended only by SIGKILL");
     }
     unlink $Test::Nginx::Util::PidFile;
-    undef $pid;
+    $pid = $is_launched = undef;
     return;
 }
 
@@ -160,6 +163,7 @@ sub _launch {
         unshift @command, 'valgrind', '-q', split ' ', $options;
     }
 
+    $is_launched = 1;
     my $child = fork // Test::Nginx::Util::bail_out("fork: $!");
     if ($child == 0) {
         POSIX::setsid();    # a Ctrl-C is for the harness, which stops nginx
@@ -173,7 +177,8 @@ sub _launch {
     my $status = $Test::Nginx::Util::UseValgrind
         ? _await_foreground($child)
         : do { waitpid $child, 0; $? };
-    $pid = $status == 0 ? _await_pid_file() : undef;
+    $is_launched = $status == 0;
+    $pid = $is_launched ? _await_pid_file() : undef;
     return ($status, _read($stderr));
 }
 
@@ -191,11 +196,12 @@ sub _await_foreground ($child) {
 }
 
 sub _await_pid_file {
-    my $found = wait_until(START_TIMEOUT, sub {
-        return _read($Test::Nginx::Util::PidFile) =~ /^(\d+)\n/ ? $1 : 0;
-    });
-    return $found || Test::Nginx::Util::bail_out(
+    return wait_until(START_TIMEOUT, \&_pid_from_file) || Test::Nginx::Util::bail_out(
         "nginx has not written $Test::Nginx::Util::PidFile");
+}
+
+sub _pid_from_file {
+    return _read($Test::Nginx::Util::PidFile) =~ /^(\d+)\n/ ? $1 : 0;
 }
 
 sub _read ($file) {

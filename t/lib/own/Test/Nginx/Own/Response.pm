@@ -3,8 +3,9 @@ package Test::Nginx::Own::Response;
 # Parses a raw HTTP response.
 #
 # The result is { code, raw_headers, headers => { name => [values] }, body,
-# rest, problem }: names are lower case, `rest` follows the response, and
-# `problem` says what is wrong with it, or is undef.
+# rest, problem, warning }: names are lower case, `rest` follows the response,
+# `problem` says what is wrong with it and `warning` what is suspicious; both
+# are undef otherwise.
 
 use v5.36;
 
@@ -15,7 +16,7 @@ our @EXPORT_OK = qw(parse_response header_value);
 sub parse_response ($raw, $options = {}) {
     my $response = {
         code => undef, raw_headers => '', headers => {},
-        body => '', rest => '', problem => undef,
+        body => '', rest => '', problem => undef, warning => undef,
     };
     if ($options->{is_http09}) {
         @$response{qw(code body)} = (200, $raw);
@@ -52,8 +53,12 @@ sub _parse_head ($response) {
 
 sub _parse_body ($response, $content, $is_head) {
     my $code = $response->{code} // 0;
-    if ($code == 304 || $code == 101) {
-        @$response{qw(body rest)} = $code == 101 ? ($content, '') : ('', $content);
+    if ($code == 204 || $code == 304) {
+        $response->{rest} = $content;
+        return;
+    }
+    if ($code == 101) {
+        $response->{body} = $content;
         return;
     }
 
@@ -68,7 +73,7 @@ sub _parse_body ($response, $content, $is_head) {
     }
     elsif (defined $length && $length =~ /^\d+$/) {
         if (length $content < $length) {
-            $response->{problem} = "the response body is truncated: $length bytes"
+            $response->{warning} = "the response body is truncated: $length bytes"
                 . ' expected, got ' . length $content;
         }
         else {

@@ -217,6 +217,9 @@ sub _check_one_response ($check, $request, $raw, $is_pipelined) {
     if (defined(my $problem = $response->{problem})) {
         Test::More::fail("$check->{name} - $problem");
     }
+    if (defined(my $warning = $response->{warning})) {
+        Test::More::diag("$check->{name} - $warning");
+    }
     check_response($check, $response);
 
     my $rest = $response->{rest};
@@ -235,7 +238,6 @@ sub _wait_if_asked ($block) {
 sub _eval_section ($block, $section) {
     my $code = $block->$section;
     return if !defined $code;
-    ## A section of Perl code is what the format defines.
     eval "package main; no strict; $code; 1"
         or Test::Nginx::Util::bail_out($block->name, " - $section failed: $@");
     return;

@@ -11,11 +11,16 @@
 //!
 //! The declarations for LuaJIT are in `lua/resty/`.
 
+use core::ffi::c_void;
+use core::mem::offset_of;
+
 use crate::ctx;
 use crate::names::Field;
 use crate::request::{Flavour, LiveRequest, Refusal, UpstreamTime, Value};
-use crate::slots::{CHUNK, Handle, Slots};
-use crate::sys::{self, ngx_http_request_t, ngx_int_t, ngx_str_t};
+use crate::slots::{Handle, Slots};
+use crate::sys::{
+    self, ngx_connection_t, ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_int_t, ngx_str_t,
+};
 use crate::value::{self, Text};
 use crate::worker::{Mode, worker};
 
@@ -198,44 +203,47 @@ pub extern "C" fn ngx_http_lua_var_ffi_ctx_made(
     }
 }
 
-/// What the getters written in Lua need to know to read a request without a call.
+/// What the getters written in Lua need to know to read a request without a call:
+/// addresses of what never moves, and where members are.
 #[repr(C)]
 pub struct Layout {
     slots: *const Slots,
-    chunk: u32,
+    /// 1 while requests may be read directly, see [`Mode`].
+    direct: *const u8,
+    /// nginx's cached time.
+    time: *const c_void,
     signature: u32,
     request_signature: u32,
     request_connection: u32,
     request_main: u32,
-    uri: u32,
-    unparsed_uri: u32,
-    args: u32,
-    http_protocol: u32,
-    method_name: u32,
-    server: u32,
-    err_status: u32,
-    out_status: u32,
-    http_version: u32,
-    start_sec: u32,
-    start_msec: u32,
-    request_length: u32,
-    variables: u32,
-    srv_conf: u32,
+    request_uri: u32,
+    request_unparsed_uri: u32,
+    request_args: u32,
+    request_http_protocol: u32,
+    request_method_name: u32,
+    request_server: u32,
+    request_err_status: u32,
+    request_out_status: u32,
+    request_http_version: u32,
+    request_start_sec: u32,
+    request_start_msec: u32,
+    request_request_length: u32,
+    request_variables: u32,
+    request_srv_conf: u32,
     connection_ssl: u32,
     connection_sent: u32,
     connection_addr_text: u32,
     connection_number: u32,
     connection_requests: u32,
+    connection_local_sockaddr: u32,
     core_srv_index: u32,
-    server_name: u32,
-    /// Whether requests may be read at all: 1, once they were compared.
-    direct: u32,
+    core_srv_server_name: u32,
 }
 
-/// Fills `out`; to be asked again until `direct` is 1, and never after.
+/// Fills `out`.
 ///
 /// # Safety
-/// `out` is valid for writes.
+/// `out` is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut Layout) {
     // SAFETY: the caller's word.
@@ -245,10 +253,6 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut Layout) {
 }
 
 fn layout() -> Layout {
-    use core::mem::offset_of;
-
-    use crate::sys::{ngx_connection_t, ngx_http_core_srv_conf_t};
-
     macro_rules! r {
         ($($member:tt)+) => { offset_of!(ngx_http_request_t, $($member)+) as u32 };
     }
@@ -259,33 +263,34 @@ fn layout() -> Layout {
     }
     Layout {
         slots: &raw const worker().slots,
-        chunk: CHUNK as u32,
+        direct: worker().mode.as_ptr().cast(),
+        time: sys::time_address(),
         signature: sys::SIGNATURE,
         request_signature: r!(signature),
         request_connection: r!(connection),
         request_main: r!(main),
-        uri: r!(uri),
-        unparsed_uri: r!(unparsed_uri),
-        args: r!(args),
-        http_protocol: r!(http_protocol),
-        method_name: r!(method_name),
-        server: r!(headers_in.server),
-        err_status: r!(err_status),
-        out_status: r!(headers_out.status),
-        http_version: r!(http_version),
-        start_sec: r!(start_sec),
-        start_msec: r!(start_msec),
-        request_length: r!(request_length),
-        variables: r!(variables),
-        srv_conf: r!(srv_conf),
+        request_uri: r!(uri),
+        request_unparsed_uri: r!(unparsed_uri),
+        request_args: r!(args),
+        request_http_protocol: r!(http_protocol),
+        request_method_name: r!(method_name),
+        request_server: r!(headers_in.server),
+        request_err_status: r!(err_status),
+        request_out_status: r!(headers_out.status),
+        request_http_version: r!(http_version),
+        request_start_sec: r!(start_sec),
+        request_start_msec: r!(start_msec),
+        request_request_length: r!(request_length),
+        request_variables: r!(variables),
+        request_srv_conf: r!(srv_conf),
         connection_ssl: c!(ssl),
         connection_sent: c!(sent),
         connection_addr_text: c!(addr_text),
         connection_number: c!(number),
         connection_requests: c!(requests),
+        connection_local_sockaddr: c!(local_sockaddr),
         core_srv_index: sys::core_index() as u32,
-        server_name: offset_of!(ngx_http_core_srv_conf_t, server_name) as u32,
-        direct: u32::from(worker().mode.get() == Mode::Direct),
+        core_srv_server_name: offset_of!(ngx_http_core_srv_conf_t, server_name) as u32,
     }
 }
 
@@ -296,32 +301,45 @@ pub struct HandleArg {
     generation: u32,
 }
 
-/// The number of the variable of this name, in lower case; -1 when it has none,
-/// as those of a prefix, or when it may not be read directly.
+impl HandleArg {
+    #[inline]
+    fn live(&self) -> Result<LiveRequest, Refusal> {
+        let handle = Handle {
+            id: self.id,
+            generation: self.generation,
+        };
+        LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables)
+    }
+}
+
+/// The number of the variable of this name, in lower case, in the configuration
+/// that serves the request; -1 when it has none, as those of a prefix.
+///
+/// `index` gets its place in `r->variables` if nginx may have kept a value there
+/// that a direct reader has to prefer, else -1.
 ///
 /// # Safety
 /// `name` is valid for reads of `len` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_number(name: *const u8, len: usize) -> i64 {
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
+    handle: &HandleArg,
+    name: *const u8,
+    len: usize,
+    index: &mut i32,
+) -> i64 {
+    *index = -1;
     // SAFETY: the caller's word.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
-    let number = worker()
-        .table
-        .get()
-        .and_then(|table| table.number(table.find(name)?));
-    number.map_or(-1, i64::from)
-}
-
-/// Index in `r->variables` of the variable of this number, if nginx may have
-/// cached it there; -1 otherwise.
-#[unsafe(no_mangle)]
-pub extern "C" fn ngx_http_lua_var_ffi_index(number: u32) -> i32 {
-    let var = worker()
-        .table
-        .get()
-        .and_then(|table| table.numbered(number));
-    var.and_then(|var| var.index)
-        .map_or(-1, |index| index as i32)
+    let Ok(live) = handle.live() else { return -1 };
+    let Some((number, var)) = live.number(name) else {
+        return -1;
+    };
+    if let Some(at) = var.index
+        && var.cacheable
+    {
+        *index = at as i32;
+    }
+    i64::from(number)
 }
 
 /// `NGX_OK` and the text in `out`; `NGX_DECLINED` when not set; `NGX_ERROR` when
@@ -335,11 +353,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_text(
     number: u32,
     out: &mut ngx_str_t,
 ) -> i32 {
-    let handle = Handle {
-        id: handle.id,
-        generation: handle.generation,
-    };
-    let Ok(live) = LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables) else {
+    let Ok(live) = handle.live() else {
         return ERROR;
     };
     let Some(var) = live.numbered(number) else {
@@ -359,11 +373,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_named(
     len: usize,
     out: &mut ngx_str_t,
 ) -> i32 {
-    let handle = Handle {
-        id: handle.id,
-        generation: handle.generation,
-    };
-    let Ok(live) = LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables) else {
+    let Ok(live) = handle.live() else {
         return ERROR;
     };
     // SAFETY: the caller's word.
@@ -394,16 +404,12 @@ fn answer(value: Value, out: &mut ngx_str_t) -> i32 {
 /// attempt, -2 when the request is refused.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_ffi_upstream_seconds(handle: &HandleArg, kind: i32) -> f64 {
-    let handle = Handle {
-        id: handle.id,
-        generation: handle.generation,
-    };
     let field = match kind {
         1 => Field::UpstreamHeaderTime,
         2 => Field::UpstreamConnectTime,
         _ => Field::UpstreamResponseTime,
     };
-    match LiveRequest::by_handle(handle).and_then(LiveRequest::with_variables) {
+    match handle.live() {
         Ok(live) => match live.field(field) {
             Value::Number(seconds) => seconds,
             _ => -1.0,

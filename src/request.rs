@@ -192,6 +192,13 @@ impl LiveRequest {
         (table.cmcf == self.r.main_conf(sys::core_index()) as usize).then_some(table)
     }
 
+    /// The number of the variable of this name, in lower case, and the variable.
+    pub fn number(&self, name: &[u8]) -> Option<(u32, &'static Var)> {
+        let table = self.table()?;
+        let var = table.find(name)?;
+        Some((table.number(var)?, var))
+    }
+
     /// The variable of this number, as getters name it.
     #[inline]
     pub fn numbered(&self, number: u32) -> Option<&'static Var> {
@@ -239,7 +246,9 @@ impl LiveRequest {
     /// The value of a variable of the newest configuration.
     #[inline]
     pub fn read(&self, var: &Var, flavour: Flavour) -> Value {
-        if let Some(index) = var.index {
+        if let Some(index) = var.index
+            && var.cacheable
+        {
             let cached = self.r.variable(index as usize);
             if cached.no_cacheable() == 0 && (cached.valid() != 0 || cached.not_found() != 0) {
                 return typed(text_of(cached), var.field, flavour);

@@ -339,6 +339,11 @@ pub(crate) fn time() -> (i64, i64) {
     (now.sec, now.msec as i64)
 }
 
+/// Where nginx keeps the pointer to its cached time.
+pub(crate) fn time_address() -> *const c_void {
+    (&raw const ffi::ngx_cached_time).cast()
+}
+
 /// Puts the module's header filter before all others; the result is the next one.
 pub(crate) fn swap_header_filter(
     filter: ngx_http_output_header_filter_pt,

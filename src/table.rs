@@ -20,6 +20,8 @@ pub struct Var {
     pub field: Option<Field>,
     /// Its place in `r->variables`, when the configuration uses it by index.
     pub index: Option<u32>,
+    /// Whether nginx keeps its first value there, instead of asking the handler again.
+    pub cacheable: bool,
     /// nginx's handler for it.
     pub handler: Option<GetHandler>,
     /// What the handler wants as `data`.
@@ -180,6 +182,7 @@ pub fn build(
             name: var.name,
             field: Field::named(name),
             index: indexed.then_some(var.index as u32),
+            cacheable: var.flags & sys::NGX_HTTP_VAR_NOCACHEABLE as usize == 0,
             handler: var.get_handler,
             data: var.data,
             next: 0,
@@ -216,6 +219,7 @@ const EMPTY_VAR: Var = Var {
     name: sys::EMPTY,
     field: None,
     index: None,
+    cacheable: true,
     handler: None,
     data: 0,
     next: 0,

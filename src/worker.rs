@@ -13,13 +13,14 @@ use crate::table::Table;
 
 /// How the worker reads variables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Mode {
     /// No request has been seen yet on which to compare the layout.
-    Unchecked,
-    /// Straight from the request.
-    Direct,
+    Unchecked = 0,
+    /// Straight from the request. Getters written in Lua look for this number.
+    Direct = 1,
     /// Through nginx's handlers only: the module was built for another layout.
-    Handlers,
+    Handlers = 2,
 }
 
 /// The state of a worker process.

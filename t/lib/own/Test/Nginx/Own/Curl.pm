@@ -31,7 +31,7 @@ sub exchange_by_curl ($block, $request) {
     close $out;
 
     my $message = _read($errors);
-    return $response if $response ne '';
+    return $response if $response ne '' || defined scalar $block->abort;
     my $expected = $block->curl_error;
     if (defined $expected) {
         my $pattern = ref $expected ? $expected : qr/\Q@{[ $expected =~ s{\s+\z}{}r ]}\E/;

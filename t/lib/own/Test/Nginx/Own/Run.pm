@@ -76,7 +76,7 @@ sub _run_block ($block) {
         return;
     }
 
-    my $dry_run = _dry_run_reason($block);
+    my $dry_run = _dry_run_reason();
     my $idle    = $dry_run && defined scalar $block->no_check_leak;
     _prepare_nginx($block) if !$idle && !$Test::Nginx::Util::NoNginxManager;
     _eval_section($block, 'init');
@@ -101,7 +101,7 @@ sub _log_level ($block) {
 
 # While a leak is measured every check is skipped: the requests run by
 # thousands and at another log level.
-sub _dry_run_reason ($block) {
+sub _dry_run_reason {
     return $Test::Nginx::Util::CheckLeak ? 'the "check leak" testing mode' : '';
 }
 
@@ -143,8 +143,8 @@ sub _stop_nginx {
 
 sub _before_log_removal {
     if ($last_block) {
-        check_shutdown_log(_context($last_block, 0,
-            $Test::Nginx::Util::UseHup ? 'the HUP mode' : ''));
+        check_shutdown_log(_context($last_block, 0, _dry_run_reason()
+            || ($Test::Nginx::Util::UseHup ? 'the HUP mode' : '')));
         undef $last_block;
     }
     $_->() for @Test::Nginx::Util::LogRemovalHandlers;

@@ -1,0 +1,50 @@
+package CtxWitness;
+
+# For test files about ngx.ctx across redirects: adds witness.lua and client.lua
+# to every block's http_config, and lets the witness look at ngx.ctx in every
+# phase of every location that has no Lua of its own for that phase.
+#
+#     use NgxVarTest;
+#     use Test::Nginx::Socket::Lua 'no_plan';
+#     use CtxWitness;
+#
+# A block's section `seen` is the line that the witness writes to error.log in
+# the log phase.  `--- seen: everywhere` stands for the same table in each phase
+# that a page of Lua has.
+
+use v5.36;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+
+my $LIB = abs_path(dirname(__FILE__));
+
+my $HTTP_CONFIG = <<"END";
+    lua_package_path "$LIB/?.lua;;";
+    init_by_lua_block {
+        witness = require "witness"
+        client = require "client"
+    }
+    rewrite_by_lua_block { witness.see("rewrite") }
+    access_by_lua_block { witness.see("access") }
+    header_filter_by_lua_block { witness.see("header_filter") }
+    body_filter_by_lua_block { witness.see("body_filter") }
+    log_by_lua_block { witness.finish() }
+END
+
+my $EVERYWHERE = join ' ', map { "$_=same" }
+    qw(rewrite access content header_filter body_filter log);
+
+Test::Nginx::Util::add_block_preprocessor(sub ($block) {
+    # Without a config the one of the block before goes on.
+    $block->set_value(http_config => $HTTP_CONFIG . ($block->http_config // ''))
+        if defined $block->config;
+
+    my $seen = $block->seen // return;
+    $seen =~ s/\beverywhere\b/$EVERYWHERE/g;
+    $seen =~ s/^\s+|\s+$//g;
+    $block->set_value(grep_error_log => qr/(?<=seen: )[\w= ]*(?=;)/);
+    $block->set_value(grep_error_log_out => $seen eq '' ? '' : "$seen\n");
+});
+
+1;

@@ -1,0 +1,219 @@
+-- Tells what became of a request's ngx.ctx, phase by phase.
+--
+-- keep() notes which table ngx.ctx is, in a table of this file's; see() compares
+-- later, by identity, and writes down one of
+--
+--     same      it is that very table
+--     new       it is another one, without anything in it
+--     foreign   it is another one, that another request kept
+--     other     it is another one, with something else in it
+--
+-- CtxWitness.pm puts see() into every phase of every location.  Only what
+-- happens after a redirect is written down.  The log phase writes the line
+-- "seen: rewrite=same access=same ...;" to error.log.
+
+local _M = {}
+
+local kept = {}         -- by request: the table that ngx.ctx was
+local seen = {}         -- by request: what was seen so far
+local finished = {}     -- what was seen in the requests that have ended, in order
+
+
+-- Names a request, through all of its redirects, without its ngx.ctx.
+-- Of several subrequests only one can be told about at a time.
+local function key()
+    local id = ngx.var.connection .. "." .. ngx.var.connection_requests
+
+    return ngx.is_subrequest and id .. ".sub" or id
+end
+
+
+local function verdict(ctx, id)
+    if rawequal(ctx, kept[id]) then
+        return "same"
+    end
+
+    if next(ctx) == nil then
+        return "new"
+    end
+
+    local owner = rawget(ctx, "kept_by")
+
+    return owner and owner ~= id and "foreign" or "other"
+end
+
+
+-- In a location whose ngx.ctx is about to be lost.  At server level it runs
+-- again after a redirect to a URI, where it is one phase more to look at.
+function _M.keep()
+    local id = key()
+
+    if kept[id] then
+        return _M.see("server_rewrite")
+    end
+
+    local ctx = ngx.ctx
+
+    ctx.kept_by = id
+    kept[id] = ctx
+    seen[id] = {}
+
+    return ctx
+end
+
+
+-- The header X-First names the first phase that may touch ngx.ctx: whatever is
+-- restored is restored there.
+function _M.see(phase)
+    local id = key()
+    local list = seen[id]
+
+    if not list or not ngx.req.is_internal() then
+        return
+    end
+
+    local first = ngx.var.http_x_first
+
+    if first and first ~= phase and #list == 0 then
+        return
+    end
+
+    local entry = phase .. "=" .. verdict(ngx.ctx, id)
+
+    -- a body filter runs several times
+    if list[#list] ~= entry then
+        list[#list + 1] = entry
+    end
+end
+
+
+-- What was seen so far, in this request or in its subrequest.
+function _M.seen(of_subrequest)
+    local list = seen[key() .. (of_subrequest and ".sub" or "")]
+
+    return list and table.concat(list, " ")
+end
+
+
+-- The content of a page that a request is redirected to.
+function _M.page()
+    _M.see("content")
+    ngx.say("page")
+end
+
+
+-- The last thing in a request's log phase.
+function _M.finish()
+    _M.see("log")
+
+    local id = key()
+
+    if not kept[id] then
+        return
+    end
+
+    local line = _M.seen()
+
+    ngx.log(ngx.WARN, "seen: ", line, ";")
+    finished[#finished + 1] = line
+
+    kept[id], seen[id] = nil, nil
+    kept[id .. ".sub"], seen[id .. ".sub"] = nil, nil
+end
+
+
+-- Forgets the requests that have ended so far.
+function _M.reset()
+    finished = {}
+end
+
+
+-- The lines of the next `count` requests that kept something, once they have ended.
+function _M.await(count)
+    local deadline = ngx.now() + 10
+
+    while #finished < count do
+        ngx.sleep(0.001)
+        ngx.update_time()
+
+        if ngx.now() > deadline then
+            error("only " .. #finished .. " of " .. count .. " requests have ended")
+        end
+    end
+
+    return finished
+end
+
+
+-- Lists, for a result that is the same for most, how often each came.
+function _M.tally(results)
+    local count, order = {}, {}
+
+    for _, result in ipairs(results) do
+        if not count[result] then
+            order[#order + 1] = result
+        end
+
+        count[result] = (count[result] or 0) + 1
+    end
+
+    table.sort(order)
+
+    for i, result in ipairs(order) do
+        order[i] = count[result] .. " x " .. result
+    end
+
+    return table.concat(order, "\n")
+end
+
+
+-- Walks the references that lua-nginx-module holds ngx.ctx tables by, as
+-- lua-resty-core and luaL_unref keep them: ctxs[0] is the first free number,
+-- ctxs[free] the next one.  A number that was freed twice makes a cycle, or
+-- is free and in use.
+function _M.references()
+    local ctxs = debug.getregistry().ngx_lua_ctx_tables
+    local free, used, entries = {}, 0, 0
+    local count = 0
+    local ref = ctxs[0]
+
+    while ref and ref ~= 0 do
+        if free[ref] then
+            return nil, "the free list has a cycle at " .. ref
+        end
+
+        if type(ref) ~= "number" or ctxs[ref] == nil then
+            return nil, "the free list leads to " .. tostring(ref)
+        end
+
+        free[ref] = true
+        count = count + 1
+        ref = ctxs[ref]
+
+        if type(ref) == "table" then
+            return nil, "a reference in use is in the free list"
+        end
+    end
+
+    for ref, value in pairs(ctxs) do
+        if ref ~= 0 then
+            entries = entries + 1
+
+            if type(value) == "table" then
+                used = used + 1
+
+            elseif not free[ref] then
+                return nil, "reference " .. tostring(ref) .. " is neither free nor in use"
+            end
+        end
+    end
+
+    if used + count ~= entries then
+        return nil, used .. " used and " .. count .. " free of " .. entries
+    end
+
+    return { used = used, free = count }
+end
+
+
+return _M

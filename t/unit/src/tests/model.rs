@@ -1,0 +1,270 @@
+//! Any sequence of what can happen to requests, on the side table and on a model
+//! that is too simple to be wrong; both have to agree after each step.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::side_table::{SideTable, connection_of, request_address};
+use crate::slots::Handle;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// Requests begin, at the next free ones of the addresses from `from` on.
+    Register { from: usize, count: usize },
+    /// Requests end, `every`th ones of the live, beginning with the oldest or the newest.
+    Free {
+        every: usize,
+        count: usize,
+        newest: bool,
+    },
+    /// A live request's `ngx.ctx` is stashed.
+    Stash {
+        which: usize,
+        reference: i32,
+        vm: u32,
+    },
+    /// An `error_page` value is evaluated.
+    Hook { which: usize, uri_changes: u32 },
+    /// A live request's generation is the last of its slot.
+    Age { which: usize },
+    /// So many chunks can be had from now on.
+    Memory { slots: usize, heads: usize },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let free = (1usize..7, 1usize..900, any::<bool>());
+    prop_oneof![
+        // Few addresses, so they are used again, and many at once, so chunks fill up.
+        6 => (0usize..60, 1usize..4).prop_map(|(from, count)| Op::Register { from, count }),
+        2 => (0usize..3000, 1usize..1500).prop_map(|(from, count)| Op::Register { from, count }),
+        6 => free.prop_map(|(every, count, newest)| Op::Free { every, count, newest }),
+        3 => (any::<usize>(), any::<i32>(), 0u32..3)
+            .prop_map(|(which, reference, vm)| Op::Stash { which, reference, vm }),
+        2 => (any::<usize>(), 0u32..12)
+            .prop_map(|(which, uri_changes)| Op::Hook { which, uri_changes }),
+        2 => any::<usize>().prop_map(|which| Op::Age { which }),
+        1 => (0usize..3, 0usize..3).prop_map(|(slots, heads)| Op::Memory { slots, heads }),
+        1 => Just(Op::Memory { slots: usize::MAX, heads: usize::MAX }),
+    ]
+}
+
+/// What is known of one live request.
+#[derive(Clone, Debug, PartialEq)]
+struct Live {
+    address: usize,
+    handle: Handle,
+    ctx: Option<(i32, u32)>,
+    hook: Option<u32>,
+}
+
+/// The model: live requests in the order they began, and every handle that is none.
+#[derive(Default)]
+struct Model {
+    live: Vec<Live>,
+    dead: Vec<Handle>,
+    retired: Vec<u32>,
+}
+
+impl Model {
+    fn pick(&self, which: usize) -> Option<usize> {
+        (!self.live.is_empty()).then(|| which % self.live.len())
+    }
+
+    fn by_address(&self, address: usize) -> Option<&Live> {
+        self.live.iter().find(|live| live.address == address)
+    }
+}
+
+fn apply(op: &Op, table: &SideTable, model: &mut Model) {
+    match *op {
+        Op::Register { from, count } => {
+            for address in (from..from + count).map(request_address) {
+                if model.by_address(address).is_none() {
+                    register(address, table, model);
+                }
+            }
+        }
+        Op::Free {
+            every,
+            count,
+            newest,
+        } => {
+            let mut at: Vec<usize> = (0..model.live.len()).step_by(every).collect();
+            if newest {
+                at.reverse();
+            }
+            at.truncate(count);
+            for &i in &at {
+                let live = &model.live[i];
+                table.forget(live.handle);
+                model.dead.push(live.handle);
+                if live.handle.generation == u32::MAX {
+                    model.retired.push(live.handle.id);
+                }
+            }
+            at.sort_unstable();
+            for i in at.into_iter().rev() {
+                model.live.remove(i);
+            }
+        }
+        Op::Stash {
+            which,
+            reference,
+            vm,
+        } => {
+            if let Some(i) = model.pick(which) {
+                let live = &mut model.live[i];
+                table.slots.get(live.handle).unwrap().set_ctx(reference, vm);
+                live.ctx = (reference > 0).then_some((reference, vm));
+            }
+        }
+        Op::Hook { which, uri_changes } => {
+            if let Some(i) = model.pick(which) {
+                let live = &mut model.live[i];
+                table
+                    .slots
+                    .get(live.handle)
+                    .unwrap()
+                    .set_hooked(uri_changes);
+                live.hook = Some(uri_changes);
+            }
+        }
+        Op::Age { which } => {
+            if let Some(i) = model.pick(which) {
+                let live = &mut model.live[i];
+                let slot = table.slots.get(live.handle).unwrap();
+                slot.age();
+                if slot.handle() != live.handle {
+                    model.dead.push(live.handle);
+                }
+                live.handle = slot.handle();
+            }
+        }
+        Op::Memory { slots, heads } => {
+            table.slot_chunks.set(slots);
+            table.head_chunks.set(heads);
+        }
+    }
+}
+
+fn register(address: usize, table: &SideTable, model: &mut Model) {
+    let before = (table.slots.live(), table.index.len());
+    match table.register(address) {
+        Some(slot) => {
+            let handle = slot.handle();
+            assert_eq!(handle.generation & 1, 1, "an occupant's generation is odd");
+            assert!(
+                !model.retired.contains(&handle.id),
+                "a retired slot is handed out"
+            );
+            assert!(
+                !model.dead.contains(&handle),
+                "a handle names a second request"
+            );
+            assert_eq!(slot.ctx(), None, "the last occupant's ngx.ctx");
+            assert_eq!(slot.hook_changes(), None, "the last occupant's error_page");
+            model.live.push(Live {
+                address,
+                handle,
+                ctx: None,
+                hook: None,
+            });
+        }
+        None => {
+            let empty = table.slot_chunks.get() == 0 || table.head_chunks.get() == 0;
+            assert!(empty, "refused with memory left");
+            assert_eq!((table.slots.live(), table.index.len()), before);
+        }
+    }
+}
+
+/// What can be checked after each step without looking at everything.
+fn check_counts(table: &SideTable, model: &Model) {
+    assert_eq!(table.slots.live() as usize, model.live.len());
+    assert_eq!(table.index.len() as usize, model.live.len());
+    assert_eq!(table.index.is_empty(), model.live.is_empty());
+    assert_eq!(table.slots.retired() as usize, model.retired.len());
+    assert!(table.slots.capacity() >= model.live.len() + model.retired.len());
+}
+
+fn check_all(table: &SideTable, model: &Model) {
+    let mut by_handle = HashMap::new();
+    for live in &model.live {
+        let slot = table
+            .slots
+            .get(live.handle)
+            .expect("a live request's handle");
+        assert_eq!(slot.request(), live.address);
+        assert_eq!(slot.connection(), connection_of(live.address));
+        assert_eq!(slot.ctx(), live.ctx);
+        assert_eq!(slot.hook_changes(), live.hook);
+        assert_eq!(slot.has(crate::slots::Slot::FAKE), false);
+        let found = table.find(live.address).expect("a live request's address");
+        assert!(core::ptr::eq(found, slot));
+        assert!(
+            by_handle.insert(live.handle.id, live).is_none(),
+            "two in one slot"
+        );
+    }
+    for handle in &model.dead {
+        assert!(table.slots.get(*handle).is_none(), "{handle:?} has ended");
+        assert!(!table.slots.release(*handle), "{handle:?} has ended");
+    }
+    for id in &model.retired {
+        let slot = table.slots.by_id(*id).expect("its memory stays");
+        assert_eq!((slot.request(), slot.link()), (0, 0));
+    }
+    for n in 0..4600 {
+        let address = request_address(n);
+        assert_eq!(
+            table.find(address).is_some(),
+            model.by_address(address).is_some()
+        );
+        // Inside a request is not at it.
+        assert!(table.find(address + 8).is_none());
+    }
+    assert!(table.find(0).is_none());
+}
+
+/// Handles that nobody was given.
+fn check_forged(table: &SideTable, model: &Model) {
+    for live in model.live.iter().step_by(1 + model.live.len() / 20) {
+        let Handle { id, generation } = live.handle;
+        for bit in 0..32 {
+            let other = Handle {
+                id,
+                generation: generation ^ 1 << bit,
+            };
+            assert!(table.slots.get(other).is_none(), "{other:?} is forged");
+
+            let elsewhere = Handle {
+                id: id ^ 1 << bit,
+                generation,
+            };
+            let known = model.live.iter().any(|live| live.handle == elsewhere);
+            assert_eq!(table.slots.get(elsewhere).is_some(), known);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    #[test]
+    fn side_table_is_its_model(ops in prop::collection::vec(op(), 1..80)) {
+        let table = SideTable::new();
+        let mut model = Model::default();
+        for op in &ops {
+            apply(op, &table, &mut model);
+            check_counts(&table, &model);
+        }
+        check_all(&table, &model);
+        check_forged(&table, &model);
+
+        // And everything goes back.
+        apply(&Op::Free { every: 1, count: usize::MAX, newest: true }, &table, &mut model);
+        check_counts(&table, &model);
+        check_all(&table, &model);
+    }
+}

@@ -1,0 +1,187 @@
+//! `src/names.rs`
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use crate::names::{Field, Key, has_upper, nginx_hash};
+
+/// Every name that is read directly, and what as.
+const FIELDS: [(&str, Field); 23] = [
+    ("uri", Field::Uri),
+    ("document_uri", Field::Uri),
+    ("request_uri", Field::RequestUri),
+    ("args", Field::Args),
+    ("query_string", Field::Args),
+    ("host", Field::Host),
+    ("server_name", Field::ServerName),
+    ("remote_addr", Field::RemoteAddr),
+    ("scheme", Field::Scheme),
+    ("https", Field::Https),
+    ("request_method", Field::RequestMethod),
+    ("server_protocol", Field::ServerProtocol),
+    ("status", Field::Status),
+    ("request_time", Field::RequestTime),
+    ("request_length", Field::RequestLength),
+    ("bytes_sent", Field::BytesSent),
+    ("upstream_response_time", Field::UpstreamResponseTime),
+    ("upstream_header_time", Field::UpstreamHeaderTime),
+    ("upstream_connect_time", Field::UpstreamConnectTime),
+    ("connection", Field::Connection),
+    ("connection_requests", Field::ConnectionRequests),
+    ("server_port", Field::ServerPort),
+    ("msec", Field::Msec),
+];
+
+#[test]
+fn fields_by_name() {
+    for (name, field) in FIELDS {
+        assert_eq!(Field::named(name.as_bytes()), Some(field), "{name}");
+    }
+}
+
+#[test]
+fn a_name_that_is_nearly_one_is_none() {
+    for (name, _) in FIELDS {
+        let upper = name.to_uppercase();
+        let longer = format!("{name}\0");
+        let prefixed = format!("${name}");
+        let shorter = &name[..name.len() - 1];
+        for other in [upper.as_str(), &longer, &prefixed, shorter] {
+            assert_eq!(Field::named(other.as_bytes()), None, "{other:?}");
+        }
+    }
+    for other in ["", "http_host", "arg_uri", "remote_port", "upstream_status"] {
+        assert_eq!(Field::named(other.as_bytes()), None, "{other:?}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_lua_var() {
+    let numbers: Vec<_> = FIELDS
+        .iter()
+        .filter(|(_, field)| field.is_number())
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(
+        numbers,
+        [
+            "status",
+            "request_time",
+            "request_length",
+            "bytes_sent",
+            "upstream_response_time",
+            "upstream_header_time",
+            "upstream_connect_time",
+        ]
+    );
+}
+
+#[test]
+fn nginx_hashes() {
+    // nginx's ngx_hash() is h * 31 + c, as Java's String.hashCode(), whose values
+    // for short names can be looked up anywhere.
+    for (name, hash) in [
+        ("", 0),
+        ("a", 97),
+        ("uri", 116_076),
+        ("args", 3_002_589),
+        ("host", 3_208_616),
+        ("date", 3_076_014),
+    ] {
+        assert_eq!(nginx_hash(name.as_bytes()), hash, "{name}");
+    }
+    // Bytes above 127 count as what they are, not as negative numbers.
+    assert_eq!(nginx_hash(b"\xff"), 255);
+}
+
+#[test]
+fn the_empty_name_has_the_empty_key() {
+    assert_eq!(Key::new(b""), Key::EMPTY);
+    assert_ne!(Key::new(b"\0"), Key::EMPTY);
+}
+
+#[test]
+fn keys_of_names_that_differ_in_one_byte() {
+    // Every length up to 16, every place, every bit.
+    for len in 1..=16 {
+        let name = vec![b'a'; len];
+        let key = Key::new(&name);
+        assert!(key.is_exact());
+        for at in 0..len {
+            for bit in 0..8 {
+                let mut other = name.clone();
+                other[at] ^= 1 << bit;
+                assert_ne!(key, Key::new(&other), "{other:?}");
+            }
+        }
+    }
+    assert!(!Key::new(&[b'a'; 17]).is_exact());
+}
+
+#[test]
+fn hashes_spread_the_names_that_nginx_has() {
+    let mut seen = HashSet::new();
+    for (name, _) in FIELDS {
+        seen.insert(Key::new(name.as_bytes()).hash() % 64);
+    }
+    assert!(
+        seen.len() > FIELDS.len() / 2,
+        "{} of {}",
+        seen.len(),
+        FIELDS.len()
+    );
+}
+
+/// Names that are equal more often than chance would have it.
+fn name(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..=max),
+        prop::collection::vec(prop_oneof![Just(0u8), Just(b'a')], 0..=max),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn up_to_sixteen_bytes_equal_keys_are_equal_names(a in name(16), b in name(16)) {
+        let (key_a, key_b) = (Key::new(&a), Key::new(&b));
+        prop_assert!(key_a.is_exact() && key_b.is_exact());
+        prop_assert_eq!(key_a == key_b, a == b);
+    }
+
+    #[test]
+    fn equal_names_have_equal_keys_and_hashes(a in name(64)) {
+        let copy = a.clone();
+        prop_assert_eq!(Key::new(&a), Key::new(&copy));
+        prop_assert_eq!(Key::new(&a).hash(), Key::new(&copy).hash());
+        prop_assert_eq!(Key::new(&a).is_exact(), a.len() <= 16);
+    }
+
+    #[test]
+    fn longer_names_differ_when_an_end_or_the_length_does(
+        a in prop::collection::vec(any::<u8>(), 17..80), at in 0usize..16, bit in 0u32..8,
+    ) {
+        let mut other = a.clone();
+        let at = if at < 8 { at } else { a.len() - 1 - (at - 8) };
+        other[at] ^= 1 << bit;
+        prop_assert_ne!(Key::new(&a), Key::new(&other));
+        other.push(0);
+        prop_assert_ne!(Key::new(&a), Key::new(&other));
+    }
+
+    #[test]
+    fn nginx_hash_is_nginxs(a in prop::collection::vec(any::<u8>(), 0..100)) {
+        let mut wanted = 0usize;
+        for byte in &a {
+            wanted = wanted.overflowing_mul(31).0.overflowing_add(usize::from(*byte)).0;
+        }
+        prop_assert_eq!(nginx_hash(&a), wanted);
+    }
+
+    #[test]
+    fn upper_case_is_what_c_says(a in prop::collection::vec(any::<u8>(), 0..40)) {
+        prop_assert_eq!(has_upper(&a), a.iter().any(|b| (b'A'..=b'Z').contains(b)));
+    }
+}

@@ -5,7 +5,7 @@ use core::ptr;
 
 use crate::names;
 use crate::request::LiveRequest;
-use crate::sys::{self, Request, ngx_http_variable_value_t, ngx_str_t};
+use crate::sys::{self, Request, VarValue, ngx_str_t};
 
 /// Assigns a copy of `value`, in the request's pool; `None` unsets the variable.
 ///
@@ -31,8 +31,7 @@ pub fn assign(live: &LiveRequest, name: &[u8], value: Option<&[u8]>) -> Result<(
         return Err(sentence(r, &[b"variable \"", name, b"\" not changeable"]));
     }
     if definition.set_handler.is_some() {
-        let place = sys::palloc(r.pool(), size_of::<ngx_http_variable_value_t>())
-            .cast::<ngx_http_variable_value_t>();
+        let place = sys::palloc(r.pool(), size_of::<VarValue>()).cast::<VarValue>();
         if place.is_null() {
             return Err(NO_MEMORY);
         }
@@ -55,17 +54,11 @@ pub fn assign(live: &LiveRequest, name: &[u8], value: Option<&[u8]>) -> Result<(
 const NO_MEMORY: ngx_str_t = sys::text(b"no memory");
 
 /// A variable value of a copy of `value`; `None` without memory.
-fn make(r: Request, value: Option<&[u8]>) -> Option<ngx_http_variable_value_t> {
-    let mut made = sys::NO_VALUE;
+fn make(r: Request, value: Option<&[u8]>) -> Option<VarValue> {
     match value {
-        Some(value) => {
-            made.data = copy(r, &[value])?.data;
-            made.set_len(value.len() as u32);
-            made.set_valid(1);
-        }
-        None => made.set_not_found(1),
+        Some(value) => Some(VarValue::found(copy(r, &[value])?)),
+        None => Some(VarValue::NONE),
     }
-    Some(made)
 }
 
 /// A sentence of these parts, in the request's pool.

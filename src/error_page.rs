@@ -79,10 +79,6 @@ pub(crate) unsafe extern "C" fn on_error_page(
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes a value for the handler to fill.
-    let Some(v) = (unsafe { v.as_mut() }) else {
-        return sys::ERROR;
-    };
     variables::fill(v, b"");
     // SAFETY: nginx passes the request whose error page it is evaluating.
     let Some(r) = (unsafe { Request::from_raw(r) }) else {

@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering;
 
 use crate::names::{self, Field};
 use crate::request::{LiveRequest, Value};
-use crate::sys::{self, ngx_http_request_t, ngx_str_t};
+use crate::sys::{self, VarValue, ngx_http_request_t};
 use crate::table::Table;
 use crate::worker::{Mode, worker};
 
@@ -56,6 +56,15 @@ const REBUILD: &CStr = c"rebuild ngx_http_lua_var_module against the sources of 
 
 /// Compares offsets. To be called in each worker before its first request.
 pub(crate) fn check_offsets(table: &Table) {
+    if !VarValue::layout_agrees() {
+        sys::log_error!(
+            sys::EMERG,
+            sys::cycle_log(),
+            "lua_var: ngx_variable_value_t is not laid out as this module thinks; %s",
+            REBUILD.as_ptr()
+        );
+        return differs();
+    }
     for (name, ours) in OFFSETS {
         if let Some(var) = table.find(name.to_bytes())
             && var.data != ours
@@ -93,10 +102,7 @@ pub(crate) fn check_request(live: &LiveRequest) {
                 .as_ref()
         };
         let Some(theirs) = theirs else { continue };
-        let theirs = ngx_str_t {
-            len: theirs.len() as usize,
-            data: theirs.data,
-        };
+        let theirs = theirs.text().unwrap_or(sys::EMPTY);
         // SAFETY: a variable's text lives as long as the request.
         let theirs = Text::of(unsafe { sys::bytes(theirs) });
         let ours = match live.field(field) {

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use crate::names::{self, Field};
 use crate::slots::{Handle, Slot};
-use crate::sys::{self, Request, ngx_http_request_t, ngx_http_variable_value_t, ngx_str_t};
+use crate::sys::{self, Request, VarValue, ngx_http_request_t, ngx_str_t};
 use crate::table::{Table, Var};
 use crate::value;
 use crate::worker::{Mode, worker};
@@ -250,7 +250,7 @@ impl LiveRequest {
             && var.cacheable
         {
             let cached = self.r.variable(index as usize);
-            if cached.no_cacheable() == 0 && (cached.valid() != 0 || cached.not_found() != 0) {
+            if cached.is_kept() {
                 return typed(text_of(cached), var.field, flavour);
             }
         }
@@ -276,7 +276,7 @@ impl LiveRequest {
     /// Runs a get handler, with the value on the stack (`ngx_http_get_variable`
     /// takes it from the request's pool, at each call).
     fn evaluate(&self, handler: sys::GetHandler, data: usize) -> Value {
-        let mut value = sys::NO_VALUE;
+        let mut value = VarValue::EMPTY;
         match self.r.evaluate(handler, &mut value, data) {
             sys::OK => text_of(&value),
             _ => Value::Nil,
@@ -450,14 +450,8 @@ fn text_or_nil(s: ngx_str_t) -> Value {
 }
 
 #[inline]
-fn text_of(value: &ngx_http_variable_value_t) -> Value {
-    if value.not_found() != 0 {
-        return Value::Nil;
-    }
-    Value::Text(ngx_str_t {
-        len: value.len() as usize,
-        data: value.data,
-    })
+fn text_of(value: &VarValue) -> Value {
+    value.text().map_or(Value::Nil, Value::Text)
 }
 
 /// Makes text of nginx's a number, where the flavour and the variable ask for it.

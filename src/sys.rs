@@ -61,9 +61,77 @@ pub(crate) const EMPTY: ngx_str_t = ngx_str_t {
     data: ptr::null_mut(),
 };
 
-/// A variable value that nothing has filled in yet.
-// SAFETY: a plain C structure, for which zeroes are what nginx starts from too.
-pub(crate) const NO_VALUE: ngx_http_variable_value_t = unsafe { core::mem::zeroed() };
+/// `ngx_http_variable_value_t`, whose flags and length share one word.
+///
+/// bindgen's accessors go through that word bit by bit, at each variable read.
+#[repr(C)]
+pub(crate) struct VarValue {
+    word: u32,
+    pub(crate) data: *mut u8,
+}
+
+const _: () = assert!(size_of::<VarValue>() == size_of::<ngx_http_variable_value_t>());
+const _: () = assert!(
+    core::mem::offset_of!(VarValue, data) == core::mem::offset_of!(ngx_http_variable_value_t, data)
+);
+
+impl VarValue {
+    const LEN: u32 = (1 << 28) - 1;
+    const VALID: u32 = 1 << 28;
+    const NO_CACHEABLE: u32 = 1 << 29;
+    const NOT_FOUND: u32 = 1 << 30;
+
+    /// A value that nothing has filled in yet.
+    pub(crate) const EMPTY: Self = VarValue {
+        word: 0,
+        data: ptr::null_mut(),
+    };
+
+    /// A value that is `text`, which may be kept.
+    pub(crate) fn found(text: ngx_str_t) -> Self {
+        VarValue {
+            word: text.len as u32 & Self::LEN | Self::VALID,
+            data: text.data,
+        }
+    }
+
+    /// A value that says that there is none, which may be kept.
+    pub(crate) const NONE: Self = VarValue {
+        word: Self::NOT_FOUND,
+        data: ptr::null_mut(),
+    };
+
+    /// The same, not to be kept: the handler is to be asked again.
+    pub(crate) fn volatile(self) -> Self {
+        VarValue {
+            word: self.word | Self::NO_CACHEABLE,
+            ..self
+        }
+    }
+
+    /// Whether nginx would take this value instead of asking the handler.
+    #[inline]
+    pub(crate) fn is_kept(&self) -> bool {
+        self.word & (Self::VALID | Self::NOT_FOUND) != 0 && self.word & Self::NO_CACHEABLE == 0
+    }
+
+    /// The text; `None` when it says that there is none.
+    #[inline]
+    pub(crate) fn text(&self) -> Option<ngx_str_t> {
+        let text = ngx_str_t {
+            len: (self.word & Self::LEN) as usize,
+            data: self.data,
+        };
+        (self.word & Self::NOT_FOUND == 0).then_some(text)
+    }
+
+    /// Whether the C compiler lays the word out like this.
+    pub(crate) fn layout_agrees() -> bool {
+        // SAFETY: takes numbers.
+        let theirs = unsafe { shim::lua_var_value_word(5, 1, 0, 1) };
+        theirs == 5 | Self::VALID | Self::NOT_FOUND
+    }
+}
 
 /// A `ngx_str_t` for text that nginx only reads.
 pub(crate) const fn text(bytes: &'static [u8]) -> ngx_str_t {
@@ -497,26 +565,26 @@ impl Request {
     }
 
     /// The variable at `index`, which the caller got from this cycle's configuration.
-    pub(crate) fn variable(&self, index: usize) -> &mut ngx_http_variable_value_t {
+    pub(crate) fn variable(&self, index: usize) -> &mut VarValue {
         // SAFETY: `r->variables` has as many elements as the configuration has
         // indexed variables, and a fake request has no configuration's indices asked of it.
-        unsafe { &mut *self.get().variables.add(index) }
+        unsafe { &mut *self.get().variables.cast::<VarValue>().add(index) }
     }
 
     /// Evaluates or finds the variable at `index` (`ngx_http_get_flushed_variable`).
-    pub(crate) fn flushed_variable(self, index: usize) -> *mut ngx_http_variable_value_t {
+    pub(crate) fn flushed_variable(self, index: usize) -> *mut VarValue {
         // SAFETY: a live request and an index of its own configuration.
-        unsafe { ffi::ngx_http_get_flushed_variable(self.as_ptr(), index) }
+        unsafe { ffi::ngx_http_get_flushed_variable(self.as_ptr(), index) }.cast()
     }
 
     /// Evaluates the variable of this name (`ngx_http_get_variable`); null on error.
-    pub(crate) fn variable_named(self, name: &[u8], hash: usize) -> *mut ngx_http_variable_value_t {
+    pub(crate) fn variable_named(self, name: &[u8], hash: usize) -> *mut VarValue {
         let mut name = ngx_str_t {
             len: name.len(),
             data: name.as_ptr().cast_mut(),
         };
         // SAFETY: nginx only reads the name, and only during the call.
-        unsafe { ffi::ngx_http_get_variable(self.as_ptr(), &raw mut name, hash) }
+        unsafe { ffi::ngx_http_get_variable(self.as_ptr(), &raw mut name, hash) }.cast()
     }
 
     /// nginx's definition of the variable of this name, in lower case.
@@ -537,9 +605,10 @@ impl Request {
     pub(crate) fn evaluate(
         self,
         handler: GetHandler,
-        value: &mut ngx_http_variable_value_t,
+        value: &mut VarValue,
         data: usize,
     ) -> ngx_int_t {
+        let value = (&raw mut *value).cast();
         // SAFETY: handler and data are a pair from nginx's table of variables.
         unsafe { handler(self.as_ptr(), value, data) }
     }
@@ -548,13 +617,13 @@ impl Request {
     pub(crate) fn assign(
         self,
         handler: ngx_http_set_variable_pt,
-        value: *mut ngx_http_variable_value_t,
+        value: *mut VarValue,
         data: usize,
     ) {
         if let Some(handler) = handler {
             // SAFETY: handler and data are a pair from nginx's table of variables;
             // the value is in the request's pool, so it may be kept.
-            unsafe { handler(self.as_ptr(), value, data) }
+            unsafe { handler(self.as_ptr(), value.cast(), data) }
         }
     }
 

@@ -4,8 +4,8 @@ use core::ptr::NonNull;
 
 use crate::conf::MainConf;
 use crate::sys::{
-    self, Request, ngx_conf_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t,
-    ngx_int_t,
+    self, Request, VarValue, ngx_conf_t, ngx_http_request_t, ngx_http_variable_t,
+    ngx_http_variable_value_t, ngx_int_t,
 };
 use crate::{ctx, error_page};
 
@@ -36,13 +36,12 @@ fn handle(variable: *mut ngx_http_variable_t, handler: sys::GetHandler) -> bool 
     }
 }
 
-/// Gives a variable a text that is not cached.
-pub(crate) fn fill(v: &mut ngx_http_variable_value_t, text: &'static [u8]) {
-    v.set_len(text.len() as u32);
-    v.set_valid(1);
-    v.set_no_cacheable(1);
-    v.set_not_found(0);
-    v.data = text.as_ptr().cast_mut();
+/// A variable's value that is `text` for now.
+pub(crate) fn fill(v: *mut ngx_http_variable_value_t, text: &'static [u8]) {
+    // SAFETY: null, or a value that nginx passes for the handler to fill.
+    if let Some(v) = unsafe { v.cast::<VarValue>().as_mut() } {
+        *v = VarValue::found(sys::text(text)).volatile();
+    }
 }
 
 /// Get handler of `$from_error_page`: `true` in a request that came through
@@ -55,10 +54,6 @@ unsafe extern "C" fn from_error_page(
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes a value for the handler to fill.
-    let Some(v) = (unsafe { v.as_mut() }) else {
-        return sys::ERROR;
-    };
     // SAFETY: nginx passes the request it evaluates the variable for.
     let came = match unsafe { Request::from_raw(r) } {
         // A request that is in no slot never met the hook.
@@ -72,7 +67,7 @@ unsafe extern "C" fn from_error_page(
 }
 
 /// Where a value that was set by hand is kept.
-fn by_hand(r: &Request) -> Option<&mut ngx_http_variable_value_t> {
+fn by_hand(r: &Request) -> Option<&mut VarValue> {
     // SAFETY: nginx made it with `directives::create_main_conf`.
     let conf = unsafe { r.main_conf(crate::ctx_index()).cast::<MainConf>().as_ref() }?;
     Some(r.variable(usize::try_from(conf.from_error_page).ok()?))
@@ -84,21 +79,16 @@ fn by_hand(r: &Request) -> Option<&mut ngx_http_variable_value_t> {
 /// `set` or Lua store do not.
 pub(crate) fn set_by_hand<'a>(r: Request) -> Option<&'a [u8]> {
     let value = by_hand(&r)?;
-    if value.valid() == 0 || value.no_cacheable() != 0 {
+    if !value.is_kept() {
         return None;
     }
-    let text = sys::ngx_str_t {
-        len: value.len() as usize,
-        data: value.data,
-    };
     // SAFETY: a variable's text lives as long as the request.
-    Some(unsafe { sys::bytes(text) })
+    value.text().map(|text| unsafe { sys::bytes(text) })
 }
 
 /// Drops such a value: what was said before an error page does not count after it.
 pub(crate) fn forget_by_hand(r: Request) {
     if let Some(value) = by_hand(&r) {
-        value.set_valid(0);
-        value.set_not_found(0);
+        *value = VarValue::EMPTY;
     }
 }

@@ -1,4 +1,4 @@
-/* Readers of ngx_http_request_t's bitfields. */
+/* Bitfields: those of ngx_http_request_t, and how the compiler lays them out. */
 
 #include "shim.h"
 
@@ -14,4 +14,23 @@ ngx_uint_t
 lua_var_internal(const ngx_http_request_t *r)
 {
     return r->internal;
+}
+
+
+uint32_t
+lua_var_value_word(unsigned len, unsigned valid, unsigned no_cacheable,
+    unsigned not_found)
+{
+    uint32_t              word;
+    ngx_variable_value_t  v;
+
+    ngx_memzero(&v, sizeof(v));
+    v.len = len;
+    v.valid = valid;
+    v.no_cacheable = no_cacheable;
+    v.not_found = not_found;
+
+    ngx_memcpy(&word, &v, sizeof(word));
+
+    return word;
 }

@@ -25,6 +25,10 @@ ngx_uint_t lua_var_uri_changes(const ngx_http_request_t *r);
 /* r->internal */
 ngx_uint_t lua_var_internal(const ngx_http_request_t *r);
 
+/* The word of a ngx_variable_value_t that its length and its flags share. */
+uint32_t lua_var_value_word(unsigned len, unsigned valid,
+    unsigned no_cacheable, unsigned not_found);
+
 /* -- lua.c: what Rust asks of C ----------------------------------------- */
 
 /* A Lua source file embedded in the module. */

@@ -22,15 +22,15 @@ unsafe impl<T> Sync for Shared<T> {}
 
 static RESTORE: Shared<[ngx_conf_enum_t; 4]> = Shared([
     ngx_conf_enum_t {
-        name: sys::text(b"off"),
+        name: sys::name(c"off"),
         value: Restore::OFF,
     },
     ngx_conf_enum_t {
-        name: sys::text(b"error_page"),
+        name: sys::name(c"error_page"),
         value: Restore::ERROR_PAGE,
     },
     ngx_conf_enum_t {
-        name: sys::text(b"all"),
+        name: sys::name(c"all"),
         value: Restore::ALL,
     },
     ngx_conf_enum_t {
@@ -44,7 +44,7 @@ const ANY_LEVEL: u32 = sys::NGX_HTTP_MAIN_CONF | sys::NGX_HTTP_SRV_CONF | sys::N
 /// The directives.
 pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
     ngx_command_t {
-        name: sys::text(b"lua_var_ctx_restore"),
+        name: sys::name(c"lua_var_ctx_restore"),
         type_: (ANY_LEVEL | sys::NGX_CONF_TAKE1) as ngx_uint_t,
         set: Some(sys::ngx_conf_set_enum_slot),
         conf: sys::NGX_HTTP_LOC_CONF_OFFSET,
@@ -52,7 +52,7 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
         post: (&raw const RESTORE.0).cast_mut().cast(),
     },
     ngx_command_t {
-        name: sys::text(b"lua_var_index"),
+        name: sys::name(c"lua_var_index"),
         type_: (sys::NGX_HTTP_MAIN_CONF | sys::NGX_CONF_1MORE) as ngx_uint_t,
         set: Some(lua_var_index),
         conf: 0,

@@ -389,6 +389,7 @@ const ERROR: i32 = -1;
 const AGAIN: i32 = -2;
 const DECLINED: i32 = -5;
 
+#[inline(always)]
 fn answer(value: Value, out: &mut ngx_str_t) -> i32 {
     match value {
         Value::Text(text) => {

@@ -84,7 +84,7 @@ fn error(text: &'static [u8], out: &mut lua_var_value_t) {
     out.len = text.len();
 }
 
-#[inline]
+#[inline(always)]
 fn give(value: Value, out: &mut lua_var_value_t) {
     match value {
         Value::Nil => out.kind = LUA_VAR_NIL,

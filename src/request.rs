@@ -244,7 +244,9 @@ impl LiveRequest {
     }
 
     /// The value of a variable of the newest configuration.
-    #[inline]
+    // Inlined, with what it is made of, so that a value stays in registers: written
+    // to memory as words and copied as one vector, it stalls the reader.
+    #[inline(always)]
     pub fn read(&self, var: &Var, flavour: Flavour) -> Value {
         if let Some(index) = var.index
             && var.cacheable
@@ -275,6 +277,7 @@ impl LiveRequest {
 
     /// Runs a get handler, with the value on the stack (`ngx_http_get_variable`
     /// takes it from the request's pool, at each call).
+    #[inline(always)]
     fn evaluate(&self, handler: sys::GetHandler, data: usize) -> Value {
         let mut value = VarValue::EMPTY;
         match self.r.evaluate(handler, &mut value, data) {
@@ -298,8 +301,9 @@ impl LiveRequest {
         // SAFETY: nginx keeps `ncaptures` offsets, an even number, and `at` is below it and even.
         let offsets = unsafe { &*members.captures.add(at).cast::<[i32; 2]>() };
         let [start, end] = *offsets;
+        // A group that took no part in the match has -1 for both: an empty text.
         let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else {
-            return Value::Nil;
+            return Value::Text(sys::text(b""));
         };
         // SAFETY: the offsets lie in the text that was matched.
         let data = unsafe { members.captures_data.add(start) };
@@ -449,18 +453,25 @@ fn text_or_nil(s: ngx_str_t) -> Value {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn text_of(value: &VarValue) -> Value {
     value.text().map_or(Value::Nil, Value::Text)
 }
 
 /// Makes text of nginx's a number, where the flavour and the variable ask for it.
+#[inline(always)]
 fn typed(value: Value, field: Option<Field>, flavour: Flavour) -> Value {
-    match (value, field) {
-        (Value::Text(text), Some(field)) if field.is_number() && flavour != Flavour::Text => {
-            // SAFETY: a variable's text lives as long as the request.
-            value::parse_sum(unsafe { sys::bytes(text) }).map_or(Value::Nil, Value::Number)
-        }
-        (value, _) => value,
+    if let Value::Text(text) = value
+        && flavour != Flavour::Text
+        && field.is_some_and(Field::is_number)
+    {
+        return number_in(text);
     }
+    value
+}
+
+#[cold]
+fn number_in(text: ngx_str_t) -> Value {
+    // SAFETY: a variable's text lives as long as the request.
+    value::parse_sum(unsafe { sys::bytes(text) }).map_or(Value::Nil, Value::Number)
 }

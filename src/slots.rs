@@ -152,10 +152,11 @@ impl Slot {
         self.link.set(link);
     }
 
-    /// Makes the slot's next occupant its last, for tests of the generation's end.
+    /// Makes the slot's present occupant its last, or the next one when it is free.
     #[cfg(any(test, feature = "testing"))]
     pub fn age(&self) {
-        self.generation.set(u32::MAX);
+        let occupied = self.generation.get() & 1;
+        self.generation.set(u32::MAX - 1 | occupied);
     }
 }
 
@@ -213,7 +214,7 @@ impl Slots {
             .saturating_mul(CHUNK)
     }
 
-    /// The slot of this number, occupied or not; `None` beyond what was handed out.
+    /// The slot of this number, occupied or not; `None` where there is no memory for it yet.
     pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
         let id = id as usize;
         self.chunks.get(id / CHUNK)?.get()?.get(id % CHUNK)

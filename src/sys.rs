@@ -141,6 +141,15 @@ pub(crate) const fn text(bytes: &'static [u8]) -> ngx_str_t {
     }
 }
 
+/// A `ngx_str_t` with a zero behind it, as nginx wants names of directives and of
+/// their values: it compares them with `ngx_strcmp`.
+pub(crate) const fn name(text: &'static CStr) -> ngx_str_t {
+    ngx_str_t {
+        len: text.count_bytes(),
+        data: text.as_ptr().cast_mut().cast(),
+    }
+}
+
 /// The bytes of a string of nginx's.
 ///
 /// # Safety

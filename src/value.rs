@@ -118,7 +118,13 @@ pub fn parse_sum(text: &[u8]) -> Option<f64> {
             found = true;
         }
     }
-    found.then_some(milli as f64 / 1000.0)
+    // A whole number stays exact: thousandths of it may not fit a double.
+    let whole = milli % 1000 == 0;
+    found.then_some(if whole {
+        (milli / 1000) as f64
+    } else {
+        milli as f64 / 1000.0
+    })
 }
 
 /// Digits with up to three decimals, in thousandths.

@@ -119,8 +119,9 @@ typedef struct {
 } ngx_http_lua_var_value_t;
 ]]
 
--- valid, no_cacheable and not_found
-local VALUE_FLAGS = 0x70000000
+local VALUE_FLAGS = 0x70000000      -- valid, no_cacheable and not_found
+local VALUE_KEPT = 0x10000000       -- valid alone: nginx would take this value
+local VALUE_LEN = 0x0fffffff
 
 declare("ngx_http_lua_var_request_t", {
     { "uint32_t", "signature", at = "request_signature" },
@@ -390,6 +391,11 @@ local readers = {
 readers.document_uri = readers.uri
 readers.query_string = readers.args
 
+-- the only one here that fetch gives as a number and nginx may keep as text
+local numbers = {
+    bytes_sent = true,
+}
+
 -- for these, a reader's nil means that nginx has to be asked
 local partial = {
     server_port = true,
@@ -414,6 +420,7 @@ end
 local function direct_getter(name, read)
     local number, index
     local is_partial = partial[name]
+    local is_number = numbers[name]
 
     return function (handle)
         local r = live(handle)
@@ -426,8 +433,18 @@ local function direct_getter(name, read)
             number, index = resolve(handle, name)
         end
 
-        if index >= 0 and band(r.variables[index].word, VALUE_FLAGS) ~= 0 then
-            return fetch(name, handle)
+        if index >= 0 then
+            local kept_value = r.variables[index]
+            local word = kept_value.word
+            local flags = band(word, VALUE_FLAGS)
+
+            if flags == VALUE_KEPT and not is_number then
+                return ffi_string(kept_value.data, band(word, VALUE_LEN))
+            end
+
+            if flags ~= 0 then
+                return fetch(name, handle)
+            end
         end
 
         local value = read(r)

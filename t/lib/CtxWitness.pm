@@ -32,13 +32,21 @@ my $HTTP_CONFIG = <<"END";
     log_by_lua_block { witness.finish() }
 END
 
+# Where most blocks are redirected to, unless they have their own.
+my $PAGE = 'location = /page { content_by_lua_block { witness.page() } }';
+my $NAMED_PAGE = 'location @page { content_by_lua_block { witness.page() } }';
+
 my $EVERYWHERE = join ' ', map { "$_=same" }
     qw(rewrite access content header_filter body_filter log);
 
 Test::Nginx::Util::add_block_preprocessor(sub ($block) {
     # Without a config the one of the block before goes on.
-    $block->set_value(http_config => $HTTP_CONFIG . ($block->http_config // ''))
-        if defined $block->config;
+    if (defined(my $config = $block->config)) {
+        $block->set_value(http_config => $HTTP_CONFIG . ($block->http_config // ''));
+        $config .= "    $PAGE\n"       if $config !~ m{location = /page };
+        $config .= "    $NAMED_PAGE\n" if $config !~ m{location \@page };
+        $block->set_value(config => $config);
+    }
 
     my $seen = $block->seen // return;
     $seen =~ s/\beverywhere\b/$EVERYWHERE/g;

@@ -17,6 +17,7 @@ local _M = {}
 local kept = {}         -- by request: the table that ngx.ctx was
 local seen = {}         -- by request: what was seen so far
 local finished = {}     -- what was seen in the requests that have ended, in order
+local alive = setmetatable({}, { __mode = "k" })    -- what was kept and not collected
 
 
 -- Names a request, through all of its redirects, without its ngx.ctx.
@@ -57,6 +58,7 @@ function _M.keep()
     ctx.kept_by = id
     kept[id] = ctx
     seen[id] = {}
+    alive[ctx] = true
 
     return ctx
 end
@@ -114,7 +116,10 @@ function _M.finish()
 
     local line = _M.seen()
 
-    ngx.log(ngx.WARN, "seen: ", line, ";")
+    if line ~= "" then
+        ngx.log(ngx.WARN, "seen: ", line, ";")
+    end
+
     finished[#finished + 1] = line
 
     kept[id], seen[id] = nil, nil
@@ -145,6 +150,21 @@ function _M.await(count)
 end
 
 
+-- How many of the tables that were kept something still refers to.
+function _M.alive()
+    collectgarbage()
+    collectgarbage()
+
+    local count = 0
+
+    for _ in pairs(alive) do
+        count = count + 1
+    end
+
+    return count
+end
+
+
 -- Lists, for a result that is the same for most, how often each came.
 function _M.tally(results)
     local count, order = {}, {}
@@ -169,50 +189,36 @@ end
 
 -- Walks the references that lua-nginx-module holds ngx.ctx tables by, as
 -- lua-resty-core and luaL_unref keep them: ctxs[0] is the first free number,
--- ctxs[free] the next one.  A number that was freed twice makes a cycle, or
--- is free and in use.
+-- ctxs[free] the next one, and the number freed first has no entry.  A number
+-- that was freed twice is in the list twice, or is free and in use.
 function _M.references()
     local ctxs = debug.getregistry().ngx_lua_ctx_tables
-    local free, used, entries = {}, 0, 0
-    local count = 0
+    local free, used = {}, 0
     local ref = ctxs[0]
 
-    while ref and ref ~= 0 do
-        if free[ref] then
-            return nil, "the free list has a cycle at " .. ref
+    while ref do
+        if type(ref) ~= "number" then
+            return nil, "a reference in use is in the free list"
         end
 
-        if type(ref) ~= "number" or ctxs[ref] == nil then
-            return nil, "the free list leads to " .. tostring(ref)
+        if free[ref] then
+            return nil, "reference " .. ref .. " is in the free list twice"
         end
 
         free[ref] = true
-        count = count + 1
         ref = ctxs[ref]
+    end
 
-        if type(ref) == "table" then
-            return nil, "a reference in use is in the free list"
+    for number, value in pairs(ctxs) do
+        if type(value) == "table" then
+            used = used + 1
+
+        elseif number ~= 0 and not free[number] then
+            return nil, "reference " .. number .. " is neither free nor in use"
         end
     end
 
-    for ref, value in pairs(ctxs) do
-        if ref ~= 0 then
-            entries = entries + 1
-
-            if type(value) == "table" then
-                used = used + 1
-
-            elseif not free[ref] then
-                return nil, "reference " .. tostring(ref) .. " is neither free nor in use"
-            end
-        end
-    end
-
-    if used + count ~= entries then
-        return nil, used .. " used and " .. count .. " free of " .. entries
-    end
-
-    return { used = used, free = count }
+    return { used = used }
 end
 
 

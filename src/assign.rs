@@ -6,6 +6,7 @@ use core::ptr;
 use crate::names;
 use crate::request::LiveRequest;
 use crate::sys::{self, Request, VarValue, ngx_str_t};
+use crate::table::Var;
 
 /// Assigns a copy of `value`, in the request's pool; `None` unsets the variable.
 ///
@@ -49,6 +50,22 @@ pub fn assign(live: &LiveRequest, name: &[u8], value: Option<&[u8]>) -> Result<(
     }
     *r.variable(definition.index) = make(r, value).ok_or(NO_MEMORY)?;
     Ok(())
+}
+
+/// Assigns to a variable of which that means to store the value; false when it is
+/// not one of those, and without memory.
+pub fn store(live: &LiveRequest, var: &Var, value: &[u8]) -> bool {
+    let r = live.request();
+    let Some(index) = var.index.filter(|_| var.assignable) else {
+        return false;
+    };
+    match make(r, Some(value)) {
+        Some(made) => {
+            *r.variable(index as usize) = made;
+            true
+        }
+        None => false,
+    }
 }
 
 const NO_MEMORY: ngx_str_t = sys::text(b"no memory");

@@ -14,6 +14,7 @@
 use core::ffi::c_void;
 use core::mem::offset_of;
 
+use crate::assign;
 use crate::ctx;
 use crate::names::Field;
 use crate::request::{Flavour, LiveRequest, Refusal, UpstreamTime, Value};
@@ -360,6 +361,33 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_text(
         return AGAIN;
     };
     answer(live.read(var, Flavour::Text), out)
+}
+
+/// Assigns to the variable of this number: `NGX_OK`; `NGX_AGAIN` when `set` has to
+/// be asked instead; `NGX_ERROR` when the request is refused.
+///
+/// # Safety
+/// `handle` points to a handle, `value` is valid for reads of `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
+    handle: &HandleArg,
+    number: u32,
+    value: *const u8,
+    len: usize,
+) -> i32 {
+    let Ok(live) = handle.live() else {
+        return ERROR;
+    };
+    let Some(var) = live.numbered(number) else {
+        return AGAIN;
+    };
+    // SAFETY: the caller's word.
+    let value = unsafe { core::slice::from_raw_parts(value, len) };
+    if assign::store(&live, var, value) {
+        OK
+    } else {
+        AGAIN
+    }
 }
 
 /// As [`ngx_http_lua_var_ffi_text`], for a name of a prefix, in lower case.

@@ -22,7 +22,7 @@
 //!    handle that Lua kept now names nothing.
 //!
 //! Each file uses only what stands above it here: `rt`; `sys`; [`slots`],
-//! [`index`], [`value`], [`names`]; [`table`], [`conf`], [`worker`]; [`request`],
+//! [`index`], [`value`], [`names`], [`scan`]; [`table`], [`conf`], [`worker`]; [`request`],
 //! [`assign`], [`layout`]; [`variables`], [`ctx`], [`error_page`]; [`lua`],
 //! [`ffi`], [`directives`].
 
@@ -45,6 +45,7 @@ pub mod lua;
 pub mod names;
 pub mod request;
 mod rt;
+pub mod scan;
 pub mod slots;
 mod sys;
 pub mod table;

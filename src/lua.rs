@@ -31,8 +31,8 @@ const fn chunk(name: &'static core::ffi::CStr, source: &'static [u8]) -> lua_var
 static CHUNKS: Chunks = Chunks([
     chunk(c"@resty/ngxvar.lua", include_bytes!("lua/resty/ngxvar.lua")),
     chunk(
-        c"@resty/ngxvar/getter.lua",
-        include_bytes!("lua/resty/ngxvar/getter.lua"),
+        c"@resty/ngxvar/access.lua",
+        include_bytes!("lua/resty/ngxvar/access.lua"),
     ),
     chunk(
         c"@resty/core/ctx.lua (lua_var)",

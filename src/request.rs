@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use crate::names::{self, Field};
+use crate::scan::{self, Own};
 use crate::slots::{Handle, Slot};
 use crate::sys::{self, Request, VarValue, ngx_http_request_t, ngx_str_t};
 use crate::table::{Table, Var};
@@ -221,6 +222,11 @@ impl LiveRequest {
             if names::has_upper(name) {
                 return Err(NotLower);
             }
+            if let Some((own, rest)) = table.own(name)
+                && let Some(value) = self.look_up(own, rest)
+            {
+                return Ok(value);
+            }
             return Ok(match table.prefix(name) {
                 Some(prefix) => self.prefixed(prefix, name),
                 None => Value::Nil,
@@ -230,6 +236,39 @@ impl LiveRequest {
             return Err(NotLower);
         }
         Ok(by_nginx(self.r.as_ptr(), name, flavour).unwrap_or(Value::Nil))
+    }
+
+    /// Looks `name` up among the arguments or headers; `None` when nginx has to, as
+    /// its versions differ in what several headers of one name give.
+    #[inline]
+    fn look_up(&self, own: Own, name: &[u8]) -> Option<Value> {
+        match own {
+            Own::Arg => {
+                // SAFETY: the arguments live as long as the request.
+                let args = unsafe { sys::bytes(self.r.get().args) };
+                Some(match scan::arg(args, name) {
+                    Some(value) => Value::Text(ngx_str_t {
+                        len: value.len(),
+                        data: value.as_ptr().cast_mut(),
+                    }),
+                    None => Value::Nil,
+                })
+            }
+            Own::Header => {
+                let mut found = None;
+                for header in self.r.headers_in() {
+                    // SAFETY: a header's name lives as long as the request.
+                    let key = unsafe { sys::bytes(header.key) };
+                    if header.hash != 0 && scan::is_header(key, name) {
+                        if found.is_some() {
+                            return None;
+                        }
+                        found = Some(header.value);
+                    }
+                }
+                Some(found.map_or(Value::Nil, Value::Text))
+            }
+        }
     }
 
     fn prefixed(&self, prefix: &sys::ngx_http_variable_t, name: &[u8]) -> Value {
@@ -268,6 +307,15 @@ impl LiveRequest {
                 Some(value) => text_of(value),
                 None => Value::Nil,
             };
+        }
+        if let Some(own) = var.own {
+            // SAFETY: the name lives as long as the configuration.
+            let name = unsafe { sys::bytes(var.name) };
+            if let Some(rest) = name.get(own.prefix().len()..)
+                && let Some(value) = self.look_up(own, rest)
+            {
+                return value;
+            }
         }
         match var.handler {
             Some(handler) => typed(self.evaluate(handler, var.data), var.field, flavour),

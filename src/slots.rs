@@ -40,7 +40,7 @@ impl Handle {
 
 /// What the table keeps of a live request.
 ///
-/// `repr(C)`: the getters in `lua/resty/ngxvar/getter.lua` read the first four
+/// `repr(C)`: the getters in `lua/resty/ngxvar/access.lua` read the first four
 /// fields through an FFI declaration of the same layout.
 #[repr(C)]
 pub struct Slot {

@@ -23,7 +23,7 @@ pub(crate) use ngx::ffi::{
     ngx_http_variable_value_t, ngx_int_t, ngx_log_t, ngx_module_t, ngx_pool_t, ngx_str_t,
     ngx_uint_t,
 };
-pub(crate) use ngx::ffi::{ngx_connection_t, ngx_http_core_srv_conf_t};
+pub(crate) use ngx::ffi::{ngx_connection_t, ngx_http_core_srv_conf_t, ngx_table_elt_t};
 
 /// The declarations of `shim/shim.h`.
 #[allow(non_camel_case_types, missing_docs, unreachable_pub, dead_code)]
@@ -640,6 +640,25 @@ impl Request {
     pub(crate) fn upstream_states(&self) -> &[ngx_http_upstream_state_t] {
         // SAFETY: null or an array of states that lives in the request's pool.
         unsafe { elements(self.get().upstream_states) }
+    }
+
+    /// The headers of the request, deleted ones (`hash` 0) among them.
+    pub(crate) fn headers_in(&self) -> impl Iterator<Item = &ngx_table_elt_t> {
+        let mut part = Some(&self.get().headers_in.headers.part);
+        let parts = core::iter::from_fn(move || {
+            let this = part?;
+            // SAFETY: null or the next part of a list in the request's pool.
+            part = unsafe { this.next.as_ref() };
+            Some(this)
+        });
+        parts.flat_map(|part| {
+            let elements: &[ngx_table_elt_t] = match part.nelts {
+                0 => &[],
+                // SAFETY: a part of nginx's list of headers has `nelts` of them.
+                n => unsafe { core::slice::from_raw_parts(part.elts.cast(), n) },
+            };
+            elements
+        })
     }
 
     pub(crate) fn pool(self) -> *mut ngx_pool_t {

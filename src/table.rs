@@ -8,6 +8,7 @@
 use core::ptr;
 
 use crate::names::{Field, Key};
+use crate::scan::Own;
 use crate::sys::{self, GetHandler, ngx_http_core_main_conf_t, ngx_http_variable_t, ngx_str_t};
 
 /// How one variable is found.
@@ -22,8 +23,12 @@ pub struct Var {
     pub index: Option<u32>,
     /// Whether nginx keeps its first value there, instead of asking the handler again.
     pub cacheable: bool,
+    /// Whether assigning to it means storing the value there, and nothing else.
+    pub assignable: bool,
     /// nginx's handler for it.
     pub handler: Option<GetHandler>,
+    /// Set when it is one of a prefix that the module looks up itself.
+    pub own: Option<Own>,
     /// What the handler wants as `data`.
     pub data: usize,
     /// Next in the chain, as number + 1.
@@ -36,6 +41,9 @@ pub struct Table {
     heads: &'static [u32],
     /// Variables that stand for all names with a prefix, as nginx keeps them.
     pub prefixes: &'static [ngx_http_variable_t],
+    /// For each of [`Own::ALL`] whether no other prefix begins like it, so that it is
+    /// the one for every name that does.
+    own: [bool; Own::ALL.len()],
     /// Address of the core module's main configuration that this was made from.
     pub cmcf: usize,
     /// Distinguishes the tables of a process, so a number of one is not taken for another's.
@@ -73,6 +81,17 @@ impl Table {
             return None;
         }
         self.vars.get(number as usize & 0xffff)
+    }
+
+    /// The prefix of `name` that the module looks up itself, and the rest of the name.
+    #[inline]
+    pub fn own<'a>(&self, name: &'a [u8]) -> Option<(Own, &'a [u8])> {
+        for (own, sole) in Own::ALL.iter().zip(&self.own) {
+            if *sole && let Some(rest) = name.strip_prefix(own.prefix()) {
+                return Some((*own, rest));
+            }
+        }
+        None
     }
 
     /// The longest prefix that `name` begins with (`ngx_http_get_variable`).
@@ -169,9 +188,19 @@ pub fn build(
         vars: &[],
         heads: &[],
         prefixes,
+        own: [false; Own::ALL.len()],
         cmcf: ptr::from_ref(cmcf) as usize,
         epoch,
     };
+
+    for (own, sole) in Own::ALL.iter().zip(&mut table.own) {
+        // SAFETY: nginx keeps the names for as long as the configuration.
+        let like = table
+            .prefixes
+            .iter()
+            .filter(|p| unsafe { sys::bytes(p.name) }.starts_with(own.prefix()));
+        *sole = like.count() == 1;
+    }
 
     each_variable(cmcf, |var| {
         // SAFETY: nginx keeps the name for as long as the configuration.
@@ -183,7 +212,11 @@ pub fn build(
             field: Field::named(name),
             index: indexed.then_some(var.index as u32),
             cacheable: var.flags & sys::NGX_HTTP_VAR_NOCACHEABLE as usize == 0,
+            assignable: indexed
+                && var.flags & sys::NGX_HTTP_VAR_CHANGEABLE as usize != 0
+                && var.set_handler.is_none(),
             handler: var.get_handler,
+            own: None,
             data: var.data,
             next: 0,
         });
@@ -195,6 +228,7 @@ pub fn build(
             builder.push(Var {
                 key: Key::new(text),
                 name: *name,
+                own: table.own(text).map(|(own, _)| own),
                 handler: prefix.get_handler,
                 data: ptr::from_ref(name) as usize,
                 ..EMPTY_VAR
@@ -220,7 +254,9 @@ const EMPTY_VAR: Var = Var {
     field: None,
     index: None,
     cacheable: true,
+    assignable: false,
     handler: None,
+    own: None,
     data: 0,
     next: 0,
 };

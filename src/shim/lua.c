@@ -536,7 +536,7 @@ open_ngxvar(lua_State *L)
 
 
 static int
-open_getter(lua_State *L)
+open_access(lua_State *L)
 {
     return open_chunk(L, 1);
 }
@@ -554,7 +554,7 @@ static const struct {
     lua_CFunction   open;
 } packages[] = {
     { "resty.ngxvar", open_ngxvar },
-    { "resty.ngxvar.getter", open_getter },
+    { "resty.ngxvar.access", open_access },
     { "resty.core.ctx", open_core_ctx },
 };
 

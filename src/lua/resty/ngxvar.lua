@@ -2,7 +2,7 @@
 --
 -- fetch, set, live and what request is built on are functions of Lua's C API
 -- (src/shim/lua.c): interpreted, as a handler's straight code mostly is, they
--- cost a twentieth of an FFI call. For compiled loops there is getter().
+-- cost a twentieth of an FFI call. For compiled loops there are getter() and setter().
 
 local core = ...
 
@@ -68,7 +68,12 @@ end
 
 
 function _M.getter(name)
-    return require("resty.ngxvar.getter")(name)
+    return require("resty.ngxvar.access").getter(name)
+end
+
+
+function _M.setter(name)
+    return require("resty.ngxvar.access").setter(name)
 end
 
 

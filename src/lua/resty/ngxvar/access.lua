@@ -1,4 +1,4 @@
--- getter(name): a reader of one variable that LuaJIT compiles.
+-- getter(name), setter(name): access to one variable that LuaJIT compiles.
 --
 -- Validation is the same as fetch's, written so that a trace needs no call for
 -- it: the handle's slot is read where the module keeps it, its generation is
@@ -20,7 +20,9 @@ local ffi_string = ffi.string
 local format = string.format
 local istype = ffi.istype
 local tonumber = tonumber
+local type = type
 local fetch = core.fetch
+local set = core.set
 
 
 ffi.cdef[[
@@ -63,6 +65,8 @@ int32_t ngx_http_lua_var_ffi_text(const ngx_http_lua_var_handle_t *handle,
     uint32_t number, ngx_str_t *out);
 int32_t ngx_http_lua_var_ffi_named(const ngx_http_lua_var_handle_t *handle,
     const char *name, size_t len, ngx_str_t *out);
+int32_t ngx_http_lua_var_ffi_assign(const ngx_http_lua_var_handle_t *handle,
+    uint32_t number, const char *value, size_t len);
 double ngx_http_lua_var_ffi_upstream_seconds(
     const ngx_http_lua_var_handle_t *handle, int32_t kind);
 ]]
@@ -518,6 +522,29 @@ local function handler_getter(name)
 end
 
 
+-- The counterpart: set(value, handle) for one variable.
+local function new_setter(name)
+    local number
+
+    return function (value, handle)
+        if type(value) == "string" and istype(handle_t, handle) then
+            if not number then
+                number = resolve(handle, name)
+            end
+
+            if number >= 0
+               and C.ngx_http_lua_var_ffi_assign(handle, number, value, #value)
+                   == 0
+            then
+                return true
+            end
+        end
+
+        return set(name, value, handle)
+    end
+end
+
+
 local volatile = {
     uri = true, document_uri = true, args = true, query_string = true,
     request_method = true, status = true, request_time = true,
@@ -527,7 +554,7 @@ local volatile = {
 local getters = {}
 
 
-return function (name)
+local function getter(name)
     if type(name) ~= "string" then
         error("bad variable name", 3)
     end
@@ -557,3 +584,15 @@ return function (name)
     getters[lower] = get
     return get
 end
+
+
+local function setter(name)
+    if type(name) ~= "string" then
+        error("bad variable name", 3)
+    end
+
+    return new_setter(name:lower())
+end
+
+
+return { getter = getter, setter = setter }

@@ -10,9 +10,9 @@ local found, ngxvar = pcall(require, "resty.ngxvar")
 local has_module = found and ngxvar.live ~= nil
 
 
--- every request of the demo carries an id, to tell whose data is whose
+-- every request of the demo has an id, to tell whose data is whose
 local function my_id()
-    return ngx.var.http_x_request_id or "?"
+    return ngx.var.demo_id:sub(1, 8)
 end
 
 

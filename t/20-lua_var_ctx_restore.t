@@ -227,9 +227,6 @@ location in location: log=same
     }
 --- config
     lua_var_ctx_restore all;
-    include $TEST_NGINX_HTML_DIR/redirects.conf;
---- user_files
->>> redirects.conf
     location = /exec {
         rewrite_by_lua_block { witness.keep() }
         content_by_lua_block { ngx.exec("/page") }
@@ -272,6 +269,7 @@ location in location: log=same
         rewrite_by_lua_block { witness.keep() }
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=@page;
     }
+--- user_files
 >>> dir/page
 a file, for the index module to find
 --- request eval

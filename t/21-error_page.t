@@ -1,0 +1,954 @@
+# ngx.ctx across error_page: every source of an error, every kind of target.
+
+use v5.36;
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+use CtxWitness;
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: errors from rewrite
+--- config
+    error_page 500 403 /page;
+    location = /exit {
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /exit-later {
+        rewrite_by_lua_block { witness.keep() ngx.sleep(0) ngx.exit(403) }
+    }
+    location = /error {
+        rewrite_by_lua_block { witness.keep() error("on purpose") }
+    }
+--- request eval
+["GET /exit", "GET /exit-later", "GET /error"]
+--- error_code eval
+[500, 403, 500]
+--- response_body eval
+["page\n", "page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 2: errors from the rewrite module, with a ctx of the server's rewrite
+--- config
+    error_page 500 403 /page;
+    server_rewrite_by_lua_block { witness.keep() }
+    location = /return { return 403; }
+    location = /if {
+        if ($arg_a) { return 500; }
+    }
+--- request eval
+["GET /return", "GET /if?a=1"]
+--- error_code eval
+[403, 500]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: server_rewrite=same everywhere
+
+
+
+=== TEST 3: errors from the server's rewrite
+--- config
+    error_page 500 /page;
+    server_rewrite_by_lua_block {
+        if not witness.keep() then
+            return
+        end
+
+        if ngx.var.uri == "/exit" then
+            ngx.exit(500)
+        end
+
+        error("on purpose")
+    }
+--- request eval
+["GET /exit", "GET /error"]
+--- error_code eval
+[500, 500]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: server_rewrite=same everywhere
+
+
+
+=== TEST 4: errors from access
+--- config
+    error_page 500 403 401 /page;
+    location = /exit {
+        access_by_lua_block { witness.keep() ngx.exit(403) }
+    }
+    location = /exit-later {
+        access_by_lua_block { witness.keep() ngx.sleep(0) ngx.exit(401) }
+    }
+    location = /error {
+        access_by_lua_block { witness.keep() error("on purpose") }
+    }
+    location = /deny {
+        rewrite_by_lua_block { witness.keep() }
+        deny all;
+    }
+    location = /auth_basic {
+        rewrite_by_lua_block { witness.keep() }
+        auth_basic realm;
+        auth_basic_user_file /dev/null;
+    }
+--- request eval
+["GET /exit", "GET /exit-later", "GET /error", "GET /deny", "GET /auth_basic"]
+--- error_code eval
+[403, 401, 500, 403, 401]
+--- response_body eval
+[("page\n") x 5]
+--- seen: everywhere
+
+
+
+=== TEST 5: errors from the content, by Lua
+--- config
+    error_page 500 503 404 /page;
+    location = /exit {
+        content_by_lua_block { witness.keep() ngx.exit(503) }
+    }
+    location = /exit-later {
+        content_by_lua_block { witness.keep() ngx.sleep(0) ngx.exit(404) }
+    }
+    location = /error {
+        content_by_lua_block { witness.keep() error("on purpose") }
+    }
+    location = /error-later {
+        content_by_lua_block { witness.keep() ngx.sleep(0) error("on purpose") }
+    }
+    location = /thread {
+        content_by_lua_block {
+            ngx.thread.spawn(function ()
+                witness.keep()
+                ngx.sleep(0)
+                ngx.exit(503)
+            end)
+        }
+    }
+--- request eval
+["GET /exit", "GET /exit-later", "GET /error", "GET /error-later", "GET /thread"]
+--- error_code eval
+[503, 404, 500, 500, 503]
+--- response_body eval
+[("page\n") x 5]
+--- seen: everywhere
+
+
+
+=== TEST 6: errors from the content, without Lua
+--- config
+    error_page 404 403 405 409 416 /page;
+    rewrite_by_lua_block {
+        if not ngx.req.is_internal() then
+            return witness.keep()
+        end
+
+        witness.see("rewrite")
+    }
+    location /static/ { root html; }
+    location = /empty_gif { empty_gif; }
+    location /dav/ {
+        root html;
+        dav_methods MKCOL;
+    }
+--- user_files
+>>> static/file.txt
+file
+--- request eval
+["GET /static/missing", "GET /static/", "POST /static/file.txt", "POST /empty_gif",
+ "MKCOL /dav/no-slash", "GET /static/file.txt"]
+--- more_headers eval
+["", "", "", "", "", "Range: bytes=100-"]
+--- error_code eval
+[404, 403, 405, 405, 409, 416]
+--- response_body eval
+[("page\n") x 6]
+--- seen: everywhere
+
+
+
+=== TEST 7: errors from the balancer
+--- http_config
+    upstream exits {
+        server 0.0.0.1;
+        balancer_by_lua_block { ngx.exit(503) }
+    }
+    upstream fails {
+        server 0.0.0.1;
+        balancer_by_lua_block { error("on purpose") }
+    }
+    upstream down {
+        server 0.0.0.1;
+        balancer_by_lua_block {
+            witness.keep()
+            assert(require("ngx.balancer").set_current_peer("127.0.0.1", $TEST_NGINX_PORT9))
+        }
+    }
+--- config
+    error_page 500 502 503 504 /page;
+    location = /exits {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://exits;
+    }
+    location = /fails {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://fails;
+    }
+    location = /down {
+        proxy_pass http://down;
+    }
+--- request eval
+["GET /exits", "GET /fails", "GET /down"]
+--- error_code eval
+[500, 500, 502]
+--- response_body eval
+["page\n", "page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 8: errors from a header filter
+# The content is not Lua's: a redirect from inside of ngx.say() is more than
+# lua-nginx-module itself survives.
+--- config
+    error_page 500 503 /page;
+    location = /static.txt {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        header_filter_by_lua_block { ngx.exit(503) }
+    }
+    location = /proxied {
+        access_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/upstream;
+        header_filter_by_lua_block { ngx.exit(500) }
+    }
+    location = /upstream { return 200 "not sent"; }
+--- user_files
+>>> static.txt
+not sent
+--- request eval
+["GET /static.txt", "GET /proxied"]
+--- error_code eval
+[503, 500]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 9: errors from the upstream: refused
+--- config
+    location = /t {
+        error_page 502 /page;
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+    }
+--- request
+GET /t
+--- error_code: 502
+--- response_body
+page
+--- error_log
+Connection refused
+--- seen: everywhere
+
+
+
+=== TEST 10: errors from the upstream: all of several refuse
+--- http_config
+    upstream down {
+        server 127.0.0.1:$TEST_NGINX_PORT8;
+        server 127.0.0.1:$TEST_NGINX_PORT9;
+    }
+--- config
+    location = /t {
+        error_page 502 /page;
+        access_by_lua_block { witness.keep() }
+        proxy_pass http://down;
+    }
+--- request
+GET /t
+--- error_code: 502
+--- response_body
+page
+--- seen: everywhere
+
+
+
+=== TEST 11: errors from the upstream: timed out
+--- config
+    location = /t {
+        error_page 504 /page;
+        rewrite_by_lua_block { witness.keep() }
+        proxy_read_timeout 50ms;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/slow;
+    }
+    location = /slow {
+        lua_check_client_abort on;
+        content_by_lua_block {
+            ngx.on_abort(function () ngx.exit(499) end)
+            ngx.sleep(10)
+        }
+    }
+--- request
+GET /t
+--- error_code: 504
+--- response_body
+page
+--- error_log
+upstream timed out
+--- seen: everywhere
+
+
+
+=== TEST 12: errors from the upstream: closed early, and a header that is too big
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        location = /closes { return 444; }
+        location = /talks {
+            content_by_lua_block {
+                ngx.header["X-Big"] = string.rep("x", 2000)
+                ngx.say("not sent")
+            }
+        }
+    }
+--- config
+    error_page 502 /page;
+    proxy_buffer_size 1k;
+    location = /closes {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1;
+    }
+    location = /talks {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1;
+    }
+--- request eval
+["GET /closes", "GET /talks"]
+--- error_code eval
+[502, 502]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 13: errors from the upstream: proxy_intercept_errors
+--- config
+    location = /t {
+        error_page 418 503 /page;
+        rewrite_by_lua_block { witness.keep() }
+        proxy_intercept_errors on;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/status/$arg_code;
+    }
+    location /status/ {
+        content_by_lua_block {
+            ngx.status = tonumber(ngx.var.uri:match("%d+"))
+            ngx.say("from the upstream")
+        }
+    }
+--- request eval
+["GET /t?code=418", "GET /t?code=503"]
+--- error_code eval
+[418, 503]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 14: a name that does not resolve
+--- config
+    location = /t {
+        error_page 502 /page;
+        rewrite_by_lua_block { witness.keep() }
+        set $name "no-resolver.test";
+        proxy_pass http://$name;
+    }
+--- request
+GET /t
+--- error_code: 502
+--- response_body
+page
+--- seen: everywhere
+
+
+
+=== TEST 15: errors from limit_req and limit_conn
+--- http_config
+    # One connection each, so that a block finds its own limits untouched.
+    limit_req_zone $connection zone=requests:64k rate=1r/m;
+    limit_conn_zone $server_port zone=connections:64k;
+--- config
+    location = /limit_req {
+        error_page 503 /page;
+        rewrite_by_lua_block { witness.keep() }
+        limit_req zone=requests;
+        content_by_lua_block { ngx.say("within the limit") }
+    }
+    location = /limit_conn {
+        error_page 503 /page;
+        rewrite_by_lua_block { witness.keep() }
+        limit_conn connections 1;
+        content_by_lua_block {
+            ngx.print(client.get("/limit_conn").body)
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local c = client.connect{ port = ngx.var.server_port }
+
+            ngx.print(c:request("/limit_req").body)
+            ngx.print(c:request("/limit_req").body)
+            c:close()
+            ngx.say(witness.await(2)[2])
+
+            ngx.print(client.get("/limit_conn").body)
+            ngx.say(witness.await(3)[3])
+        }
+    }
+--- request
+GET /t
+--- response_body
+within the limit
+page
+rewrite=same access=same content=same header_filter=same body_filter=same log=same
+page
+rewrite=same access=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 16: errors from auth_request, whose subrequest has a ctx of its own
+--- config
+    error_page 401 403 500 /page;
+    rewrite_by_lua_block {
+        if not ngx.req.is_internal() then
+            return witness.keep()
+        end
+
+        witness.see("rewrite")
+    }
+    location = /t {
+        auth_request /auth;
+    }
+    location = /auth {
+        internal;
+        rewrite_by_lua_block {
+            ngx.ctx.of_subrequest = true
+            ngx.exit(tonumber(ngx.var.http_x_code))
+        }
+    }
+--- request eval
+["GET /t", "GET /t", "GET /t"]
+--- more_headers eval
+["X-Code: 403", "X-Code: 401", "X-Code: 500"]
+--- error_code eval
+[403, 401, 500]
+--- response_body eval
+["page\n", "page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 17: a body that is too large
+--- config
+    server_rewrite_by_lua_block { witness.keep() }
+    error_page 413 /page;
+    location = /t {
+        client_max_body_size 10;
+        content_by_lua_block {
+            ngx.req.read_body()
+            ngx.say("read")
+        }
+    }
+--- request eval
+["POST /t\n" . "x" x 100, "POST /t\n" . "64\r\n" . "x" x 100 . "\r\n0\r\n\r\n"]
+--- more_headers eval
+["", "Transfer-Encoding: chunked"]
+--- error_code eval
+[413, 413]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: server_rewrite=same everywhere
+
+
+
+=== TEST 18: a chunked body that turns out too large for the upstream
+--- config
+    location = /t {
+        error_page 413 /page;
+        client_max_body_size 10;
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+    }
+--- request eval
+"POST /t\n" . "64\r\n" . "x" x 100 . "\r\n0\r\n\r\n"
+--- more_headers
+Transfer-Encoding: chunked
+--- error_code: 413
+--- response_body
+page
+--- seen: everywhere
+
+
+
+=== TEST 19: target: a URI with arguments
+--- config
+    location = /t {
+        error_page 500 /target?a=1&b=two;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /target {
+        content_by_lua_block {
+            witness.see("content")
+            ngx.say(ngx.var.uri, " ", ngx.var.args)
+        }
+    }
+--- request
+GET /t?c=3
+--- error_code: 500
+--- response_body
+/target a=1&b=two
+--- seen: everywhere
+
+
+
+=== TEST 20: target: variables in URI and arguments
+--- config
+    set $target /target;
+    location = /inside {
+        error_page 500 /$arg_name?status=$status&from=$uri;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /whole {
+        error_page 500 $target;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /args-in-variable {
+        set $with_args /target?in=variable;
+        error_page 500 $with_args;
+        access_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /target {
+        content_by_lua_block {
+            witness.see("content")
+            ngx.say(ngx.var.uri, " ", ngx.var.args)
+        }
+    }
+--- request eval
+["GET /inside?name=target", "GET /whole", "GET /args-in-variable"]
+--- error_code eval
+[500, 500, 500]
+--- response_body eval
+["/target status=500&from=/inside\n", "/target \n", "/target in=variable\n"]
+--- seen: everywhere
+
+
+
+=== TEST 21: target: @named, and by a variable
+--- config
+    location = /named {
+        error_page 500 @page;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /variable {
+        error_page 500 @$arg_name;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+--- request eval
+["GET /named", "GET /variable?name=page"]
+--- error_code eval
+[500, 500]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 22: a chain, with recursive_error_pages
+--- config
+    recursive_error_pages on;
+    location = /t {
+        error_page 500 /second;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /second {
+        error_page 502 @third;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+    }
+    location @third {
+        error_page 403 /page;
+        access_by_lua_block { witness.see("access") ngx.exit(403) }
+    }
+--- request
+GET /t
+--- error_code: 403
+--- response_body
+page
+--- seen: rewrite=same access=same rewrite=same access=same everywhere
+
+
+
+=== TEST 23: a chain in which nobody looks at ngx.ctx before its end
+--- config
+    recursive_error_pages on;
+    location = /t {
+        error_page 500 /second;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /second {
+        error_page 502 @third;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+    }
+    location @third {
+        error_page 404 /page;
+        root html;
+    }
+--- request
+GET /t
+--- more_headers
+X-First: content
+--- error_code: 404
+--- response_body
+page
+--- seen: content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 24: an error page that fails itself
+--- config
+    location = /t {
+        error_page 500 /second;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /second {
+        error_page 502 /page;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+    }
+--- request
+GET /t
+--- error_code: 502
+--- response_body_like: 502 Bad Gateway
+--- seen: rewrite=same access=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 25: a chain that goes on until nginx ends it
+--- config
+    recursive_error_pages on;
+    error_page 500 /t;
+    location = /t {
+        rewrite_by_lua_block {
+            if not ngx.req.is_internal() then
+                witness.keep()
+            end
+
+            ngx.exit(500)
+        }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- response_body_like: 500 Internal Server Error
+--- error_log
+rewrite or internal redirection cycle
+--- seen: header_filter=same body_filter=same log=same
+
+
+
+=== TEST 26: error_page 500 =200, and =
+--- config
+    rewrite_by_lua_block {
+        if not ngx.req.is_internal() then
+            return witness.keep()
+        end
+
+        witness.see("rewrite")
+    }
+    location = /code {
+        error_page 500 =200 /page;
+        access_by_lua_block { ngx.exit(500) }
+    }
+    location = /code-named {
+        error_page 500 =201 @page;
+        access_by_lua_block { ngx.exit(500) }
+    }
+    location = /own {
+        error_page 404 = /page;
+        root html;
+    }
+    location = /own-named {
+        error_page 502 = @page;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+    }
+--- request eval
+["GET /code", "GET /code-named", "GET /own", "GET /own-named"]
+--- error_code eval
+[200, 201, 200, 200]
+--- response_body eval
+[("page\n") x 4]
+--- seen: everywhere
+
+
+
+=== TEST 27: HEAD, and a method that becomes GET
+--- config
+    location = /t {
+        error_page 500 /page;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+--- request eval
+["HEAD /t", "PUT /t\nbody"]
+--- more_headers eval
+["X-First: log", "X-First: log"]
+--- error_code eval
+[500, 500]
+--- response_body eval
+["", "page\n"]
+--- seen: log=same
+
+
+
+=== TEST 28: inherited and overridden
+--- http_config
+    error_page 500 502 503 /from-http;
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        location = /t {
+            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+        }
+        location = /from-http {
+            content_by_lua_block { witness.see("content") ngx.say("http") }
+        }
+    }
+--- config
+    error_page 500 502 /from-server;
+    error_page 503 @from-server;
+    location /outer {
+        rewrite_by_lua_block { witness.keep() ngx.exit(tonumber(ngx.var.arg_code)) }
+        location /outer/own {
+            error_page 500 /from-location;
+            location /outer/own/inner { }
+        }
+    }
+    location = /from-server {
+        content_by_lua_block { witness.see("content") ngx.say("server") }
+    }
+    location @from-server {
+        content_by_lua_block { witness.see("content") ngx.say("server, named") }
+    }
+    location = /from-location {
+        content_by_lua_block { witness.see("content") ngx.say("location") }
+    }
+    location = /http {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/t;
+    }
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            for i, uri in ipairs{
+                "/http", "/outer?code=500", "/outer?code=503",
+                "/outer/own?code=500", "/outer/own/inner?code=500", "/outer/own?code=502",
+            } do
+                local body = client.get(uri).body
+                local seen = witness.await(i)[i]
+
+                ngx.say(body:match("[^\r\n]+"), ": ", seen:match("log=%w+") or "no redirect")
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+http: log=same
+server: log=same
+server, named: log=same
+location: log=same
+location: log=same
+<html>: no redirect
+
+
+
+=== TEST 29: in "if" blocks
+--- config
+    location = /page-in-if {
+        rewrite_by_lua_block { witness.keep() }
+        if ($arg_fail) {
+            error_page 500 /page;
+        }
+        access_by_lua_block { ngx.exit(500) }
+    }
+    location = /inherited {
+        error_page 404 /page;
+        root html;
+        if ($arg_fail) {
+            root html/other;
+        }
+        rewrite_by_lua_block { witness.keep() }
+    }
+    location = /proxy {
+        error_page 502 @page;
+        if ($arg_fail) {
+            proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+        }
+        rewrite_by_lua_block { witness.keep() }
+    }
+--- request eval
+["GET /page-in-if?fail=1", "GET /inherited?fail=1", "GET /proxy?fail=1"]
+--- error_code eval
+[500, 404, 502]
+--- response_body eval
+["page\n", "page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 30: limit_except
+--- config
+    location = /t {
+        error_page 403 /page;
+        rewrite_by_lua_block { witness.keep() }
+        limit_except GET { deny all; }
+        content_by_lua_block { ngx.say("allowed") }
+    }
+    location = /proxy {
+        error_page 502 @page;
+        rewrite_by_lua_block { witness.keep() }
+        limit_except GET { proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9; }
+        return 200 "allowed";
+    }
+--- request eval
+["POST /t", "POST /proxy"]
+--- error_code eval
+[403, 502]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: everywhere
+
+
+
+=== TEST 31: a 302 to another host is no redirect inside
+--- config
+    location /t/ {
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+        header_filter_by_lua_block {
+            ngx.header["X-From"] = "[" .. ngx.var.from_error_page .. "]"
+        }
+        log_by_lua_block {
+            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "]; ",
+                    ngx.ctx.kept_by and "not lost" or "lost")
+        }
+        location = /t/plain { error_page 500 http://other.test/sorry; }
+        location = /t/code { error_page 500 =301 https://other.test/sorry; }
+        location = /t/variable { error_page 500 http://$arg_host/sorry; }
+    }
+--- request eval
+["GET /t/plain", "GET /t/code", "GET /t/variable?host=other.test"]
+--- error_code eval
+[302, 301, 302]
+--- response_headers eval
+["Location: http://other.test/sorry\nX-From: []", "Location: https://other.test/sorry\nX-From: []",
+ "Location: http://other.test/sorry\nX-From: []"]
+--- error_log
+from: []; not lost
+--- no_error_log
+given back
+
+
+
+=== TEST 32: a subrequest's own error page, and its parent's ctx
+--- config
+    addition_types *;
+    location = /t {
+        add_after_body /sub;
+        rewrite_by_lua_block { ngx.ctx.of_parent = "parent" }
+        content_by_lua_block { ngx.say("body") }
+        log_by_lua_block {
+            ngx.log(ngx.WARN, "in the log phase: ", ngx.ctx.of_parent, " ", ngx.ctx.kept_by)
+        }
+    }
+    location = /sub {
+        error_page 500 /sub-page;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
+    location = /sub-page {
+        content_by_lua_block {
+            witness.see("content")
+            ngx.say(witness.seen())
+        }
+    }
+--- request
+GET /t
+--- response_body
+body
+rewrite=same content=same
+--- error_log
+in the log phase: parent nil
+
+
+
+=== TEST 33: the error page of a parent that shared its ctx with subrequests
+--- config
+    location = /t {
+        error_page 503 /page;
+        content_by_lua_block {
+            witness.keep()
+            ngx.location.capture("/sub")
+            ngx.location.capture_multi{
+                { "/sub", { ctx = ngx.ctx } },
+                { "/sub", { ctx = ngx.ctx } },
+            }
+            ngx.exit(503)
+        }
+    }
+    location = /sub {
+        rewrite_by_lua_block {
+            ngx.ctx.of_subrequest = true
+            ngx.exit(500)
+        }
+    }
+--- request
+GET /t
+--- error_code: 503
+--- response_body
+page
+--- seen: everywhere
+
+
+
+=== TEST 34: a subrequest that shares its parent's ctx gets it back
+# No error page is shown in what ngx.location.capture gives, so ngx.exec it is.
+--- config
+    lua_var_ctx_restore all;
+    location = /t {
+        content_by_lua_block {
+            local ctx = { of_parent = true }
+            local other = ngx.location.capture("/sub")
+            local res = ngx.location.capture("/sub", { ctx = ctx })
+
+            ngx.say(other.body, " ", res.body, " ", rawequal(ctx, ctx.in_page))
+        }
+    }
+    location = /sub {
+        # Lua that does not touch ngx.ctx, so that only C knows of it
+        content_by_lua_block { ngx.exec("/in-page") }
+    }
+    location = /in-page {
+        content_by_lua_block {
+            ngx.ctx.in_page = ngx.ctx
+            ngx.print(ngx.ctx.of_parent)
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil true true

@@ -20,7 +20,7 @@ use File::Basename qw(dirname);
 my $LIB = abs_path(dirname(__FILE__));
 
 my $HTTP_CONFIG = <<"END";
-    lua_package_path "$LIB/?.lua;;";
+    lua_package_path "$LIB/?.lua;\$TEST_NGINX_HTML_DIR/?.lua;;";
     init_by_lua_block {
         witness = require "witness"
         client = require "client"

@@ -48,7 +48,7 @@ pub fn assign(live: &LiveRequest, name: &[u8], value: Option<&[u8]>) -> Result<(
             &[b"variable \"", name, b"\" cannot be assigned a value"],
         ));
     }
-    *r.variable(definition.index) = make(r, value).ok_or(NO_MEMORY)?;
+    r.set_variable(definition.index, make(r, value).ok_or(NO_MEMORY)?);
     Ok(())
 }
 
@@ -61,7 +61,7 @@ pub fn store(live: &LiveRequest, var: &Var, value: &[u8]) -> bool {
     };
     match make(r, Some(value)) {
         Some(made) => {
-            *r.variable(index as usize) = made;
+            r.set_variable(index as usize, made);
             true
         }
         None => false,

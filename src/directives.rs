@@ -76,8 +76,10 @@ unsafe extern "C" fn lua_var_index(
     let Some(conf) = (unsafe { conf.cast::<MainConf>().as_mut() }) else {
         return FAILED;
     };
-    // SAFETY: `cf` is nginx's, and its arguments are strings.
-    let arguments = unsafe { sys::elements::<ngx_str_t>(cf.as_ref().args) };
+    // SAFETY: `cf` is nginx's.
+    let arguments = unsafe { cf.as_ref() }.args;
+    // SAFETY: an array of strings.
+    let arguments = unsafe { sys::elements::<ngx_str_t>(arguments) };
 
     if conf.names.is_null() {
         conf.names = sys::new_array::<ngx_str_t>(cf, 8);
@@ -91,11 +93,11 @@ unsafe extern "C" fn lua_var_index(
         };
         // SAFETY: null or an array of strings, made above.
         let known = unsafe { sys::elements::<ngx_str_t>(conf.names) };
-        // SAFETY: they are configuration strings too.
-        if known
-            .iter()
-            .any(|other| unsafe { sys::bytes(*other) } == name)
-        {
+        let is_it = |other: &ngx_str_t| {
+            // SAFETY: they are configuration strings too.
+            unsafe { sys::bytes(*other) == name }
+        };
+        if known.iter().any(is_it) {
             sys::conf_error!(cf, "duplicate variable \"%V\"", ptr::from_ref(argument));
             return FAILED;
         }
@@ -150,12 +152,9 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
 ) -> *mut c_char {
     const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
     // SAFETY: both come from `create_loc_conf`.
-    let (prev, conf) = unsafe {
-        (
-            prev.cast::<LocConf>().as_ref(),
-            conf.cast::<LocConf>().as_mut(),
-        )
-    };
+    let prev = unsafe { prev.cast::<LocConf>().as_ref() };
+    // SAFETY: as above.
+    let conf = unsafe { conf.cast::<LocConf>().as_mut() };
     let (Some(cf), Some(prev), Some(conf)) = (NonNull::new(cf), prev, conf) else {
         return FAILED;
     };

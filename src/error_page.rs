@@ -35,7 +35,9 @@ pub(crate) fn install(cf: NonNull<ngx_conf_t>) -> bool {
 
 fn hook(cf: NonNull<ngx_conf_t>, page: &mut ngx_http_err_page_t) -> bool {
     // SAFETY: the value's text lives as long as the configuration.
-    let (value, args) = unsafe { (sys::bytes(page.value.value), sys::bytes(page.args)) };
+    let value = unsafe { sys::bytes(page.value.value) };
+    // SAFETY: so does that of its arguments.
+    let args = unsafe { sys::bytes(page.args) };
     if value.starts_with(PREFIX) {
         return true;
     }

@@ -81,8 +81,9 @@ pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
 /// `ngx_http_lua_var_module.ctx_index`: the module's place in `r->ctx` and the like.
 #[inline]
 fn ctx_index() -> usize {
+    let module = &raw const ngx_http_lua_var_module;
     // SAFETY: nginx assigns it before it calls the module, and leaves it.
-    unsafe { (&raw const ngx_http_lua_var_module.ctx_index).read() }
+    unsafe { (*module).ctx_index }
 }
 
 /// What nginx reads of a file with modules: which, by which names, in which order.

@@ -117,7 +117,7 @@ impl LiveRequest {
     /// The request that lua-nginx-module says is running, for a call that needs no
     /// handle: served even if no memory can be had to register it.
     #[inline]
-    pub fn running(current: *mut ngx_http_request_t) -> Result<Self, Refusal> {
+    pub(crate) fn running(current: *mut ngx_http_request_t) -> Result<Self, Refusal> {
         let registered = Self::current(current);
         if let Err(Refusal::NoMemory) = registered
             // SAFETY: as in `current`.
@@ -134,7 +134,7 @@ impl LiveRequest {
 
     /// The request that lua-nginx-module says is running, registered if it was not.
     #[inline]
-    pub fn current(current: *mut ngx_http_request_t) -> Result<Self, Refusal> {
+    pub(crate) fn current(current: *mut ngx_http_request_t) -> Result<Self, Refusal> {
         if let Some(slot) = worker().find(current as usize) {
             return Self::of(slot);
         }
@@ -347,8 +347,9 @@ impl LiveRequest {
             return Value::Nil;
         }
         // SAFETY: nginx keeps `ncaptures` offsets, an even number, and `at` is below it and even.
-        let offsets = unsafe { &*members.captures.add(at).cast::<[i32; 2]>() };
-        let [start, end] = *offsets;
+        let offsets = unsafe { members.captures.add(at) };
+        // SAFETY: as above.
+        let [start, end] = unsafe { offsets.cast::<[i32; 2]>().read() };
         // A group that took no part in the match has -1 for both: an empty text.
         let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else {
             return Value::Text(sys::text(b""));

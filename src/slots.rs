@@ -156,7 +156,7 @@ impl Slot {
     #[cfg(any(test, feature = "testing"))]
     pub fn age(&self) {
         let occupied = self.generation.get() & 1;
-        self.generation.set(u32::MAX - 1 | occupied);
+        self.generation.set((u32::MAX - 1) | occupied);
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use ngx::ffi::{ngx_connection_t, ngx_http_core_srv_conf_t, ngx_table_
 
 /// The declarations of `shim/shim.h`.
 #[allow(non_camel_case_types, missing_docs, unreachable_pub, dead_code)]
-#[allow(clippy::undocumented_unsafe_blocks, unused_imports)]
+#[allow(unused_imports, clippy::all, clippy::restriction)]
 pub(crate) mod shim {
     include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 }
@@ -41,7 +41,7 @@ pub(crate) const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
 /// `NGX_CONF_OK`
 pub(crate) const CONF_OK: *mut c_char = ptr::null_mut();
 /// What `r->signature` holds in a live request (`NGX_HTTP_MODULE`, "HTTP").
-pub(crate) const SIGNATURE: u32 = NGX_HTTP_MODULE as u32;
+pub(crate) const SIGNATURE: u32 = NGX_HTTP_MODULE;
 /// `r->uri_changes` of a request that was not redirected (`NGX_HTTP_MAX_URI_CHANGES + 1`).
 pub(crate) const FRESH_URI_CHANGES: usize = 11;
 
@@ -203,8 +203,9 @@ pub(crate) fn log_at(level: usize, log: *mut ngx_log_t, write: impl FnOnce(usize
 
 /// The log of the running cycle.
 pub(crate) fn cycle_log() -> *mut ngx_log_t {
+    let cycle = &raw const ffi::ngx_cycle;
     // SAFETY: nginx sets `ngx_cycle` before it loads a module and never unsets it.
-    let cycle = unsafe { ptr::read_volatile(&raw const ffi::ngx_cycle) };
+    let cycle = unsafe { cycle.read_volatile() };
     match NonNull::new(cycle) {
         // SAFETY: as above.
         Some(cycle) => unsafe { cycle.as_ref() }.log,
@@ -259,7 +260,7 @@ pub(crate) fn main_conf(cf: NonNull<ngx_conf_t>, ctx_index: usize) -> *mut c_voi
     // SAFETY: as above.
     let table = unsafe { (*ctx).main_conf };
     // SAFETY: the table has an entry for every HTTP module.
-    unsafe { *table.add(ctx_index) }
+    unsafe { entry(table, ctx_index) }
 }
 
 /// The location configuration of the HTTP configuration in `cf` at `ctx_index`.
@@ -271,13 +272,25 @@ pub(crate) fn loc_conf(cf: NonNull<ngx_conf_t>, ctx_index: usize) -> *mut c_void
     // SAFETY: as in `main_conf`.
     let table = unsafe { (*ctx).loc_conf };
     // SAFETY: the table has an entry for every HTTP module.
-    unsafe { *table.add(ctx_index) }
+    unsafe { entry(table, ctx_index) }
+}
+
+/// One entry of nginx's tables that have one for each module.
+///
+/// # Safety
+/// `table` must have an entry at `at`.
+unsafe fn entry<T>(table: *mut *mut T, at: usize) -> *mut T {
+    // SAFETY: by the caller's word.
+    let place = unsafe { table.add(at) };
+    // SAFETY: as above.
+    unsafe { *place }
 }
 
 /// `ctx_index` of `ngx_http_core_module`.
 pub(crate) fn core_index() -> usize {
+    let module = &raw const ffi::ngx_http_core_module;
     // SAFETY: nginx assigns it before any configuration is read and leaves it.
-    unsafe { (&raw const ffi::ngx_http_core_module.ctx_index).read() }
+    unsafe { (*module).ctx_index }
 }
 
 /// The elements of one of nginx's arrays.
@@ -378,22 +391,20 @@ pub(crate) fn http_of(
 )> {
     // SAFETY: nginx passes the cycle it is starting.
     let cycle = unsafe { cycle.as_ref() }?;
+    let module = &raw const ffi::ngx_http_module;
     // SAFETY: nginx assigns the index before any configuration is read.
-    let index = unsafe { (&raw const ffi::ngx_http_module.index).read() };
+    let index = unsafe { (*module).index };
     // SAFETY: `conf_ctx` has an entry for every module.
-    let ctx = unsafe { *cycle.conf_ctx.add(index) }.cast::<ffi::ngx_http_conf_ctx_t>();
+    let ctx = unsafe { entry(cycle.conf_ctx, index) }.cast::<ffi::ngx_http_conf_ctx_t>();
     // SAFETY: null without `http {}`, else what `ngx_http_block` made.
     let main = unsafe { ctx.as_ref() }?.main_conf;
     // SAFETY: `main_conf` has an entry for every HTTP module.
-    let core = unsafe { *main.add(core_index()) };
+    let core = unsafe { entry(main, core_index()) };
     // SAFETY: as above.
-    let ours = unsafe { *main.add(ctx_index) };
+    let ours = unsafe { entry(main, ctx_index) };
     // SAFETY: the core module's; it lives as long as the cycle, see `init_module`.
-    Some((
-        cycle.pool,
-        unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?,
-        ours,
-    ))
+    let core = unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?;
+    Some((cycle.pool, core, ours))
 }
 
 /// What ends a module's list of directives (`ngx_null_command`).
@@ -408,9 +419,10 @@ pub(crate) const NO_COMMAND: ngx_command_t = ngx_command_t {
 
 /// nginx's cached time: seconds and the milliseconds above them.
 pub(crate) fn time() -> (i64, i64) {
+    let now = &raw const ffi::ngx_cached_time;
     // SAFETY: `ngx_cached_time` points to a valid time from `ngx_time_init` on;
     // a signal may move it, hence volatile.
-    let now = unsafe { ptr::read_volatile(&raw const ffi::ngx_cached_time) };
+    let now = unsafe { now.read_volatile() };
     // SAFETY: as above.
     let now = unsafe { &*now };
     (now.sec, now.msec as i64)
@@ -556,28 +568,41 @@ impl Request {
     /// `r->main_conf[ctx_index]`
     pub(crate) fn main_conf(self, ctx_index: usize) -> *mut c_void {
         // SAFETY: every HTTP module has an entry.
-        unsafe { *self.get().main_conf.add(ctx_index) }
+        unsafe { entry(self.get().main_conf, ctx_index) }
     }
 
     /// `r->loc_conf[ctx_index]`
     pub(crate) fn loc_conf(self, ctx_index: usize) -> *mut c_void {
         // SAFETY: every HTTP module has an entry.
-        unsafe { *self.get().loc_conf.add(ctx_index) }
+        unsafe { entry(self.get().loc_conf, ctx_index) }
     }
 
     /// `server_name` of the server that serves the request.
     pub(crate) fn server_name(self) -> ngx_str_t {
         // SAFETY: every HTTP module has an entry.
-        let conf = unsafe { *self.get().srv_conf.add(core_index()) };
+        let conf = unsafe { entry(self.get().srv_conf, core_index()) };
         // SAFETY: the core module's is a `ngx_http_core_srv_conf_t`, never null.
         unsafe { (*conf.cast::<ngx_http_core_srv_conf_t>()).server_name }
     }
 
     /// The variable at `index`, which the caller got from this cycle's configuration.
-    pub(crate) fn variable(&self, index: usize) -> &mut VarValue {
+    pub(crate) fn variable(&self, index: usize) -> &VarValue {
+        // SAFETY: one of the request's variables, changed only by handlers and
+        // assignments, during which nobody holds this.
+        unsafe { &*self.variable_place(index) }
+    }
+
+    /// Stores a value there.
+    pub(crate) fn set_variable(self, index: usize, value: VarValue) {
+        // SAFETY: as in `variable`.
+        unsafe { *self.variable_place(index) = value }
+    }
+
+    fn variable_place(self, index: usize) -> *mut VarValue {
+        let variables = self.get().variables.cast::<VarValue>();
         // SAFETY: `r->variables` has as many elements as the configuration has
         // indexed variables, and a fake request has no configuration's indices asked of it.
-        unsafe { &mut *self.get().variables.cast::<VarValue>().add(index) }
+        unsafe { variables.add(index) }
     }
 
     /// Evaluates or finds the variable at `index` (`ngx_http_get_flushed_variable`).

@@ -147,7 +147,7 @@ fn each_variable(
         }
         loop {
             // SAFETY: a bucket is a run of elements that ends at one without a value.
-            let (value, len) = unsafe { ((*element).value, (*element).len) };
+            let &sys::ngx_hash_elt_t { value, len, .. } = unsafe { &*element };
             // SAFETY: the values of this hash are variables, which live with the cycle.
             let Some(var) = (unsafe { value.cast::<ngx_http_variable_t>().as_ref() }) else {
                 break;

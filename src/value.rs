@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-/// Longest text [`Seconds`] and [`Decimal`] produce.
+/// Longest text that [`seconds`] and [`decimal`] give.
 pub const TEXT: usize = 32;
 
 /// Text of a number, at most [`TEXT`] bytes.

@@ -66,11 +66,11 @@ unsafe extern "C" fn from_error_page(
     sys::OK
 }
 
-/// Where a value that was set by hand is kept.
-fn by_hand(r: &Request) -> Option<&mut VarValue> {
+/// Index of the variable, where a value that was set by hand is kept.
+fn by_hand(r: Request) -> Option<usize> {
     // SAFETY: nginx made it with `directives::create_main_conf`.
     let conf = unsafe { r.main_conf(crate::ctx_index()).cast::<MainConf>().as_ref() }?;
-    Some(r.variable(usize::try_from(conf.from_error_page).ok()?))
+    usize::try_from(conf.from_error_page).ok()
 }
 
 /// What `set $from_error_page` gave the request since the last error page.
@@ -78,7 +78,7 @@ fn by_hand(r: &Request) -> Option<&mut VarValue> {
 /// The get handler's own values say that they must not be cached; those that
 /// `set` or Lua store do not.
 pub(crate) fn set_by_hand<'a>(r: Request) -> Option<&'a [u8]> {
-    let value = by_hand(&r)?;
+    let value = r.variable(by_hand(r)?);
     if !value.is_kept() {
         return None;
     }
@@ -88,7 +88,7 @@ pub(crate) fn set_by_hand<'a>(r: Request) -> Option<&'a [u8]> {
 
 /// Drops such a value: what was said before an error page does not count after it.
 pub(crate) fn forget_by_hand(r: Request) {
-    if let Some(value) = by_hand(&r) {
-        *value = VarValue::EMPTY;
+    if let Some(index) = by_hand(r) {
+        r.set_variable(index, VarValue::EMPTY);
     }
 }

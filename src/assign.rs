@@ -88,7 +88,7 @@ fn copy(r: Request, parts: &[&[u8]]) -> Option<ngx_str_t> {
     let len = parts
         .iter()
         .fold(0usize, |len, part| len.saturating_add(part.len()));
-    let data = sys::palloc(r.pool(), len.max(1)).cast::<u8>();
+    let data = sys::pnalloc(r.pool(), len.max(1));
     if data.is_null() {
         return None;
     }

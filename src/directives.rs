@@ -300,10 +300,16 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 /// Server-rewrite phase: registers subrequests, which skip the post-read phase.
+///
+/// `ngx.location.capture` may have given one its `ngx.ctx` already, in C, where
+/// nobody sees it but here, before anything can redirect.
 unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose phases it runs.
-    if let Some(r) = unsafe { Request::from_raw(r) } {
-        ctx::slot_of(r);
+    if let Some(r) = unsafe { Request::from_raw(r) }
+        && let Some(slot) = ctx::slot_of(r)
+        && !r.is_main()
+    {
+        ctx::stash(r, slot);
     }
     sys::DECLINED
 }

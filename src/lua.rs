@@ -6,11 +6,12 @@ use core::slice;
 use crate::request::{Flavour, LiveRequest, NotLower, Refusal, Value, by_nginx};
 use crate::slots::Handle;
 use crate::sys::shim::{
-    LUA_VAR_ERROR, LUA_VAR_LOWER, LUA_VAR_NIL, LUA_VAR_NUMBER, LUA_VAR_PLAIN, LUA_VAR_REQ_CURRENT,
-    LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, LUA_VAR_STRING, LUA_VAR_TEXT, LUA_VAR_TRUE,
-    lua_var_chunk_t, lua_var_req_t, lua_var_value_t,
+    LUA_VAR_AGAIN, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LOWER, LUA_VAR_NIL, LUA_VAR_NUMBER,
+    LUA_VAR_PLAIN, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, LUA_VAR_STRING,
+    LUA_VAR_TEXT, LUA_VAR_TRUE, lua_var_chunk_t, lua_var_req_t, lua_var_value_t,
 };
 use crate::sys::{self, ngx_http_request_t};
+use crate::table::Var;
 use crate::worker::{Mode, worker};
 
 /// Embedded files, in the order of `packages` in `shim/lua.c`.
@@ -129,6 +130,46 @@ unsafe extern "C" fn lua_var_rs_fetch(
         },
         Err(why) => refuse(why, out),
     }
+}
+
+/// `fetch` for a variable and a handle that C knows already.
+///
+/// # Safety
+/// `var` is what [`lua_var_rs_find`] returned in this process, maybe for a
+/// configuration that is gone: it is not dereferenced before it is known to be of
+/// the one that serves the request.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lua_var_rs_read(handle: u64, var: *const Var, out: &mut lua_var_value_t) {
+    let live = match LiveRequest::by_handle(Handle::from_bits(handle)) {
+        Ok(live) => live,
+        Err(why) => return refuse(why, out),
+    };
+    let readable = worker().mode.get() == Mode::Direct && live.with_variables().is_ok();
+    match live.entry(var).filter(|_| readable) {
+        Some(var) => match live.read(var, Flavour::Typed) {
+            Value::Text(text) => match var.fixed(text) {
+                Some(n) => {
+                    out.kind = LUA_VAR_FIXED;
+                    out.len = n;
+                }
+                None => give(Value::Text(text), out),
+            },
+            value => give(value, out),
+        },
+        None => out.kind = LUA_VAR_AGAIN,
+    }
+}
+
+/// The variable of this name in the newest configuration, or null.
+///
+/// # Safety
+/// `name` has `len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lua_var_rs_find(name: *const u8, len: usize) -> *const Var {
+    // SAFETY: the caller's word.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    let found = worker().table.get().and_then(|table| table.find(name));
+    found.map_or(ptr::null(), ptr::from_ref)
 }
 
 /// `fetch` where the layout of requests is not known: no member is read.

@@ -193,6 +193,12 @@ impl LiveRequest {
         (table.cmcf == self.r.main_conf(sys::core_index()) as usize).then_some(table)
     }
 
+    /// `var`, if it is an entry of the table that the request is served with.
+    #[inline(always)]
+    pub fn entry(&self, var: *const Var) -> Option<&'static Var> {
+        self.table()?.entry(var)
+    }
+
     /// The number of the variable of this name, in lower case, and the variable.
     pub fn number(&self, name: &[u8]) -> Option<(u32, &'static Var)> {
         let table = self.table()?;

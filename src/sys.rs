@@ -240,6 +240,16 @@ pub(crate) fn palloc(pool: *mut ngx_pool_t, size: usize) -> *mut c_void {
     unsafe { ffi::ngx_palloc(pool, size) }
 }
 
+/// `len` bytes of the pool for text, which needs no alignment, or null.
+pub(crate) fn pnalloc(pool: *mut ngx_pool_t, len: usize) -> *mut u8 {
+    #[cfg(feature = "testing")]
+    if crate::testing::fails(crate::testing::POOL) {
+        return ptr::null_mut();
+    }
+    // SAFETY: as in `palloc`.
+    unsafe { ffi::ngx_pnalloc(pool, len) }.cast()
+}
+
 /// `T` in the pool, all its bytes zero; null without memory.
 pub(crate) fn pcalloc<T>(pool: *mut ngx_pool_t) -> *mut T {
     let block = palloc(pool, size_of::<T>());
@@ -543,6 +553,11 @@ impl Request {
         // SAFETY: nginx sets `main` when it makes the request; the main request
         // lives as long as its subrequests.
         unsafe { &*self.get().main }
+    }
+
+    /// Whether it is a main request, not a subrequest.
+    pub(crate) fn is_main(self) -> bool {
+        core::ptr::eq(self.get().main, self.as_ptr())
     }
 
     /// Whether lua-nginx-module made it up, for a handshake or a timer.

@@ -35,6 +35,25 @@ pub struct Var {
     next: u32,
 }
 
+impl Var {
+    /// Which of the texts that Lua keeps (`LUA_VAR_FIXED_TEXTS`) a value of it is.
+    #[inline(always)]
+    pub fn fixed(&self, text: ngx_str_t) -> Option<usize> {
+        let all: &[(usize, &[u8])] = match self.field? {
+            Field::Scheme => &[(0, b"http"), (1, b"https")],
+            Field::RequestMethod => &[(2, b"GET"), (3, b"POST")],
+            Field::ServerProtocol => &[(4, b"HTTP/1.1"), (5, b"HTTP/2.0")],
+            Field::Https => &[(6, b"on"), (7, b"")],
+            _ => return None,
+        };
+        // SAFETY: a variable's text lives as long as the request.
+        let text = unsafe { sys::bytes(text) };
+        all.iter()
+            .find(|(_, fixed)| *fixed == text)
+            .map(|(n, _)| *n)
+    }
+}
+
 /// The variables of one configuration.
 pub struct Table {
     vars: &'static [Var],
@@ -81,6 +100,16 @@ impl Table {
             return None;
         }
         self.vars.get(number as usize & 0xffff)
+    }
+
+    /// `var`, if it is an entry of this table.
+    #[inline(always)]
+    pub fn entry(&self, var: *const Var) -> Option<&'static Var> {
+        if self.vars.as_ptr_range().contains(&var) {
+            // SAFETY: within the table, whose entries are all it can have been taken from.
+            return unsafe { var.as_ref() };
+        }
+        None
     }
 
     /// The prefix of `name` that the module looks up itself, and the rest of the name.

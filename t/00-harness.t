@@ -780,7 +780,27 @@ ok
 
 
 
-=== TEST 54: an error_log of its own
+=== TEST 54: line numbers in messages
+--- main_config
+    env HARNESS_LINE=1;
+--- http_config
+    init_by_lua_block { ngx.log(ngx.NOTICE, "in http_config") }
+--- config
+    location = /t {
+        content_by_lua_block { ngx.log(ngx.NOTICE, "in config") ngx.say("ok") }
+    }
+--- request
+GET /t
+--- response_body
+ok
+--- grep_error_log eval
+qr/nginx\.conf:\d+\).*in \w+/
+--- grep_error_log_out eval
+["nginx.conf:28):1: in http_config\nnginx.conf:44):1: in config\n", "nginx.conf:44):1: in config\n"]
+
+
+
+=== TEST 55: an error_log of its own
 --- config
     location = /t {
         content_by_lua_block { ngx.log(ngx.WARN, "elsewhere") ngx.say("ok") }
@@ -795,7 +815,7 @@ elsewhere
 
 
 
-=== TEST 55: todo
+=== TEST 56: todo
 --- config
     location = /t { return 204; }
 --- request

@@ -13,7 +13,8 @@
 
 
 #define LUA_REGISTRYINDEX   (-10000)
-#define lua_upvalueindex(i) (-10002 - (i))
+#define LUA_GLOBALSINDEX    (-10002)
+#define lua_upvalueindex(i) (LUA_GLOBALSINDEX - (i))
 
 #define LUA_TNONE           (-1)
 #define LUA_TLIGHTUSERDATA  2
@@ -54,6 +55,7 @@ typedef int (*lua_CFunction)(lua_State *L);
     X(void, lua_createtable, (lua_State *L, int narr, int nrec))              \
     X(void, lua_getfield, (lua_State *L, int i, const char *k))               \
     X(void, lua_setfield, (lua_State *L, int i, const char *k))               \
+    X(void, lua_rawset, (lua_State *L, int i))                                \
     X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
     X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
     X(int, lua_error, (lua_State *L))                                         \
@@ -78,22 +80,67 @@ static struct {
 } api;
 
 
+/* Names that are kept, and the slots they are found in again. */
+#define NAMES_MAX           512
+#define NAMES_SLOTS         1024
+
+/*
+ * A name that was looked up before.  The string is anchored in the VM, so its
+ * address is that of no other object.
+ */
+typedef struct {
+    const void     *string;     /* lua_topointer() of it */
+    const u_char   *data;
+    size_t          len;
+    const void     *var;        /* NULL: not one that has its own entry */
+} lua_var_name_t;
+
+
 /* What the C functions know of the VM they run in; their first upvalue. */
 typedef struct {
+    /*
+     * The handle that request() gave last; it is kept in a Lua local, so its
+     * address is that of no other object either.
+     */
+    const void      *last;
+    uint64_t         last_handle;
+    uint32_t         flavour;
+    uint32_t         nnames;
     /* ctype ids; cdata of any other type names no request */
-    uint16_t     handle;
-    uint16_t     void_pointer;
-    uint16_t     request_pointer;
-    /* where a cdata's ctype id is, relative to its payload; 0: not known yet */
-    int          id_offset;
-    uint32_t     flavour;
+    uint16_t         handle;
+    uint16_t         void_pointer;
+    uint16_t         request_pointer;
+    /* where a cdata's ctype id is, relative to its payload */
+    int              id_offset;
+    lua_var_name_t   names[NAMES_SLOTS];
 } lua_var_vm_t;
+
+/*
+ * Upvalues of the C functions: the VM, the anchor of the names, tostring() as it
+ * was when the VM was new, fixed texts.
+ */
+#define UP_VM               lua_upvalueindex(1)
+#define UP_NAMES            lua_upvalueindex(2)
+#define UP_TOSTRING         lua_upvalueindex(3)
+#define UP_FIXED(n)         lua_upvalueindex(4 + (int) (n))
+#define NUPVALUES           (3 + LUA_VAR_FIXED_N)
+/* one more, of l_var_index() */
+#define UP_STOCK            lua_upvalueindex(1 + NUPVALUES)
 
 
 static lua_var_vm_t *
 vm_of(lua_State *L)
 {
-    return api.lua_touserdata(L, lua_upvalueindex(1));
+    return api.lua_touserdata(L, UP_VM);
+}
+
+
+static ngx_inline lua_var_name_t *
+name_slot(lua_var_vm_t *vm, const void *string)
+{
+    uintptr_t  p = (uintptr_t) string;
+
+    return &vm->names[((p >> 4) ^ (p >> 14)) % NAMES_SLOTS];
 }
 
 
@@ -110,11 +157,10 @@ ctype_id(const void *payload, int offset)
 
 /* Reads the argument at idx as the request that a call is about. */
 static void
-request_arg(lua_State *L, int idx, lua_var_req_t *req)
+request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
 {
-    uint16_t       id;
-    const void    *payload;
-    lua_var_vm_t  *vm;
+    uint16_t     id;
+    const void  *payload;
 
     req->current = api.ngx_http_lua_get_request(L);
     req->value = 0;
@@ -126,7 +172,6 @@ request_arg(lua_State *L, int idx, lua_var_req_t *req)
         return;
 
     case LUA_TCDATA:
-        vm = vm_of(L);
         payload = api.lua_topointer(L, idx);
         id = ctype_id(payload, vm->id_offset);
 
@@ -166,6 +211,10 @@ push_value(lua_State *L, const lua_var_value_t *v)
 
     case LUA_VAR_NUMBER:
         api.lua_pushnumber(L, v->number);
+        return 1;
+
+    case LUA_VAR_FIXED:
+        api.lua_pushvalue(L, UP_FIXED(v->len));
         return 1;
 
     case LUA_VAR_TRUE:
@@ -228,14 +277,39 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 }
 
 
-/* fetch(name, req?) -> value | nil | nil, err */
+/* Keeps a name, if there is room, so that it is found by its address again. */
+static void
+remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
+{
+    lua_var_name_t  *slot;
+
+    slot = name_slot(vm, api.lua_topointer(L, idx));
+
+    if (vm->nnames == NAMES_MAX) {
+        return;
+    }
+
+    /* what the slot held stays anchored: it counts */
+    vm->nnames++;
+
+    api.lua_pushvalue(L, idx);
+    api.lua_pushboolean(L, 1);
+    api.lua_rawset(L, UP_NAMES);
+
+    slot->string = api.lua_topointer(L, idx);
+    slot->data = (const u_char *) api.lua_tolstring(L, idx, &slot->len);
+    slot->var = lua_var_rs_find(slot->data, slot->len);
+}
+
+
+/* fetch() for what is out of the ordinary, or seen for the first time */
 static int
-l_fetch(lua_State *L)
+fetch_slow(lua_State *L, lua_var_vm_t *vm)
 {
     lua_var_req_t    req;
     lua_var_value_t  out;
 
-    request_arg(L, 2, &req);
+    request_arg(L, vm, 2, &req);
 
     if (req.kind == LUA_VAR_REQ_FOREIGN) {
         return refuse_argument(L, 2);
@@ -244,7 +318,12 @@ l_fetch(lua_State *L)
     switch (api.lua_type(L, 1)) {
 
     case LUA_TSTRING:
-        fetch_by_name(L, 1, &req, vm_of(L)->flavour, &out);
+        fetch_by_name(L, 1, &req, vm->flavour, &out);
+
+        if (out.kind != LUA_VAR_ERROR && out.kind != LUA_VAR_NIL) {
+            remember_name(L, vm, 1);
+        }
+
         return push_value(L, &out);
 
     case LUA_TNUMBER:
@@ -258,7 +337,40 @@ l_fetch(lua_State *L)
 
 
 /*
- * ngx.var's __index after patch_ngx_var(); upvalue 2 is the stock one, which
+ * fetch(name, req?) -> value | nil | nil, err
+ *
+ * A known name and the newest handle, both told by their address, are most of
+ * all calls: those ask Lua for nothing else.
+ */
+static int
+l_fetch(lua_State *L)
+{
+    const void       *string;
+    lua_var_vm_t     *vm;
+    lua_var_name_t   *name;
+    lua_var_value_t   out;
+
+    vm = vm_of(L);
+    string = api.lua_topointer(L, 1);
+    name = name_slot(vm, string);
+
+    if (name->string == string && name->var != NULL
+        && vm->last == api.lua_topointer(L, 2)
+        && vm->flavour == LUA_VAR_TYPED)
+    {
+        lua_var_rs_read(vm->last_handle, name->var, &out);
+
+        if (out.kind != LUA_VAR_AGAIN) {
+            return push_value(L, &out);
+        }
+    }
+
+    return fetch_slow(L, vm);
+}
+
+
+/*
+ * ngx.var's __index after patch_ngx_var(); UP_STOCK is the stock one, which
  * serves, and raises, everything out of the ordinary.
  */
 static int
@@ -280,7 +392,7 @@ l_var_index(lua_State *L)
     }
 
     api.lua_settop(L, 2);
-    api.lua_pushvalue(L, lua_upvalueindex(2));
+    api.lua_pushvalue(L, UP_STOCK);
     api.lua_pushvalue(L, 1);
     api.lua_pushvalue(L, 2);
     api.lua_call(L, 2, 1);
@@ -299,7 +411,7 @@ l_set(lua_State *L)
     lua_var_req_t    req;
     lua_var_value_t  out;
 
-    request_arg(L, 3, &req);
+    request_arg(L, vm_of(L), 3, &req);
 
     if (req.kind == LUA_VAR_REQ_FOREIGN) {
         return refuse_argument(L, 3);
@@ -313,17 +425,15 @@ l_set(lua_State *L)
     value_len = 0;
 
     if (api.lua_type(L, 2) > 0) {
-        if (api.lua_type(L, 2) != LUA_TSTRING
-            && api.lua_type(L, 2) != LUA_TNUMBER)
-        {
-            api.lua_getfield(L, -10002, "tostring");
-            api.lua_pushvalue(L, 2);
-            api.lua_call(L, 1, 1);
-            value = (const u_char *) api.lua_tolstring(L, -1, &value_len);
+        api.lua_pushvalue(L, UP_TOSTRING);
+        api.lua_pushvalue(L, 2);
+        api.lua_call(L, 1, 1);
 
-        } else {
-            api.lua_pushvalue(L, 2);
-            value = (const u_char *) api.lua_tolstring(L, -1, &value_len);
+        value = (const u_char *) api.lua_tolstring(L, -1, &value_len);
+
+        if (value == NULL) {
+            return api.luaL_error(L, "bad variable value: \"tostring\" must "
+                                  "return a string");
         }
     }
 
@@ -347,7 +457,7 @@ l_live(lua_State *L)
     lua_var_req_t    req;
     lua_var_value_t  out;
 
-    request_arg(L, 1, &req);
+    request_arg(L, vm_of(L), 1, &req);
 
     if (req.kind == LUA_VAR_REQ_FOREIGN) {
         refuse_argument(L, 1);
@@ -399,15 +509,41 @@ l_plain(lua_State *L)
 }
 
 
+/* Pushes the upvalues that this function has, for another one. */
+static void
+push_upvalues(lua_State *L)
+{
+    int  i;
+
+    for (i = 1; i <= NUPVALUES; i++) {
+        api.lua_pushvalue(L, lua_upvalueindex(i));
+    }
+}
+
+
 /* var_index(stock) -> a function for ngx.var's __index */
 static int
 l_new_var_index(lua_State *L)
 {
     api.lua_settop(L, 1);
-    api.lua_pushvalue(L, lua_upvalueindex(1));
+    push_upvalues(L);
     api.lua_pushvalue(L, 1);
-    api.lua_pushcclosure(L, l_var_index, 2);
+    api.lua_pushcclosure(L, l_var_index, NUPVALUES + 1);
     return 1;
+}
+
+
+/* remember(handle): the one that the caller keeps from now on */
+static int
+l_remember(lua_State *L)
+{
+    lua_var_vm_t  *vm;
+
+    vm = vm_of(L);
+    vm->last = api.lua_topointer(L, 1);
+    ngx_memcpy(&vm->last_handle, vm->last, sizeof(vm->last_handle));
+
+    return 0;
 }
 
 
@@ -465,7 +601,32 @@ static const struct {
     { "plain", l_plain },
     { "var_index", l_new_var_index },
     { "ctypes", l_ctypes },
+    { "remember", l_remember },
 };
+
+
+/* Makes the table of the C functions; their upvalues are this one's. */
+static int
+new_core(lua_State *L)
+{
+    size_t  i;
+
+    api.lua_createtable(L, 0, 16);
+
+    for (i = 0; i < sizeof(core_functions) / sizeof(core_functions[0]); i++) {
+        push_upvalues(L);
+        api.lua_pushcclosure(L, core_functions[i].fn, NUPVALUES);
+        api.lua_setfield(L, -2, core_functions[i].name);
+    }
+
+    api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
+    api.lua_setfield(L, -2, "version");
+
+    api.lua_pushnumber(L, lua_var_rs_vm());
+    api.lua_setfield(L, -2, "vm");
+
+    return 1;
+}
 
 
 /* Pushes the table of the C functions of this VM, made at the first call. */
@@ -475,6 +636,8 @@ push_core(lua_State *L)
     size_t         i;
     lua_var_vm_t  *vm;
 
+    static const char  *fixed[LUA_VAR_FIXED_N] = LUA_VAR_FIXED_TEXTS;
+
     api.lua_getfield(L, LUA_REGISTRYINDEX, CORE_KEY);
 
     if (api.lua_type(L, -1) > 0) {
@@ -482,24 +645,21 @@ push_core(lua_State *L)
     }
 
     api.lua_settop(L, -2);
-    api.lua_createtable(L, 0, 8);
 
     vm = api.lua_newuserdata(L, sizeof(lua_var_vm_t));
     ngx_memzero(vm, sizeof(lua_var_vm_t));
+    /* no object has this address, NULL is that of a nil */
+    vm->last = vm;
 
-    for (i = 0; i < sizeof(core_functions) / sizeof(core_functions[0]); i++) {
-        api.lua_pushvalue(L, -1);
-        api.lua_pushcclosure(L, core_functions[i].fn, 1);
-        api.lua_setfield(L, -3, core_functions[i].name);
+    api.lua_createtable(L, 0, 0);
+    api.lua_getfield(L, LUA_GLOBALSINDEX, "tostring");
+
+    for (i = 0; i < LUA_VAR_FIXED_N; i++) {
+        api.lua_pushlstring(L, fixed[i], ngx_strlen(fixed[i]));
     }
 
-    api.lua_settop(L, -2);
-
-    api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
-    api.lua_setfield(L, -2, "version");
-
-    api.lua_pushnumber(L, lua_var_rs_vm());
-    api.lua_setfield(L, -2, "vm");
+    api.lua_pushcclosure(L, new_core, NUPVALUES);
+    api.lua_call(L, 0, 1);
 
     api.lua_pushvalue(L, -1);
     api.lua_setfield(L, LUA_REGISTRYINDEX, CORE_KEY);

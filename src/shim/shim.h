@@ -78,6 +78,13 @@ typedef struct {
 #define LUA_VAR_ERROR     3         /* data, len: why */
 #define LUA_VAR_LOWER     4         /* ask again with the name in lower case */
 #define LUA_VAR_TRUE      5
+#define LUA_VAR_AGAIN     6         /* ask lua_var_rs_fetch() */
+#define LUA_VAR_FIXED     7         /* len: which of LUA_VAR_FIXED_TEXTS */
+
+/* Texts that are values so often that Lua keeps their strings. */
+#define LUA_VAR_FIXED_TEXTS                                                   \
+    { "http", "https", "GET", "POST", "HTTP/1.1", "HTTP/2.0", "on", "" }
+#define LUA_VAR_FIXED_N   8
 
 typedef struct {
     const u_char  *data;
@@ -92,6 +99,18 @@ typedef struct {
 
 void lua_var_rs_fetch(const lua_var_req_t *req, const u_char *name, size_t len,
     uint32_t flavour, lua_var_value_t *out);
+/*
+ * The same for a name that was resolved before: var is what lua_var_rs_find()
+ * gave for it.  *kind is LUA_VAR_AGAIN when that no longer holds.
+ */
+void lua_var_rs_read(uint64_t handle, const void *var, lua_var_value_t *out);
+
+/*
+ * The variable of this name in the newest configuration, for lua_var_rs_read();
+ * NULL if it has none, as those of a prefix.
+ */
+const void *lua_var_rs_find(const u_char *name, size_t len);
+
 void lua_var_rs_capture(const lua_var_req_t *req, ptrdiff_t n,
     lua_var_value_t *out);
 void lua_var_rs_set(const lua_var_req_t *req, const u_char *name, size_t len,

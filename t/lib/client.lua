@@ -206,4 +206,58 @@ function _M.http2(uris, options)
 end
 
 
+local commands = 0
+
+-- Runs a program as run() does, where the Lua module has no ngx.pipe (Debian's).
+-- In the background, for this worker has to answer it; without this worker's
+-- sockets, which would stay open as long as the program runs.
+function _M.command(argv)
+    commands = commands + 1
+
+    local file = ngx.config.prefix() .. "logs/command-" .. ngx.worker.pid() .. "-" .. commands
+    local words = { "perl", "-MPOSIX", "-e", [[
+        POSIX::close($_) for 3 .. 1023;
+        my $file = shift;
+        open STDIN, "<", "/dev/null";
+        open STDOUT, ">", "$file.tmp";
+        open STDERR, ">&", STDOUT;
+        $| = 1;
+        my $status = system { $ARGV[0] } @ARGV;
+        print "\n$status";
+        rename "$file.tmp", $file;
+    ]], file }
+
+    for _, word in ipairs(argv) do
+        words[#words + 1] = word
+    end
+
+    for i, word in ipairs(words) do
+        words[i] = "'" .. word:gsub("'", [['\'']]) .. "'"
+    end
+
+    os.execute(table.concat(words, " ") .. " &")
+
+    local deadline = ngx.now() + TIMEOUT / 1000
+    local result
+
+    repeat
+        ngx.sleep(0.002)
+        ngx.update_time()
+        assert(ngx.now() < deadline, "no end of " .. argv[1])
+        result = io.open(file)
+    until result
+
+    local output, status = result:read("*a"):match("^(.*)\n(%-?%d+)$")
+
+    result:close()
+    os.remove(file)
+
+    if status ~= "0" then
+        error(table.concat(argv, " ") .. ": status " .. status .. "\n" .. output, 2)
+    end
+
+    return output
+end
+
+
 return _M

@@ -10,6 +10,7 @@ local ffi = require "ffi"
 require "resty.core.base"       -- declares ngx_str_t and ngx_http_request_t
 
 local acquire = core.acquire
+local remember = core.remember
 local format = string.format
 
 if ngx.config.subsystem ~= "http" then
@@ -19,8 +20,8 @@ end
 
 ffi.cdef[[
 typedef struct {
-    uint32_t    id;
-    uint32_t    generation;
+    const uint32_t    id;
+    const uint32_t    generation;
 } ngx_http_lua_var_handle_t;
 ]]
 
@@ -46,8 +47,9 @@ local _M = {
 }
 
 
--- the handle made last: a handler that asks twice gets the same one
-local last, last_id, last_generation
+-- the handle made last: a handler that asks twice gets the same one, and fetch
+-- knows it by its address, which is why it has to be kept here
+local last = handle_t()
 
 
 function _M.request()
@@ -57,10 +59,9 @@ function _M.request()
         return nil, generation
     end
 
-    if id ~= last_id or generation ~= last_generation then
+    if id ~= last.id or generation ~= last.generation then
         last = handle_t(id, generation)
-        last_id = id
-        last_generation = generation
+        remember(last)
     end
 
     return last

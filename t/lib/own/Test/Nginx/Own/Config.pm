@@ -55,11 +55,11 @@ sub write_user_files ($block) {
     return;
 }
 
-# ">>> name [date]" starts a file.
+# ">>> name [date]", anywhere in a line, starts a file.
 sub _split_files ($text) {
     my @files;
     for my $line (split /^/, $text) {
-        if ($line =~ /^>>> (\S+)(?:\s+(\S.*?))?\s*$/) {
+        if ($line =~ />>> (\S+)(?:\s+(\S.*?))?\s*$/) {
             push @files, [ $1, '', $2 ];
         }
         elsif (@files) {
@@ -74,6 +74,9 @@ sub write_config ($block, $server_config) {
     return;
 }
 
+# Tests may expect "nginx.conf:<line>" in an error message, so the texts of a
+# block begin on the lines where upstream puts them: without env_to_nginx(),
+# main_config on 16, http_config on 25 and, if those are empty, config on 39.
 sub _nginx_conf ($block, $server_config) {
     my $name   = $block->name;
     my $expand = sub ($section) { expand_env(scalar $block->$section, $name) // '' };
@@ -84,14 +87,13 @@ sub _nginx_conf ($block, $server_config) {
     }
 
     return join "\n",
-        _main_directives($block),
-        $expand->('main_config'),
-        'http {',
-        _http_directives($http_config),
+        _padded(15 + @Test::Nginx::Util::EnvToNginx, _main_directives($block)),
+        join(' ', _load_directives(), $expand->('main_config')),
+        _padded(8, '', 'http {', _http_directives($http_config)),
         $http_config,
-        '    server {',
-        _server_directives($block),
+        _padded(9, '    server {', _server_directives($block)),
         $Test::Nginx::Util::ConfigPreamble,
+        _padded(3),
         expand_env($server_config, $name),
         _root_location(),
         '    }',
@@ -101,12 +103,19 @@ sub _nginx_conf ($block, $server_config) {
         '';
 }
 
+sub _padded ($count, @lines) {
+    return @lines, ('') x ($count - @lines);
+}
+
+sub _load_directives {
+    return map { "load_module $_;" } split ' ', $Test::Nginx::Util::LoadModules // '';
+}
+
 sub _main_directives ($block) {
     my $log = expand_env(scalar $block->error_log_file, $block->name)
         // $Test::Nginx::Util::ErrLogFile;
     my $daemon = $Test::Nginx::Util::UseValgrind ? 'off' : 'on';
     return (
-        (map { "load_module $_;" } split ' ', $Test::Nginx::Util::LoadModules // ''),
         "worker_processes $Test::Nginx::Util::Workers;",
         "daemon $daemon;",
         "master_process $Test::Nginx::Util::MasterProcessEnabled;",
@@ -131,7 +140,7 @@ sub _http_directives ($http_config) {
         "    access_log $log;",
         '    default_type text/plain;',
         '    keepalive_timeout 68000ms;',
-        (map { "    $_ $root/" . s/_path$//r . ';' } @temp_paths),
+        join(' ', '   ', map { "$_ $root/" . s/_path$//r . ';' } @temp_paths),
         (defined $postpone && $http_config !~ /\bpostpone_output\b/
             ? "    postpone_output $postpone;" : ()),
     );
@@ -146,7 +155,7 @@ sub _server_directives ($block) {
     my $http2_directive = '';
     if (uses_http2($block)) {
         if (compare_versions(nginx_version(), '>=', '1.25.1')) {
-            $http2_directive = "\n        http2 on;";
+            $http2_directive = ' http2 on;';
         }
         else {
             $listen .= ' http2';

@@ -198,6 +198,10 @@ sub _run_round ($block, $round, $dry_run) {
             $check->{index}++;
         }
     }
+    # SystemTap is not there; a plan by count has a test for it.
+    if (defined scalar $block->stap) {
+        Test::More->builder->skip("$check->{name} - stap is not supported");
+    }
     return;
 }
 

@@ -26,7 +26,7 @@ add_block_preprocessor(sub ($block) {
     $block->set_value(config          => '') if !defined $block->config;
 
     my $sentence = $block->refused =~ s/\s+\z//r;
-    $block->set_value(error_log      => $sentence);
+    $block->set_value(error_log      => [ '[emerg]', $sentence ]);
     $block->set_value(grep_error_log => qr/(?<=\[emerg\] )\d+#\d+: .*/);
     $block->set_value(grep_error_log_out => qr/\A\d+#\d+: \Q$sentence\E in \S+:\d+\n\z/);
 });

@@ -199,7 +199,7 @@ fn check_all(table: &SideTable, model: &Model) {
         assert_eq!(slot.connection(), connection_of(live.address));
         assert_eq!(slot.ctx(), live.ctx);
         assert_eq!(slot.hook_changes(), live.hook);
-        assert_eq!(slot.has(crate::slots::Slot::FAKE), false);
+        assert!(!slot.has(crate::slots::Slot::FAKE));
         let found = table.find(live.address).expect("a live request's address");
         assert!(core::ptr::eq(found, slot));
         assert!(

@@ -168,29 +168,115 @@ function _M.get(uri, options)
 end
 
 
+-- Waits until a function gives something true, and returns that.
+function _M.wait_until(condition)
+    local deadline = ngx.now() + TIMEOUT / 1000
+
+    while true do
+        local result = condition()
+
+        if result then
+            return result
+        end
+
+        if ngx.now() > deadline then
+            error("waited in vain", 2)
+        end
+
+        ngx.sleep(0.001)
+    end
+end
+
+
+-- ngx.pipe needs a patch that Debian's nginx has not got.  So a program is run
+-- by a Perl process, which lets go of nginx's sockets, and leaves the output
+-- and then the exit status in files.
+local RUNNER = [[
+    use POSIX ();
+    my ($files, @command) = @ARGV;
+    POSIX::close($_) for 3 .. 255;
+    open STDOUT, ">", "$files.out";
+    open STDERR, ">&", \*STDOUT;
+    my $pid = fork;
+    if (!$pid) { exec @command; exit 127 }
+    sub leave { open my $out, ">", "$files.tmp"; print $out $_[1]; close $out;
+                rename "$files.tmp", "$files.$_[0]" }
+    leave("pid", $pid);
+    waitpid $pid, 0;
+    leave("status", $?);
+]]
+
+local Program = { __index = {} }
+
+
+local function read_file(name)
+    local file = io.open(name)
+
+    if not file then
+        return nil
+    end
+
+    local text = file:read("*a")
+
+    file:close()
+
+    return text
+end
+
+
+local function quote(text)
+    return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+
+-- Starts a program that is to run along, with its arguments in a list.
+function _M.start(argv)
+    local self = setmetatable({ argv = argv, files = os.tmpname() }, Program)
+    local command = { "perl", "-e", quote(RUNNER), quote(self.files) }
+
+    for _, argument in ipairs(argv) do
+        command[#command + 1] = quote(argument)
+    end
+
+    os.execute(table.concat(command, " ") .. " </dev/null >/dev/null 2>&1 &")
+
+    return self
+end
+
+
+-- Waits until it has ended; its exit status, as Perl's $?, and its output.
+function Program.__index:wait()
+    local status = _M.wait_until(function () return read_file(self.files .. ".status") end)
+    local output = read_file(self.files .. ".out")
+
+    for _, suffix in ipairs{ "", ".out", ".pid", ".status" } do
+        os.remove(self.files .. suffix)
+    end
+
+    return tonumber(status), output
+end
+
+
+function Program.__index:kill()
+    local pid = _M.wait_until(function () return read_file(self.files .. ".pid") end)
+
+    os.execute("kill -9 " .. pid)
+end
+
+
 -- Runs a program; its output, or an error with what it said.
 function _M.run(argv)
-    local pipe = require "ngx.pipe"
-    local proc = assert(pipe.spawn(argv, { merge_stderr = true }))
+    local status, output = _M.start(argv):wait()
 
-    proc:set_timeouts(TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT)
-
-    local output = proc:stdout_read_all() or ""
-    local ok, reason, status = proc:wait()
-
-    if not ok then
-        error(table.concat(argv, " ") .. ": " .. tostring(reason) .. " "
-              .. tostring(status) .. "\n" .. output, 2)
+    if status ~= 0 then
+        error(table.concat(argv, " ") .. ": status " .. status .. "\n" .. output, 2)
     end
 
     return output
 end
 
 
--- All URIs at once, as streams of one HTTP/2 connection.  The bodies, in the
--- order in which they came.
--- options: port; tls; headers
-function _M.http2(uris, options)
+local function nghttp(uris, options)
     local base = (options.tls and "https" or "http") .. "://127.0.0.1:" .. options.port
     local argv = { "nghttp", "--no-verify-peer", "--timeout=10" }
 
@@ -202,61 +288,21 @@ function _M.http2(uris, options)
         argv[#argv + 1] = base .. uri
     end
 
-    return _M.run(argv)
+    return argv
 end
 
 
-local commands = 0
+-- All URIs, which have to differ, at once, as streams of one HTTP/2 connection.
+-- The bodies, in the order in which they came.
+-- options: port; tls; headers
+function _M.http2(uris, options)
+    return _M.run(nghttp(uris, options))
+end
 
--- Runs a program as run() does, where the Lua module has no ngx.pipe (Debian's).
--- In the background, for this worker has to answer it; without this worker's
--- sockets, which would stay open as long as the program runs.
-function _M.command(argv)
-    commands = commands + 1
 
-    local file = ngx.config.prefix() .. "logs/command-" .. ngx.worker.pid() .. "-" .. commands
-    local words = { "perl", "-MPOSIX", "-e", [[
-        POSIX::close($_) for 3 .. 1023;
-        my $file = shift;
-        open STDIN, "<", "/dev/null";
-        open STDOUT, ">", "$file.tmp";
-        open STDERR, ">&", STDOUT;
-        $| = 1;
-        my $status = system { $ARGV[0] } @ARGV;
-        print "\n$status";
-        rename "$file.tmp", $file;
-    ]], file }
-
-    for _, word in ipairs(argv) do
-        words[#words + 1] = word
-    end
-
-    for i, word in ipairs(words) do
-        words[i] = "'" .. word:gsub("'", [['\'']]) .. "'"
-    end
-
-    os.execute(table.concat(words, " ") .. " &")
-
-    local deadline = ngx.now() + TIMEOUT / 1000
-    local result
-
-    repeat
-        ngx.sleep(0.002)
-        ngx.update_time()
-        assert(ngx.now() < deadline, "no end of " .. argv[1])
-        result = io.open(file)
-    until result
-
-    local output, status = result:read("*a"):match("^(.*)\n(%-?%d+)$")
-
-    result:close()
-    os.remove(file)
-
-    if status ~= "0" then
-        error(table.concat(argv, " ") .. ": status " .. status .. "\n" .. output, 2)
-    end
-
-    return output
+-- The same by a client that can be killed.
+function _M.start_http2(uris, options)
+    return _M.start(nghttp(uris, options))
 end
 
 

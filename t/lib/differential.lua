@@ -1,0 +1,320 @@
+-- Compares what the module says of a request with what ngx.var says, for every
+-- variable of nginx and of the modules in Debian's nginx, however the module is
+-- asked.  One request is under test at a time: begin(), then check() in as many
+-- phases of it as there are, then finish() for a line that tells how it went.
+
+local ngxvar = require "resty.ngxvar"
+local base = require "resty.core.base"
+
+local _M = {}
+
+-- stock's own reader, also after patch_ngx_var()
+local stock_index = getmetatable(ngx.var).__index
+
+
+-- By the module that defines them.  Names that this nginx does not have are not
+-- set, which has to agree as well.
+_M.groups = {
+    core = [[
+        arg_a arg_empty arg_none args binary_remote_addr body_bytes_sent bytes_sent
+        connection connection_requests connection_time content_length content_type
+        cookie_a cookie_none document_root document_uri host hostname http_accept
+        http_cookie http_host http_none http_referer http_user_agent http_via
+        http_x_forwarded_for http_x_long http_x_empty https is_args limit_rate msec
+        nginx_version pid pipe query_string realpath_root remote_addr remote_port
+        remote_user request request_body request_body_file request_completion
+        request_filename request_id request_length request_method request_time
+        request_uri scheme sent_http_cache_control sent_http_connection
+        sent_http_content_length sent_http_content_type sent_http_keep_alive
+        sent_http_last_modified sent_http_link sent_http_location sent_http_none
+        sent_http_transfer_encoding sent_http_x_test sent_trailer_none sent_trailer_x
+        server_addr server_name server_port server_protocol status time_iso8601
+        time_local uri
+    ]],
+
+    proxy_protocol = [[
+        proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr
+        proxy_protocol_server_port proxy_protocol_tlv_alpn
+    ]],
+
+    tcpinfo = "tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd tcpinfo_rcv_space",
+
+    ssl = [[
+        ssl_alpn_protocol ssl_cipher ssl_ciphers ssl_client_cert
+        ssl_client_escaped_cert ssl_client_fingerprint ssl_client_i_dn
+        ssl_client_i_dn_legacy ssl_client_raw_cert ssl_client_s_dn
+        ssl_client_s_dn_legacy ssl_client_serial ssl_client_v_end
+        ssl_client_v_remain ssl_client_v_start ssl_client_verify ssl_curve
+        ssl_curves ssl_early_data ssl_protocol ssl_server_name ssl_session_id
+        ssl_session_reused
+    ]],
+
+    upstream = [[
+        proxy_add_x_forwarded_for proxy_host proxy_port upstream_addr
+        upstream_bytes_received upstream_bytes_sent upstream_cache_status
+        upstream_connect_time upstream_cookie_none upstream_header_time
+        upstream_http_content_length upstream_http_none upstream_http_server
+        upstream_response_length upstream_response_time upstream_status
+        upstream_trailer_none
+    ]],
+
+    modules = [[
+        ancient_browser connections_active connections_reading connections_waiting
+        connections_writing date_gmt date_local fastcgi_path_info
+        fastcgi_script_name gzip_ratio http2 http3 invalid_referer limit_conn_status
+        limit_req_status memcached_key modern_browser msie realip_remote_addr
+        realip_remote_port secure_link secure_link_expires slice_range uid_got
+        uid_reset uid_set
+    ]],
+
+    -- what the tests' configurations define, and this module
+    own = "from_error_page own mapped fresh_map geo split auth_value named",
+
+    nothing = "no_such_variable x 0 a-b",
+}
+
+-- in the order they are compared
+local names = {}
+
+for _, group in ipairs { "core", "proxy_protocol", "tcpinfo", "ssl", "upstream",
+                         "modules", "own", "nothing" }
+do
+    for name in _M.groups[group]:gmatch("%S+") do
+        names[#names + 1] = name
+    end
+end
+
+_M.names = names
+
+local numbers = { request_time = true, request_length = true, bytes_sent = true,
+                  status = true }
+
+local sums = { upstream_response_time = true, upstream_header_time = true,
+               upstream_connect_time = true }
+
+
+-- A handler that gives another value each time, so there is nothing to compare.
+local function is_random(name, text)
+    return name == "request_id" and text ~= stock_index(ngx.var, name)
+end
+
+
+-- Seconds of all attempts in nginx's list of them; "-" is one that got nowhere.
+local function sum_of(text)
+    local ms = 0
+
+    for seconds, thousandths in text:gmatch("(%d+)%.(%d%d%d)") do
+        ms = ms + seconds * 1000 + thousandths
+    end
+
+    return ms / 1000
+end
+
+
+-- What fetch has to give where ngx.var gives this.
+local function expected(name, text)
+    if text and numbers[name] then
+        return tonumber(text)
+    end
+
+    if text and sums[name] then
+        return sum_of(text)
+    end
+
+    return text
+end
+
+
+local getters = {}
+
+-- Each of the ways to ask, as function (name, handle, pointer).
+local readers = {
+    { "fetch", function (name) return ngxvar.fetch(name) end },
+    { "fetch by handle", function (name, handle) return ngxvar.fetch(name, handle) end },
+    { "fetch by pointer", function (name, _, r) return ngxvar.fetch(name, r) end },
+    { "fetch in upper case", function (name) return ngxvar.fetch(name:upper()) end },
+    { "getter", function (name, handle)
+        getters[name] = getters[name] or ngxvar.getter(name)
+        return getters[name](handle)
+    end },
+    { "enable_patch(false)", function (name, handle)
+        ngxvar.enable_patch(false)
+        local value, err = ngxvar.fetch(name, handle)
+        ngxvar.enable_patch(true)
+
+        if value == nil and sums[name] and not err
+           and (stock_index(ngx.var, name) or "1"):find("^[ ,:-]*$")
+        then
+            return 0        -- of "-" alone tonumber makes nil, as in lua-var
+        end
+
+        return value, err
+    end },
+}
+
+
+-- Also compares ngx.var itself, after patch_ngx_var(): strings always.
+function _M.compare_patched()
+    readers[#readers + 1] = { "ngx.var", function (name) return ngx.var[name] end,
+                              text = true }
+end
+
+
+local function show(value)
+    if type(value) == "string" then
+        return string.format("%q", #value > 60 and value:sub(1, 60) .. "..." or value)
+    end
+
+    return tostring(value)
+end
+
+
+-- One way to ask for one variable; nil when it agrees, else what was said.
+--
+-- Something outside of this process may change a value between two readings
+-- (TCP's figures): it differs only if it differs while ngx.var does not change.
+local function differs(reader, name, handle, r)
+    local value, err, text
+
+    for _ = 1, 5 do
+        value, err = reader[2](name, handle, r)
+        text = stock_index(ngx.var, name)
+
+        local want = reader.text and text or expected(name, text)
+
+        if value == want and err == nil then
+            return nil
+        end
+
+        if is_random(name, text) and type(value) == type(text) and #value == #text then
+            return nil
+        end
+    end
+
+    return name .. " by " .. reader[1] .. ": " .. show(value) .. ", "
+           .. (err and show(err) .. ", " or "") .. "ngx.var: " .. show(text)
+end
+
+
+local current
+local turn = 0
+local one_in = 1
+local draw = 1
+local never_set = {}
+
+for _, name in ipairs(names) do
+    never_set[name] = true
+end
+
+
+-- From here on each check looks at one name in n, another one each time.  nginx
+-- keeps what a variable was when it was first asked for: one that was looked at
+-- in each phase would be the same in all of them.
+function _M.sparse(n)
+    one_in = n
+end
+
+
+-- The same "random" choice in each run (a linear congruential generator).
+local function is_chosen()
+    draw = (draw * 16807) % 2147483647
+
+    return draw % one_in == 0
+end
+
+
+-- Whether all the ways to ask for one variable agree; what differed goes to "bad".
+local function check_name(name, handle, r, where, bad)
+    -- the reader that is first asks nginx for a value to keep: each in its turn
+    for _ = 1, #readers do
+        turn = turn + 1
+
+        local message = differs(readers[turn % #readers + 1], name, handle, r)
+
+        if message and #bad < 20 then
+            bad[#bad + 1] = "\n  " .. where .. ": " .. message
+        end
+    end
+
+    turn = turn + 1     -- or the same one would always be first
+
+    if never_set[name] and stock_index(ngx.var, name) then
+        never_set[name] = nil
+    end
+end
+
+
+-- The requests from here on are one more that is under test.
+function _M.begin(label)
+    current = { label = label, phases = {}, bad = {} }
+end
+
+
+-- Whether a phase of the request under test has been checked.
+function _M.reached(phase)
+    return current and current.phases[phase]
+end
+
+
+-- Compares everything, in the phase or at the step that "where" says.
+function _M.check(where)
+    if not current or ngx.var.http_x_not_under_test then
+        return
+    end
+
+    local phases = current.phases
+
+    if not phases[where] then
+        phases[where] = true
+        phases[#phases + 1] = where
+    end
+
+    local handle = ngxvar.request()
+    local r = base.get_request()
+
+    for _, name in ipairs(names) do
+        if is_chosen() then
+            check_name(name, handle, r, where, current.bad)
+        end
+    end
+end
+
+
+-- The variables of some groups that no check has ever found a value in.
+function _M.never_set(...)
+    local list = {}
+
+    for _, group in ipairs { ... } do
+        for name in _M.groups[group]:gmatch("%S+") do
+            list[#list + 1] = never_set[name] and name
+        end
+    end
+
+    return table.concat(list, " ")
+end
+
+
+-- "label: phases", and what differed; nothing is under test after it.
+function _M.finish()
+    local line = current.label .. ": " .. table.concat(current.phases, " ")
+                 .. table.concat(current.bad)
+    current = nil
+
+    return line
+end
+
+
+-- Waits until a phase of the request under test was reached, and reports.
+function _M.await(phase)
+    local patience = 400
+
+    while not _M.reached(phase) and patience > 0 do
+        patience = patience - 1
+        ngx.sleep(0.005)
+    end
+
+    return _M.finish()
+end
+
+
+return _M

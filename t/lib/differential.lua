@@ -223,16 +223,16 @@ local function is_chosen()
 end
 
 
--- Whether all the ways to ask for one variable agree; what differed goes to "bad".
-local function check_name(name, handle, r, where, bad)
+-- Notes it when one of the ways to ask for one variable does not agree.
+local function check_name(name, handle, r, where)
     -- the reader that is first asks nginx for a value to keep: each in its turn
     for _ = 1, #readers do
         turn = turn + 1
 
         local message = differs(readers[turn % #readers + 1], name, handle, r)
 
-        if message and #bad < 20 then
-            bad[#bad + 1] = "\n  " .. where .. ": " .. message
+        if message then
+            _M.note(where .. ": " .. message)
         end
     end
 
@@ -256,17 +256,26 @@ function _M.reached(phase)
 end
 
 
--- Compares everything, in the phase or at the step that "where" says.
-function _M.check(where)
-    if not current or ngx.var.http_x_not_under_test then
+-- Adds to what differed.
+function _M.note(text)
+    if current and #current.bad < 20 then
+        current.bad[#current.bad + 1] = "\n  " .. text
+    end
+end
+
+
+-- Compares everything, in a phase, or after some step in it.
+function _M.check(phase, step)
+    if not current then
         return
     end
 
     local phases = current.phases
+    local where = step and phase .. ", " .. step or phase
 
-    if not phases[where] then
-        phases[where] = true
-        phases[#phases + 1] = where
+    if not phases[phase] then
+        phases[phase] = true
+        phases[#phases + 1] = phase
     end
 
     local handle = ngxvar.request()
@@ -274,7 +283,7 @@ function _M.check(where)
 
     for _, name in ipairs(names) do
         if is_chosen() then
-            check_name(name, handle, r, where, current.bad)
+            check_name(name, handle, r, where)
         end
     end
 end

@@ -230,7 +230,7 @@ function _M.http2(port, uris, plain_port)
     -- one connection for all that are not plain
     local codes, opened = {}, 0
 
-    for code, version, connects in client.command(argv):gmatch("(%d+)/(%S+)/(%d+) ") do
+    for code, version, connects in client.run(argv):gmatch("(%d+)/(%S+)/(%d+) ") do
         codes[#codes + 1] = code
 
         if version == "2" then
@@ -245,13 +245,14 @@ end
 -- The same, all at once: streams of one connection, whose ids are 1 to `count`.
 -- The number of bodies that are "page".
 function _M.http2_at_once(port, uri, count)
-    local argv = { "nghttp", "--no-verify-peer", "--timeout=10" }
+    local uris = {}
 
     for id = 1, count do
-        argv[#argv + 1] = "https://127.0.0.1:" .. port .. uri .. "?id=" .. id
+        uris[id] = uri .. "?id=" .. id
     end
 
-    return (select(2, client.command(argv):gsub("page\n", "")))
+    local bodies = client.http2(uris, { port = port, tls = true })
+    return (select(2, bodies:gsub("page\n", "")))
 end
 
 

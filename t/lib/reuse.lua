@@ -12,6 +12,7 @@ local _M = {}
 
 local kept = {}
 local count = {}
+local has_ended = {}        -- by family, below
 
 local get_uri = ngxvar.getter("uri")
 local get_status = ngxvar.getter("status")
@@ -66,14 +67,33 @@ local function all_refuse(uses, req)
 end
 
 
--- Tries what was kept by other requests.  `alive` are handles, in a set by text,
--- of requests that have not ended.
-function _M.try(alive)
-    local r = get_request()
-    local here, mine = address(r), ngxvar.request()
+-- A request and its subrequests, which live and die together; nil for one that
+-- nginx made up and that no other Lua runs during.
+local function family()
+    local phase = ngx.get_phase()
+
+    return phase ~= "timer" and phase ~= "ssl_cert" and ngx.var.request_id or nil
+end
+
+
+-- In the log phase: what was kept of this request may be tried from now on.
+function _M.ended()
+    has_ended[family()] = true
+end
+
+
+-- Tries what was kept of other requests: nothing may be had by those that have
+-- ended, and those that have not are live.
+function _M.try()
+    local here, mine = address(get_request()), ngxvar.request()
 
     for _, other in ipairs(kept) do
-        if not (alive and alive[tostring(other.handle)]) then
+        if other.family and not has_ended[other.family] then
+            if not ngxvar.live(other.handle) then
+                add("handle of a live request refused")
+            end
+
+        else
             add("tried")
 
             if other.address == here then
@@ -97,7 +117,7 @@ function _M.try(alive)
                     add("pointer taken")
                 end
 
-            elseif ngx.get_phase() ~= "timer"
+            elseif family()
                    and (ngxvar.fetch("uri", other.pointer) ~= ngx.var.uri
                         or ngxvar.fetch("http_x_secret", other.pointer) ~= ngx.var.http_x_secret
                         or not ngxvar.live(other.pointer))
@@ -111,20 +131,16 @@ end
 
 -- Keeps the running request.
 function _M.keep()
-    local handle = ngxvar.request()
-
-    -- it names the request for as long as that is there
-    if not ngxvar.live(handle) then
-        add("own handle refused")
-    end
-
     kept[#kept + 1] = {
-        handle = handle,
+        handle = ngxvar.request(),
         pointer = get_request(),
         address = address(get_request()),
+        family = family(),
     }
 
-    return handle
+    if not ngxvar.live(kept[#kept].handle) then
+        add("own handle refused")
+    end
 end
 
 
@@ -132,14 +148,16 @@ end
 function _M.both()
     _M.try()
 
-    local handle = _M.keep()
+    -- a redirect may have brought it here for the second time
+    local last = kept[#kept]
+
+    if not last or last.family ~= family() or last.address ~= address(get_request()) then
+        _M.keep()
+    end
 
     if ngx.var.own ~= "" then
         add("a variable of the running request overwritten")
     end
-
-    -- tried once more with one of a live request in the list
-    _M.try{ [tostring(handle)] = true }
 end
 
 
@@ -150,6 +168,10 @@ function _M.tell()
         count[what] = nil
     end
 
+    -- the last one's log phase comes after its response
+    _M.await_ends()
+    _M.try()
+
     ngx.say("kept: ", #kept)
     more_than_none("tried")
     more_than_none("at an address in use again")
@@ -159,7 +181,20 @@ function _M.tell()
         ngx.say(what, ": ", number)
     end
 
-    kept, count = {}, {}
+    kept, count, has_ended = {}, {}, {}
+end
+
+
+function _M.await_ends()
+    local deadline = ngx.now() + 10
+
+    for _, other in ipairs(kept) do
+        while other.family and not has_ended[other.family] do
+            ngx.sleep(0.001)
+            ngx.update_time()
+            assert(ngx.now() < deadline, "a request does not end")
+        end
+    end
 end
 
 

@@ -1,0 +1,23 @@
+# The short form of `make fuzz`: hostile arguments at every function of the module.
+# What is thrown is in t/stress/, how it ended in the last line of its output.
+
+use v5.36;
+use Test::More;
+
+# Neither reloads nor memory per request are its subject.
+plan skip_all => "of `make test` and `make test-valgrind` only"
+    if $ENV{TEST_NGINX_USE_HUP} || $ENV{TEST_NGINX_CHECK_LEAK};
+
+my $cases = $ENV{TEST_NGINX_USE_VALGRIND} ? 1_000 : 10_000;
+my @output = do {
+    local $ENV{FUZZ_CASES} = $ENV{FUZZ_CASES} // $cases;
+    `t/bin/fuzz 2>&1`;
+};
+my $status = $?;
+
+is($status, 0, 'every case ends as it has to');
+like($output[-1], qr/, \d+ cases in .* 0 wrong; .* 0 live at the end; .* deaths 0$/, 'figures');
+note(@output);
+diag(@output) if $status;
+
+done_testing();

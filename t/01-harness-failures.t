@@ -18,6 +18,8 @@ my $dir         = tempdir(CLEANUP => 1);
 
 # Set by the environment of a suite that this file may be a part of.
 delete @ENV{ grep { /^TEST_NGINX_/ } keys %ENV };
+$ENV{TEST_NGINX_LOAD_MODULES} = join ' ', map { "/usr/lib/nginx/modules/$_.so" }
+    qw(ndk_http_module ngx_http_lua_module);
 
 my $PROLOGUE = <<'END';
 use lib 't/lib';
@@ -33,8 +35,6 @@ sub start_file ($text, %options) {
 
     my $pid = fork // die "fork: $!";
     if ($pid == 0) {
-        $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', map { "/usr/lib/nginx/modules/$_.so" }
-            qw(ndk_http_module ngx_http_lua_module);
         %ENV = (%ENV, %{ $options{env} // {} });
         open STDOUT, '>',  "$file.out" or POSIX::_exit(126);
         open STDERR, '>&', \*STDOUT    or POSIX::_exit(126);
@@ -216,16 +216,34 @@ like($run->{output}, qr{^\# curl .*X-A: .*http://127\.0\.0\.1:\d+/t}m, '  the cu
 # However a test file ends, it leaves nothing behind.
 fails('a file that dies', qr/x - status code/,
     location('ngx.exit(500)') . $GET, end => 'die "on purpose";');
-for my $signal (qw(INT TERM)) {
+for my $case ([ 'INT' ], [ 'TERM' ], [ 'TERM', 'TERM', 'INT' ]) {
     my $run = start_file("=== TEST 1: x\n" . location('ngx.sleep(30)') . "$GET--- timeout: 30\n");
     my $pid_file = "$root/target/servroot-$run->{pid}/logs/nginx.pid";
     my $deadline = time + 20;
     sleep 0.05 until -s $pid_file || time > $deadline;
-    ok(-s $pid_file, "$signal: nginx runs");
-    kill $signal => $run->{pid};
+    ok(-s $pid_file, "@$case: nginx runs");
+    for my $signal (@$case) {
+        kill $signal => $run->{pid};
+        sleep 0.05;
+    }
     finish_file($run);
-    isnt($run->{status}, 0, "$signal: the file fails");
+    isnt($run->{status}, 0, "@$case: the file fails");
     check_nothing_left($run);
+}
+
+# Whoever reads the output may be gone, as with `prove | head`.
+{
+    my $file = "$dir/pipe.t";
+    write_file($file, $PROLOGUE . "run_tests();\n__DATA__\n\n=== TEST 1: x\n"
+        . location('ngx.sleep(0.3) ngx.say("hi")') . $GET);
+    my $pid = open(my $out, '-|') // die "fork: $!";
+    if ($pid == 0) {
+        exec $^X, $file or POSIX::_exit(126);
+    }
+    readline $out;
+    close $out;    # which also waits
+    is($? & 127, 0, 'lost output: the file ends by itself');
+    check_nothing_left({ pid => $pid });
 }
 
 # Suites side by side.

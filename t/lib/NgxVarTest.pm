@@ -19,6 +19,7 @@ use File::Spec ();
 use Test::More ();
 
 use NgxVarTest::Env ();
+use NgxVarTest::Signals ();
 
 # Compiled before Test::Nginx::Util on purpose: END blocks run last in, first
 # out, so nginx has been stopped by the time its files are removed here.
@@ -32,11 +33,7 @@ sub import ($class) {
     state $done = 0;
     return if $done++;
 
-    # A killed test runs its END blocks only if the signal becomes an exit.
-    for my $signal (qw(INT TERM HUP)) {
-        $SIG{$signal} //= sub { exit 1 };
-    }
-
+    NgxVarTest::Signals::set_up();
     NgxVarTest::Env::set_defaults();
     _bail_out_if_unusable();
 

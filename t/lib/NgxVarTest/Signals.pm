@@ -1,0 +1,43 @@
+package NgxVarTest::Signals;
+
+# Turns the signals that would kill a test file into an exit, because only an
+# exit runs the END blocks that stop nginx and remove its files.
+
+use v5.36;
+
+use IO::Poll qw(POLLERR POLLOUT);
+
+my @ENDING = qw(HUP INT QUIT TERM);
+
+sub set_up {
+    for my $signal (@ENDING) {
+        $SIG{$signal} //= \&_end;
+    }
+    $SIG{PIPE} //= \&_end_if_output_is_lost;
+    return;
+}
+
+# Once: `timeout` and terminals signal a process more than once, and a second
+# exit would cut the END blocks short.
+sub _end (@) {
+    @SIG{ @ENDING, 'PIPE' } = ('IGNORE') x (@ENDING + 1);
+    exit 1;
+}
+
+# `prove | head` ends this way.  A client whose server has closed gets the
+# signal as well, and goes on.
+sub _end_if_output_is_lost (@) {
+    for my $handle (*STDOUT, *STDERR) {
+        my $poll = IO::Poll->new;
+        $poll->mask($handle => POLLOUT);
+        $poll->poll(0);
+        next if !($poll->events($handle) & POLLERR);
+
+        # Test::Builder, stopped within a print, would go on about that.
+        open STDERR, '>', '/dev/null';
+        _end();
+    }
+    return;
+}
+
+1;

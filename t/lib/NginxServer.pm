@@ -228,13 +228,15 @@ sub await_log ($self, $pattern) {
 sub stop_cleanly ($self, %options) {
     my @pids = ($self->{pid}, children($self->{pid}));
     kill QUIT => $self->{pid};
-    $self->await_end(@pids);
+    my $deadline = time + TIMEOUT;
+    sleep 0.01 while time < $deadline && grep { is_alive($_) } @pids;
     $self->{pids} = {};
 
     my @bad = grep { /\[(?:alert|emerg)\]/ } $self->log_lines;
     if (my $allowed = $options{allow}) {
         @bad = grep { $_ !~ $allowed } @bad;
     }
+    splice @bad, 20 if @bad > 20;
     my $name = $options{name} // 'it ends, and the log has no alert';
     Test::More::is(join('', @bad), '', $name);
     remove_tree($self->{root}) if !$ENV{TEST_NGINX_NO_CLEAN};
@@ -251,15 +253,16 @@ sub kill_all ($self) {
     return;
 }
 
-# The condition's first true value.
+# The condition's first true value.  With a worker that dies it is given up.
 sub await ($self, $what, $condition) {
     my $deadline = time + TIMEOUT;
-    while (time < $deadline) {
+    while (time < $deadline && !grep { /exited on signal/ } $self->log_lines) {
         my $value = $condition->();
         return $value if $value;
         sleep 0.01;
     }
-    Test::More::diag(grep { /\[(?:error|crit|alert|emerg)\]/ } $self->log_lines);
+    my @bad = grep { /\[(?:error|crit|alert|emerg)\]/ } $self->log_lines;
+    Test::More::diag(@bad > 20 ? @bad[ -20 .. -1 ] : @bad);
     die "waited in vain for $what\n";
 }
 

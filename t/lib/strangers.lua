@@ -4,7 +4,7 @@
 --         f(stranger.value)   -- stranger.label says what it is
 --     end
 --
--- all() needs resty.core; pointers() is the part of it that points somewhere.
+-- refused(f) does that and says "refused" when f refused all of them.
 
 local ffi = require "ffi"
 local base = require "resty.core.base"
@@ -169,6 +169,17 @@ local function cdata()
             ffi.cast("ngx_http_lua_var_handle_t *", handle))
         add("a pointer to const handle",
             ffi.cast("const ngx_http_lua_var_handle_t *", handle))
+        -- istype() takes these for the structure, and they point to none
+        for _, address in ipairs { 0, 8, 0x7fffffff0000 } do
+            local pointer = ffi.cast("ngx_http_lua_var_handle_t *", address)
+            add("a wild pointer to a handle", pointer)
+            add("a wild pointer to a const handle",
+                ffi.cast("const ngx_http_lua_var_handle_t *", address))
+            add("a wild reference to a handle", pointer[0])
+        end
+
+        add("a good reference to a handle",
+            ffi.cast("ngx_http_lua_var_handle_t *", handle)[0])
         add("an array of handles", ffi.new("ngx_http_lua_var_handle_t[1]", { handle }))
         add("a handle's 64 bits", ffi.cast("uint64_t *", handle)[0])
         add("a handle's text", tostring(handle))
@@ -228,14 +239,23 @@ function _M.all()
 end
 
 
--- Calls check(value) with nil and all of them; it returns nil and a string, or
--- false and a string.  Returns what came out differently, by lines.
-function _M.refused(check)
+-- Calls check(value) with nil and all of them, each of them "times" times; it has
+-- to return nil or false, and a string.  Returns what came out differently.
+function _M.refused(check, times)
     local bad = {}
     local count = 0
 
     local function try(label, value)
-        local ok, result, err, more = pcall(check, value)
+        local ok, result, err, more
+
+        for _ = 1, times or 1 do
+            ok, result, err, more = pcall(check, value)
+
+            if not ok or result then
+                break
+            end
+        end
+
         count = count + 1
 
         if not ok or result or type(err) ~= "string" or err == ""

@@ -8,6 +8,9 @@ use v5.36;
 use IO::Poll qw(POLLERR POLLOUT);
 
 my @ENDING = qw(HUP INT QUIT TERM);
+my $has_ended;
+
+sub has_ended { return $has_ended }
 
 sub set_up {
     for my $signal (@ENDING) {
@@ -21,6 +24,7 @@ sub set_up {
 # exit would cut the END blocks short.
 sub _end (@) {
     @SIG{ @ENDING, 'PIPE' } = ('IGNORE') x (@ENDING + 1);
+    $has_ended = 1;
     exit 1;
 }
 

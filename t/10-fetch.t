@@ -35,6 +35,7 @@ live function
 patch_ngx_var function
 request function
 set function
+setter function
 --- no_error_log
 [error]
 

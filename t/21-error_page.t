@@ -952,3 +952,55 @@ page
 GET /t
 --- response_body
 nil true true
+
+
+
+=== TEST 35: a reference that only C knows of
+# As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
+--- config
+    location = /t {
+        error_page 500 /own-page;
+        rewrite_by_lua_block {
+            local base = require "resty.core.base"
+            local ffi = require "ffi"
+            local ctxs = debug.getregistry().ngx_lua_ctx_tables
+            local ref = base.ref_in_table(ctxs, { by_c = "by C" })
+
+            assert(ffi.C.ngx_http_lua_ffi_set_ctx_ref(base.get_request(), ref) == 0)
+            ngx.exit(500)
+        }
+    }
+    location = /own-page {
+        content_by_lua_block { ngx.say(ngx.ctx.by_c) }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- response_body
+by C
+
+
+
+=== TEST 36: the handle of a request is the same, and good, after the redirect
+--- config
+    location = /t {
+        error_page 500 /own-page;
+        rewrite_by_lua_block {
+            ngx.ctx.handle = require("resty.ngxvar").request()
+            ngx.exit(500)
+        }
+    }
+    location = /own-page {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+
+            ngx.say(tostring(ngx.ctx.handle) == tostring(ngxvar.request()))
+            ngx.say(ngxvar.live(ngx.ctx.handle), " ", ngxvar.fetch("uri", ngx.ctx.handle))
+        }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- response_body
+true
+true /own-page

@@ -386,7 +386,7 @@ page
 
 
 
-=== TEST 16: 'true' where nothing was lost, and where there is nothing to restore
+=== TEST 16: 'true' in all of the server, where there is something to restore and where not
 --- config
     set $from_error_page 'true';
     location = /kept {
@@ -396,10 +396,17 @@ page
     location = /nothing {
         content_by_lua_block { ngx.say(next(ngx.ctx) == nil and getmetatable(ngx.ctx) == nil) }
     }
+    location = /lost {
+        rewrite_by_lua_block { ngx.ctx.a = ngx.ctx }
+        content_by_lua_block { ngx.exec("/exec") }
+    }
+    location = /exec {
+        content_by_lua_block { ngx.say(rawequal(ngx.ctx.a, ngx.ctx)) }
+    }
 --- request eval
-["GET /kept", "GET /nothing"]
+["GET /kept", "GET /nothing", "GET /lost"]
 --- response_body eval
-["true\n", "true\n"]
+["true\n", "true\n", "true\n"]
 
 
 

@@ -206,26 +206,27 @@ page
 
 
 
-=== TEST 8: a Lua error in a header filter ends the request, without a page
+=== TEST 8: a Lua error in an error page's header filter ends the request, up to its log phase
 --- config
+    location = /t {
+        error_page 500 /static.txt;
+        rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+    }
     location = /static.txt {
-        error_page 500 /page;
         root html;
-        rewrite_by_lua_block { ngx.ctx.kept = "kept" }
         header_filter_by_lua_block { error("on purpose") }
-        log_by_lua_block {
-            ngx.log(ngx.WARN, "log: ", ngx.ctx.kept, " [", ngx.var.from_error_page, "]")
-        }
     }
 --- user_files
 >>> static.txt
 not sent
 --- request
-GET /static.txt
+GET /t
+--- more_headers
+X-First: log
 --- ignore_response
 --- error_log
 on purpose
-log: kept []
+--- seen: log=same
 
 
 

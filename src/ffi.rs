@@ -412,6 +412,86 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_named(
     }
 }
 
+/// A value, as compiled `fetch` gets it.
+#[repr(C)]
+pub struct Out {
+    data: *const u8,
+    len: usize,
+    number: f64,
+}
+
+impl Out {
+    /// Stores a value; the result says which kind it is.
+    #[inline(always)]
+    fn put(&mut self, value: Value) -> i32 {
+        match value {
+            Value::Text(text) => {
+                self.data = text.data;
+                self.len = text.len;
+                TEXT
+            }
+            Value::Number(number) => {
+                self.number = number;
+                NUMBER
+            }
+            Value::Nil => NIL,
+        }
+    }
+}
+
+/// The variable `name` of the request that `handle` names, typed as `fetch` types
+/// it: 0 and a text, 1 and a number, 2 when it is not set; negative when `fetch`
+/// has to be asked instead.
+///
+/// # Safety
+/// `handle` points to a handle, `name` is valid for reads of `len` bytes, `out`
+/// for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_value(
+    handle: &HandleArg,
+    name: *const u8,
+    len: usize,
+    out: &mut Out,
+) -> i32 {
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    match handle.live() {
+        Ok(live) => match live.fetch(name, Flavour::Typed) {
+            Ok(value) => out.put(value),
+            Err(_) => AGAIN,
+        },
+        Err(_) => ERROR,
+    }
+}
+
+/// The variable `name` of the request at `r`, as text, as `ngx.var` gives it; for
+/// the request that lua-nginx-module says is running. Results as
+/// [`ngx_http_lua_var_ffi_value`].
+///
+/// # Safety
+/// `name` is valid for reads of `len` bytes, `out` for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_current(
+    r: *mut ngx_http_request_t,
+    name: *const u8,
+    len: usize,
+    out: &mut Out,
+) -> i32 {
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    match readable(r) {
+        Ok(live) => match live.fetch(name, Flavour::Text) {
+            Ok(value) => out.put(value),
+            Err(_) => AGAIN,
+        },
+        Err(_) => ERROR,
+    }
+}
+
+const TEXT: i32 = 0;
+const NUMBER: i32 = 1;
+const NIL: i32 = 2;
+
 const OK: i32 = 0;
 const ERROR: i32 = -1;
 const AGAIN: i32 = -2;

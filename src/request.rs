@@ -216,7 +216,7 @@ impl LiveRequest {
     }
 
     /// The variable of this name, in lower case. `Err` when the name has to be made so.
-    #[inline]
+    #[inline(always)]
     pub fn fetch(&self, name: &[u8], flavour: Flavour) -> Result<Value, NotLower> {
         let direct = worker().mode.get() == Mode::Direct && flavour != Flavour::Plain;
         if let Some(table) = self.table()

@@ -6,6 +6,7 @@
 use v5.36;
 use lib 't/lib';
 
+use IO::Socket::INET ();
 use NginxServer;
 use Test::More;
 
@@ -32,7 +33,9 @@ my @tried = $ENV{FULL} ? @all : 'headers_in';
 is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 'every variant is known here');
 
 for my $name (@tried) {
-    subtest "$variants{$name}{what} ($name)" => sub { try_variant($name, $variants{$name}) };
+    subtest "$variants{$name}{what} ($name)" => sub {
+        eval { try_variant($name, $variants{$name}); 1 } or fail($@);
+    };
 }
 
 my @left_out = grep { my $name = $_; !grep { $_ eq $name } @tried } @all;
@@ -141,6 +144,8 @@ sub check_requests ($nginx, $expected) {
 }
 
 sub check_traffic ($nginx) {
+    check_connections($nginx, 20) for 1 .. 3;
+
     my @clients = map { start_client($nginx, $_) } 1 .. 8;
     my $failed  = 0;
     for my $pid (@clients) {
@@ -149,6 +154,30 @@ sub check_traffic ($nginx) {
     }
     is($failed, 0, 'clients that got an answer that was not theirs');
     return;
+}
+
+# Connections that are there at once, so that what nginx allocates for them is
+# not in the place where it was for the one before.
+sub check_connections ($nginx, $count) {
+    my @sockets = map {
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port) or die "connect: $@"
+    } 1 .. $count;
+    for my $n (1 .. 3) {
+        print {$_} "GET /id?id=$n HTTP/1.1\r\nHost: x\r\n\r\n" for @sockets;
+        my @wrong = grep { !/^$n $n $n\r?\n/m } map { read_chunked($_) } @sockets;
+        return fail("answers on $count connections") if @wrong;
+    }
+    return;
+}
+
+# A whole response, with chunked transfer coding.
+sub read_chunked ($socket) {
+    my $text = '';
+    while (defined(my $line = readline $socket)) {
+        $text .= $line;
+        return $text if $text =~ /\r\n0\r\n\r\n\z/;
+    }
+    return $text;
 }
 
 sub start_client ($nginx, $number) {

@@ -37,6 +37,11 @@ int fuzz_named(const uint32_t *handle, const char *name, size_t len, ngx_str_t *
     __asm__("ngx_http_lua_var_ffi_named");
 int fuzz_assign(const uint32_t *handle, uint32_t number, const char *value, size_t len)
     __asm__("ngx_http_lua_var_ffi_assign");
+typedef struct { const uint8_t *data; size_t len; double number; } fuzz_out_t;
+int fuzz_value(const uint32_t *handle, const char *name, size_t len, fuzz_out_t *out)
+    __asm__("ngx_http_lua_var_ffi_value");
+int fuzz_current(uint64_t r, const char *name, size_t len, fuzz_out_t *out)
+    __asm__("ngx_http_lua_var_ffi_current");
 double fuzz_upstream_seconds(const uint32_t *handle, int kind)
     __asm__("ngx_http_lua_var_ffi_upstream_seconds");
 
@@ -665,6 +670,53 @@ local function c_named()
 end
 
 
+-- what value and current return
+local TEXT, NUMBER, NIL = 0, 1, 2
+local typed_out = ffi.new("fuzz_out_t")
+
+local function check_value(what, name, entry, rc)
+    if entry then
+        local value
+
+        if rc == TEXT then
+            value = ffi.string(typed_out.data, typed_out.len)
+        elseif rc == NUMBER then
+            value = typed_out.number
+        elseif rc == AGAIN and name ~= name:lower() then
+            name = ""
+        elseif rc ~= NIL then
+            return wrong(what, name, rc)
+        end
+
+        return check_served(what, name, entry, value)
+    end
+
+    if rc ~= ERROR or typed_out.len ~= 1000 then
+        return wrong(what .. ": not refused", name, rc)
+    end
+
+    totals.refused = totals.refused + 1
+end
+
+
+local function c_value()
+    local entry = any_handle()
+    local name = arguments.name(names)
+
+    typed_out.data, typed_out.len = poison, 1000
+    check_value("C value", name, entry, C.fuzz_value(handle_words, name, #name, typed_out))
+end
+
+
+local function c_current()
+    local address, entry = any_address()
+    local name = arguments.name(names)
+
+    typed_out.data, typed_out.len = poison, 1000
+    check_value("C current", name, entry, C.fuzz_current(address, name, #name, typed_out))
+end
+
+
 local function c_upstream_seconds()
     local entry = any_handle()
     local seconds = C.fuzz_upstream_seconds(handle_words, below(8) - 2)
@@ -700,13 +752,14 @@ local functions = {
     c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
     c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
     c_request_time, c_upstream_response_time, c_ctx, c_resolve, c_text, c_named, c_assign,
-    c_upstream_seconds, c_layout,
+    c_value, c_current, c_current, c_upstream_seconds, c_layout,
 }
 
 -- What exists in the module and is called above, for the program to compare.
 _M.c_functions = {
     "uri", "host", "remote_addr", "scheme", "request_time", "upstream_response_time",
-    "ctx_lost", "ctx_made", "layout", "resolve", "text", "named", "assign", "upstream_seconds",
+    "ctx_lost", "ctx_made", "layout", "resolve", "text", "named", "assign", "value", "current",
+    "upstream_seconds",
 }
 _M.lua_functions = {
     "fetch", "set", "live", "request", "getter", "setter", "enable_patch", "patch_ngx_var",

@@ -1,17 +1,25 @@
 -- resty.ngxvar: NGINX variables, read from a request that is known to be live.
 --
--- fetch, set, live and what request is built on are functions of Lua's C API
--- (src/shim/lua.c): interpreted, as a handler's straight code mostly is, they
--- cost a twentieth of an FFI call. For compiled loops there are getter() and setter().
+-- fetch has two ways to the same value. Interpreted, as a handler's straight code
+-- mostly is, an FFI call costs ten times a function of Lua's C API; compiled, a
+-- third of it. So the interpreter takes the C function, and what LuaJIT compiles
+-- takes the call over FFI: see on_trace. For hot loops there are getter() and
+-- setter(), which need no call at all for most of what they do.
 
 local core = ...
 
 local ffi = require "ffi"
-require "resty.core.base"       -- declares ngx_str_t and ngx_http_request_t
+local base = require "resty.core.base"
 
+local C = ffi.C
 local acquire = core.acquire
-local remember = core.remember
+local core_fetch = core.fetch
+local ffi_string = ffi.string
 local format = string.format
+local get_request = base.get_request
+local istype = ffi.istype
+local remember = core.remember
+local type = type
 
 if ngx.config.subsystem ~= "http" then
     error("resty.ngxvar: no variables in the " .. ngx.config.subsystem
@@ -23,13 +31,31 @@ typedef struct {
     const uint32_t    id;
     const uint32_t    generation;
 } ngx_http_lua_var_handle_t;
+
+typedef struct {
+    const unsigned char  *data;
+    size_t                len;
+    double                number;
+} ngx_http_lua_var_out_t;
+
+int32_t ngx_http_lua_var_ffi_value(const ngx_http_lua_var_handle_t *handle,
+    const char *name, size_t len, ngx_http_lua_var_out_t *out);
+int32_t ngx_http_lua_var_ffi_current(ngx_http_request_t *r, const char *name,
+    size_t len, ngx_http_lua_var_out_t *out);
 ]]
+
+-- what the two functions return
+local TEXT = 0
+local NUMBER = 1
+local NIL = 2
 
 local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
     __tostring = function (self)
         return format("request: %d/%d", self.id, self.generation)
     end,
 })
+
+local out = ffi.new("ngx_http_lua_var_out_t")
 
 if not core.ctypes(handle_t(), tonumber(handle_t),
                    ffi.new("void *"), tonumber(ffi.typeof("void *")),
@@ -41,7 +67,6 @@ end
 
 local _M = {
     _VERSION = core.version,
-    fetch = core.fetch,
     set = core.set,
     live = core.live,
 }
@@ -68,6 +93,56 @@ function _M.request()
 end
 
 
+-- True while LuaJIT records a trace, else false. It is never assigned in this
+-- source, so LuaJIT takes it for a constant: a trace is made with the branch that
+-- is right for it, without a test, and the interpreter tests and takes the other.
+-- Both give the same; were it not so, only the speed would suffer.
+local on_trace = false
+
+
+-- No results of calls are returned as they come (return f()): LuaJIT does not
+-- compile a function that ends in a tail call to a builtin.
+local function fetch_by_handle(name, req)
+    if on_trace and type(name) == "string" and istype(handle_t, req) then
+        local rc = C.ngx_http_lua_var_ffi_value(req, name, #name, out)
+
+        if rc == TEXT then
+            local text = ffi_string(out.data, out.len)
+            return text
+        end
+
+        if rc == NUMBER then
+            return out.number
+        end
+
+        if rc == NIL then
+            return nil
+        end
+    end
+
+    return core_fetch(name, req)
+end
+
+
+-- An explicit nil is a request that got lost, not the current one, hence the dots.
+function _M.fetch(...)
+    local name, req = ...
+
+    -- not "~= nil": the interpreter compares cdata by a metamethod
+    if req then
+        local value, err = fetch_by_handle(name, req)
+
+        if err then
+            return nil, err
+        end
+
+        return value
+    end
+
+    return core_fetch(...)
+end
+
+
 function _M.getter(name)
     return require("resty.ngxvar.access").getter(name)
 end
@@ -84,13 +159,59 @@ function _M.enable_patch(state)
 end
 
 
--- lets ngx.var.name read as fetch does; for init_by_lua
-function _M.patch_ngx_var()
-    local mt = getmetatable(ngx.var)
+local stock_index, core_index
 
-    if not core.stock_var_index then
-        core.stock_var_index = mt.__index
-        mt.__index = core.var_index(mt.__index)
+
+local function var_index(self, name)
+    if on_trace and type(name) == "string" then
+        local r = get_request()
+
+        if r then
+            local rc = C.ngx_http_lua_var_ffi_current(r, name, #name, out)
+
+            if rc == TEXT then
+                local text = ffi_string(out.data, out.len)
+                return text
+            end
+
+            if rc == NIL then
+                return nil
+            end
+        end
+    end
+
+    return core_index(self, name)
+end
+
+
+-- lets ngx.var.name be read as fetch reads; for init_by_lua
+function _M.patch_ngx_var()
+    if not stock_index then
+        local mt = getmetatable(ngx.var)
+
+        stock_index = mt.__index
+        core_index = core.var_index(stock_index)
+        mt.__index = var_index
+    end
+end
+
+
+do
+    local at
+
+    for i = 1, 60 do
+        if debug.getupvalue(fetch_by_handle, i) == "on_trace" then
+            at = i
+        end
+    end
+
+    -- there is one listener of each kind; one that is there already stays
+    local events = debug.getregistry()._VMEVENTS
+
+    if at and not (events and next(events)) then
+        jit.attach(function (what)
+            debug.setupvalue(fetch_by_handle, at, what == "start")
+        end, "trace")
     end
 end
 

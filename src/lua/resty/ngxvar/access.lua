@@ -223,14 +223,14 @@ end
 
 local function text(s)
     if s.data ~= nil then
-        return ffi_string(s.data, s.len)
+        return (ffi_string(s.data, s.len))
     end
 end
 
 
 local function server_name(r)
     local s = r.srv_conf[CORE].server_name
-    return ffi_string(s.data, s.len)
+    return (ffi_string(s.data, s.len))
 end
 
 
@@ -278,7 +278,7 @@ end
 local connection_text = kept(integer)
 local requests_text = kept(integer)
 local port_text = kept(integer)
-local msec_text = kept(function (n) return format("%.3f", n / 1000) end)
+local msec_text = kept(function (n) return (format("%.3f", n / 1000)) end)
 
 
 local readers = {
@@ -292,7 +292,7 @@ local readers = {
         local s = r.server
 
         if s.len ~= 0 then
-            return ffi_string(s.data, s.len)
+            return (ffi_string(s.data, s.len))
         end
 
         return server_name(r)
@@ -366,8 +366,8 @@ local readers = {
         return 0
     end,
 
-    bytes_sent = function (r) return tonumber(r.connection.sent) end,
-    request_length = function (r) return tonumber(r.request_length) end,
+    bytes_sent = function (r) return (tonumber(r.connection.sent)) end,
+    request_length = function (r) return (tonumber(r.request_length)) end,
 
     connection = function (r)
         return connection_text(tonumber(r.connection.number))
@@ -443,7 +443,7 @@ local function direct_getter(name, read)
             local flags = band(word, VALUE_FLAGS)
 
             if flags == VALUE_KEPT and not is_number then
-                return ffi_string(kept_value.data, band(word, VALUE_LEN))
+                return (ffi_string(kept_value.data, band(word, VALUE_LEN)))
             end
 
             if flags ~= 0 then
@@ -514,7 +514,7 @@ local function handler_getter(name)
         end
 
         if rc == 0 then
-            return ffi_string(out[0].data, out[0].len)
+            return (ffi_string(out[0].data, out[0].len))
         end
 
         return fetch(name, handle)

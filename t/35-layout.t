@@ -34,7 +34,8 @@ is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 'every variant is known her
 
 for my $name (@tried) {
     subtest "$variants{$name}{what} ($name)" => sub {
-        eval { try_variant($name, $variants{$name}); 1 } or fail($@);
+        eval { try_variant($name, $variants{$name}); 1 } or fail("given up: $@");
+        NginxServer->kill_servers;
     };
 }
 

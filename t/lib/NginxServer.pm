@@ -41,7 +41,7 @@ NgxVarTest::Env::set_defaults();
 END {
     if ($$ == $owner_pid) {
         local ($?, $!);
-        $_->kill_all for @servers;
+        __PACKAGE__->kill_servers;
         NgxVarTest::Env::remove_files();
     }
 }
@@ -240,6 +240,12 @@ sub stop_cleanly ($self, %options) {
     my $name = $options{name} // 'it ends, and the log has no alert';
     Test::More::is(join('', @bad), '', $name);
     remove_tree($self->{root}) if !$ENV{TEST_NGINX_NO_CLEAN};
+    return;
+}
+
+# For a test that has been given up: no server is left running.
+sub kill_servers ($class) {
+    $_->kill_all for @servers;
     return;
 }
 

@@ -278,6 +278,7 @@ function _M.prepare_odd(handle_t)
         ffi.new("fuzz_like_handle_t", 0, 1), handles, handles[0], handles + 1,
         ffi.cast("ngx_http_lua_var_handle_t *", heap), ffi.cast("ngx_http_lua_var_handle_t *", 0),
         ffi.cast("ngx_http_lua_var_handle_t *", 1), ffi.cast("ngx_http_lua_var_handle_t *", guard),
+        ffi.cast("ngx_http_lua_var_handle_t *", 16)[0],
         ffi.new("const ngx_http_lua_var_handle_t"),
         handle_t, ffi.typeof("int"), ffi.C.getpid, ffi.C,
         ffi.cast("const void *", heap), ffi.cast("char *", heap), ffi.cast("void **", heap),

@@ -36,7 +36,7 @@ for my $signal (qw(INT TERM HUP)) {
     $SIG{$signal} //= sub { exit 1 };
 }
 
-NgxVarTest::Env::set_defaults();
+NgxVarTest::Env::set_defaults() if !$INC{'NgxVarTest.pm'};
 
 END {
     if ($$ == $owner_pid) {

@@ -1,0 +1,90 @@
+-- What LuaJIT makes of a piece of code: t/17-jit.t.
+--
+--     local report = traces.of(function () for i = 1, 200 do f() end end)
+--     report == "loop"    -- it is compiled as a loop, with nothing left out
+--
+-- jit.v would tell the same, but there is one listener for traces, and
+-- resty.ngxvar has it: this one passes on what it hears.
+
+local vmdef = require "jit.vmdef"
+local util = require "jit.util"
+
+local _M = {}
+
+
+-- The listener that is there now.
+local function listener()
+    for _, callback in pairs(debug.getregistry()._VMEVENTS or {}) do
+        return callback
+    end
+end
+
+
+local function reason(code, info)
+    local text = vmdef.traceerr[code] or tostring(code)
+
+    if type(info) == "number" then
+        text = text:gsub("bytecode %%d", function ()
+            return "bytecode " .. vmdef.bcnames:sub(info * 6 + 1, info * 6 + 6)
+        end)
+    end
+
+    return (text:gsub("%%[ds]", tostring(info)))
+end
+
+
+-- LuaJIT's ways to find out that another trace is the better one.
+local harmless = {
+    ["leaving loop in root trace"] = true,
+    ["inner loop in root trace"] = true,
+    ["retry recording"] = true,
+}
+
+
+-- Runs f, which should loop.  "loop" when that became a loop of machine code;
+-- followed by what could not be compiled, or was left to the interpreter.
+function _M.of(f)
+    local previous = listener()
+    local is_loop, bad = false, {}
+
+    jit.flush()
+
+    jit.attach(function (what, tr, func, pc, otr, oex)
+        if previous then
+            previous(what, tr, func, pc, otr, oex)
+        end
+
+        if what == "stop" then
+            local link = util.traceinfo(tr).linktype
+
+            if link == "loop" then
+                is_loop = true
+
+            elseif link == "stitch" or link == "interpreter" then
+                bad[#bad + 1] = link
+            end
+
+        elseif what == "abort" then
+            local why = reason(otr, oex)
+
+            if not harmless[why] then
+                bad[#bad + 1] = "aborted: " .. why
+            end
+        end
+    end, "trace")
+
+    local ok, err = pcall(f)
+
+    -- there is one listener: this detaches it, and puts the other one back
+    jit.attach(previous or function () end, "trace")
+
+    if not ok then
+        error(err, 2)
+    end
+
+    return (is_loop and "loop" or "no loop")
+           .. (#bad > 0 and ", " .. table.concat(bad, ", ") or "")
+end
+
+
+return _M

@@ -11,6 +11,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=NGINX_SOURCE_DIR");
     println!("cargo::rerun-if-env-changed=NGINX_BUILD_DIR");
 
+    // LuaJIT keeps pointers to the module's functions, and the side table lives in
+    // its statics: it stays mapped when nginx closes it. Its own functions call each
+    // other, not those of an older copy that is still mapped.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+
     let includes = nginx_includes()?;
 
     cc::Build::new()

@@ -85,9 +85,11 @@ unsafe extern "C" fn lua_var_index(
         conf.names = sys::new_array::<ngx_str_t>(cf, 8);
     }
     for argument in arguments.iter().skip(1) {
-        // SAFETY: the arguments live as long as the configuration.
-        let text = unsafe { sys::bytes(*argument) };
-        let Some(name) = text.strip_prefix(b"$").filter(|name| is_name(name)) else {
+        // As everywhere in a configuration, a name may be written in upper case.
+        let Some(lower) = sys::lower_case(cf, argument) else {
+            return FAILED;
+        };
+        let Some(name) = lower.strip_prefix(b"$").filter(|name| is_name(name)) else {
             sys::conf_error!(cf, "invalid variable name \"%V\"", ptr::from_ref(argument));
             return FAILED;
         };

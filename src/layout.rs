@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering;
 
 use crate::names::{self, Field};
 use crate::request::{LiveRequest, Value};
-use crate::sys::{self, VarValue, ngx_http_request_t};
+use crate::sys::{self, Request, VarValue, ngx_http_request_t};
 use crate::table::Table;
 use crate::worker::{Mode, worker};
 
@@ -88,13 +88,16 @@ pub(crate) fn check_offsets(table: &Table) {
 /// Compares values, on the worker's first request that has variables.
 pub(crate) fn check_request(live: &LiveRequest) {
     let r = live.request();
-    // Not yet redirected: its count of changes is the one nginx begins with.
-    let changes = r.uri_changes();
-    let mut bad = (changes != sys::FRESH_URI_CHANGES).then_some((
-        c"uri_changes",
-        value_text(changes as u64),
-        value_text(sys::FRESH_URI_CHANGES as u64),
-    ));
+    // This is the post-read phase: a main request, and not yet redirected.
+    if !r.is_main() {
+        let main = value_text(r.get().main as u64);
+        return report(r, c"main", &main, &value_text(r.address() as u64));
+    }
+    let changes = r.uri_changes() as u64;
+    if changes != sys::FRESH_URI_CHANGES as u64 {
+        let expected = value_text(sys::FRESH_URI_CHANGES as u64);
+        return report(r, c"uri_changes", &value_text(changes), &expected);
+    }
     for (name, field) in VALUES {
         // SAFETY: null or a value in the request's pool.
         let theirs = unsafe {
@@ -112,13 +115,14 @@ pub(crate) fn check_request(live: &LiveRequest) {
             Value::Nil => Text::of(b""),
         };
         if ours != theirs {
-            bad = Some((name, ours, theirs));
-            break;
+            return report(r, name, &ours, &theirs);
         }
     }
-    let Some((name, ours, theirs)) = bad else {
-        return worker().mode.set(Mode::Direct);
-    };
+    worker().mode.set(Mode::Direct);
+}
+
+/// Says which member differs, in the module's reading and in nginx's.
+fn report(r: Request, name: &CStr, ours: &Text, theirs: &Text) {
     differs();
     sys::log_error!(
         sys::EMERG,

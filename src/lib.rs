@@ -22,9 +22,9 @@
 //!    handle that Lua kept now names nothing.
 //!
 //! Each file uses only what stands above it here: `rt`; `sys`; [`slots`],
-//! [`index`], [`value`], [`names`], [`scan`]; [`table`], [`conf`], [`worker`]; [`request`],
-//! [`assign`], [`layout`]; [`variables`], [`ctx`], [`error_page`]; [`lua`],
-//! [`ffi`], [`directives`].
+//! [`index`], [`value`], [`names`], [`scan`]; [`conf`], [`table`], [`worker`];
+//! [`request`]; [`assign`], [`layout`], [`ctx`]; [`error_page`]; [`variables`],
+//! [`lua`], [`ffi`]; [`directives`].
 
 #![no_std]
 
@@ -38,6 +38,8 @@ pub mod conf;
 pub mod ctx;
 pub mod directives;
 pub mod error_page;
+#[cfg(feature = "testing")]
+pub mod faults;
 pub mod ffi;
 pub mod index;
 pub mod layout;

@@ -1,5 +1,6 @@
 //! The embedded Lua library, and what `shim/lua.c` asks on behalf of Lua.
 
+use core::ffi::CStr;
 use core::ptr;
 use core::slice;
 
@@ -10,7 +11,7 @@ use crate::sys::shim::{
     LUA_VAR_PLAIN, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, LUA_VAR_STRING,
     LUA_VAR_TEXT, LUA_VAR_TRUE, lua_var_chunk_t, lua_var_req_t, lua_var_value_t,
 };
-use crate::sys::{self, ngx_http_request_t};
+use crate::sys::{self, ngx_http_request_t, ngx_str_t};
 use crate::table::Var;
 use crate::worker::{Mode, worker};
 
@@ -83,6 +84,12 @@ fn error(text: &'static [u8], out: &mut lua_var_value_t) {
     out.kind = LUA_VAR_ERROR;
     out.data = text.as_ptr();
     out.len = text.len();
+}
+
+fn refuse_with(sentence: ngx_str_t, out: &mut lua_var_value_t) {
+    out.kind = LUA_VAR_ERROR;
+    out.data = sentence.data;
+    out.len = sentence.len;
 }
 
 #[inline(always)]
@@ -175,26 +182,34 @@ unsafe extern "C" fn lua_var_rs_find(name: *const u8, len: usize) -> *const Var 
 /// `fetch` where the layout of requests is not known: no member is read.
 #[cold]
 fn fetch_by_nginx(req: &lua_var_req_t, name: &[u8], flavour: Flavour, out: &mut lua_var_value_t) {
-    let address = match req.kind {
-        LUA_VAR_REQ_HANDLE => worker()
-            .slots
-            .get(Handle::from_bits(req.value))
-            .map(|slot| slot.request()),
-        LUA_VAR_REQ_POINTER if req.value != req.current as u64 => None,
-        _ => Some(req.current as usize),
-    };
-    let Some(address) = address else {
-        return refuse(Refusal::Stale, out);
-    };
-    if address == 0 {
-        return refuse(Refusal::NoRequest, out);
+    match opaque(req) {
+        Err(why) => refuse(why, out),
+        Ok(_) if crate::names::has_upper(name) => out.kind = LUA_VAR_LOWER,
+        Ok(r) => match by_nginx(r, name, flavour) {
+            Ok(value) => give(value, out),
+            Err(sentence) => error(sentence.to_bytes(), out),
+        },
     }
-    if crate::names::has_upper(name) {
-        out.kind = LUA_VAR_LOWER;
-        return;
+}
+
+/// The request that an argument names, as a pointer that only nginx reads.
+fn opaque(req: &lua_var_req_t) -> Result<*mut ngx_http_request_t, Refusal> {
+    match req.kind {
+        LUA_VAR_REQ_HANDLE => {
+            let slot = worker().slots.get(Handle::from_bits(req.value)).ok_or(Refusal::Stale)?;
+            Ok(slot.request() as *mut ngx_http_request_t)
+        }
+        LUA_VAR_REQ_POINTER if req.value != req.current as u64 => Err(Refusal::Stale),
+        _ if req.current.is_null() => Err(Refusal::NoRequest),
+        _ => Ok(req.current),
     }
-    match by_nginx(address as *mut ngx_http_request_t, name, flavour) {
-        Ok(value) => give(value, out),
+}
+
+/// What nginx answered to a question about a request it was given as a pointer.
+fn answer(found: Result<Option<ngx_str_t>, &'static CStr>, out: &mut lua_var_value_t) {
+    match found {
+        Ok(Some(text)) => give(Value::Text(text), out),
+        Ok(None) => give(Value::Nil, out),
         Err(sentence) => error(sentence.to_bytes(), out),
     }
 }
@@ -202,6 +217,12 @@ fn fetch_by_nginx(req: &lua_var_req_t, name: &[u8], flavour: Flavour, out: &mut 
 /// `fetch` with a number for a name: a capture of the last regular expression.
 #[unsafe(no_mangle)]
 extern "C" fn lua_var_rs_capture(req: &lua_var_req_t, n: isize, out: &mut lua_var_value_t) {
+    if worker().mode.get() == Mode::Handlers {
+        return match opaque(req) {
+            Ok(r) => answer(sys::lua_capture(r, n), out),
+            Err(why) => refuse(why, out),
+        };
+    }
     match validated(req).and_then(LiveRequest::with_variables) {
         Ok(live) => give(live.capture(n), out),
         Err(why) => refuse(why, out),
@@ -253,6 +274,16 @@ unsafe extern "C" fn lua_var_rs_set(
     let name = unsafe { slice::from_raw_parts(name, len) };
     // SAFETY: the caller's word, likewise.
     let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
+    if worker().mode.get() == Mode::Handlers {
+        return match opaque(req) {
+            Err(why) => refuse(why, out),
+            Ok(_) if crate::names::has_upper(name) => out.kind = LUA_VAR_LOWER,
+            Ok(r) => match sys::lua_assign(r, name, value) {
+                Ok(()) => out.kind = LUA_VAR_TRUE,
+                Err(sentence) => refuse_with(sentence, out),
+            },
+        };
+    }
     let live = match validated(req).and_then(LiveRequest::with_variables) {
         Ok(live) => live,
         Err(why) => return refuse(why, out),
@@ -263,11 +294,7 @@ unsafe extern "C" fn lua_var_rs_set(
     }
     match crate::assign::assign(&live, name, value) {
         Ok(()) => out.kind = LUA_VAR_TRUE,
-        Err(message) => {
-            out.kind = LUA_VAR_ERROR;
-            out.data = message.data;
-            out.len = message.len;
-        }
+        Err(sentence) => refuse_with(sentence, out),
     }
 }
 

@@ -1,7 +1,5 @@
 //! Live requests: how one is validated, and how its variables are read.
 
-use core::ffi::c_void;
-
 use crate::names::{self, Field};
 use crate::scan::{self, Own};
 use crate::slots::{Handle, Slot};
@@ -58,14 +56,6 @@ pub enum Flavour {
     Text,
     /// Typed, but every value through nginx's handlers.
     Plain,
-}
-
-/// The pool cleanup of every request in the table; `data` is its slot's number.
-///
-/// # Safety
-/// Only nginx calls it, once for each successful `Worker::register`.
-pub(crate) unsafe extern "C" fn forget(data: *mut c_void) {
-    worker().forget(data as usize as u32);
 }
 
 /// A request that is known to be live, and stays so while Lua or nginx waits for
@@ -195,7 +185,7 @@ impl LiveRequest {
 
     /// `var`, if it is an entry of the table that the request is served with.
     #[inline(always)]
-    pub fn entry(&self, var: *const Var) -> Option<&'static Var> {
+    pub(crate) fn entry(&self, var: *const Var) -> Option<&'static Var> {
         self.table()?.entry(var)
     }
 
@@ -472,11 +462,11 @@ impl LiveRequest {
 
 /// The variable as lua-nginx-module and nginx find and read it, whatever this
 /// module knows of requests. The name has to be in lower case.
-pub(crate) fn by_nginx<'a>(
+pub(crate) fn by_nginx(
     r: *mut ngx_http_request_t,
     name: &[u8],
     flavour: Flavour,
-) -> Result<Value, &'a core::ffi::CStr> {
+) -> Result<Value, &'static core::ffi::CStr> {
     Ok(match sys::lua_variable(r, name)? {
         Some(text) => typed(Value::Text(text), Field::named(name), flavour),
         None => Value::Nil,

@@ -219,7 +219,7 @@ pub(crate) fn cycle_log() -> *mut ngx_log_t {
 /// All-zero bytes must be a valid `T`.
 pub(crate) unsafe fn zeroed_forever<T>() -> Option<&'static T> {
     #[cfg(feature = "testing")]
-    if crate::testing::fails(crate::testing::CHUNK) {
+    if crate::faults::fails(crate::faults::CHUNK) {
         return None;
     }
     // SAFETY: calloc takes any size.
@@ -232,7 +232,7 @@ pub(crate) unsafe fn zeroed_forever<T>() -> Option<&'static T> {
 /// `size` bytes of the pool, or null.
 pub(crate) fn palloc(pool: *mut ngx_pool_t, size: usize) -> *mut c_void {
     #[cfg(feature = "testing")]
-    if crate::testing::fails(crate::testing::POOL) {
+    if crate::faults::fails(crate::faults::POOL) {
         return ptr::null_mut();
     }
     // SAFETY: every pool in the module comes from nginx: a live request's, a
@@ -243,7 +243,7 @@ pub(crate) fn palloc(pool: *mut ngx_pool_t, size: usize) -> *mut c_void {
 /// `len` bytes of the pool for text, which needs no alignment, or null.
 pub(crate) fn pnalloc(pool: *mut ngx_pool_t, len: usize) -> *mut u8 {
     #[cfg(feature = "testing")]
-    if crate::testing::fails(crate::testing::POOL) {
+    if crate::faults::fails(crate::faults::POOL) {
         return ptr::null_mut();
     }
     // SAFETY: as in `palloc`.
@@ -370,6 +370,17 @@ pub(crate) fn compile_value(
     unsafe { ffi::ngx_http_compile_complex_value(&raw mut ccv) == OK }
 }
 
+/// A copy of a configuration's string in lower case; `None` without memory.
+pub(crate) fn lower_case(cf: NonNull<ngx_conf_t>, source: &ngx_str_t) -> Option<&'static [u8]> {
+    // SAFETY: `cf` is nginx's.
+    let pool = unsafe { cf.as_ref() }.pool;
+    let copy = NonNull::new(pnalloc(pool, source.len.max(1)))?;
+    // SAFETY: both have that length.
+    unsafe { ffi::ngx_strlow(copy.as_ptr(), source.data, source.len) };
+    // SAFETY: written above; the pool lives as long as the configuration.
+    Some(unsafe { core::slice::from_raw_parts(copy.as_ptr(), source.len) })
+}
+
 /// Whether the configuration defines a variable of this name or a prefix of it.
 ///
 /// To be asked in postconfiguration, when directives have defined theirs and
@@ -488,15 +499,48 @@ pub(crate) static LAYOUT_DIFFERS: AtomicBool = AtomicBool::new(false);
 /// A variable as lua-nginx-module reads it for `ngx.var`, whatever the request's layout.
 ///
 /// `name` has to be in lower case. `Ok(None)`: not set. `Err`: nginx's sentence.
-pub(crate) fn lua_variable<'a>(
+pub(crate) fn lua_variable(
     r: *mut ngx_http_request_t,
     name: &[u8],
-) -> Result<Option<ngx_str_t>, &'a CStr> {
+) -> Result<Option<ngx_str_t>, &'static CStr> {
+    lua_get(r, name.as_ptr(), name.len(), 0)
+}
+
+/// A capture as lua-nginx-module reads it for `ngx.var[n]`, likewise.
+pub(crate) fn lua_capture(
+    r: *mut ngx_http_request_t,
+    n: isize,
+) -> Result<Option<ngx_str_t>, &'static CStr> {
+    lua_get(r, ptr::null(), 0, i32::try_from(n).unwrap_or(0))
+}
+
+/// Assigns as lua-nginx-module does for `ngx.var.name = value`, likewise.
+/// `Err`: its sentence, which is good until the next one.
+pub(crate) fn lua_assign(
+    r: *mut ngx_http_request_t,
+    name: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), ngx_str_t> {
+    let mut error = EMPTY;
+    let (data, len) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
+    // SAFETY: the caller found `r` in the side table, or has it from lua-nginx-module.
+    let rc = unsafe {
+        shim::lua_var_lua_set(r, name.as_ptr(), name.len(), data, len, &raw mut error)
+    };
+    if rc == OK { Ok(()) } else { Err(error) }
+}
+
+fn lua_get(
+    r: *mut ngx_http_request_t,
+    name: *const u8,
+    len: usize,
+    capture: i32,
+) -> Result<Option<ngx_str_t>, &'static CStr> {
     let mut value = EMPTY;
     let mut error = ptr::null();
     // SAFETY: the caller found `r` in the side table, or has it from lua-nginx-module.
     let rc = unsafe {
-        shim::lua_var_lua_get(r, name.as_ptr(), name.len(), &raw mut value, &raw mut error)
+        shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error)
     };
     match rc {
         OK => Ok(Some(value)),
@@ -724,7 +768,7 @@ impl Request {
         data: usize,
     ) -> bool {
         #[cfg(feature = "testing")]
-        if crate::testing::fails(crate::testing::CLEANUP) {
+        if crate::faults::fails(crate::faults::CLEANUP) {
             return false;
         }
         // SAFETY: a live request has its pool.

@@ -104,7 +104,7 @@ impl Table {
 
     /// `var`, if it is an entry of this table.
     #[inline(always)]
-    pub fn entry(&self, var: *const Var) -> Option<&'static Var> {
+    pub(crate) fn entry(&self, var: *const Var) -> Option<&'static Var> {
         if self.vars.as_ptr_range().contains(&var) {
             // SAFETY: within the table, whose entries are all it can have been taken from.
             return unsafe { var.as_ref() };

@@ -5,10 +5,11 @@
 //! nginx calls while another is running finds nothing borrowed.
 
 use core::cell::Cell;
+use core::ffi::c_void;
 
 use crate::index::{HeadChunk, Index};
 use crate::slots::{Chunk, Handle, Slot, Slots};
-use crate::sys::{self, Request};
+use crate::sys::{self, Request, ngx_pool_t};
 use crate::table::Table;
 
 /// How the worker reads variables.
@@ -66,9 +67,13 @@ pub fn worker() -> &'static Worker {
     &WORKER
 }
 
-/// A main request is in the first block of its pool (`ngx_http_alloc_request`), of
-/// `request_pool_size` bytes, 4k unless configured.
-const MAX_POOL_DISTANCE: usize = 4096;
+/// The pool cleanup of every request in the table; `data` is its slot's number.
+///
+/// # Safety
+/// Only nginx calls it, once for each successful [`Worker::register`].
+unsafe extern "C" fn forget(data: *mut c_void) {
+    worker().forget(data as usize as u32);
+}
 
 fn more_slots() -> Option<&'static Chunk> {
     // SAFETY: a slot is valid when zeroed, see `Slot::new`.
@@ -95,13 +100,13 @@ impl Worker {
         if let Some(slot) = self.find(r.address()) {
             return Some(slot);
         }
-        // With a layout of its own nginx has the pool elsewhere; a pool that begins
-        // right before the request it was made for is the pool all the same.
-        if self.mode.get() == Mode::Handlers {
-            let distance = r.address().wrapping_sub(r.pool() as usize);
-            if distance > MAX_POOL_DISTANCE {
-                return None;
-            }
+        // Where nginx has another layout, what is read as the pool may be anything. A
+        // main request is the first thing in its pool (`ngx_http_alloc_request`), so
+        // that is the pool if it ends where the request begins.
+        if self.mode.get() == Mode::Handlers
+            && r.address().wrapping_sub(r.pool() as usize) != size_of::<ngx_pool_t>()
+        {
+            return None;
         }
         let flags = if r.is_fake() { Slot::FAKE } else { 0 };
         let connection = r.get().connection as usize;
@@ -110,7 +115,7 @@ impl Worker {
             .acquire(r.address(), connection, flags, more_slots)?;
         let handle = slot.handle();
         if self.index.insert(&self.slots, slot, more_heads) {
-            if r.on_pool_cleanup(crate::request::forget, slot.id() as usize) {
+            if r.on_pool_cleanup(forget, slot.id() as usize) {
                 return Some(slot);
             }
             self.index.remove(&self.slots, slot);

@@ -69,7 +69,10 @@ typedef int (*lua_CFunction)(lua_State *L);
       (ngx_http_request_t *r, int *in_ssl_phase, int *ssl_ctx_ref))           \
     X(int, ngx_http_lua_ffi_var_get,                                          \
       (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
-       int capture_id, u_char **value, size_t *value_len, char **err))
+       int capture_id, u_char **value, size_t *value_len, char **err))        \
+    X(int, ngx_http_lua_ffi_var_set,                                          \
+      (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
+       u_char *value, size_t value_len, u_char *errbuf, size_t *errlen))
 
 
 static struct {
@@ -772,13 +775,18 @@ lua_var_lua_ctx_ref(ngx_http_request_t *r)
 
 ngx_int_t
 lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
-    ngx_str_t *value, const char **error)
+    int capture, ngx_str_t *value, const char **error)
 {
     char       *err = "ngx_http_lua_module is not loaded";
     u_char     *low;
-    ngx_int_t   rc = NGX_ERROR;
+    ngx_int_t   rc;
 
-    /* the name is in lower case, but ngx_http_lua_ffi_var_get() writes a copy */
+    if (!api.present) {
+        *error = err;
+        return NGX_ERROR;
+    }
+
+    /* the name is in lower case, but the function writes a copy that is */
     low = ngx_alloc(len + 1, ngx_cycle->log);
 
     if (low == NULL) {
@@ -786,13 +794,40 @@ lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
         return NGX_ERROR;
     }
 
-    if (api.present) {
-        rc = api.ngx_http_lua_ffi_var_get(r, (u_char *) name, len, low, 0,
-                                          &value->data, &value->len, &err);
-    }
+    rc = api.ngx_http_lua_ffi_var_get(r, (u_char *) name, len, low, capture,
+                                      &value->data, &value->len, &err);
 
     ngx_free(low);
     *error = err;
+
+    return rc;
+}
+
+
+ngx_int_t
+lua_var_lua_set(ngx_http_request_t *r, const u_char *name, size_t len,
+    const u_char *value, size_t value_len, ngx_str_t *error)
+{
+    u_char     *low;
+    ngx_int_t   rc;
+
+    static u_char  sentence[256];
+
+    low = api.present ? ngx_alloc(len + 1, ngx_cycle->log) : NULL;
+
+    if (low == NULL) {
+        ngx_str_set(error, "no memory");
+        return NGX_ERROR;
+    }
+
+    error->data = sentence;
+    error->len = sizeof(sentence);
+
+    rc = api.ngx_http_lua_ffi_var_set(r, (u_char *) name, len, low,
+                                      (u_char *) value, value_len, sentence,
+                                      &error->len);
+
+    ngx_free(low);
 
     return rc;
 }

@@ -50,10 +50,18 @@ ngx_int_t lua_var_lua_ctx_ref(ngx_http_request_t *r);
 
 /*
  * A variable as ngx.var reads it: ngx_http_lua_ffi_var_get().  The name has to
- * be in lower case.  NGX_ERROR: *error says why.
+ * be in lower case; NULL for the capture of that number.  NGX_ERROR: *error,
+ * a constant, says why.
  */
 ngx_int_t lua_var_lua_get(ngx_http_request_t *r, const u_char *name,
-    size_t len, ngx_str_t *value, const char **error);
+    size_t len, int capture, ngx_str_t *value, const char **error);
+
+/*
+ * Assigns as ngx.var does: ngx_http_lua_ffi_var_set().  NGX_ERROR: *error says
+ * why, until the next call.
+ */
+ngx_int_t lua_var_lua_set(ngx_http_request_t *r, const u_char *name,
+    size_t len, const u_char *value, size_t value_len, ngx_str_t *error);
 
 /* Whether lua_var_lua_init() found the Lua module. */
 ngx_uint_t lua_var_lua_present(void);

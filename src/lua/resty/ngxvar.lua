@@ -19,7 +19,9 @@ local format = string.format
 local get_request = base.get_request
 local istype = ffi.istype
 local remember = core.remember
+local tonumber = tonumber
 local type = type
+local typeof = ffi.typeof
 
 if ngx.config.subsystem ~= "http" then
     error("resty.ngxvar: no variables in the " .. ngx.config.subsystem
@@ -53,7 +55,23 @@ local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
     __tostring = function (self)
         return format("request: %d/%d", self.id, self.generation)
     end,
+
+    -- of the type itself, which passes for one of its values; no slot has it
+    __index = { id = 2 ^ 32 },
 })
+
+local HANDLE = tonumber(handle_t)
+local MAX_SLOTS = 4096 * 1024
+
+
+-- istype() alone also takes pointers and references to a handle, which may point
+-- anywhere.
+local function is_handle(value)
+    return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
+           and value.id < MAX_SLOTS
+end
+
+core.is_handle = is_handle
 
 local out = ffi.new("ngx_http_lua_var_out_t")
 
@@ -103,7 +121,7 @@ local on_trace = false
 -- No results of calls are returned as they come (return f()): LuaJIT does not
 -- compile a function that ends in a tail call to a builtin.
 local function fetch_by_handle(name, req)
-    if on_trace and type(name) == "string" and istype(handle_t, req) then
+    if on_trace and type(name) == "string" and is_handle(req) then
         local rc = C.ngx_http_lua_var_ffi_value(req, name, #name, out)
 
         if rc == TEXT then

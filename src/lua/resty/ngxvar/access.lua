@@ -18,7 +18,7 @@ local band = bit.band
 local rshift = bit.rshift
 local ffi_string = ffi.string
 local format = string.format
-local istype = ffi.istype
+local is_handle = core.is_handle
 local tonumber = tonumber
 local type = type
 local fetch = core.fetch
@@ -171,11 +171,9 @@ typedef struct {
 
 local CHUNK_SHIFT = 10
 local CHUNK_MASK = 1023
-local MAX_SLOTS = 4096 * 1024
 local FAKE = 1
 local DIRECT = 1
 
-local handle_t = ffi.typeof("ngx_http_lua_var_handle_t")
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
 local slots = ffi.cast("const ngx_http_lua_var_slot_t *const *", layout.slots)
 local direct = ffi.cast("const uint8_t *", layout.direct)
@@ -189,16 +187,11 @@ local out_index = ffi.new("int32_t[1]")
 
 -- The request that a handle names, to be read directly; nil if it is not to be.
 local function live(handle)
-    if not istype(handle_t, handle) then
+    if not is_handle(handle) then
         return nil
     end
 
     local id = handle.id
-
-    if id >= MAX_SLOTS then
-        return nil
-    end
-
     local chunk = slots[rshift(id, CHUNK_SHIFT)]
 
     if chunk == nil then
@@ -527,8 +520,8 @@ local function new_setter(name)
     local number
 
     return function (value, handle)
-        if type(value) == "string" and istype(handle_t, handle) then
-            if not number then
+        if type(value) == "string" and is_handle(handle) then
+            if not number or number < 0 then
                 number = resolve(handle, name)
             end
 
@@ -556,7 +549,7 @@ local getters = {}
 
 local function getter(name)
     if type(name) ~= "string" then
-        error("bad variable name", 3)
+        error("bad variable name", 2)
     end
 
     local lower = name:lower()
@@ -588,7 +581,7 @@ end
 
 local function setter(name)
     if type(name) ~= "string" then
-        error("bad variable name", 3)
+        error("bad variable name", 2)
     end
 
     return new_setter(name:lower())

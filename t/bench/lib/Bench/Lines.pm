@@ -1,0 +1,190 @@
+package Bench::Lines;
+
+# The figures that the module is held to, and whether this run reached them.
+#
+# Each line is { title, limit, measured (text), reached, parts }, where parts are
+# the readings that have to be within their limits: { value, limit, text }. The
+# worst reading of all variables, shapes and restarts is the one that counts.
+
+use v5.36;
+use utf8;
+
+use List::Util qw(all max reduce);
+
+use Bench::Stats     qw(median);
+use Bench::Variables ();
+
+# Everything that was measured: { loops, handlers, requests, memory }.
+sub lines ($run) {
+    return map {
+        my ($title, $limit, @parts) = @$_;
+        {
+            title    => $title,
+            limit    => $limit,
+            parts    => \@parts,
+            measured => join('; ', map { $_->{text} } @parts),
+            reached  => (all { $_->{value} <= $_->{limit} } @parts) ? 1 : 0,
+        }
+    } (
+        _floor_lines($run->{loops}),
+        _other_line($run->{loops}),
+        _set_line($run->{loops}),
+        _validation_line($run->{loops}),
+        _ctx_line($run->{loops}),
+        _jit_off_line($run->{loops}),
+        _handlers_line($run->{handlers}),
+        _patched_line($run->{loops}, $run->{handlers}),
+        _plain_line($run->{requests}),
+        _error_page_line($run->{requests}),
+        _memory_line($run->{memory}),
+    );
+}
+
+# A line is [title, limit, parts ...].
+
+sub _floor_lines ($loops) {
+    my $module = $loops->{module};
+    my @lines  = (
+        [ strings => 'strings read from the request',      1.1, 'F' ],
+        [ values  => 'values from a small fixed set',      0.6, 'F' ],
+        [ numbers => 'numbers',                            1.3, 'N' ],
+    );
+    return map {
+        my ($kind, $title, $limit, $floor) = @$_;
+        [ $title, "$limit $floor", _worst("getter", $module, $floor, $kind, $limit) ];
+    } @lines;
+}
+
+sub _other_line ($loops) {
+    return [
+        'any other variable', '1.5 F, 0.4 of ngx.var',
+        _worst('getter', $loops->{module}, 'F', 'other', 1.5),
+        _worst_of(
+            0.4, 'of ngx.var',
+            map { [ $_, _ns($loops, module => "getter $_") / _ns($loops, stock => "ngx.var $_") ] }
+                Bench::Variables::of('other')
+        ),
+    ];
+}
+
+sub _set_line ($loops) {
+    my $ratio = _ns($loops, module => 'fetch set') / _ns($loops, stock => 'ngx.var set');
+    return [ 'set(name, value)', '0.5 of ngx.var.x = v', _part($ratio, 0.5, 'of ngx.var.x = v') ];
+}
+
+sub _validation_line ($loops) {
+    return [
+        'validation, against the same read unchecked', '+ 1 ns',
+        map {
+            my $more = _ns($loops, module => "getter $_") - _ns($loops, module => "unchecked $_");
+            { value => $more, limit => 1, text => sprintf '%+.2f ns (%s)', $more, $_ };
+        } qw(uri request_length),
+    ];
+}
+
+sub _ctx_line ($loops) {
+    my $ratio = _ns($loops, module => 'ngx.ctx key') / _ns($loops, stock => 'ngx.ctx key');
+    return [ 'ngx.ctx read, nothing to restore', '1.03 of stock', _part($ratio, 1.03, 'of stock') ];
+}
+
+sub _jit_off_line ($loops) {
+    return [
+        'all of them with the JIT off', '0.25 of ngx.var',
+        _worst_of(
+            0.25, 'of ngx.var',
+            map { [ $_, _ns($loops, 'jit-off', "fetch $_") / _ns($loops, 'jit-off', "ngx.var $_") ] }
+                Bench::Variables::all(), 'set'
+        ),
+    ];
+}
+
+sub _handlers_line ($handlers) {
+    my $ours = $handlers->{ours};
+    return [
+        'twenty reads in one handler, instructions per read', '400',
+        map {
+            my $worst = max @{ $ours->{$_} };
+            { value => $worst, limit => 400, text => sprintf '%.0f (%s)', $worst, $_ };
+        } sort keys %$ours,
+    ];
+}
+
+sub _patched_line ($loops, $handlers) {
+    my $straight = median(@{ $handlers->{patched}{straight} })
+        / median(@{ $handlers->{'ngx.var'}{straight} });
+    return [
+        'ngx.var.x itself, patched', '0.5 of stock',
+        _part($straight, 0.5, 'in straight code'),
+        _worst_of(
+            0.5, 'compiled',
+            map { [ $_, _ns($loops, patched => "ngx.var $_") / _ns($loops, stock => "ngx.var $_") ] }
+                Bench::Variables::all()
+        ),
+    ];
+}
+
+sub _plain_line ($requests) {
+    my ($with, $without) = @$requests{qw(plain-module plain-stock)};
+    my $more = $with->{instructions} - $without->{instructions};
+    my $lost = 1 - $with->{to_first}{median};
+    return [
+        'one more request, no Lua (return 200)', '+ 600 instructions, requests/s within 1 %',
+        { value => $more, limit => 600, text => sprintf '%+.0f instructions', $more },
+        {   value => $lost, limit => 0.01,
+            text => sprintf 'requests/s %+.1f %% ± %.1f', -100 * $lost,
+                100 * $with->{to_first}{spread},
+        },
+    ];
+}
+
+sub _error_page_line ($requests) {
+    my ($ours, $by_hand) = @$requests{qw(error-module error-by-hand)};
+    my $time = 1 / $ours->{to_first}{median};
+    return [
+        'error page with restore, against stashing by hand', '1.0 of its time',
+        _part($ours->{instructions} / $by_hand->{instructions}, 1, 'of the instructions'),
+        {   value => $time, limit => 1,
+            text => sprintf '%.2f ± %.2f of the time', $time, $ours->{to_first}{spread},
+        },
+    ];
+}
+
+sub _memory_line ($memory) {
+    return [
+        'memory for a live request', '96 bytes, all given back',
+        {   value => $memory->{bytes}, limit => 96,
+            text => sprintf '%.0f bytes with %d live', @$memory{qw(bytes requests)},
+        },
+        # Less than a chunk of the table, over all of them.
+        {   value => $memory->{kept}, limit => 1,
+            text => sprintf '%.0f more bytes when as many come again', $memory->{kept},
+        },
+    ];
+}
+
+# Median nanoseconds of a case of a worker.
+sub _ns ($loops, $worker, $case) {
+    my $measured = $loops->{$worker}{$case} or die "$worker: $case was not measured\n";
+    return $measured->{ns}{median};
+}
+
+sub _part ($value, $limit, $what) {
+    return { value => $value, limit => $limit, text => sprintf '%.2f %s', $value, $what };
+}
+
+# The worst of [name, value] pairs.
+sub _worst_of ($limit, $what, @pairs) {
+    my $worst = reduce { $a->[1] >= $b->[1] ? $a : $b } @pairs;
+    my $over  = grep { $_->[1] > $limit } @pairs;
+    my $part  = _part($worst->[1], $limit, "$what ($worst->[0])");
+    $part->{text} .= sprintf ', %d of %d over', $over, scalar @pairs if $over;
+    return $part;
+}
+
+sub _worst ($reader, $worker, $floor, $kind, $limit) {
+    my $least = $worker->{"floor $floor"}{ns}{median};
+    return _worst_of($limit, $floor,
+        map { [ $_, $worker->{"$reader $_"}{ns}{median} / $least ] } Bench::Variables::of($kind));
+}
+
+1;

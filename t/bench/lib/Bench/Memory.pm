@@ -1,0 +1,96 @@
+package Bench::Memory;
+
+# What a live request takes: the heap of a worker with this module and of one
+# without, while thousands of requests wait in each.
+
+use v5.36;
+
+use POSIX       ();
+use Time::HiRes qw(sleep);
+
+use Bench::Worker ();
+
+# sizeof(ngx_pool_cleanup_t): handler, data, next. It is in the request's own
+# pool, a block that nginx takes anyway, so the heap does not show it.
+use constant CLEANUP => 24;
+
+use constant SERVER => <<'CONF';
+    location = /wait {
+        content_by_lua_block {
+            WAITING = WAITING or require("ngx.semaphore").new()
+            assert(WAITING:wait(300))
+            ngx.say("done")
+        }
+    }
+    location = /release {
+        content_by_lua_block { WAITING:post(-WAITING:count()) ngx.say("ok") }
+    }
+    location = /heap {
+        content_by_lua_block {
+            collectgarbage()
+            collectgarbage()
+            ngx.say(WAITING and -WAITING:count() or 0, " ", ngx.var.connections_active,
+                    " ", require("bench.floor").floor_heap())
+        }
+    }
+CONF
+
+# { requests, bytes (of one), kept (bytes of one that a second wave adds) }
+sub run ($progress) {
+    my $requests = POSIX::sysconf(POSIX::_SC_OPEN_MAX()) - 200;
+    $requests = 8000 if $requests > 8000;
+
+    $progress->("memory, $requests live requests");
+    my ($ours, $again) = _heap($requests, 'memory-module', modules => [$Bench::Worker::MODULE]);
+    my ($stock)        = _heap($requests, 'memory-stock');
+    return {
+        requests => $requests,
+        bytes    => ($ours - $stock) / $requests + CLEANUP,
+        kept     => $again / $requests,
+    };
+}
+
+# Bytes that the live requests added to the heap, and what more a second wave of
+# them added.
+sub _heap ($requests, $name, @options) {
+    my $nginx = Bench::Worker->start(name => $name, server => SERVER, @options);
+
+    # What the first few requests set up for good.
+    _wave($nginx, 2);
+    my $idle   = _figures($nginx)->{heap};
+    my $first  = _wave($nginx, $requests);
+    my $second = _wave($nginx, $requests);
+    $nginx->stop;
+    return ($first - $idle, $second - $first);
+}
+
+# The heap while this many requests wait.
+sub _wave ($nginx, $requests) {
+    my @clients = map { $nginx->connect->send_get('/wait') } 1 .. $requests;
+    my $figures = _await($nginx, sub ($now) { $now->{waiting} == $requests });
+    $nginx->get('/release');
+    for my $client (@clients) {
+        my ($code) = $client->receive;
+        die "memory: a request answered $code\n" if $code != 200;
+    }
+    undef @clients;
+    _await($nginx, sub ($now) { $now->{active} == 1 });
+    return $figures->{heap};
+}
+
+sub _figures ($nginx) {
+    my %now;
+    @now{qw(waiting active heap)} = split ' ', $nginx->get('/heap');
+    return \%now;
+}
+
+sub _await ($nginx, $condition) {
+    for (1 .. 500) {
+        my $now = _figures($nginx);
+        return $now if $condition->($now);
+        sleep 0.02;
+    }
+    die "memory: the requests did not come or go\n";
+}
+
+1;

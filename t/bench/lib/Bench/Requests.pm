@@ -1,0 +1,111 @@
+package Bench::Requests;
+
+# Whole requests, with this module and without: instructions by callgrind, and
+# requests per second by wrk.
+
+use v5.36;
+
+use Bench::Callgrind ();
+use Bench::Stats     qw(summary);
+use Bench::Worker    ();
+
+use constant { ROUNDS => 10, SECONDS => 1 };
+
+my @OURS = (modules => [$Bench::Worker::MODULE]);
+
+# A request that has nothing to do with Lua or with this module.
+use constant PLAIN => 'location = /request { return 200; }';
+
+# An error in the access phase, whose page needs the ngx.ctx of before it.
+sub failing ($before, $after, $want) {
+    return <<"CONF";
+        location = /request {
+            set \$ctx_ref "";
+            error_page 502 =200 /failed;
+            access_by_lua_block {
+                ngx.ctx.key = "kept"
+                $before
+                return ngx.exit(502)
+            }
+            content_by_lua_block { ngx.say("wrong: no error") }
+        }
+        location = /failed {
+            internal;
+            content_by_lua_block {
+                $after
+                ngx.say(ngx.ctx.key == $want and "right" or "wrong")
+            }
+        }
+CONF
+}
+
+sub workers () {
+    my $dump = 'require("bench.ctxdump")';
+    return (
+        { name => 'plain-module', @OURS, server => PLAIN },
+        { name => 'plain-stock',  server => PLAIN },
+        { name => 'error-module', @OURS, server => failing('', '', '"kept"') },
+        { name => 'error-by-hand', server => failing("$dump.stash()", "$dump.apply()", '"kept"') },
+        { name => 'error-lost', server => failing('', '', 'nil') },
+    );
+}
+
+# { worker => { instructions, rate (requests per second), per_cpu (requests per
+# second of CPU time), to_first (the latter, divided round by round) } }
+sub run ($progress) {
+    my @workers = Bench::Callgrind::count(
+        sub ($what) { $progress->("whole requests, $what") },
+        map { { %$_, paths => ['/request'] } } workers(),
+    );
+    my %result = map { $_->{name} => { instructions => $_->{instructions}{'/request'} } } @workers;
+
+    for my $pair ([qw(plain-stock plain-module)], [qw(error-by-hand error-module)]) {
+        my @pair = map {
+            my $name = $_;
+            grep { $_->{name} eq $name } workers()
+        } @$pair;
+        _rates($progress, \%result, @pair);
+    }
+    return \%result;
+}
+
+# The two take turns, and which of them begins.
+sub _rates ($progress, $result, @pair) {
+    $_->{nginx} = Bench::Worker->start(%$_) for @pair;
+    my (%rate, %per_cpu, @to_first);
+    for my $round (0 .. ROUNDS) {
+        $progress->("requests per second, $pair[1]{name}, round $round of " . ROUNDS);
+        my %now;
+        for my $worker ($round % 2 ? @pair : reverse @pair) {
+            my ($rate, $per_cpu) = _wrk($worker->{nginx});
+            next if !$round;
+            push @{ $rate{$worker->{name}} },    $rate;
+            push @{ $per_cpu{$worker->{name}} }, $per_cpu;
+            $now{$worker->{name}} = $per_cpu;
+        }
+        push @to_first, $now{$pair[1]{name}} / $now{$pair[0]{name}} if $round;
+    }
+    for my $worker (@pair) {
+        my $name = $worker->{name};
+        $worker->{nginx}->stop;
+        $result->{$name}{rate}    = summary(@{ $rate{$name} });
+        $result->{$name}{per_cpu} = summary(@{ $per_cpu{$name} });
+    }
+    $result->{$pair[1]{name}}{to_first} = summary(@to_first);
+    return;
+}
+
+# Requests per second, and per second that the worker had a CPU: the latter does
+# not depend on what else the machine does.
+sub _wrk ($nginx) {
+    my $before = $nginx->cpu_time;
+    my $url    = 'http://127.0.0.1:' . $nginx->port . '/request';
+    my $said   = qx{wrk -t1 -c16 -d${\ SECONDS}s $url 2>&1};
+    my $cpu    = ($nginx->cpu_time - $before) / 1e9;
+    die "wrk: $said\n" if $said =~ /Non-2xx|Socket errors/ || $? != 0;
+    my ($requests) = $said =~ /(\d+) requests in/ or die "wrk: $said\n";
+    my ($rate) = $said =~ m{Requests/sec:\s+([\d.]+)};
+    return ($rate, $requests / $cpu);
+}
+
+1;

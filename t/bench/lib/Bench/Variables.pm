@@ -1,0 +1,31 @@
+package Bench::Variables;
+
+# The names in variables.txt.
+
+use v5.36;
+
+use Bench::Worker ();
+
+my (@names, %line_of);
+
+sub _read () {
+    my $path = "$Bench::Worker::ROOT/t/bench/variables.txt";
+    open my $file, '<', $path or die "$path: $!\n";
+    while (my $text = readline $file) {
+        my ($line, @more) = split ' ', $text;
+        next if !defined $line || $line =~ /^#/;
+        push @names, @more;
+        $line_of{$_} = $line for @more;
+    }
+    return;
+}
+_read();
+
+sub all () { return @names }
+
+# Those of a line of the table.
+sub of ($line) {
+    return grep { $line_of{$_} eq $line } @names;
+}
+
+1;

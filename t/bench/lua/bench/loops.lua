@@ -1,0 +1,172 @@
+-- The compiled loops: one case reads one variable in one way, many times.
+--
+-- Every case has a loop of its own, from one template, so that each gets its own
+-- trace. A loop compares each value with the one it has to be, which takes the
+-- whole value, and writes to memory each time round, after which LuaJIT cannot
+-- use what it read before: nothing is moved out of the loop or left out.
+
+local ffi = require "ffi"
+local floor = require "bench.floor"
+local get_request = require("resty.core.base").get_request
+local traceinfo = require("jit.util").traceinfo
+
+local now = floor.floor_now
+
+local _M = { cases = {} }
+
+local barrier = ffi.new("uint32_t[1]")
+
+local READ = [[
+local barrier, subject = ...
+return function (n, request, want)
+    local wrong = 0
+    for i = 1, n do
+        barrier[0] = i
+        if EXPRESSION ~= want then
+            wrong = wrong + 1
+        end
+    end
+    return wrong
+end]]
+
+local OTHER = "other-value"
+
+-- two values in turn, so that a value is never the one that is there already
+local WRITE = [[
+local barrier, subject = ...
+return function (n, request, want)
+    for i = 1, n do
+        barrier[0] = i
+        local value = i % 2 == 0 and want or "]] .. OTHER .. [["
+        STATEMENT
+    end
+    return 0
+end]]
+
+
+-- reader, name: what the case is called. kind: "read" or "write". code: the
+-- expression or statement, in terms of `subject`, `request` and `value`.
+-- request: a function that gives the request that the code wants. want: the value
+-- to expect; without it the one that the code itself gives the first time.
+function _M.add(reader, name, kind, code, subject, request, want)
+    local source = kind == "read" and READ:gsub("EXPRESSION", function () return code end)
+                   or WRITE:gsub("STATEMENT", function () return code end)
+    local chunk = assert(loadstring(source, "=" .. reader .. " " .. name))
+
+    _M.cases[#_M.cases + 1] = {
+        reader = reader,
+        name = name,
+        kind = kind,
+        run = chunk(barrier, subject),
+        request = request or function () end,
+        want = want,
+        first = kind == "read" and assert(loadstring(
+            "local subject, request = ... return " .. code)),
+        subject = subject,
+    }
+end
+
+
+-- The floors: in every worker, so that each has them measured in its own process.
+function _M.add_floors()
+    local out = ffi.new("ngx_str_t[1]")
+
+    local function text(r)
+        floor.floor_str(r, out)
+        return ffi.string(out[0].data, out[0].len)
+    end
+
+    _M.add("floor", "F", "read", "subject(request)", text, get_request)
+    _M.add("floor", "N", "read", "subject.floor_int(request)", floor,
+           get_request)
+end
+
+
+-- What LuaJIT made of a case's loop: "loop" is a loop of machine code, "stitch"
+-- one that leaves it for a C function, "interpreted" no machine code at all.
+local function watch(case, n, request, want)
+    local made = "interpreted"
+    local mine = {}
+
+    local function on_trace(what, trace, func, _, parent)
+        if what == "start" then
+            mine[trace] = func == case.run and not parent
+
+        elseif what == "stop" and mine[trace] and made ~= "loop" then
+            made = traceinfo(trace).linktype
+        end
+    end
+
+    jit.attach(on_trace, "trace")
+    case.run(n, request, want)
+    jit.attach(on_trace)
+
+    return made
+end
+
+
+-- How often to run a loop for it to take this long.
+local function calibrate(case, nanoseconds, request, want)
+    local n = 100
+
+    while true do
+        local start = now()
+        case.run(n, request, want)
+        local took = now() - start
+
+        if took > nanoseconds / 4 then
+            return math.ceil(n * nanoseconds / took)
+        end
+
+        n = n * 4
+    end
+end
+
+
+local SAMPLE = 1e6
+
+-- One round of all cases: a line "reader name nanoseconds wrong" for each. The
+-- first one has a line "reader name compiled what" for each before.
+function _M.round()
+    local lines = {}
+
+    collectgarbage()
+
+    for _, case in ipairs(_M.cases) do
+        local request = case.request()
+        local want = case.want
+
+        if want == nil then
+            want = case.first(case.subject, request)
+        end
+
+        if want == nil then
+            error(case.reader .. " " .. case.name .. ": no value")
+        end
+
+        if not case.n then
+            local made = watch(case, 400, request, want)
+            case.n = calibrate(case, SAMPLE, request, want)
+            lines[#lines + 1] = table.concat({ case.reader, case.name,
+                                               "compiled", made }, " ")
+        end
+
+        local start = now()
+        local wrong = case.run(case.n, request, want)
+        local took = now() - start
+
+        if case.kind == "write"
+           and ngx.var.settable ~= (case.n % 2 == 0 and want or OTHER)
+        then
+            wrong = 1
+        end
+
+        lines[#lines + 1] = table.concat({ case.reader, case.name,
+                                           took / case.n, wrong }, " ")
+    end
+
+    ngx.print(table.concat(lines, "\n"), "\n")
+end
+
+
+return _M

@@ -1,0 +1,72 @@
+#!/usr/bin/perl
+
+# make bench: everything that the README says of speed, measured. See t/bin/bench.
+
+use v5.36;
+use utf8;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+
+use lib map { abs_path(dirname(__FILE__)) . $_ } '/lib', '/../lib';
+
+use Getopt::Long qw(GetOptions);
+use JSON::PP ();
+use Time::HiRes qw(time);
+
+use Bench::Handlers ();
+use Bench::Lines    ();
+use Bench::Loops    ();
+use Bench::Machine  ();
+use Bench::Memory   ();
+use Bench::Peers    ();
+use Bench::Plot     ();
+use Bench::Report   ();
+use Bench::Requests ();
+use Bench::Table    ();
+use Bench::Worker   ();
+
+GetOptions('json' => \my $json) && !@ARGV or die "usage: t/bin/bench [--json]\n";
+
+binmode STDOUT, ':encoding(UTF-8)';
+$SIG{INT} = $SIG{TERM} = sub { exit 130 };
+
+my $started = time;
+
+sub progress ($what) {
+    my $line = sprintf '[%3d s] %s', time - $started, $what;
+    print STDERR -t STDERR ? sprintf("\r%-70s", $line) : "$line\n";
+    return;
+}
+
+make_path($Bench::Worker::TARGET);
+my $dir = abs_path(dirname(__FILE__));
+system('cc', qw(-O2 -Wall -fPIC -shared -o), "$Bench::Worker::TARGET/floor.so", "$dir/floor.c") == 0
+    or die "floor.c does not compile\n";
+
+my @peers = Bench::Peers::given();
+my %run   = (
+    peers   => [ map { { name => $_->{name}, reader => $_->{reader}, title => $_->{title} } } @peers ],
+    machine => [ Bench::Machine::describe() ],
+);
+
+# Nothing else runs beside those that are timed.
+$run{loops}    = Bench::Loops::run(\&progress, @peers);
+$run{table}    = Bench::Table::run(\&progress);
+$run{requests} = Bench::Requests::run(\&progress);
+$run{memory}   = Bench::Memory::run(\&progress);
+$run{handlers} = Bench::Handlers::run(\&progress, @peers);
+$run{lines}    = [ Bench::Lines::lines(\%run) ];
+$run{reached}  = grep { $_->{reached} } @{ $run{lines} };
+$run{seconds}  = int(time - $started + 0.5);
+progress('done');
+print STDERR "\n" if -t STDERR;
+
+Bench::Plot::write_to("$dir/plot.svg", \%run);
+if ($json) {
+    print JSON::PP->new->canonical->pretty->encode(\%run);
+}
+else {
+    print Bench::Report::text(\%run);
+}

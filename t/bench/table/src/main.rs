@@ -1,0 +1,164 @@
+//! What the side table costs, in nanoseconds, with 1, 1 000 and 100 000 requests
+//! live, and how long the longest insertion takes while it grows that far.
+//!
+//! Prints lines of `what`, `live`, `ns`, separated by tabs.
+
+#![allow(dead_code)]
+
+#[path = "../../../../src/index.rs"]
+mod index;
+#[path = "../../../../src/slots.rs"]
+mod slots;
+
+use std::alloc::{Layout, alloc_zeroed};
+use std::hint::black_box;
+use std::time::Instant;
+
+use index::Index;
+use slots::{Handle, Slot, Slots};
+
+const LIVE: [usize; 3] = [1, 1_000, 100_000];
+const GROWTH: usize = 100_000;
+/// Times each figure is taken; the median counts.
+const ROUNDS: usize = 15;
+const CALLS: usize = 100_000;
+
+/// Zeroed memory that is never freed, as `sys::zeroed_forever` has it of calloc(3).
+///
+/// # Safety
+/// A `T` is valid when zeroed.
+unsafe fn zeroed<T>() -> Option<&'static T> {
+    // SAFETY: no `T` here is of size 0.
+    let place = unsafe { alloc_zeroed(Layout::new::<T>()) }.cast::<T>();
+    // SAFETY: null, or valid for a `T`, by the caller's word.
+    unsafe { place.as_ref() }
+}
+
+struct Table {
+    slots: Box<Slots>,
+    index: Box<Index>,
+}
+
+impl Table {
+    fn new() -> Self {
+        Table {
+            slots: Box::new(Slots::new()),
+            index: Box::new(Index::new()),
+        }
+    }
+
+    /// As `Worker::register`.
+    fn register(&self, address: usize) -> &'static Slot {
+        // SAFETY: slots are cells of integers.
+        let more = || unsafe { zeroed() };
+        let slot = self.slots.acquire(address, address, 0, more);
+        let slot = slot.expect("no memory");
+        // SAFETY: bucket heads are cells of integers.
+        let inserted = self.index.insert(&self.slots, slot, || unsafe { zeroed() });
+        assert!(inserted, "no memory");
+        slot
+    }
+
+    /// As `Worker::forget`.
+    fn forget(&self, slot: &Slot) {
+        self.index.remove(&self.slots, slot);
+        assert!(self.slots.release(slot.handle()), "a live handle was refused");
+    }
+}
+
+/// Addresses like those of requests: in blocks of 4k.
+fn address(n: usize) -> usize {
+    0x5555_0000_0000 + n * 4096 + 80
+}
+
+/// Numbers below `n` in an order that no cache foresees.
+struct Shuffled {
+    state: u64,
+    n: usize,
+}
+
+impl Iterator for Shuffled {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        Some((self.state >> 32) as usize * self.n >> 32)
+    }
+}
+
+/// Median nanoseconds of one call of `call`, which is given one of `of`.
+fn time(of: &[usize], mut call: impl FnMut(usize)) -> f64 {
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for &which in of {
+                call(which);
+            }
+            start.elapsed().as_nanos() as f64 / of.len() as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[ROUNDS / 2]
+}
+
+fn measure(live: usize) {
+    let table = Table::new();
+    let handles: Vec<Handle> = (0..live)
+        .map(|n| table.register(address(n)).handle())
+        .collect();
+
+    // A handler asks for one request again and again; a worker has others between.
+    let same = vec![live / 2; CALLS];
+    let any: Vec<usize> = Shuffled { state: 88172645463325252, n: live }.take(CALLS).collect();
+
+    for (order, of) in [("one request", &same), ("any request", &any)] {
+        let fetch = time(of, |which| {
+            let slot = table.slots.get(black_box(handles[which]));
+            assert!(black_box(slot).is_some(), "a live handle was refused");
+        });
+        println!("validate a handle, {order}\t{live}\t{fetch:.2}");
+
+        let restore = time(of, |which| {
+            let slot = table.index.find(&table.slots, black_box(address(which)));
+            let slot = slot.expect("a live request was not found");
+            slot.set_ctx(which as i32 + 1, 0);
+            assert_eq!(black_box(slot.ctx()), Some((which as i32 + 1, 0)));
+        });
+        println!("stash and restore, {order}\t{live}\t{restore:.2}");
+    }
+
+    let register = time(&any, |which| {
+        let slot = table.register(black_box(address(live + which)));
+        table.forget(slot);
+    });
+    println!("register and forget\t{live}\t{register:.2}");
+}
+
+/// The longest insertion of `GROWTH`, in nanoseconds: of one run, and of what no
+/// run did faster. The first has in it what else the machine did meanwhile.
+fn worst() -> (u128, u128) {
+    let mut best = vec![u128::MAX; GROWTH];
+    let mut once = u128::MAX;
+    for _ in 0..ROUNDS {
+        let table = Table::new();
+        let mut longest = 0;
+        for (n, best) in best.iter_mut().enumerate() {
+            let start = Instant::now();
+            black_box(table.register(address(n)));
+            let took = start.elapsed().as_nanos();
+            *best = took.min(*best);
+            longest = took.max(longest);
+        }
+        once = longest.min(once);
+    }
+    (once, best.into_iter().max().unwrap_or(0))
+}
+
+fn main() {
+    LIVE.into_iter().for_each(measure);
+    let (once, always) = worst();
+    println!("worst_once\t{GROWTH}\t{once}");
+    println!("worst\t{GROWTH}\t{always}");
+}

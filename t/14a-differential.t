@@ -81,10 +81,13 @@ EOC
 
     my $one_in = $block->sparse // 1;
 
-    $block->set_value(config => <<'EOC' =~ s/ONE_IN/$one_in/r);
+    my $compiled = $block->compiled ? 'D.compare_compiled()' : '';
+
+    $block->set_value(config => <<'EOC' =~ s/ONE_IN/$one_in/gr =~ s/COMPILED/$compiled/r);
     location = /t {
         content_by_lua_block {
             D.sparse(ONE_IN)
+            COMPILED
             local phases, bad = require("shapes").run(D, {
                 plain = $TEST_NGINX_PORT1, ipv6 = $TEST_NGINX_IPV6,
                 unix = "unix:$TEST_NGINX_HTML_DIR/shape.sock", tls = $TEST_NGINX_PORT2,
@@ -95,7 +98,7 @@ EOC
             ngx.say("different: ", bad)
 
             -- was there something to compare?  (With indices, the first phase says.)
-            if not ngx.var.all_of_them then
+            if not ngx.var.all_of_them and ONE_IN == 1 then
                 ngx.say("never set: ", D.never_set("core", "tcpinfo", "own"))
             end
         }
@@ -136,7 +139,7 @@ EOC
     $block->set_value(request => 'GET /t');
     $block->set_value(timeout => '30s');
     $block->set_value(no_error_log => '[alert]');
-    my $never_set = $block->indexed ? '' : "never set: arg_none cookie_none "
+    my $never_set = $block->indexed || $one_in > 1 ? '' : "never set: arg_none cookie_none "
         . "http_none sent_http_none sent_trailer_none sent_trailer_x\n";
 
     $block->set_value(response_body => <<'EOC' . $never_set);
@@ -170,3 +173,16 @@ __DATA__
 === TEST 3: every variable has an index, and few values are kept from earlier phases
 --- indexed: 1
 --- sparse: 6
+
+
+
+=== TEST 4: in compiled code
+--- compiled: 1
+--- sparse: 8
+
+
+
+=== TEST 5: in compiled code, every variable has an index
+--- compiled: 1
+--- indexed: 1
+--- sparse: 8

@@ -160,6 +160,40 @@ function _M.compare_patched()
 end
 
 
+-- Compares compiled code as well: a loop for each variable and each way to ask for
+-- it, which LuaJIT is told to compile at its second turn.
+function _M.compare_compiled()
+    jit.opt.start("hotloop=1", "hotexit=1", "maxtrace=10000", "maxmcode=8192")
+
+    local function compiled(label, text, function_for)
+        local loops = {}
+
+        readers[#readers + 1] = { label .. ", compiled", function (name, handle)
+            if not loops[name] then
+                -- of its own source, for LuaJIT counts by place in the code
+                loops[name] = assert(loadstring([[
+                    local f, name = ...
+                    return function (handle)
+                        local value, err
+                        for _ = 1, 5 do
+                            value, err = f(]] .. text .. [[)
+                        end
+                        return value, err
+                    end
+                ]]))(function_for(name), name)
+            end
+
+            return loops[name](handle)
+        end, text = label == "ngx.var" }
+    end
+
+    compiled("fetch by handle", "name, handle", function () return ngxvar.fetch end)
+    compiled("fetch", "name", function () return ngxvar.fetch end)
+    compiled("getter", "handle", function (name) return ngxvar.getter(name) end)
+    compiled("ngx.var", "ngx.var, name", function () return getmetatable(ngx.var).__index end)
+end
+
+
 local function show(value)
     if type(value) == "string" then
         return string.format("%q", #value > 60 and value:sub(1, 60) .. "..." or value)

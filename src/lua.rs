@@ -196,7 +196,10 @@ fn fetch_by_nginx(req: &lua_var_req_t, name: &[u8], flavour: Flavour, out: &mut 
 fn opaque(req: &lua_var_req_t) -> Result<*mut ngx_http_request_t, Refusal> {
     match req.kind {
         LUA_VAR_REQ_HANDLE => {
-            let slot = worker().slots.get(Handle::from_bits(req.value)).ok_or(Refusal::Stale)?;
+            let slot = worker()
+                .slots
+                .get(Handle::from_bits(req.value))
+                .ok_or(Refusal::Stale)?;
             Ok(slot.request() as *mut ngx_http_request_t)
         }
         LUA_VAR_REQ_POINTER if req.value != req.current as u64 => Err(Refusal::Stale),

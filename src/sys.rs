@@ -524,9 +524,8 @@ pub(crate) fn lua_assign(
     let mut error = EMPTY;
     let (data, len) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
     // SAFETY: the caller found `r` in the side table, or has it from lua-nginx-module.
-    let rc = unsafe {
-        shim::lua_var_lua_set(r, name.as_ptr(), name.len(), data, len, &raw mut error)
-    };
+    let rc =
+        unsafe { shim::lua_var_lua_set(r, name.as_ptr(), name.len(), data, len, &raw mut error) };
     if rc == OK { Ok(()) } else { Err(error) }
 }
 
@@ -539,9 +538,8 @@ fn lua_get(
     let mut value = EMPTY;
     let mut error = ptr::null();
     // SAFETY: the caller found `r` in the side table, or has it from lua-nginx-module.
-    let rc = unsafe {
-        shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error)
-    };
+    let rc =
+        unsafe { shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error) };
     match rc {
         OK => Ok(Some(value)),
         DECLINED => Ok(None),

@@ -1,6 +1,7 @@
 //! What the test suite asks of the side table. Only in builds with the `testing`
 //! feature.
 
+use crate::sys::{ngx_http_request_t, ngx_str_t};
 use crate::worker::worker;
 
 /// Figures of the side table: 0 live, 1 retired, 2 slots with memory, 3 handles
@@ -24,4 +25,19 @@ pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
         slot.age();
         1
     })
+}
+
+/// `$uri` of whatever is at `r`, unchecked, as lua-var-nginx-module's C code reads
+/// it: for `make test-asan` to show that it notices.
+///
+/// # Safety
+/// `r` has to be live, which is what the caller does not see to; `uri` is valid
+/// for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_testing_unsafe_uri(
+    r: *const ngx_http_request_t,
+    uri: &mut ngx_str_t,
+) {
+    // SAFETY: the caller's word, which is not kept.
+    *uri = unsafe { (*r).uri };
 }

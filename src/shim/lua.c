@@ -127,8 +127,6 @@ typedef struct {
 #define UP_TOSTRING         lua_upvalueindex(3)
 #define UP_FIXED(n)         lua_upvalueindex(4 + (int) (n))
 #define NUPVALUES           (3 + LUA_VAR_FIXED_N)
-/* one more, of l_var_index() */
-#define UP_STOCK            lua_upvalueindex(1 + NUPVALUES)
 
 
 static lua_var_vm_t *
@@ -373,8 +371,8 @@ l_fetch(lua_State *L)
 
 
 /*
- * ngx.var's __index after patch_ngx_var(); UP_STOCK is the stock one, which
- * serves, and raises, everything out of the ordinary.
+ * var_index(self, name) -> value | nil | nil, true: ngx.var's __index after
+ * patch_ngx_var(), which has the stock one serve what this one declines
  */
 static int
 l_var_index(lua_State *L)
@@ -394,13 +392,9 @@ l_var_index(lua_State *L)
         }
     }
 
-    api.lua_settop(L, 2);
-    api.lua_pushvalue(L, UP_STOCK);
-    api.lua_pushvalue(L, 1);
-    api.lua_pushvalue(L, 2);
-    api.lua_call(L, 2, 1);
-
-    return 1;
+    api.lua_pushnil(L);
+    api.lua_pushboolean(L, 1);
+    return 2;
 }
 
 
@@ -512,30 +506,6 @@ l_plain(lua_State *L)
 }
 
 
-/* Pushes the upvalues that this function has, for another one. */
-static void
-push_upvalues(lua_State *L)
-{
-    int  i;
-
-    for (i = 1; i <= NUPVALUES; i++) {
-        api.lua_pushvalue(L, lua_upvalueindex(i));
-    }
-}
-
-
-/* var_index(stock) -> a function for ngx.var's __index */
-static int
-l_new_var_index(lua_State *L)
-{
-    api.lua_settop(L, 1);
-    push_upvalues(L);
-    api.lua_pushvalue(L, 1);
-    api.lua_pushcclosure(L, l_var_index, NUPVALUES + 1);
-    return 1;
-}
-
-
 /* remember(handle): the one that the caller keeps from now on */
 static int
 l_remember(lua_State *L)
@@ -602,7 +572,7 @@ static const struct {
     { "live", l_live },
     { "acquire", l_acquire },
     { "plain", l_plain },
-    { "var_index", l_new_var_index },
+    { "var_index", l_var_index },
     { "ctypes", l_ctypes },
     { "remember", l_remember },
 };
@@ -612,12 +582,16 @@ static const struct {
 static int
 new_core(lua_State *L)
 {
+    int     up;
     size_t  i;
 
     api.lua_createtable(L, 0, 16);
 
     for (i = 0; i < sizeof(core_functions) / sizeof(core_functions[0]); i++) {
-        push_upvalues(L);
+        for (up = 1; up <= NUPVALUES; up++) {
+            api.lua_pushvalue(L, lua_upvalueindex(up));
+        }
+
         api.lua_pushcclosure(L, core_functions[i].fn, NUPVALUES);
         api.lua_setfield(L, -2, core_functions[i].name);
     }

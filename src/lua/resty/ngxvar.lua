@@ -56,8 +56,8 @@ local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
         return format("request: %d/%d", self.id, self.generation)
     end,
 
-    -- of the type itself, which passes for one of its values; no slot has it
-    __index = { id = 2 ^ 32 },
+    -- of the type itself, which passes for one of its values otherwise
+    __index = { id = false },
 })
 
 local HANDLE = tonumber(handle_t)
@@ -67,13 +67,21 @@ local MAX_SLOTS = 4096 * 1024
 -- istype() alone also takes pointers and references to a handle, which may point
 -- anywhere.
 local function is_handle(value)
-    return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
-           and value.id < MAX_SLOTS
+    if not istype(handle_t, value) or tonumber(typeof(value)) ~= HANDLE then
+        return false
+    end
+
+    local id = value.id
+    return id and id < MAX_SLOTS
 end
 
 core.is_handle = is_handle
 
 local out = ffi.new("ngx_http_lua_var_out_t")
+
+-- looked up here, for LuaJIT does not look symbols up while it records a trace
+local ffi_value = C.ngx_http_lua_var_ffi_value
+local ffi_current = C.ngx_http_lua_var_ffi_current
 
 if not core.ctypes(handle_t(), tonumber(handle_t),
                    ffi.new("void *"), tonumber(ffi.typeof("void *")),
@@ -122,7 +130,7 @@ local on_trace = false
 -- compile a function that ends in a tail call to a builtin.
 local function fetch_by_handle(name, req)
     if on_trace and type(name) == "string" and is_handle(req) then
-        local rc = C.ngx_http_lua_var_ffi_value(req, name, #name, out)
+        local rc = ffi_value(req, name, #name, out)
 
         if rc == TEXT then
             local text = ffi_string(out.data, out.len)
@@ -177,7 +185,8 @@ function _M.enable_patch(state)
 end
 
 
-local stock_index, core_index
+local stock_index
+local core_index = core.var_index
 
 
 local function var_index(self, name)
@@ -185,7 +194,7 @@ local function var_index(self, name)
         local r = get_request()
 
         if r then
-            local rc = C.ngx_http_lua_var_ffi_current(r, name, #name, out)
+            local rc = ffi_current(r, name, #name, out)
 
             if rc == TEXT then
                 local text = ffi_string(out.data, out.len)
@@ -198,7 +207,14 @@ local function var_index(self, name)
         end
     end
 
-    return core_index(self, name)
+    local value, declined = core_index(self, name)
+
+    -- out of the ordinary: the stock function serves it, or raises its error
+    if declined then
+        return stock_index(self, name)
+    end
+
+    return value
 end
 
 
@@ -208,7 +224,6 @@ function _M.patch_ngx_var()
         local mt = getmetatable(ngx.var)
 
         stock_index = mt.__index
-        core_index = core.var_index(stock_index)
         mt.__index = var_index
     end
 end

@@ -172,6 +172,7 @@ typedef struct {
 local CHUNK_SHIFT = 10
 local CHUNK_MASK = 1023
 local FAKE = 1
+local DECLINED = -5
 local DIRECT = 1
 
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
@@ -477,6 +478,11 @@ local function upstream_getter(name, kind)
             if seconds >= 0 then
                 return seconds
             end
+
+            -- no upstream was asked; -2 would be a refusal
+            if seconds == -1 then
+                return nil
+            end
         end
 
         return fetch(name, handle)
@@ -508,6 +514,10 @@ local function handler_getter(name)
 
         if rc == 0 then
             return (ffi_string(out[0].data, out[0].len))
+        end
+
+        if rc == DECLINED then
+            return nil
         end
 
         return fetch(name, handle)

@@ -36,7 +36,7 @@ for my $signal (qw(INT TERM HUP)) {
 }
 $SIG{PIPE} = 'IGNORE';
 
-# name: of the program; config: text of nginx.conf, in which $PORT1 to $PORT9,
+# name: of the program; single: one process, no workers; config: text of nginx.conf, in which $PORT1 to $PORT9,
 # $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is `user …;` or nothing.
 sub new ($class, %options) {
     my $self = bless {
@@ -109,7 +109,7 @@ sub _command ($self) {
 sub start ($self) {
     my $status = system { ($self->_command)[0] } $self->_command;
     die "nginx does not start:\n", $self->log_text if $status != 0;
-    wait_until(60, sub { $self->master && $self->workers })
+    wait_until(60, sub { $self->master && ($self->{single} || $self->workers) })
         or die "nginx has no worker:\n", $self->log_text;
     return;
 }

@@ -257,6 +257,7 @@ fn check_names(cf: NonNull<ngx_conf_t>, cmcf: &ngx_http_core_main_conf_t) -> boo
 /// Builds the table of variables: all are known now.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     worker().configuring.set(false);
+    lua::commit();
     let Some((pool, cmcf, conf)) = sys::http_of(cycle, crate::ctx_index()) else {
         return sys::OK;
     };
@@ -281,6 +282,8 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 
 /// Compares the layout of requests as far as it can be done without one.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // A reload that failed leaves it set in the master that this worker came from.
+    worker().configuring.set(false);
     if let Some(table) = worker().table.get() {
         layout::check_offsets(table);
     }

@@ -301,10 +301,16 @@ unsafe extern "C" fn lua_var_rs_set(
     }
 }
 
-/// Whether the Lua module is loaded.
+/// The configuration with which [`init`] looked for the Lua module is the one that runs.
+pub(crate) fn commit() {
+    // SAFETY: sets a flag.
+    unsafe { sys::shim::lua_var_lua_commit() }
+}
+
+/// Whether the configuration being read has the Lua module.
 pub(crate) fn is_present() -> bool {
     // SAFETY: reads a flag.
-    unsafe { sys::shim::lua_var_lua_present() != 0 }
+    unsafe { sys::shim::lua_var_lua_found() != 0 }
 }
 
 /// Registers the embedded packages with the Lua module, if there is one. False,

@@ -79,7 +79,8 @@ static struct {
 #define X(result, name, parameters)  result (*name) parameters;
     LUA_VAR_API(X)
 #undef X
-    unsigned  present:1;
+    unsigned  found:1;          /* in the configuration being read */
+    unsigned  present:1;        /* in the one that runs */
 } api;
 
 
@@ -701,7 +702,7 @@ lua_var_lua_init(ngx_conf_t *cf, const char **missing)
 {
     size_t  i;
 
-    api.present = 0;
+    api.found = 0;
     *missing = NULL;
 
     if (dlsym(RTLD_DEFAULT, "ngx_http_lua_module") == NULL) {
@@ -727,16 +728,23 @@ lua_var_lua_init(ngx_conf_t *cf, const char **missing)
         }
     }
 
-    api.present = 1;
+    api.found = 1;
 
     return NGX_OK;
 }
 
 
 ngx_uint_t
-lua_var_lua_present(void)
+lua_var_lua_found(void)
 {
-    return api.present;
+    return api.found;
+}
+
+
+void
+lua_var_lua_commit(void)
+{
+    api.present = api.found;
 }
 
 

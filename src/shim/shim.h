@@ -64,7 +64,10 @@ ngx_int_t lua_var_lua_set(ngx_http_request_t *r, const u_char *name,
     size_t len, const u_char *value, size_t value_len, ngx_str_t *error);
 
 /* Whether lua_var_lua_init() found the Lua module. */
-ngx_uint_t lua_var_lua_present(void);
+ngx_uint_t lua_var_lua_found(void);
+
+/* What it found is what runs from now on: the configuration was accepted. */
+void lua_var_lua_commit(void);
 
 /* -- what C asks of Rust ------------------------------------------------ */
 

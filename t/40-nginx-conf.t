@@ -21,10 +21,14 @@ my $ROOT  = NgxVarTest::Env::root();
 my $WORK  = "$ROOT/target/nginx-conf-$$";
 my $DEMO  = "$ROOT/nginx-conf/demo";
 my $NGINX = $ENV{TEST_NGINX_BINARY};
-my @LOADED = split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
 
-# What make demo uses, which may be another build than the installed one.
-$ENV{MODULE_SO} = (grep { /lua_var/ } @LOADED)[0];
+# The modules under test, by the names that the configurations load them by.
+my %MODULE = map {
+    my $name = basename($_);
+    (($name =~ /^(?:ndk_http|ngx_http_lua)_module\.so$/ ? $name : 'ngx_http_lua_var_module.so') => abs_path($_))
+} split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
+
+$ENV{MODULE_SO} = $MODULE{'ngx_http_lua_var_module.so'};
 delete @ENV{qw(LUA_VAR_SO NO_COLOR http_proxy HTTP_PROXY all_proxy ALL_PROXY)};
 
 my %running;    # pid => 1
@@ -124,9 +128,7 @@ is("@FILES", 'demo.conf error-page.conf migrate-apisix.conf migrate-lua-var.conf
 make_path(map { "$WORK/prefix/$_" } qw(conf logs modules));
 copy($_, "$WORK/prefix/conf") for glob("$ROOT/nginx-conf/*");
 copy("$ENV{TEST_NGINX_CERT_DIR}/test.$_", "$WORK/prefix/conf/demo.$_") for qw(crt key);
-for my $module (@LOADED) {
-    symlink abs_path($module), "$WORK/prefix/modules/" . (basename($module) =~ s/^lib//r);
-}
+symlink $MODULE{$_}, "$WORK/prefix/modules/$_" for keys %MODULE;
 
 for my $file (@FILES) {
     my $run = start($NGINX, '-t', '-p', "$WORK/prefix/", '-e', 'logs/error.log',

@@ -20,7 +20,7 @@ my $index_all = do {
     my $text = do { local $/; <$in> };
     my ($groups) = $text =~ /^_M\.groups = \{(.*?)^    nothing/ms or die 'no groups';
     $groups =~ s/--.*//g;
-    my %newer = map { $_ => 1 } qw(http3 proxy_protocol_tlv_alpn ssl_client_v_remain);
+    my %newer = map { $_ => 1 } qw(proxy_protocol_tlv_alpn ssl_client_v_remain);
     my @names = grep { !$newer{$_} } map { split } $groups =~ /(?:\[\[|")([\w\s]+)(?:\]\]|")/g;
     'map "' . join('', map { "\${$_}" } @names) . '" $all_of_them { default ""; }';
 };

@@ -53,15 +53,15 @@ _M.groups = {
         proxy_add_x_forwarded_for proxy_host proxy_port upstream_addr
         upstream_bytes_received upstream_bytes_sent upstream_cache_status
         upstream_connect_time upstream_cookie_none upstream_header_time
-        upstream_http_content_length upstream_http_none upstream_http_server
+        upstream_http_content_length upstream_http_x_cookie upstream_http_server
         upstream_response_length upstream_response_time upstream_status
-        upstream_trailer_none
+        upstream_trailer_grpc_status
     ]],
 
     modules = [[
         ancient_browser connections_active connections_reading connections_waiting
         connections_writing date_gmt date_local fastcgi_path_info
-        fastcgi_script_name gzip_ratio http2 http3 invalid_referer limit_conn_status
+        fastcgi_script_name gzip_ratio http2 invalid_referer limit_conn_status
         limit_req_status memcached_key modern_browser msie realip_remote_addr
         realip_remote_port secure_link secure_link_expires slice_range uid_got
         uid_reset uid_set
@@ -70,7 +70,7 @@ _M.groups = {
     -- what the tests' configurations define, and this module
     own = "from_error_page own mapped fresh_map geo split auth_value named",
 
-    nothing = "no_such_variable x 0 a-b",
+    nothing = "http3 no_such_variable x 0 a-b",
 }
 
 -- in the order they are compared
@@ -337,6 +337,29 @@ function _M.never_set(...)
 end
 
 
+-- Notes that the request under test has been logged, where others are at work too.
+function _M.logged(request_uri)
+    if current then
+        current.logged = current.logged or request_uri == current.label
+    end
+end
+
+
+-- Waits for that.
+function _M.await_log()
+    local patience = 400
+
+    while not current.logged and patience > 0 do
+        patience = patience - 1
+        ngx.sleep(0.005)
+    end
+
+    if not current.logged then
+        _M.note("was not logged")
+    end
+end
+
+
 -- "label: phases", and what differed; nothing is under test after it.
 function _M.finish()
     local line = current.label .. ": " .. table.concat(current.phases, " ")
@@ -349,7 +372,7 @@ end
 
 -- Waits until a phase of the request under test was reached, and reports.
 function _M.await(phase)
-    local patience = 400
+    local patience = 400    -- two seconds
 
     while not _M.reached(phase) and patience > 0 do
         patience = patience - 1

@@ -83,6 +83,8 @@ end
 -- ssl_certificate_by_lua: caches a request that is gone when the handshake is over
 function _M.handshake()
     ngx.ctx.api_ctx = { id = "handshake", var = new_var("the handshake") }
+    ngx.log(ngx.NOTICE, "demo: handshake: leaves its request in ngx.ctx, ",
+            ngx.ctx.api_ctx.var._address)
 end
 
 

@@ -12,11 +12,10 @@
 //! (`lua/resty/core/ctx.lua`), in the module's header filter, which runs before
 //! any filter that could finalize the request, and in the `error_page` hook.
 
-use crate::conf::{LocConf, Restore};
+use crate::conf::{LocConf, MainConf, Restore};
 use crate::request::LiveRequest;
 use crate::slots::Slot;
-use crate::sys::{self, Request};
-use crate::variables;
+use crate::sys::{self, Request, VarValue};
 use crate::worker::{Mode, worker};
 
 /// Finds the request's slot by the module's context, or by its address when a
@@ -63,7 +62,7 @@ pub(crate) fn stash(r: Request, slot: &Slot) {
 ///
 /// A value that `set $from_error_page` gave it counts, unless it is empty.
 pub(crate) fn from_error_page(r: Request, slot: &Slot) -> bool {
-    match variables::set_by_hand(r) {
+    match set_by_hand(r) {
         Some(b"") | None => redirected(r, slot),
         Some(value) => value == b"true",
     }
@@ -120,4 +119,31 @@ pub fn restorable(live: &LiveRequest, vm: u32) -> Option<i32> {
 /// Notes the reference of a `ngx.ctx` that Lua has just made, or given back.
 pub fn created(live: &LiveRequest, reference: i32, vm: u32) {
     live.slot().set_ctx(reference, vm);
+}
+
+/// Index of `$from_error_page`, where a value that was set by hand is kept.
+fn by_hand(r: Request) -> Option<usize> {
+    // SAFETY: nginx made it with `directives::create_main_conf`.
+    let conf = unsafe { r.main_conf(crate::ctx_index()).cast::<MainConf>().as_ref() }?;
+    usize::try_from(conf.from_error_page).ok()
+}
+
+/// What `set $from_error_page` gave the request since the last error page.
+///
+/// The get handler's own values say that they must not be cached; those that
+/// `set` or Lua store do not.
+pub(crate) fn set_by_hand<'a>(r: Request) -> Option<&'a [u8]> {
+    let value = r.variable(by_hand(r)?);
+    if !value.is_kept() {
+        return None;
+    }
+    // SAFETY: a variable's text lives as long as the request.
+    value.text().map(|text| unsafe { sys::bytes(text) })
+}
+
+/// Drops such a value: what was said before an error page does not count after it.
+pub(crate) fn forget_by_hand(r: Request) {
+    if let Some(index) = by_hand(r) {
+        r.set_variable(index, VarValue::EMPTY);
+    }
 }

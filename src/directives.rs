@@ -267,17 +267,19 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     };
     // SAFETY: null or the array that `lua_var_index` made.
     let names = unsafe { sys::elements::<ngx_str_t>(conf.names) };
-    let epoch = worker()
-        .table
-        .get()
-        .map_or(1, |table| table.epoch.wrapping_add(1).max(1));
+    let epoch = worker().epoch.get().wrapping_add(1);
+    worker().epoch.set(epoch);
     // The old table goes with its cycle, which nginx destroys after this.
     worker().table.set(table::build(pool, cmcf, names, epoch));
-    if worker().table.get().is_some() {
-        sys::OK
-    } else {
-        sys::ERROR
+    if worker().table.get().is_none() {
+        // An error here would end nginx, which has accepted the configuration.
+        sys::log_error!(
+            sys::ERR,
+            sys::cycle_log(),
+            "lua_var: no memory for the table of variables, they are read through nginx's handlers"
+        );
     }
+    sys::OK
 }
 
 /// Compares the layout of requests as far as it can be done without one.

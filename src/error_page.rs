@@ -12,7 +12,6 @@ use crate::sys::{
     self, Request, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_err_page_t, ngx_http_request_t,
     ngx_http_variable_value_t, ngx_int_t, ngx_str_t,
 };
-use crate::variables;
 
 /// Name of the variable that is the hook.
 pub const VARIABLE: &[u8] = b"lua_var_on_error_page";
@@ -81,7 +80,7 @@ pub(crate) unsafe extern "C" fn on_error_page(
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    variables::fill(v, b"");
+    sys::fill(v, b"");
     // SAFETY: nginx passes the request whose error page it is evaluating.
     let Some(r) = (unsafe { Request::from_raw(r) }) else {
         return sys::ERROR;
@@ -94,7 +93,7 @@ pub(crate) unsafe extern "C" fn on_error_page(
     ctx::redirected(r, slot);
     slot.set_hooked(r.uri_changes() as u32);
     ctx::stash(r, slot);
-    variables::forget_by_hand(r);
+    ctx::forget_by_hand(r);
     sys::log_debug!(
         r,
         "lua_var: error_page of request %p, status %ui",

@@ -133,6 +133,14 @@ impl VarValue {
     }
 }
 
+/// Gives a variable a text, for now: the handler is to be asked again.
+pub(crate) fn fill(v: *mut ngx_http_variable_value_t, text: &'static [u8]) {
+    // SAFETY: null, or a value that nginx passes for the handler to fill.
+    if let Some(v) = unsafe { v.cast::<VarValue>().as_mut() } {
+        *v = VarValue::found(self::text(text)).volatile();
+    }
+}
+
 /// A `ngx_str_t` for text that nginx only reads.
 pub(crate) const fn text(bytes: &'static [u8]) -> ngx_str_t {
     ngx_str_t {

@@ -4,8 +4,8 @@ use core::ptr::NonNull;
 
 use crate::conf::MainConf;
 use crate::sys::{
-    self, Request, VarValue, ngx_conf_t, ngx_http_request_t, ngx_http_variable_t,
-    ngx_http_variable_value_t, ngx_int_t,
+    self, Request, ngx_conf_t, ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t,
+    ngx_int_t,
 };
 use crate::{ctx, error_page};
 
@@ -36,14 +36,6 @@ fn handle(variable: *mut ngx_http_variable_t, handler: sys::GetHandler) -> bool 
     }
 }
 
-/// A variable's value that is `text` for now.
-pub(crate) fn fill(v: *mut ngx_http_variable_value_t, text: &'static [u8]) {
-    // SAFETY: null, or a value that nginx passes for the handler to fill.
-    if let Some(v) = unsafe { v.cast::<VarValue>().as_mut() } {
-        *v = VarValue::found(sys::text(text)).volatile();
-    }
-}
-
 /// Get handler of `$from_error_page`: `true` in a request that came through
 /// `error_page`, else empty. Any phase.
 ///
@@ -62,33 +54,6 @@ unsafe extern "C" fn from_error_page(
             .is_some_and(|slot| ctx::redirected(r, slot)),
         None => false,
     };
-    fill(v, if came { b"true" } else { b"" });
+    sys::fill(v, if came { b"true" } else { b"" });
     sys::OK
-}
-
-/// Index of the variable, where a value that was set by hand is kept.
-fn by_hand(r: Request) -> Option<usize> {
-    // SAFETY: nginx made it with `directives::create_main_conf`.
-    let conf = unsafe { r.main_conf(crate::ctx_index()).cast::<MainConf>().as_ref() }?;
-    usize::try_from(conf.from_error_page).ok()
-}
-
-/// What `set $from_error_page` gave the request since the last error page.
-///
-/// The get handler's own values say that they must not be cached; those that
-/// `set` or Lua store do not.
-pub(crate) fn set_by_hand<'a>(r: Request) -> Option<&'a [u8]> {
-    let value = r.variable(by_hand(r)?);
-    if !value.is_kept() {
-        return None;
-    }
-    // SAFETY: a variable's text lives as long as the request.
-    value.text().map(|text| unsafe { sys::bytes(text) })
-}
-
-/// Drops such a value: what was said before an error page does not count after it.
-pub(crate) fn forget_by_hand(r: Request) {
-    if let Some(index) = by_hand(r) {
-        r.set_variable(index, VarValue::EMPTY);
-    }
 }

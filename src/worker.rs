@@ -31,6 +31,8 @@ pub struct Worker {
     index: Index,
     /// The variables of the newest configuration.
     pub table: Cell<Option<&'static Table>>,
+    /// How many tables there have been, so that numbers of one are not taken for another's.
+    pub epoch: Cell<u16>,
     /// How variables are read.
     pub mode: Cell<Mode>,
     /// Number of the newest VM that serves one request only (`lua_code_cache off`).
@@ -53,6 +55,7 @@ static WORKER: Worker = Worker {
     slots: Slots::new(),
     index: Index::new(),
     table: Cell::new(None),
+    epoch: Cell::new(0),
     mode: Cell::new(Mode::Unchecked),
     vms: Cell::new(0),
     configuring: Cell::new(false),

@@ -185,6 +185,9 @@ GET /t
 reused: true, refused: 100
 --- no_error_log
 [error]
+--- skip_eval
+3: # memcheck is slow to hand out an address again
+$ENV{TEST_NGINX_USE_VALGRIND}
 
 
 

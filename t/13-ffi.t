@@ -123,7 +123,7 @@ right [named.test]
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
-        listen unix:$TEST_NGINX_HTML_DIR/ffi.sock;
+        listen unix:$TEST_NGINX_SERVROOT/logs/ffi.sock;
         ssl_certificate     $TEST_NGINX_CERT_DIR/test.crt;
         ssl_certificate_key $TEST_NGINX_CERT_DIR/test.key;
         location / {
@@ -147,7 +147,7 @@ right [named.test]
             assert(sock:sslhandshake(nil, "localhost", true))
             ask(sock)
             sock = ngx.socket.tcp()
-            assert(sock:connect("unix:$TEST_NGINX_HTML_DIR/ffi.sock"))
+            assert(sock:connect("unix:$TEST_NGINX_SERVROOT/logs/ffi.sock"))
             ask(sock)
         }
     }

@@ -53,7 +53,7 @@ add_block_preprocessor(sub {
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
         $TEST_NGINX_LISTEN_IPV6
-        listen unix:$TEST_NGINX_HTML_DIR/shape.sock;
+        listen unix:$TEST_NGINX_SERVROOT/logs/shape.sock;
         listen 127.0.0.1:$TEST_NGINX_PORT2 ssl;
         listen 127.0.0.1:$TEST_NGINX_PORT3 proxy_protocol;
         listen 127.0.0.1:$TEST_NGINX_PORT4 http2;
@@ -90,7 +90,7 @@ EOC
             COMPILED
             local phases, bad = require("shapes").run(D, {
                 plain = $TEST_NGINX_PORT1, ipv6 = $TEST_NGINX_IPV6,
-                unix = "unix:$TEST_NGINX_HTML_DIR/shape.sock", tls = $TEST_NGINX_PORT2,
+                unix = "unix:$TEST_NGINX_SERVROOT/logs/shape.sock", tls = $TEST_NGINX_PORT2,
                 proxy = $TEST_NGINX_PORT3, h2 = $TEST_NGINX_PORT4,
                 realip = $TEST_NGINX_PORT6, proxy_realip = $TEST_NGINX_PORT7,
             })

@@ -61,7 +61,7 @@ add_block_preprocessor(sub {
         server 127.0.0.1:$TEST_NGINX_PORT2 max_fails=0;
         server 127.0.0.1:$TEST_NGINX_PORT3 max_fails=0 backup;
     }
-    upstream all_down { server 127.0.0.1:$TEST_NGINX_PORT1; server unix:/nonexistent; }
+    upstream all_down { server 127.0.0.1:$TEST_NGINX_PORT1; server 127.0.0.1:$TEST_NGINX_PORT7; }
     upstream balanced {
         server 0.0.0.1;
         balancer_by_lua_block {

@@ -373,6 +373,9 @@ done
 --- timeout: 20s
 --- no_error_log
 [error]
+--- skip_eval
+3: # millions of calls
+$ENV{TEST_NGINX_USE_VALGRIND}
 
 
 

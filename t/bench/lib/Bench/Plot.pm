@@ -19,6 +19,7 @@ use constant {
     PITCH   => 22,      # from bar to bar
     LABEL   => 150,     # room to the right of a panel's longest bar
     HEADING => 26,      # of a group
+    BETWEEN => 52,      # from a panel to the one below it
 };
 use constant PANEL => (WIDTH - 2 * MARGIN - GAP) / 2;
 
@@ -37,17 +38,23 @@ sub write_to ($path, $run) {
         ours      => 'this module',
         map { $_->{reader} => $_->{title} } @{ $run->{peers} },
     );
-    my @panels = (
-        _panel('A handler that reads twenty variables',
-            'instructions per read, worst of five restarts', _handlers($run, @readers)),
-        _panel('A compiled loop', 'nanoseconds per read, medians', _loops($run, @readers)),
+    my @left = (
+        _panel({ title => 'A handler that reads twenty variables',
+                unit => 'instructions per read, worst of five restarts' },
+            _handlers($run, @readers)),
+        _panel({ title => 'One read, interpreted', unit => 'nanoseconds, the JIT off' },
+            _interpreted($run)),
     );
-    my $height = TOP + max(map { $_->{height} } @panels) + 40;
-    my $right  = MARGIN + PANEL + GAP;
+    my $right = _panel({ title => 'One read in a compiled loop', unit => 'nanoseconds',
+            floor => $run->{loops}{module}{'floor F'}{ns}{median} },
+        _loops($run, @readers));
+    my $below  = TOP + $left[0]{height} + BETWEEN;
+    my $height = max($below + $left[1]{height}, TOP + $right->{height}) + 40;
 
     open my $file, '>:encoding(UTF-8)', $path or die "$path: $!\n";
     print $file _head($height), _legend(\%title, @readers),
-        _at(MARGIN, TOP, $panels[0]{svg}), _at($right, TOP, $panels[1]{svg}),
+        _at(MARGIN, TOP, $left[0]{svg}), _at(MARGIN, $below, $left[1]{svg}),
+        _at(MARGIN + PANEL + GAP, TOP, $right->{svg}),
         _text(MARGIN, $height - 16, 'note', join ' · ', _note($run)), "</svg>\n";
     close $file or die "$path: $!\n";
     return;
@@ -81,10 +88,20 @@ sub _loops ($run, @readers) {
     } qw(uri scheme request_time foo http_user_agent);
 }
 
-sub _panel ($title, $unit, @groups) {
+sub _interpreted ($run) {
+    my $loops = $run->{loops}{'jit-off'};
+    return map {
+        my $name = $_;
+        [ "\$$name", map { [ $_->[0], $loops->{"$_->[1] $name"}{ns}{median}, '%.0f' ] }
+                [ 'ngx.var', 'ngx.var' ], [ ours => 'fetch' ] ]
+    } qw(uri http_user_agent);
+}
+
+# about: title, unit, and perhaps a floor, where a line is drawn.
+sub _panel ($about, @groups) {
     my $longest = max map { $_->[1] } map { @$_[ 1 .. $#$_ ] } @groups;
     my $scale   = (PANEL - LABEL) / $longest;
-    my $svg     = _text(0, -22, 'panel', $title) . _text(0, -5, 'unit', $unit);
+    my $svg     = _text(0, -22, 'panel', $about->{title}) . _text(0, -5, 'unit', $about->{unit});
     my $y       = 8;
 
     for my $group (@groups) {
@@ -103,6 +120,14 @@ sub _panel ($title, $unit, @groups) {
             $y += PITCH;
         }
         $y += 10;
+    }
+    if (my $floor = $about->{floor}) {
+        my $x = $floor * $scale;
+        # First, so that the bars and their labels cover it.
+        $svg = qq{<line x1="$x" y1="6" x2="$x" y2="$y" class="mark"/>\n} . $svg;
+        $svg .= _text(0, $y + 16, 'unit',
+            sprintf 'dashed: the floor, a call over FFI that gives a string, %.1f', $floor);
+        $y += 20;
     }
     return { svg => $svg, height => $y };
 }
@@ -138,11 +163,13 @@ sub _head ($height) {
     return <<"SVG" . _text(MARGIN, 40, 'title', 'Reading NGINX variables from Lua: shorter is better');
 <svg xmlns="http://www.w3.org/2000/svg" width="$width" height="$height" viewBox="0 0 $width $height">
 <style>
-text { font-family: "DejaVu Sans", Verdana, sans-serif; font-size: 13px; fill: #30363d; }
+text { font-family: "DejaVu Sans", Verdana, sans-serif; font-size: 13px; fill: #30363d;
+       paint-order: stroke; stroke: #ffffff; stroke-width: 4px; }
 .title { font-size: 21px; font-weight: bold; }
 .panel { font-size: 15px; font-weight: bold; }
 .unit, .note { font-size: 12px; fill: #6a737d; }
 .group { font-weight: bold; }
+.mark { stroke: #d1242f; stroke-dasharray: 3 4; }
 .ours { font-weight: bold; fill: #0a7d4f; }
 </style>
 <rect width="100%" height="100%" fill="#ffffff"/>

@@ -87,9 +87,11 @@ sub _loops ($run) {
             ];
         }
     }
-    my ($set, $stock_set) = ($ours->{'fetch set'}, $stock->{'ngx.var set'});
+    my ($setter, $set, $stock_set)
+        = ($ours->{'getter set'}, $ours->{'fetch set'}, $stock->{'ngx.var set'});
     push @rows, [
-        'set', '', _ratio($set, $stock_set), '', '', _time($stock_set),
+        'set', '', _ratio($setter, $stock_set), _time($setter), _compiled($setter),
+        _time($stock_set),
         (map { _time($loops->{ $_->{name} }{"$_->{reader} set"}) } @peers), '',
         _time($set), _compiled($set),
     ];
@@ -174,7 +176,6 @@ sub _table ($run) {
 
 sub _lines ($run) {
     my @lines = @{ $run->{lines} };
-    my @rows  = ([ '', 'what', 'at most', 'measured' ]);
     my $text  = "The lines of the table\n\n";
     my $n     = 0;
     for my $line (@lines) {

@@ -27,10 +27,15 @@ function _M.check()
         end
     end
 
-    ngxvar.set("settable", "by-ngxvar", handle)
+    for value, assign in pairs({
+        ["by-set"] = function (value) ngxvar.set("settable", value, handle) end,
+        ["by-setter"] = function (value) ngxvar.setter("settable")(value, handle) end,
+    }) do
+        assign(value)
 
-    if ngx.var.settable ~= "by-ngxvar" then
-        error("set(settable): ngx.var says " .. tostring(ngx.var.settable))
+        if ngx.var.settable ~= value then
+            error(value .. ": ngx.var says " .. tostring(ngx.var.settable))
+        end
     end
 end
 
@@ -50,11 +55,13 @@ function _M.add_getters()
         loops.add("getter", name, "read", "subject(request)",
                   ngxvar.getter(name), ngxvar.request)
     end
+    loops.add("getter", "set", "write", "subject(value, request)",
+              ngxvar.setter("settable"), ngxvar.request, "some-value")
 end
 
 
 -- The same reads by a request pointer that nobody checks. The structure is the
--- one that the getters read, declared by resty.ngxvar.getter.
+-- one that the getters read, declared with them.
 function _M.add_unchecked()
     local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
 

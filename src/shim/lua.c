@@ -697,6 +697,28 @@ static const struct {
 };
 
 
+/*
+ * Whether the configuration being read has the Lua module.  That it is in the
+ * process says nothing: a reload may be about to take it away.
+ */
+static ngx_uint_t
+has_lua_module(ngx_conf_t *cf)
+{
+    ngx_uint_t     i;
+    ngx_module_t  *lua;
+
+    lua = dlsym(RTLD_DEFAULT, "ngx_http_lua_module");
+
+    for (i = 0; lua != NULL && cf->cycle->modules[i] != NULL; i++) {
+        if (cf->cycle->modules[i] == lua) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_int_t
 lua_var_lua_init(ngx_conf_t *cf, const char **missing)
 {
@@ -705,7 +727,7 @@ lua_var_lua_init(ngx_conf_t *cf, const char **missing)
     api.found = 0;
     *missing = NULL;
 
-    if (dlsym(RTLD_DEFAULT, "ngx_http_lua_module") == NULL) {
+    if (!has_lua_module(cf)) {
         return NGX_DECLINED;
     }
 

@@ -194,6 +194,18 @@ sub reload ($self) {
     return keys %old;
 }
 
+# USR2: the binary, and the configuration as it is now, in processes of their
+# own.  From then on their master is the server's.
+sub upgrade ($self) {
+    my ($old, $file) = ($self->{pid}, "$self->{root}/logs/nginx.pid");
+    $self->signal('USR2');
+    $self->await('another master', sub {
+        return -e "$file.oldbin" && _read($file) =~ /^(\d+)\n/ && $1 != $old;
+    });
+    $self->await_pid;
+    return;
+}
+
 sub await_end ($self, @pids) {
     $self->await("the end of @pids", sub { !grep { is_alive($_) } @pids });
     return;

@@ -1,0 +1,396 @@
+# nginx's cycles and processes: reload, several workers, binary upgrade, one
+# process only, the order of modules, code that is not cached.
+
+use v5.36;
+use lib 't/lib';
+
+use NginxServer;
+use Test::More;
+use Traffic;
+
+NginxServer->skip_unless_plain;
+
+my $LIB  = NgxVarTest::Env::lib_dir();
+my $PORT = NginxServer->port;
+my @PATHS = qw(/answer /error /chain /slow /capture /named /error?a=1);
+
+# Configurations in which the variables that nginx knows by index are others, in
+# another order: what they have in common is $own and $mapped.
+my %generations = (
+    A => { http => '', server => '' },
+    B => {
+        http => join("\n",
+            (map { "map \$uri \$map_$_ { default $_; }" } 1 .. 30),
+            'map $http_x_id $added { default "added $http_x_id"; }',
+            'log_format b "$request_time $status $bytes_sent $host $uri $args $http_x_id";',
+            'lua_var_index $http_x_id $arg_id;'),
+        server => join(' ', map { "set \$set_$_ \$map_$_;" } reverse 1 .. 30),
+    },
+    C => {
+        http   => 'lua_var_index $cookie_none $uri $remote_addr $arg_none $own;',
+        server => 'set $gone "still here"; set $c1 $remote_port; set $c2 "$request_id";',
+    },
+);
+
+sub configuration ($generation, %options) {
+    my ($http, $server) = @{ $generations{$generation} }{qw(http server)};
+    my $cache = $options{code_cache} // 'on';
+    my $lost  = $cache eq 'off' ? '"lost"' : '';
+    return <<"CONF";
+        lua_package_path "$LIB/?.lua;;";
+        lua_shared_dict cycle 100k;
+        lua_code_cache $cache;
+        init_by_lua_block {
+            generation = "$generation"
+            cycle = require "cycle"
+        }
+        $http
+        map \$arg_id \$mapped { default "mapped $generation \$arg_id"; }
+        server {
+            listen 127.0.0.1:$PORT;
+            $server
+            set \$own "own $generation";
+            rewrite_by_lua_block { cycle.begin() }
+            location = /answer { content_by_lua_block { cycle.answer() } }
+            location = /slow { content_by_lua_block { ngx.sleep(0.01) cycle.answer() } }
+            location = /wait { content_by_lua_block { cycle.wait() } }
+            location = /waiting {
+                content_by_lua_block { ngx.print(tostring(ngx.shared.cycle:get("waiting"))) }
+            }
+            location = /go { content_by_lua_block { ngx.shared.cycle:set("go", true) } }
+            location = /capture { content_by_lua_block { cycle.capture() } }
+            location = /named { content_by_lua_block { ngx.exec("\@named") } }
+            location \@named { lua_var_ctx_restore all; content_by_lua_block { cycle.answer($lost) } }
+            location = /error {
+                error_page 500 =200 /page?\$args;
+                content_by_lua_block { ngx.exit(500) }
+            }
+            location = /chain {
+                recursive_error_pages on;
+                error_page 502 = /error?\$args;
+                access_by_lua_block { ngx.exit(502) }
+            }
+            location = /page { content_by_lua_block { cycle.answer($lost) } }
+        }
+CONF
+}
+
+sub new_server ($generation, %options) {
+    my $code_cache = delete $options{code_cache};
+    return NginxServer->new(
+        http => configuration($generation, code_cache => $code_cache // 'on'), %options);
+}
+
+sub use_generation ($nginx, $generation, %options) {
+    $nginx->configure(http => configuration($generation, %options));
+    return;
+}
+
+# lua-nginx-module 0.10.23 runs the wrong chunk in subrequests when code is not
+# cached: it looks a chunk up by the number that another VM gave it.
+my @UNCACHED_PATHS = grep { $_ ne '/capture' } @PATHS;
+
+# The answer to one request of each kind, as a string that says "ok" of each.
+sub answers ($nginx, @paths) {
+    state $count = 0;
+    my $all = '';
+    for my $path (@paths) {
+        my $id       = 'single-' . ++$count;
+        my $mark     = $path =~ /\?/ ? '&' : '?';
+        my $response = $nginx->get("$path${mark}id=$id", headers => { 'X-Id' => $id });
+        $all .= $response->{content} =~ s/\Q$id\E //gr;
+    }
+    return $all;
+}
+
+sub is_served ($nginx, $generation, $name, @paths) {
+    @paths = @PATHS if !@paths;
+    is(answers($nginx, @paths), "$generation ok\n" x @paths, $name);
+    return;
+}
+
+sub reload ($nginx, $generation, %options) {
+    use_generation($nginx, $generation, %options);
+    return $nginx->reload;
+}
+
+# A reload that has to fail.  Returns what was logged.
+sub reload_in_vain ($nginx) {
+    my $refusals = sub { grep { /\[emerg\]/ } $nginx->log_lines };
+    my $before   = $refusals->();
+    $nginx->signal('HUP');
+    $nginx->await('a refusal', sub {
+        # One process without workers looks at its signals after an event.
+        $nginx->get('/waiting');
+        return $refusals->() > $before;
+    });
+    return join '', $refusals->();
+}
+
+sub no_complaints ($nginx) {
+    is(join('', grep { /\[(?:warn|error|crit)\]/ } $nginx->log_lines), '',
+        'nothing to complain about in the log');
+    return;
+}
+
+# Runs a part of this file; what it leaves running when it dies is ended.
+sub part ($name, $code) {
+    subtest $name => sub {
+        eval { $code->(); 1 } or fail("given up: $@");
+        NginxServer->kill_servers;
+    };
+    return;
+}
+
+part 'reload under traffic, several workers' => sub {
+    my $nginx = new_server('A', workers => 3)->start;
+    $nginx->await_workers;
+    my $traffic = Traffic->start(port => $PORT, clients => 6, paths => \@PATHS);
+
+    is_served($nginx, 'A', 'before');
+    for my $generation (qw(B C A B)) {
+        my @old = reload($nginx, $generation);
+        is_served($nginx, $generation, "after a reload, generation $generation");
+        $nginx->await_end(@old);
+        is(scalar $nginx->workers, 3, 'three workers');
+    }
+
+    my $result = $traffic->stop;
+    is_deeply($result->{failed}, [], 'no request failed');
+    is_deeply([ sort keys %{ $result->{words} } ], [qw(A B C)], 'every generation served');
+    note("$result->{requests} requests");
+    no_complaints($nginx);
+    $nginx->stop_cleanly;
+};
+
+part 'a request that is older than the configuration' => sub {
+    my $nginx = new_server('A')->start;
+    my $old   = Traffic->start(port => $PORT, clients => 1, paths => ['/wait']);
+    $nginx->await('the request', sub { $nginx->get('/waiting')->{content} eq 'true' });
+
+    reload($nginx, 'B');
+    is_served($nginx, 'B', 'the new configuration serves');
+    $nginx->get('/go');
+    my $result = $old->stop;
+    is_deeply($result->{failed}, [], 'what the old request reads is right');
+    is($result->{words}{A}, 1, 'it was of the old configuration');
+    no_complaints($nginx);
+    $nginx->stop_cleanly;
+};
+
+# nginx cannot be reloaded then (it has no connections afterwards), with or
+# without modules.
+part 'one process, master_process off' => sub {
+    my $nginx   = new_server('B', master => 'off')->start;
+    my $traffic = Traffic->start(port => $PORT, clients => 4, paths => \@PATHS);
+    is_served($nginx, 'B', 'served');
+    my $result = $traffic->stop;
+    is_deeply($result->{failed}, [], 'no request failed');
+    no_complaints($nginx);
+    $nginx->stop_cleanly;
+};
+
+part 'binary upgrade under traffic' => sub {
+    my $nginx = new_server('A', workers => 2)->start;
+    $nginx->await_workers;
+    my $traffic = Traffic->start(port => $PORT, clients => 6, paths => \@PATHS);
+    is_served($nginx, 'A', 'before');
+
+    use_generation($nginx, 'B');
+    my $old = $nginx->pid;
+    $nginx->upgrade;
+    isnt($nginx->pid, $old, 'there is another master');
+    is(scalar $nginx->await_workers, 2, 'it has its workers');
+    is(scalar $nginx->workers($old), 2, 'beside those of the old one');
+
+    $nginx->signal('WINCH', $old);
+    $nginx->await('the end of the old workers', sub { !$nginx->workers($old) });
+    is_served($nginx, 'B', 'the new workers alone');
+
+    # Back, as one would if the new binary were no good, and forth again.
+    $nginx->signal('HUP', $old);
+    $nginx->await('old workers again', sub { $nginx->workers($old) == 2 });
+    $nginx->signal('WINCH', $old);
+    $nginx->await('their end', sub { !$nginx->workers($old) });
+
+    $nginx->signal('QUIT', $old);
+    $nginx->await_end($old);
+    is_served($nginx, 'B', 'the new master alone');
+
+    my $result = $traffic->stop;
+    is_deeply($result->{failed}, [], 'no request failed');
+    is_deeply([ sort keys %{ $result->{words} } ], [qw(A B)], 'both served');
+    reload($nginx, 'C');
+    is_served($nginx, 'C', 'after a reload of the new master');
+    no_complaints($nginx);
+    $nginx->stop_cleanly;
+};
+
+my %faults = (
+    'a syntax error'            => [ 'no_such;',              qr/unknown directive "no_such"/ ],
+    'a value that is not taken' => [ 'lua_var_ctx_restore x;', qr/invalid value "x"/ ],
+    'an unknown variable'       => [ 'lua_var_index $none;',  qr/unknown "none" variable/ ],
+);
+
+for my $master (qw(on off)) {
+    part "a reload that fails, master_process $master" => sub {
+        my $nginx = new_server('A', master => $master)->start;
+        my @workers = $master eq 'on' ? $nginx->await_workers : ();
+
+        for my $fault (sort keys %faults) {
+            my ($directive, $sentence) = @{ $faults{$fault} };
+            $nginx->configure(http => configuration('B') . $directive);
+            like(reload_in_vain($nginx), $sentence, "$fault: refused");
+            is_served($nginx, 'A', 'the old configuration serves');
+        }
+
+        if ($master eq 'on') {
+            is_deeply([ $nginx->workers ], \@workers, 'by the same workers');
+            $nginx->signal('QUIT', @workers);
+            $nginx->await('another worker', sub { ($nginx->workers)[0] // $workers[0] != $workers[0] });
+            is_served($nginx, 'A', 'by a worker that was made after it');
+            reload($nginx, 'C');
+            is_served($nginx, 'C', 'a good configuration is taken');
+        }
+        no_complaints($nginx);
+        $nginx->stop_cleanly(allow => qr/\[emerg\]/);
+    };
+}
+
+# Of Lua VMs: the worker has one, and each request in a location with
+# lua_code_cache off has one more each time it is redirected.
+part 'code that is not cached' => sub {
+    my $nginx   = new_server('A', code_cache => 'off', workers => 2)->start;
+    my $traffic = Traffic->start(port => $PORT, clients => 4, paths => \@UNCACHED_PATHS);
+    is_served($nginx, 'A', 'served, and nothing restored', @UNCACHED_PATHS);
+    reload($nginx, 'B', code_cache => 'off');
+    is_served($nginx, 'B', 'after a reload', @UNCACHED_PATHS);
+    my $result = $traffic->stop;
+    is_deeply($result->{failed}, [], 'no request failed');
+    cmp_ok($result->{requests}, '>', 20, 'of many');
+    no_complaints($nginx);
+    $nginx->stop_cleanly(allow => qr/lua_code_cache is off/);
+};
+
+part 'another Lua VM gets no ngx.ctx' => sub {
+    my $nginx = NginxServer->new(http => <<"CONF")->start;
+        lua_shared_dict cycle 100k;
+        server {
+            listen 127.0.0.1:$PORT;
+            lua_var_ctx_restore all;
+            location /worker-vm/ {
+                error_page 500 =200 /worker-vm/page;
+                error_page 502 =200 /own-vm/page;
+                content_by_lua_block { ngx.ctx.of = ngx.var.arg_id ngx.exit(tonumber(ngx.var.arg_code)) }
+            }
+            location /own-vm/ {
+                lua_code_cache off;
+                error_page 500 =200 /worker-vm/page;
+                error_page 502 =200 /own-vm/page;
+                content_by_lua_block { ngx.ctx.of = ngx.var.arg_id ngx.exit(tonumber(ngx.var.arg_code)) }
+            }
+            location = /worker-vm/page { content_by_lua_block { ngx.print(ngx.ctx.of or "new") } }
+            location = /own-vm/page {
+                lua_code_cache off;
+                content_by_lua_block { ngx.print(ngx.ctx.of or "new") }
+            }
+            # Occupies references in the worker's VM, the first ones.
+            location = /hold {
+                content_by_lua_block {
+                    local dict = ngx.shared.cycle
+                    ngx.ctx.of = "another request"
+                    dict:incr("held", 1, 0)
+                    while not dict:get("go") do ngx.sleep(0.01) end
+                    dict:incr("held", -1)
+                    local line = ngx.var.arg_id .. " held ok\\n"
+                    ngx.header.content_length = #line
+                    ngx.print(line)
+                }
+            }
+            location = /held { content_by_lua_block { ngx.print(ngx.shared.cycle:get("held")) } }
+            location = /hold-on { content_by_lua_block { ngx.shared.cycle:delete("go") } }
+            location = /go { content_by_lua_block { ngx.shared.cycle:set("go", true) } }
+        }
+CONF
+    my $check = sub ($when) {
+        $nginx->get('/hold-on');
+        my $holders = Traffic->start(port => $PORT, clients => 6, paths => ['/hold']);
+        $nginx->await('six requests', sub { $nginx->get('/held')->{content} eq '6' });
+        my %expected = (
+            'worker-vm 500' => 'me', 'worker-vm 502' => 'new',
+            'own-vm 500'    => 'new', 'own-vm 502'   => 'new',
+        );
+        my %got = map {
+            my ($vm, $code) = split;
+            ($_ => $nginx->get("/$vm/?id=me&code=$code")->{content});
+        } keys %expected;
+        is_deeply(\%got, \%expected, $when);
+        $nginx->get('/go');
+        is_deeply($holders->stop->{failed}, [], 'the others are served');
+    };
+
+    $check->('at first');
+    $nginx->await_end($nginx->reload);
+    $check->('after a reload');
+
+    my $good = $nginx->{http};
+    $nginx->configure(http => "$good no_such;");
+    reload_in_vain($nginx);
+    $check->('after a reload that failed');
+    my ($old) = $nginx->workers;
+    $nginx->signal('QUIT', $old);
+    $nginx->await('another worker', sub { ($nginx->workers)[0] // $old != $old });
+    $check->('in a worker that was made after that');
+
+    $nginx->stop_cleanly(allow => qr/lua_code_cache is off|no_such/);
+};
+
+part 'the order of load_module' => sub {
+    my @others = grep { !/lua_var/ } NginxServer->modules;
+    my ($own)  = grep { /lua_var/ } NginxServer->modules;
+    for my $at (0 .. @others) {
+        my @modules = @others;
+        splice @modules, $at, 0, $own;
+        my $nginx = new_server('B', modules => \@modules)->start;
+        is_served($nginx, 'B', join ', ', map { m{([^/]+)\.so$} } @modules);
+        no_complaints($nginx);
+        $nginx->stop_cleanly;
+    }
+};
+
+part 'modules come and go with a reload' => sub {
+    my @lua   = grep { !/lua_var/ } NginxServer->modules;
+    my ($own) = grep { /lua_var/ } NginxServer->modules;
+    my $without = sub ($directive) {
+        return "server { listen 127.0.0.1:$PORT; error_page 500 \@page;
+            location / { return 500; } location \@page { $directive } }";
+    };
+    my $lua_only = $without->('content_by_lua_block { ngx.say(package.preload["resty.ngxvar"]) }');
+    my $own_only = $without->('return 200 "[$from_error_page]\n";');
+
+    my $nginx = NginxServer->new(modules => \@lua, http => $lua_only)->start;
+    is($nginx->get('/')->{content}, "nil\n", 'Lua alone');
+    for my $step (
+        [ 'the module is added', [ @lua, $own ], 'A' ],
+        [ 'the module is taken away', \@lua, $lua_only, "nil\n" ],
+        [ 'the module is added in front', [ $own, @lua ], 'B' ],
+        [ 'Lua is taken away', [$own], $own_only, "[true]\n" ],
+        [ 'Lua is added', [ @lua, $own ], 'C' ],
+        [ 'all are taken away', [], $without->('return 200 "none\n";'), "none\n" ],
+        [ 'all are added', [ @lua, $own ], 'A' ],
+    ) {
+        my ($name, $modules, $http, $expected) = @$step;
+        $nginx->configure(modules => $modules,
+            http => defined $expected ? $http : configuration($http));
+        $nginx->reload;
+        if (defined $expected) {
+            is($nginx->get('/')->{content}, $expected, $name);
+        }
+        else {
+            is_served($nginx, $http, $name);
+        }
+    }
+    $nginx->stop_cleanly;
+};
+
+done_testing;

@@ -1,0 +1,137 @@
+package Traffic;
+
+# Clients that send requests all the time, while a test does something to nginx.
+#
+#     my $traffic = Traffic->start(port => PORT, clients => 6, paths => [ '/a', '/b?x=1' ]);
+#     ...
+#     my $result = $traffic->stop;
+#     $result->{requests}     how many were answered
+#     $result->{words}        how often each word came, as a hash
+#     $result->{failed}       descriptions of those that went wrong
+#
+# Each request has an id of its own, as the argument `id` and in the header
+# `X-Id`.  The answer has to be one line: the id, a word, and "ok".
+#
+# Every second client keeps its connection.  nginx may close one that is kept
+# just when the next request is under way; then, and only then, is it sent again.
+
+use v5.36;
+
+use IO::Socket::INET ();
+use POSIX ();
+
+use constant TIMEOUT => 30;
+
+my @running;
+my $owner_pid = $$;
+
+END {
+    kill KILL => map { $_->{pid} } @running if $$ == $owner_pid;
+}
+
+sub start ($class, %options) {
+    my $self = bless { clients => [] }, $class;
+    for my $number (1 .. $options{clients}) {
+        pipe my $reader, my $writer or die "pipe: $!";
+        my $pid = fork // die "fork: $!";
+        if ($pid == 0) {
+            close $reader;
+            _run_client($number, $writer, %options);
+            POSIX::_exit(0);
+        }
+        close $writer;
+        push @{ $self->{clients} }, { pid => $pid, results => $reader };
+    }
+    push @running, @{ $self->{clients} };
+    return $self;
+}
+
+# Lets each client finish the request it is at.
+sub stop ($self) {
+    my %result = (requests => 0, words => {}, failed => []);
+    my @clients = @{ $self->{clients} };
+    kill TERM => map { $_->{pid} } @clients;
+    for my $client (@clients) {
+        my $has_ended = 0;
+        while (defined(my $line = readline $client->{results})) {
+            chomp $line;
+            if    ($line =~ /^answered (\d+)/)   { $result{requests} += $1; $has_ended = 1 }
+            elsif ($line =~ /^word (\d+) (\S+)/) { $result{words}{$2} += $1 }
+            else                                 { push @{ $result{failed} }, $line }
+        }
+        waitpid $client->{pid}, 0;
+        push @{ $result{failed} }, "a client ended early ($?)" if !$has_ended || $?;
+    }
+    @running = grep { my $c = $_; !grep { $_ == $c } @clients } @running;
+    return \%result;
+}
+
+sub _run_client ($number, $results, %options) {
+    my $stopped = 0;
+    local $SIG{TERM} = sub { $stopped = 1 };
+    my $keep  = $number % 2 == 0;
+    my @paths = @{ $options{paths} };
+    my ($count, $failures, %words) = (0, 0);
+    my $socket;
+
+    while (!$stopped && $failures < 5) {
+        my $id   = "c$number-n$count";
+        my $path = $paths[ ($count + $number) % @paths ];
+        my ($line, $new_socket) = _request($id, $path, $keep, $socket, $options{port});
+        $socket = $new_socket;
+        if ($line =~ /^\Q$id\E (\S+) ok\n\z/) {
+            $words{$1}++;
+        }
+        else {
+            $line =~ s/\s+/ /g;
+            syswrite $results, "client $number, $path, id $id: $line\n";
+            $failures++;
+        }
+        $count++;
+    }
+    syswrite $results, join '', map { "word $words{$_} $_\n" } keys %words;
+    syswrite $results, "answered $count\n";
+    return;
+}
+
+# The answer's body, or what went wrong; and the connection, if it is kept.
+sub _request ($id, $path, $keep, $socket, $port) {
+    my $mark    = $path =~ /\?/ ? '&' : '?';
+    my $how     = $keep ? 'keep-alive' : 'close';
+    my $request = "GET $path${mark}id=$id HTTP/1.1\r\nHost: localhost\r\n"
+        . "X-Id: $id\r\nConnection: $how\r\n\r\n";
+
+    while (1) {
+        my $is_reused = defined $socket;
+        $socket //= IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+            Timeout => TIMEOUT) or return "connect: $@";
+        local $SIG{PIPE} = 'IGNORE';
+        local $SIG{ALRM} = sub { die "no answer in time\n" };
+        alarm TIMEOUT;
+        my ($head, $body) = eval { _exchange($socket, $request) };
+        my $problem = $@;
+        alarm 0;
+        return $problem if $problem;
+
+        if ($head eq '' && $is_reused) {
+            $socket = undef;
+            next;
+        }
+        $socket = undef if !$keep || $head !~ /^Connection: keep-alive/mi;
+        return ($body // "no whole answer: $head", $socket);
+    }
+}
+
+sub _exchange ($socket, $request) {
+    syswrite $socket, $request;
+    my $head = '';
+    while (defined(my $line = readline $socket)) {
+        $head .= $line;
+        last if $line eq "\r\n";
+    }
+    my ($length) = $head =~ /^Content-Length: (\d+)/mi or return ($head);
+    my $got = read($socket, my $body, $length);
+    return ($head, ($got // 0) == $length ? $body : undef);
+}
+
+1;

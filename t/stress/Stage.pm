@@ -122,6 +122,12 @@ sub master ($self) {
     return $pid;
 }
 
+# All masters there ever were, and that still run.
+sub masters ($self) {
+    $self->master;
+    return grep { is_alive($_) } keys %{ $self->{masters} };
+}
+
 sub workers ($self) {
     my $master = $self->master or return;
     return children($master);
@@ -145,15 +151,16 @@ sub new_log_lines ($self, $pattern) {
 # Kilobytes that the workers hold.
 sub resident ($self) {
     my $sum = 0;
-    $sum += resident_kb($_) // 0 for $self->workers;
+    for my $pid ($self->workers) {
+        $sum += resident_kb($pid) // 0;
+    }
     return $sum;
 }
 
 # Asks nginx to end. Returns false when it had to be killed.
 sub stop ($self) {
-    my @masters = grep { is_alive($_) } keys %{ $self->{masters} // {} };
     my $clean = 1;
-    for my $master (@masters) {
+    for my $master ($self->masters) {
         $clean &&= stop_process($master, 30, 'TERM');
     }
     return $clean;
@@ -163,7 +170,6 @@ sub valgrind_reports ($self) { return NgxVarTest::Valgrind::take_reports() }
 
 sub close ($self) {
     return if $self->{closed}++;
-    $self->master;
     $self->stop;
     remove_tree($self->{prefix}, { error => \my $ignored }) if !$ENV{TEST_NGINX_NO_CLEAN};
     return;

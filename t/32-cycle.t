@@ -272,8 +272,9 @@ part 'code that is not cached' => sub {
     $nginx->stop_cleanly(allow => qr/lua_code_cache is off/);
 };
 
-part 'another Lua VM gets no ngx.ctx' => sub {
-    my $nginx = NginxServer->new(http => <<"CONF")->start;
+for my $master (qw(on off)) {
+part "another Lua VM gets no ngx.ctx, master_process $master" => sub {
+    my $nginx = NginxServer->new(master => $master, http => <<"CONF")->start;
         lua_shared_dict cycle 100k;
         server {
             listen 127.0.0.1:$PORT;
@@ -330,20 +331,25 @@ CONF
     };
 
     $check->('at first');
-    $nginx->await_end($nginx->reload);
-    $check->('after a reload');
+    if ($master eq 'on') {
+        $nginx->await_end($nginx->reload);
+        $check->('after a reload');
+    }
 
     my $good = $nginx->{http};
     $nginx->configure(http => "$good no_such;");
     reload_in_vain($nginx);
     $check->('after a reload that failed');
-    my ($old) = $nginx->workers;
-    $nginx->signal('QUIT', $old);
-    $nginx->await('another worker', sub { ($nginx->workers)[0] // $old != $old });
-    $check->('in a worker that was made after that');
+    if ($master eq 'on') {
+        my ($old) = $nginx->workers;
+        $nginx->signal('QUIT', $old);
+        $nginx->await('another worker', sub { ($nginx->workers)[0] // $old != $old });
+        $check->('in a worker that was made after that');
+    }
 
     $nginx->stop_cleanly(allow => qr/lua_code_cache is off|no_such/);
 };
+}
 
 part 'the order of load_module' => sub {
     my @others = grep { !/lua_var/ } NginxServer->modules;

@@ -290,7 +290,7 @@ add_block_preprocessor(sub {
     my ($block) = @_;
     my %what = (changes => $changes, redirects => $redirects);
     my $mode = $block->mode;
-    my $one_in = $mode eq 'sparse' ? 4 : 1;
+    my $one_in = ($mode eq 'sparse' ? 4 : 1) * ($ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1);
 
     $block->set_value(http_config => ($mode eq 'plain' ? '' : $index_all) . $common . $what{ $block->what });
     $block->set_value(config => <<"EOC");

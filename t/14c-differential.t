@@ -31,7 +31,8 @@ add_block_preprocessor(sub {
         compiled => [$index_all, 8, 'D.compare_compiled()'],
     }->{ $block->mode } };
 
-    # each block's cache and zones begin empty
+    $one_in *= 20 if $ENV{TEST_NGINX_USE_VALGRIND};
+
     $block->set_value(http_config => "$index\n" . <<'EOC');
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block { D = require "differential" }
@@ -229,7 +230,7 @@ for _, case in ipairs(cases) do
     if line:find("\n", 1, true) then bad[#bad + 1] = line end
 end
 ngx.say("different: ", table.concat(bad, "\n"))
-if not ngx.var.all_of_them then
+if not ngx.var.all_of_them and D.is_dense() then
     -- was there something to compare?
     ngx.say("never set: ", D.never_set("upstream", "modules", "ssl"))
 end
@@ -249,7 +250,7 @@ EOC
     my $no_hash = 'proxy_add_x_forwarded_for proxy_host proxy_port fastcgi_path_info '
         . 'fastcgi_script_name gzip_ratio secure_link secure_link_expires slice_range ssl_early_data';
     $block->set_value(response_body => "different: \n"
-        . ($block->mode eq 'plain' ? "never set: $no_hash\n" : ''));
+        . ($block->mode eq 'plain' && $one_in == 1 ? "never set: $no_hash\n" : ''));
 });
 
 repeat_each(1);

@@ -6,6 +6,8 @@ use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
 $ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+# memcheck looks at fewer variables a request.
+$ENV{TEST_NGINX_ONE_IN} = $ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -254,6 +256,7 @@ true true
 --- config
     location = /t {
         content_by_lua_block {
+            D.sparse($TEST_NGINX_ONE_IN)
             local _, bad = require("shapes").run(D, { plain = $TEST_NGINX_PORT1 })
             ngx.say("different: ", bad)
         }
@@ -268,7 +271,48 @@ GET /t
 
 
 
-=== TEST 8: in compiled code
+=== TEST 8: the same in compiled code
+--- http_config
+    server_rewrite_by_lua_block { D.check("server_rewrite") }
+    rewrite_by_lua_block { D.check("rewrite") }
+    access_by_lua_block { D.check("access") }
+    header_filter_by_lua_block { D.check("header_filter") }
+    body_filter_by_lua_block { D.check("body_filter") }
+    log_by_lua_block { D.check("log") }
+    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        set $own "own";
+        root html;
+        location /s {
+            content_by_lua_block {
+                ngx.req.read_body()
+                D.check("content")
+                ngx.say(ngx.var.uses)
+                D.check("content, sent")
+            }
+        }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            D.compare_compiled()
+            D.sparse(8 * $TEST_NGINX_ONE_IN)
+            local _, bad = require("shapes").run(D, { plain = $TEST_NGINX_PORT1 })
+            ngx.say("different: ", bad)
+        }
+    }
+--- request
+GET /t
+--- response_body eval
+"different: \n"
+--- timeout: 20s
+--- no_error_log
+[alert]
+
+
+
+=== TEST 9: in compiled code
 --- config
     location = /t {
         set $own "0";
@@ -313,7 +357,7 @@ API disabled in the current context
 
 
 
-=== TEST 9: subrequests and redirects: the current request, as ever
+=== TEST 10: subrequests and redirects: the current request, as ever
 --- config
     location = /sub { content_by_lua_block { ngx.say(ngx.var.uri, " ", ngx.var.arg_a) } }
     location = /u {

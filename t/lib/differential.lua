@@ -249,6 +249,12 @@ function _M.sparse(n)
 end
 
 
+-- Whether each check looks at all names.
+function _M.is_dense()
+    return one_in == 1
+end
+
+
 -- The same "random" choice in each run (a linear congruential generator).
 local function is_chosen()
     draw = (draw * 16807) % 2147483647
@@ -347,7 +353,7 @@ end
 
 -- Waits for that.
 function _M.await_log()
-    local patience = 400
+    local patience = 2000   -- ten seconds
 
     while not current.logged and patience > 0 do
         patience = patience - 1
@@ -372,7 +378,7 @@ end
 
 -- Waits until a phase of the request under test was reached, and reports.
 function _M.await(phase)
-    local patience = 400    -- two seconds
+    local patience = 2000   -- ten seconds
 
     while not _M.reached(phase) and patience > 0 do
         patience = patience - 1

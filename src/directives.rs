@@ -173,6 +173,9 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     let Some(cf) = NonNull::new(cf) else {
         return sys::ERROR;
     };
+    if !sys::on_configured(cf, configured) {
+        return sys::ERROR;
+    }
     worker().configuring.set(true);
 
     let conf = sys::main_conf(cf, crate::ctx_index()).cast::<MainConf>();
@@ -185,6 +188,11 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     } else {
         sys::ERROR
     }
+}
+
+/// Lua VMs that are made from now on serve one request each.
+unsafe extern "C" fn configured(_data: *mut c_void) {
+    worker().configuring.set(false);
 }
 
 /// Adds the phase handlers and the header filter, if there is Lua to serve.
@@ -256,7 +264,6 @@ fn check_names(cf: NonNull<ngx_conf_t>, cmcf: &ngx_http_core_main_conf_t) -> boo
 
 /// Builds the table of variables: all are known now.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    worker().configuring.set(false);
     lua::commit();
     let Some((pool, cmcf, conf)) = sys::http_of(cycle, crate::ctx_index()) else {
         return sys::OK;
@@ -284,8 +291,6 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 
 /// Compares the layout of requests as far as it can be done without one.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // A reload that failed leaves it set in the master that this worker came from.
-    worker().configuring.set(false);
     if let Some(table) = worker().table.get() {
         layout::check_offsets(table);
     }

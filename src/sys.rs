@@ -378,6 +378,26 @@ pub(crate) fn compile_value(
     unsafe { ffi::ngx_http_compile_complex_value(&raw mut ccv) == OK }
 }
 
+/// Has `handler` called when nginx is done with the configuration being read,
+/// whether it took it or not (`ngx_init_cycle` destroys `temp_pool` either way).
+pub(crate) fn on_configured(
+    cf: NonNull<ngx_conf_t>,
+    handler: unsafe extern "C" fn(*mut c_void),
+) -> bool {
+    // SAFETY: `cf` is nginx's.
+    let pool = unsafe { cf.as_ref() }.temp_pool;
+    // SAFETY: a pool of nginx's.
+    let cleanup = unsafe { ffi::ngx_pool_cleanup_add(pool, 0) };
+    // SAFETY: null or a cleanup that was just made.
+    match unsafe { cleanup.as_mut() } {
+        Some(cleanup) => {
+            cleanup.handler = Some(handler);
+            true
+        }
+        None => false,
+    }
+}
+
 /// A copy of a configuration's string in lower case; `None` without memory.
 pub(crate) fn lower_case(cf: NonNull<ngx_conf_t>, source: &ngx_str_t) -> Option<&'static [u8]> {
     // SAFETY: `cf` is nginx's.

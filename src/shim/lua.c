@@ -7,9 +7,10 @@
  * Only C is on the stack when one of them raises an error.
  */
 
-#include <dlfcn.h>
-
+/* first: nginx's headers ask for the GNU extensions that dlfcn.h is used with */
 #include "shim.h"
+
+#include <dlfcn.h>
 
 
 #define LUA_REGISTRYINDEX   (-10000)

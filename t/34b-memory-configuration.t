@@ -1,8 +1,6 @@
 # Every allocation that the module makes while nginx reads a configuration fails in
-# turn. nginx refuses that configuration and goes on with the one it has.
-#
-# A single process takes new configurations by itself, so Lua in it can say beforehand
-# which allocation is to fail.
+# turn. nginx refuses that configuration and goes on with the one it has; without the
+# table of variables, which only makes them faster, it takes it.
 
 use v5.36;
 use lib 't/lib', 't/stress';
@@ -21,9 +19,10 @@ use constant {
     TIMEOUT => 60,    # seconds; only a failing test waits that long
 };
 
-my $stage = Stage->new(name => 'memory', single => 1, config => <<'END');
+# MODE: master_process or not; ARM: which allocation after init_by_lua is to fail.
+my $CONFIG = <<'END';
 ${USER}
-master_process off;
+$MODE
 pid logs/nginx.pid;
 error_log logs/error.log notice;
 events { worker_connections 64; }
@@ -32,7 +31,7 @@ http {
     lua_package_path "$ROOT/t/lib/?.lua;$ROOT/t/stress/?.lua;;";
     client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp;
     uwsgi_temp_path temp; scgi_temp_path temp;
-    init_by_lua_block { memory = require "memory" }
+    init_by_lua_block { memory = require "memory" memory.fail(memory.POOL, $ARM) }
     lua_var_index $arg_a $http_b;
     error_page 502 /page?a=1;
 
@@ -54,6 +53,8 @@ http {
 }
 END
 
+my $stage;
+
 sub get ($uri) {
     my ($status, $body) = Client->new($stage->port(1))->get($uri, Connection => 'close');
     return $body // 'no response';
@@ -68,9 +69,24 @@ sub check ($version, $what) {
     return;
 }
 
-# HUP, and whether the new configuration was taken.
-sub reload ($version) {
-    $stage->write_config(VERSION => $version);
+sub finish ($what) {
+    my @alerts = $stage->log_text =~ /.*\[alert\].*/g;
+    is("@alerts", '', "$what: no [alert]");
+    ok($stage->stop, "$what: nginx ends by itself");
+    is($stage->valgrind_reports, '', "$what: valgrind");
+    return;
+}
+
+# -- refused: a single process reads a new configuration by itself, so that a request's
+# Lua can say beforehand which allocation is to fail ------------------------------------
+
+sub settings ($version) {
+    return (MODE => 'master_process off;', ARM => -1, VERSION => $version);
+}
+
+# HUP, and whether the new configuration was taken. With it nginx would have no
+# connections: in a single process nobody sets them up again.
+sub is_taken {
     my $before = () = $stage->log_text =~ /reconfiguring/g;
     kill HUP => $stage->master;
     my $deadline = time + TIMEOUT;
@@ -79,37 +95,45 @@ sub reload ($version) {
         sleep 0.01;
     }
     # The process reads the configuration before it reads the next request.
-    return get('/version') eq $version;
+    return get('/version') ne '1';
 }
 
-$stage->write_config(VERSION => 1);
+$stage = Stage->new(name => 'memory', single => 1, config => $CONFIG, fill => { settings(1) });
 $stage->start;
 check(1, 'at the start');
+$stage->write_config(settings(2));
 
-my $version = 1;
-my ($refused, $without_table) = (0, 0);
+my $refused = 0;
 for my $after (0 .. 200) {
     is(get("/fail?after=$after"), "armed\n", "allocation $after is to fail");
-    my $is_taken = reload($version + 1);
-    $version++ if $is_taken;
-
-    # The table of variables only makes them faster.
-    my $has_table = !$stage->new_log_lines(qr/lua_var: no memory for the table of variables/);
-    last if $is_taken && $has_table;
-
-    $is_taken ? $without_table++ : $refused++;
-    check($version, "without allocation $after");
+    last if is_taken();
+    $refused++;
+    check(1, "without allocation $after");
 }
-get('/fail?after=-1');
-check($version, 'at the end');
 
 # One for the main configuration, one for each location, one for each error page.
 cmp_ok($refused, '>=', 10, "$refused configurations were refused");
-is($without_table, 3, 'the variables, their heads, the table');
-
-my @alerts = $stage->log_text =~ /.*\[alert\].*/g;
-is("@alerts", '', 'no [alert]');
+unlike($stage->log_text, qr/\[emerg\]/, 'which needs no more words');
 ok($stage->stop, 'nginx ends by itself');
 is($stage->valgrind_reports, '', 'valgrind');
+$stage->close;
+
+# -- taken: the table is built after init_by_lua, whose Lua says the same -----------------
+
+my $without_table = 0;
+for my $after (0 .. 20) {
+    $stage = Stage->new(name => 'memory', config => $CONFIG,
+        fill => { MODE => '', ARM => $after, VERSION => 1 });
+    $stage->start;
+    my $has_table = $stage->log_text
+        !~ /lua_var: no memory for the table of variables, they are read through nginx's handlers/;
+    get('/fail?after=-1');
+    check(1, "allocation $after for the table");
+    finish("allocation $after for the table");
+    $stage->close;
+    last if $has_table;
+    $without_table++;
+}
+is($without_table, 3, 'the variables, their heads, the table');
 
 done_testing();

@@ -8,6 +8,7 @@ use v5.36;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
+use POSIX ();
 
 use lib map { dirname(__FILE__) . "/../lib$_" } '', '/own';
 
@@ -37,7 +38,8 @@ for my $signal (qw(INT TERM HUP)) {
 $SIG{PIPE} = 'IGNORE';
 
 # name: of the program; single: one process, no workers; config: text of nginx.conf, in which $PORT1 to $PORT9,
-# $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is `user …;` or nothing.
+# $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is `user …;` or nothing;
+# fill: what else is filled in.
 sub new ($class, %options) {
     my $self = bless {
         %options,
@@ -50,7 +52,7 @@ sub new ($class, %options) {
     remove_tree($self->{prefix});
     make_path(map { "$self->{prefix}/$_" } qw(conf logs valgrind));
     $self->_set_up_valgrind if $ENV{TEST_NGINX_USE_VALGRIND};
-    $self->write_config;
+    $self->write_config(%{ $self->{fill} // {} });
     return $self;
 }
 
@@ -107,8 +109,15 @@ sub _command ($self) {
 }
 
 sub start ($self) {
-    my $status = system { ($self->_command)[0] } $self->_command;
-    die "nginx does not start:\n", $self->log_text if $status != 0;
+    # What it says goes to its log as well.
+    my $pid = fork // die "fork: $!\n";
+    if ($pid == 0) {
+        open STDERR, '>', '/dev/null';
+        exec { ($self->_command)[0] } $self->_command;
+        POSIX::_exit(127);
+    }
+    waitpid $pid, 0;
+    die "nginx does not start:\n", $self->log_text if $? != 0;
     wait_until(60, sub { $self->master && ($self->{single} || $self->workers) })
         or die "nginx has no worker:\n", $self->log_text;
     return;

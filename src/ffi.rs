@@ -209,8 +209,6 @@ pub extern "C" fn ngx_http_lua_var_ffi_ctx_made(
 #[repr(C)]
 pub struct Layout {
     slots: *const Slots,
-    /// 1 while requests may be read directly, see [`Mode`].
-    direct: *const u8,
     /// nginx's cached time.
     time: *const c_void,
     signature: u32,
@@ -264,7 +262,6 @@ fn layout() -> Layout {
     }
     Layout {
         slots: &raw const worker().slots,
-        direct: worker().mode.as_ptr().cast(),
         time: sys::time_address(),
         signature: sys::SIGNATURE,
         request_signature: r!(signature),

@@ -119,6 +119,7 @@ pub(crate) fn check_request(live: &LiveRequest) {
         }
     }
     worker().mode.set(Mode::Direct);
+    live.slot().allow_direct();
 }
 
 /// Says which member differs, in the module's reading and in nginx's.

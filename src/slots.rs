@@ -40,16 +40,18 @@ impl Handle {
 
 /// What the table keeps of a live request.
 ///
-/// `repr(C)`: the getters in `lua/resty/ngxvar/access.lua` read the first four
-/// fields through an FFI declaration of the same layout.
+/// `repr(C)`: the getters in `lua/resty/ngxvar/access.lua` read its first fields
+/// through an FFI declaration of the same layout.
 #[repr(C)]
 pub struct Slot {
     generation: Cell<u32>,
     id: Cell<u32>,
-    /// Address of the request; 0 while the slot is free.
-    request: Cell<usize>,
+    /// Address of the request, if it has variables that may be read directly; else 0.
+    readable: Cell<usize>,
     /// Address of the request's connection when it was registered.
     connection: Cell<usize>,
+    /// Address of the request; 0 while the slot is free.
+    request: Cell<usize>,
     /// [`Slot::FAKE`] and the other flags.
     flags: Cell<u32>,
     /// Next slot in an index chain, or in the free list; number + 1, 0 ends it.
@@ -75,8 +77,9 @@ impl Slot {
         Slot {
             generation: Cell::new(0),
             id: Cell::new(0),
-            request: Cell::new(0),
+            readable: Cell::new(0),
             connection: Cell::new(0),
+            request: Cell::new(0),
             flags: Cell::new(0),
             link: Cell::new(0),
             ctx_ref: Cell::new(0),
@@ -105,6 +108,13 @@ impl Slot {
     /// Address of the connection the request was registered with.
     pub fn connection(&self) -> usize {
         self.connection.get()
+    }
+
+    /// Lets getters read the request without asking the module.
+    pub fn allow_direct(&self) {
+        if !self.has(Self::FAKE) {
+            self.readable.set(self.request.get());
+        }
     }
 
     /// Whether every bit of `flag` is set.
@@ -274,6 +284,7 @@ impl Slots {
         let Some(slot) = self.get(handle) else {
             return false;
         };
+        slot.readable.set(0);
         slot.request.set(0);
         slot.connection.set(0);
         slot.flags.set(0);

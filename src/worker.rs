@@ -14,14 +14,13 @@ use crate::table::Table;
 
 /// How the worker reads variables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub enum Mode {
     /// No request has been seen yet on which to compare the layout.
-    Unchecked = 0,
-    /// Straight from the request. Getters written in Lua look for this number.
-    Direct = 1,
+    Unchecked,
+    /// Straight from the request.
+    Direct,
     /// Through nginx's handlers only: the module was built for another layout.
-    Handlers = 2,
+    Handlers,
 }
 
 /// The state of a worker process.
@@ -119,6 +118,9 @@ impl Worker {
         let handle = slot.handle();
         if self.index.insert(&self.slots, slot, more_heads) {
             if r.on_pool_cleanup(forget, slot.id() as usize) {
+                if self.mode.get() == Mode::Direct {
+                    slot.allow_direct();
+                }
                 return Some(slot);
             }
             self.index.remove(&self.slots, slot);

@@ -94,10 +94,8 @@ static struct {
  * address is that of no other object.
  */
 typedef struct {
-    const void     *string;     /* lua_topointer() of it */
-    const u_char   *data;
-    size_t          len;
-    const void     *var;        /* NULL: not one that has its own entry */
+    const void  *string;        /* lua_topointer() of it; NULL: none */
+    const void  *var;           /* what lua_var_rs_find() gave for it */
 } lua_var_name_t;
 
 
@@ -284,24 +282,34 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 static void
 remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 {
+    size_t           len;
+    const void      *string, *var;
+    const u_char    *data;
     lua_var_name_t  *slot;
 
-    slot = name_slot(vm, api.lua_topointer(L, idx));
+    string = api.lua_topointer(L, idx);
+    slot = name_slot(vm, string);
 
-    if (vm->nnames == NAMES_MAX) {
+    if (slot->string == string || vm->nnames == NAMES_MAX) {
         return;
     }
 
-    /* what the slot held stays anchored: it counts */
+    data = (const u_char *) api.lua_tolstring(L, idx, &len);
+    var = lua_var_rs_find(data, len);
+
+    if (var == NULL) {
+        return;
+    }
+
+    /* a name whose slot this one takes stays anchored: it counts for ever */
     vm->nnames++;
 
     api.lua_pushvalue(L, idx);
     api.lua_pushboolean(L, 1);
     api.lua_rawset(L, UP_NAMES);
 
-    slot->string = api.lua_topointer(L, idx);
-    slot->data = (const u_char *) api.lua_tolstring(L, idx, &slot->len);
-    slot->var = lua_var_rs_find(slot->data, slot->len);
+    slot->string = string;
+    slot->var = var;
 }
 
 
@@ -357,7 +365,7 @@ l_fetch(lua_State *L)
     string = api.lua_topointer(L, 1);
     name = name_slot(vm, string);
 
-    if (name->string == string && name->var != NULL
+    if (name->string == string && string != NULL
         && vm->last == api.lua_topointer(L, 2)
         && vm->flavour == LUA_VAR_TYPED)
     {

@@ -28,7 +28,6 @@ local set = core.set
 ffi.cdef[[
 typedef struct {
     const void  *slots;
-    const void  *direct;
     const void  *time;
     uint32_t     signature;
     uint32_t     request_signature;
@@ -155,9 +154,10 @@ ffi.cdef[[
 typedef struct {
     uint32_t                              generation;
     uint32_t                              id;
-    const ngx_http_lua_var_request_t     *request;
+    const ngx_http_lua_var_request_t     *readable;
     const ngx_http_lua_var_connection_t  *connection;
-    int32_t                               flags;
+    const void                           *request;
+    uint32_t                              flags;
     uint32_t                              link;
     int32_t                               ctx_ref;
     uint32_t                              ctx_vm;
@@ -171,13 +171,10 @@ typedef struct {
 
 local CHUNK_SHIFT = 10
 local CHUNK_MASK = 1023
-local FAKE = 1
 local DECLINED = -5
-local DIRECT = 1
 
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
 local slots = ffi.cast("const ngx_http_lua_var_slot_t *const *", layout.slots)
-local direct = ffi.cast("const uint8_t *", layout.direct)
 local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
 local SIGNATURE = layout.signature
 local CORE = layout.core_srv_index
@@ -200,11 +197,10 @@ local function live(handle)
     end
 
     local slot = chunk + band(id, CHUNK_MASK)
-    local r = slot.request
+    local r = slot.readable
 
     if r == nil or slot.generation ~= handle.generation
        or r.signature ~= SIGNATURE or r.connection ~= slot.connection
-       or slot.flags % 2 == FAKE or direct[0] ~= DIRECT
     then
         return nil
     end
@@ -492,15 +488,26 @@ end
 
 -- A variable of the configuration, by number; of a prefix, by name.
 local function handler_getter(name)
-    local number
+    local number, index
 
     return function (handle)
-        if not live(handle) then
+        local r = live(handle)
+
+        if not r then
             return fetch(name, handle)
         end
 
         if not number then
-            number = resolve(handle, name)
+            number, index = resolve(handle, name)
+        end
+
+        if index >= 0 then
+            local kept_value = r.variables[index]
+            local word = kept_value.word
+
+            if band(word, VALUE_FLAGS) == VALUE_KEPT then
+                return (ffi_string(kept_value.data, band(word, VALUE_LEN)))
+            end
         end
 
         local rc

@@ -24,7 +24,8 @@ my %variants = (
     missing        => { what => 'a member of headers_in less', shift => -8 },
     connection     => { what => 'a member more behind connection', shift => 8, no_handles => 1 },
     main           => { what => 'a member more before main' },
-    request_length => { what => 'a member more before request_length', field => 'request_length' },
+    request_length => { what => 'a member more before request_length' },
+    order          => { what => 'request_length in another place', field => 'request_length' },
     flag           => { what => 'a bit more before uri_changes', field => 'uri_changes' },
 );
 

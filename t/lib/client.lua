@@ -190,7 +190,8 @@ end
 
 -- ngx.pipe needs a patch that Debian's nginx has not got.  So a program is run
 -- by a Perl process, which lets go of nginx's sockets, and leaves the output
--- and then the exit status in files.
+-- and then the exit status in files.  They are in nginx's prefix, which goes
+-- after the test.
 local RUNNER = [[
     use POSIX ();
     my ($files, @command) = @ARGV;
@@ -207,6 +208,7 @@ local RUNNER = [[
 ]]
 
 local Program = { __index = {} }
+local started = 0
 
 
 local function read_file(name)
@@ -231,7 +233,10 @@ end
 
 -- Starts a program that is to run along, with its arguments in a list.
 function _M.start(argv)
-    local self = setmetatable({ argv = argv, files = os.tmpname() }, Program)
+    started = started + 1
+
+    local files = ngx.config.prefix() .. "client-" .. ngx.worker.pid() .. "-" .. started
+    local self = setmetatable({ files = files }, Program)
     local command = { "perl", "-e", quote(RUNNER), quote(self.files) }
 
     for _, argument in ipairs(argv) do
@@ -249,7 +254,7 @@ function Program.__index:wait()
     local status = _M.wait_until(function () return read_file(self.files .. ".status") end)
     local output = read_file(self.files .. ".out")
 
-    for _, suffix in ipairs{ "", ".out", ".pid", ".status" } do
+    for _, suffix in ipairs{ ".out", ".pid", ".status" } do
         os.remove(self.files .. suffix)
     end
 

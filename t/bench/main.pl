@@ -7,6 +7,7 @@ use utf8;
 
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use Fcntl qw(:flock);
 use File::Path qw(make_path);
 
 use lib map { abs_path(dirname(__FILE__)) . $_ } '/lib', '/../lib';
@@ -34,13 +35,23 @@ $SIG{INT} = $SIG{TERM} = sub { exit 130 };
 
 my $started = time;
 
+# On a terminal one line that changes; elsewhere a line for each part.
 sub progress ($what) {
+    state $part = '';
     my $line = sprintf '[%3d s] %s', time - $started, $what;
-    print STDERR -t STDERR ? sprintf("\r%-70s", $line) : "$line\n";
+    if (-t STDERR) {
+        printf STDERR "\r%-70s", $line;
+    }
+    elsif ($part ne $what =~ s/,.*//r) {
+        $part = $what =~ s/,.*//r;
+        print STDERR "$line\n";
+    }
     return;
 }
 
 make_path($Bench::Worker::TARGET);
+open my $lock, '>', "$Bench::Worker::TARGET/lock" or die "lock: $!\n";
+flock $lock, LOCK_EX | LOCK_NB or die "another make bench is running\n";
 my $dir = abs_path(dirname(__FILE__));
 system('cc', qw(-O2 -Wall -fPIC -shared -o), "$Bench::Worker::TARGET/floor.so", "$dir/floor.c") == 0
     or die "floor.c does not compile\n";

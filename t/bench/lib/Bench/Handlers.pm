@@ -41,20 +41,22 @@ CONF
 # { reader => { shape => [instructions per read, by restart] } }
 sub run ($progress, @peers) {
     my %ours = (modules => [$Bench::Worker::MODULE]);
+    # reader, shapes, arguments of Bench::Worker->start
     my @kinds = (
-        [ 'ours', %ours ],
-        ['ngx.var'],
-        [ 'patched', %ours, lua_reader => 'ngx.var',
+        [ ours      => \@SHAPES, %ours ],
+        [ 'ngx.var' => \@SHAPES ],
+        [ patched   => ['straight'], %ours, lua_reader => 'ngx.var',
             init => 'require("resty.ngxvar").patch_ngx_var()' ],
-        map { [ $_->{reader}, %$_ ] } @peers,
+        # Not held to anything: which entry to take where.
+        [ current => [qw(straight loop)], %ours ],
+        [ getter  => \@SHAPES, %ours ],
+        map { [ $_->{reader}, \@SHAPES, %$_ ] } @peers,
     );
     my @workers;
     for my $restart (1 .. RESTARTS) {
         for my $kind (@kinds) {
-            my ($reader, %more) = @$kind;
-            # ngx.var patched is held to ngx.var in straight code only.
-            my @shapes = $reader eq 'patched' ? 'straight' : @SHAPES;
-            push @workers, map { _worker($reader, $_, $restart, %more) } @shapes;
+            my ($reader, $shapes, %more) = @$kind;
+            push @workers, map { _worker($reader, $_, $restart, %more) } @$shapes;
         }
     }
     Bench::Callgrind::count($progress, @workers);

@@ -137,7 +137,7 @@ sub _plain_line ($requests) {
         'one more request, no Lua (return 200)', '+ 600 instructions, requests/s within 1 %',
         { value => $more, limit => 600, text => sprintf '%+.0f instructions', $more },
         {   value => $lost, limit => 0.01,
-            text => sprintf 'requests/s %+.1f %% ± %.1f', -100 * $lost,
+            text => sprintf 'requests per second of CPU %+.1f %% ± %.1f', -100 * $lost,
                 100 * $with->{to_first}{spread},
         },
     ];

@@ -79,7 +79,7 @@ sub run ($progress, @peers) {
                 }
                 die "$worker->{name}: $reader $name gave $extra wrong values\n" if $extra;
                 # The first round is the one in which LuaJIT compiles.
-                push @{ $samples{$worker->{name}}{"$reader $name"} }, $value if $round;
+                push @{ $samples{$worker->{name}}{"$reader $name"} }, $value + 0 if $round;
             }
         }
     }

@@ -115,13 +115,17 @@ sub _handlers ($run) {
     my $handlers = $run->{handlers};
     my @shapes   = qw(straight loop metatable);
     my %title    = (
-        ours      => 'fetch',
+        ours      => 'fetch, with a handle',
+        current   => 'fetch, without one',
+        getter    => 'getter',
         'ngx.var' => 'ngx.var',
         patched   => 'ngx.var, patched',
         map { $_->{reader} => $_->{title} } @{ $run->{peers} },
     );
     my @rows = ([ 'instructions per read', map { ($_, 'to ngx.var') } @shapes ]);
-    for my $reader (sort keys %$handlers) {
+    my @readers = ('ngx.var', (map { $_->{reader} } @{ $run->{peers} }),
+        qw(patched getter current ours));
+    for my $reader (@readers) {
         push @rows, [
             $title{$reader},
             map {
@@ -143,6 +147,8 @@ sub _requests ($run) {
     my @titles   = (
         [ 'plain-module',  'return 200, with the module' ],
         [ 'plain-stock',   'return 200, without' ],
+        [ 'ctx-module',    'with a ngx.ctx, with the module' ],
+        [ 'ctx-stock',     'with a ngx.ctx, without' ],
         [ 'error-module',  'error page, ngx.ctx restored' ],
         [ 'error-by-hand', 'error page, stashed by hand' ],
         [ 'error-lost',    'error page, ngx.ctx lost' ],

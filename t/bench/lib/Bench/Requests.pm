@@ -41,11 +41,23 @@ sub failing ($before, $after, $want) {
 CONF
 }
 
+# The least that a request with a ngx.ctx does.
+use constant CTX => <<'CONF';
+    location = /request {
+        content_by_lua_block {
+            ngx.ctx.key = "kept"
+            ngx.say(ngx.ctx.key == "kept" and "right" or "wrong")
+        }
+    }
+CONF
+
 sub workers () {
     my $dump = 'require("bench.ctxdump")';
     return (
         { name => 'plain-module', @OURS, server => PLAIN },
         { name => 'plain-stock',  server => PLAIN },
+        { name => 'ctx-module', @OURS, server => CTX },
+        { name => 'ctx-stock',    server => CTX },
         { name => 'error-module', @OURS, server => failing('', '', '"kept"') },
         { name => 'error-by-hand', server => failing("$dump.stash()", "$dump.apply()", '"kept"') },
         { name => 'error-lost', server => failing('', '', 'nil') },
@@ -110,7 +122,7 @@ sub _wrk ($nginx) {
     die "wrk: $said\n" if $said =~ /Non-2xx|Socket errors/ || $? != 0;
     my ($requests) = $said =~ /(\d+) requests in/ or die "wrk: $said\n";
     my ($rate) = $said =~ m{Requests/sec:\s+([\d.]+)};
-    return ($rate, $requests / $cpu);
+    return ($rate + 0, $requests / $cpu);
 }
 
 1;

@@ -1,7 +1,6 @@
 # The two commands of the README, and what they are made of. See CONTRIBUTING.md.
 
 SHELL    := /bin/bash
-NGINX    ?= $(shell command -v nginx || echo /usr/sbin/nginx)
 TREE      = $(shell .ci/nginx-tree path)
 SO       := target/release/libngx_http_lua_var_module.so
 TEST_SO  := target/testing/release/libngx_http_lua_var_module.so

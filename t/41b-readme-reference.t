@@ -167,8 +167,9 @@ sub check_restore {
     $nginx->start;
     for my $value (@values) {
         my %got = map { $_ => $nginx->get("/$_", port => $port{$value})->{content} } keys %redirects;
-        is(in_order(grep { $got{$_} eq 'kept' } keys %got), $restores{$value}, "$value: after which it restores");
-        is(in_order(grep { $_ ne 'kept' && $_ ne 'lost' } values %got), '', "$value: each request gets there");
+        is(in_order(grep { $_ ne 'kept' && $_ ne 'lost' } values %got), '', "$value: each request lands");
+        is(in_order(grep { $got{$_} eq 'kept' } keys %got), $restores{$value},
+            "$value: after which redirects it restores");
     }
     $nginx->stop_cleanly;
     return;
@@ -237,7 +238,8 @@ sub check_syntax {
 
                 my @variants = ([ map { s/\?$//r } @arguments ]);
                 push @variants, [ grep { !/\?$/ } @arguments ] if $list =~ /\?/;
-                push @calls, map { ($results ? "$results = " : '') . "$function(" . join(', ', @$_) . ')' } @variants;
+                my $call = ($results ? "$results = " : '') . $function;
+                push @calls, map { "$call(" . join(', ', @$_) . ')' } @variants;
             }
         }
     }

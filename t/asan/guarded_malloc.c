@@ -12,8 +12,9 @@
  * guarded; free() and realloc() are everybody's, as modules use them on those.
  *
  * The memory of freed blocks goes back to the kernel.  What is used up is address
- * space, of which there is plenty, and mappings: two for a live block, 65530 for
- * a process by default.  Without one left, a block comes from the real malloc.
+ * space, of which there is plenty, and mappings: two for a block with the page
+ * behind it, 65530 for a process by default.  So when very many blocks are live
+ * the page is left out, and later on blocks come from the real malloc.
  */
 
 #define _GNU_SOURCE
@@ -33,6 +34,10 @@
 #define ALIGN   ((size_t) 16)
 #define FREED   SIZE_MAX
 
+/* how many blocks may be live for the next to have a page behind it, or pages at all */
+#define WITH_PAGE_BEHIND   8192
+#define WITH_PAGES         100000
+
 void *__real_malloc(size_t size);
 int   __real_posix_memalign(void **p, size_t align, size_t size);
 
@@ -42,6 +47,7 @@ void *__libc_realloc(void *p, size_t size);
 
 static char    *region;
 static size_t   used;                   /* pages */
+static size_t   live;                   /* blocks */
 static size_t  *sizes;                  /* of a block, at the number of its first page */
 
 
@@ -127,7 +133,7 @@ guarded_alloc(size_t size, size_t align)
 
     align = align < ALIGN ? ALIGN : align;
 
-    if (region == NULL || align > PAGE || size > PAGES / 2) {
+    if (region == NULL || align > PAGE || size > PAGES / 2 || live >= WITH_PAGES) {
         return NULL;
     }
 
@@ -142,7 +148,8 @@ guarded_alloc(size_t size, size_t align)
     }
 
     sizes[used] = size;
-    used += n + 1;
+    used += live < WITH_PAGE_BEHIND ? n + 1 : n;
+    live++;
     pages += n * PAGE - size;
 
     /* what is read before it was written is not zero */
@@ -181,6 +188,7 @@ free(void *p)
     mmap(pages, (*size + PAGE - 1) & ~(PAGE - 1), PROT_NONE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     *size = FREED;
+    live--;
 }
 
 

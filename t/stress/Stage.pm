@@ -113,7 +113,7 @@ sub start ($self) {
     my $pid = fork // die "fork: $!\n";
     if ($pid == 0) {
         open STDERR, '>', '/dev/null';
-        exec { ($self->_command)[0] } $self->_command;
+        { exec { ($self->_command)[0] } $self->_command }
         POSIX::_exit(127);
     }
     waitpid $pid, 0;

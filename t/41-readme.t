@@ -220,16 +220,13 @@ sub check_synopsis (@synopses) {
     return;
 }
 
-# The configuration with its load_module lines in every order that README promises.
+# The configuration with the module's line at each place.  NDK's has to come before
+# Lua's, which needs its functions when it is loaded.
 sub orders ($text) {
-    my ($first, $second, $third) = $text =~ /^(load_module .*\n)/mg;
-    my @orders = (
-        [ $first, $second, $third ], [ $first, $third, $second ], [ $third, $first, $second ],
-    );
-    if ($README->prose =~ /`load_module` lines may be in any order/) {
-        push @orders, [ $second, $first, $third ], [ $second, $third, $first ], [ $third, $second, $first ];
-    }
-    return map { my $lines = join '', @$_; $text =~ s/^load_module .*\n(?:load_module .*\n)+/$lines/mr } @orders;
+    my ($ndk, $lua, $module) = my @lines = $text =~ /^(load_module .*\n)/mg;
+    my $lines = join '', @lines;
+    return map { replace($text, [ $lines => $_ ]) }
+        "$ndk$lua$module", "$ndk$module$lua", "$module$ndk$lua";
 }
 
 # An nginx with this as its whole configuration, but for what depends on where it is.

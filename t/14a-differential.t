@@ -179,6 +179,9 @@ __DATA__
 === TEST 4: in compiled code
 --- compiled: 1
 --- sparse: 8
+--- skip_eval
+3: # memcheck would have to follow thousands of traces
+$ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
@@ -186,3 +189,6 @@ __DATA__
 --- compiled: 1
 --- indexed: 1
 --- sparse: 8
+--- skip_eval
+3: # memcheck would have to follow thousands of traces
+$ENV{TEST_NGINX_USE_VALGRIND}

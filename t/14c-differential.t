@@ -275,3 +275,6 @@ __DATA__
 
 === TEST 4: with indices, in compiled code
 --- mode: compiled
+--- skip_eval
+3: # memcheck would have to follow thousands of traces
+$ENV{TEST_NGINX_USE_VALGRIND}

@@ -309,6 +309,9 @@ GET /t
 --- timeout: 20s
 --- no_error_log
 [alert]
+--- skip_eval
+3: # memcheck would have to follow thousands of traces
+$ENV{TEST_NGINX_USE_VALGRIND}
 
 
 

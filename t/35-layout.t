@@ -146,7 +146,7 @@ sub check_requests ($nginx, $expected) {
 }
 
 sub check_traffic ($nginx) {
-    check_connections($nginx, 20) for 1 .. 3;
+    check_connections($nginx, 80) for 1 .. 2;
 
     my @clients = map { start_client($nginx, $_) } 1 .. 8;
     my $failed  = 0;
@@ -158,17 +158,19 @@ sub check_traffic ($nginx) {
     return;
 }
 
-# Connections that are there at once, so that what nginx allocates for them is
-# not in the place where it was for the one before.
+# Requests that are there at once, each on a connection of its own, so that what
+# nginx allocates for them is not where it was for the one before, but in a row.
 sub check_connections ($nginx, $count) {
-    my @sockets = map {
-        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port) or die "connect: $@"
-    } 1 .. $count;
-    for my $n (1 .. 3) {
-        print {$_} "GET /id?id=$n HTTP/1.1\r\nHost: x\r\n\r\n" for @sockets;
-        my @wrong = grep { !/^$n $n $n\r?\n/m } map { read_chunked($_) } @sockets;
-        return fail("answers on $count connections") if @wrong;
+    my @sockets;
+    for my $n (1 .. $count) {
+        my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port)
+            or die "connect: $@";
+        print {$socket} "GET /id?pause=0.05&id=$n HTTP/1.1\r\nHost: x\r\n\r\n";
+        push @sockets, $socket;
     }
+    my @answers  = map { read_chunked($_) =~ /^(\S+ \S+ \S+)\r?$/m ? $1 : 'none' } @sockets;
+    my @expected = map { "$_ $_ $_" } 1 .. $count;
+    is_deeply(\@answers, \@expected, "$count connections at once");
     return;
 }
 

@@ -165,7 +165,7 @@ function _M.id()
     local req = ngxvar.request()
     local first = ngxvar.fetch("arg_id")
 
-    ngx.sleep(0)
+    ngx.sleep(tonumber(ngx.var.arg_pause) or 0)
 
     -- an argument that is nil is none at all to a C function only if it is left out
     local second

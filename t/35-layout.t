@@ -168,7 +168,7 @@ sub check_connections ($nginx, $count) {
         print {$socket} "GET /id?pause=0.05&id=$n HTTP/1.1\r\nHost: x\r\n\r\n";
         push @sockets, $socket;
     }
-    my @answers  = map { read_chunked($_) =~ /^(\S+ \S+ \S+)\r?$/m ? $1 : 'none' } @sockets;
+    my @answers  = map { read_chunked($_) =~ /^(\d+ \d+ \d+)\r?$/m ? $1 : 'none' } @sockets;
     my @expected = map { "$_ $_ $_" } 1 .. $count;
     is_deeply(\@answers, \@expected, "$count connections at once");
     return;

@@ -195,7 +195,7 @@ unsafe extern "C" fn configured(_data: *mut c_void) {
     worker().configuring.set(false);
 }
 
-/// Adds the phase handlers and the header filter, if there is Lua to serve.
+/// Adds the phase handlers and, if there is Lua to serve, the header filter.
 pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     let Some(cf) = NonNull::new(cf) else {
         return sys::ERROR;
@@ -208,16 +208,17 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
     if !check_names(cf, cmcf) {
         return sys::ERROR;
     }
-    if !lua::is_present() {
-        return sys::OK;
-    }
-    let handlers: [(u32, ngx_http_handler_pt); 3] = [
-        (sys::POST_READ_PHASE, Some(on_request)),
+    let all: [(u32, ngx_http_handler_pt); 3] = [
         (sys::SERVER_REWRITE_PHASE, Some(on_rewrite)),
+        (sys::POST_READ_PHASE, Some(on_request)),
         (sys::LOG_PHASE, Some(on_log)),
     ];
+    // All but the first of them register requests for Lua.
+    let handlers = all
+        .iter()
+        .take(if lua::is_present() { all.len() } else { 1 });
     for (phase, handler) in handlers {
-        let Some(phase) = cmcf.phases.get_mut(phase as usize) else {
+        let Some(phase) = cmcf.phases.get_mut(*phase as usize) else {
             return sys::ERROR;
         };
         // SAFETY: nginx's array of handlers.
@@ -226,7 +227,10 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
             return sys::ERROR;
         }
         // SAFETY: an element that was just pushed.
-        unsafe { place.write(handler) };
+        unsafe { place.write(*handler) };
+    }
+    if !lua::is_present() {
+        return sys::OK;
     }
     // Handlers run from the last to the first, but those of the log phase the
     // other way round: there, too, this one has to be before Lua's.
@@ -311,17 +315,29 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     sys::DECLINED
 }
 
-/// Server-rewrite phase: registers subrequests, which skip the post-read phase.
+/// Server-rewrite phase: registers subrequests, which skip the post-read phase, and
+/// puts right the arguments of a request that an error page sent here.
 ///
-/// `ngx.location.capture` may have given one its `ngx.ctx` already, in C, where
-/// nobody sees it but here, before anything can redirect.
+/// `ngx.location.capture` may have given a subrequest its `ngx.ctx` already, in C,
+/// where nobody sees it but here, before anything can redirect.
 unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose phases it runs.
-    if let Some(r) = unsafe { Request::from_raw(r) }
-        && let Some(slot) = ctx::slot_of(r)
-        && !r.is_main()
+    let Some(r) = (unsafe { Request::from_raw(r) }) else {
+        return sys::DECLINED;
+    };
+    // Without Lua, only requests that met the hook are in the table.
+    let slot = if lua::is_running() {
+        ctx::slot_of(r)
+    } else {
+        worker().find(r.address())
+    };
+    if let Some(slot) = slot
+        && worker().mode.get() != Mode::Handlers
     {
-        ctx::stash(r, slot);
+        error_page::after_redirect(r, slot);
+        if !r.is_main() {
+            ctx::stash(r, slot);
+        }
     }
     sys::DECLINED
 }

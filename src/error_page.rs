@@ -8,6 +8,7 @@
 use core::ptr::NonNull;
 
 use crate::ctx;
+use crate::slots::Slot;
 use crate::sys::{
     self, Request, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_err_page_t, ngx_http_request_t,
     ngx_http_variable_value_t, ngx_int_t, ngx_str_t,
@@ -42,7 +43,7 @@ fn hook(cf: NonNull<ngx_conf_t>, page: &mut ngx_http_err_page_t) -> bool {
     }
     // nginx takes the arguments of a value without variables off it; of one with
     // variables, as it is now, they are split off when it is evaluated.
-    let question: &[u8] = if args.is_empty() { b"" } else { b"?" };
+    let question: &[u8] = if page.args.data.is_null() { b"" } else { b"?" };
     let Some(text) = concat(cf, &[PREFIX, value, question, args]) else {
         return false;
     };
@@ -101,4 +102,28 @@ pub(crate) unsafe extern "C" fn on_error_page(
         { r.get().err_status }
     );
     sys::OK
+}
+
+/// Puts right what the recompiled value does to the arguments: to be called in the
+/// server-rewrite phase, before anybody reads them.
+///
+/// For a value with variables `ngx_http_send_error_page` takes the arguments from
+/// `ngx_http_split_args`, which without a `?` leaves their address as it was on the
+/// stack. They are not set then, as they are not for a value without variables.
+pub(crate) fn after_redirect(r: Request, slot: &Slot) {
+    let first = r.uri_changes().wrapping_add(1);
+    if slot
+        .hook_changes()
+        .is_none_or(|before| before as usize != first)
+    {
+        return;
+    }
+    let members = r.get();
+    // Where the arguments begin when there is a "?", be there arguments or not.
+    let after_question = (members.uri.data as usize)
+        .wrapping_add(members.uri.len)
+        .wrapping_add(1);
+    if members.args.len == 0 && members.args.data as usize != after_question {
+        r.unset_args();
+    }
 }

@@ -301,6 +301,13 @@ unsafe extern "C" fn lua_var_rs_set(
     }
 }
 
+/// Whether the configuration that runs has the Lua module.
+#[inline]
+pub(crate) fn is_running() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { sys::shim::lua_var_lua_present() != 0 }
+}
+
 /// The configuration with which [`init`] looked for the Lua module is the one that runs.
 pub(crate) fn commit() {
     // SAFETY: sets a flag.

@@ -625,6 +625,12 @@ impl Request {
         unsafe { &*self.get().main }
     }
 
+    /// Makes `r->args` a string that was never set.
+    pub(crate) fn unset_args(self) {
+        // SAFETY: a live request, of which nothing is borrowed here.
+        unsafe { (*self.as_ptr()).args = EMPTY };
+    }
+
     /// Whether it is a main request, not a subrequest.
     pub(crate) fn is_main(self) -> bool {
         core::ptr::eq(self.get().main, self.as_ptr())

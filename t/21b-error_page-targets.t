@@ -60,7 +60,7 @@ GET /t?c=3
 --- error_code eval
 [500, 500, 500]
 --- response_body eval
-["/target status=500&from=/inside\n", "/target \n", "/target in=variable\n"]
+["/target status=500&from=/inside\n", "/target nil\n", "/target in=variable\n"]
 --- seen: everywhere
 
 

@@ -772,6 +772,13 @@ lua_var_lua_found(void)
 }
 
 
+ngx_uint_t
+lua_var_lua_present(void)
+{
+    return api.present;
+}
+
+
 void
 lua_var_lua_commit(void)
 {

@@ -66,6 +66,9 @@ ngx_int_t lua_var_lua_set(ngx_http_request_t *r, const u_char *name,
 /* Whether lua_var_lua_init() found the Lua module. */
 ngx_uint_t lua_var_lua_found(void);
 
+/* Whether what runs has it. */
+ngx_uint_t lua_var_lua_present(void);
+
 /* What it found is what runs from now on: the configuration was accepted. */
 void lua_var_lua_commit(void);
 

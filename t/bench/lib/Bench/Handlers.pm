@@ -8,7 +8,8 @@ use v5.36;
 use Bench::Callgrind ();
 use Bench::Worker    ();
 
-use constant { RESTARTS => 5, READS => 20 };
+# FEW: of what is held to nothing.
+use constant { RESTARTS => 5, FEW => 2, READS => 20 };
 
 our @SHAPES = qw(straight loop metatable);
 
@@ -41,21 +42,20 @@ CONF
 # { reader => { shape => [instructions per read, by restart] } }
 sub run ($progress, @peers) {
     my %ours = (modules => [$Bench::Worker::MODULE]);
-    # reader, shapes, arguments of Bench::Worker->start
+    # reader, restarts, shapes, arguments of Bench::Worker->start
     my @kinds = (
-        [ ours      => \@SHAPES, %ours ],
-        [ 'ngx.var' => \@SHAPES ],
-        [ patched   => ['straight'], %ours, lua_reader => 'ngx.var',
+        [ ours      => RESTARTS, \@SHAPES, %ours ],
+        [ 'ngx.var' => RESTARTS, \@SHAPES ],
+        [ patched   => RESTARTS, ['straight'], %ours, lua_reader => 'ngx.var',
             init => 'require("resty.ngxvar").patch_ngx_var()' ],
-        # Not held to anything: which entry to take where.
-        [ current => [qw(straight loop)], %ours ],
-        [ getter  => \@SHAPES, %ours ],
-        map { [ $_->{reader}, \@SHAPES, %$_ ] } @peers,
+        [ current => FEW, [qw(straight loop)], %ours ],
+        [ getter  => FEW, \@SHAPES, %ours ],
+        map { [ $_->{reader}, RESTARTS, \@SHAPES, %$_ ] } @peers,
     );
     my @workers;
-    for my $restart (1 .. RESTARTS) {
-        for my $kind (@kinds) {
-            my ($reader, $shapes, %more) = @$kind;
+    for my $kind (@kinds) {
+        my ($reader, $restarts, $shapes, %more) = @$kind;
+        for my $restart (1 .. $restarts) {
             push @workers, map { _worker($reader, $_, $restart, %more) } @$shapes;
         }
     }

@@ -74,7 +74,7 @@ sub run ($progress) {
     my %result = map { $_->{name} => { instructions => $_->{instructions}{'/request'} } } @workers;
 
     # One percent takes more rounds to see.
-    for my $pair ([ 24, qw(plain-stock plain-module) ], [ 10, qw(error-by-hand error-module) ]) {
+    for my $pair ([ 16, qw(plain-stock plain-module) ], [ 10, qw(error-by-hand error-module) ]) {
         my ($rounds, @names) = @$pair;
         my %worker = map { $_->{name} => $_ } workers();
         _rates($progress, \%result, $rounds, @worker{@names});

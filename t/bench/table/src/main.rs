@@ -62,7 +62,10 @@ impl Table {
     /// As `Worker::forget`.
     fn forget(&self, slot: &Slot) {
         self.index.remove(&self.slots, slot);
-        assert!(self.slots.release(slot.handle()), "a live handle was refused");
+        assert!(
+            self.slots.release(slot.handle()),
+            "a live handle was refused"
+        );
     }
 }
 
@@ -111,7 +114,12 @@ fn measure(live: usize) {
 
     // A handler asks for one request again and again; a worker has others between.
     let same = vec![live / 2; CALLS];
-    let any: Vec<usize> = Shuffled { state: 88172645463325252, n: live }.take(CALLS).collect();
+    let any: Vec<usize> = Shuffled {
+        state: 88172645463325252,
+        n: live,
+    }
+    .take(CALLS)
+    .collect();
 
     for (order, of) in [("one request", &same), ("any request", &any)] {
         let fetch = time(of, |which| {

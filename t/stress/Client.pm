@@ -18,8 +18,11 @@ sub new ($class, $port, %options) {
         Timeout         => 10,
         SSL_verify_mode => 0,
     ) or die "cannot connect to port $port: $@\n";
-    return bless { socket => $socket, buffer => '' }, $class;
+    return $class->on($socket);
 }
+
+# On a connection that is there already.
+sub on ($class, $socket) { return bless { socket => $socket, buffer => '' }, $class }
 
 sub socket ($self) { return $self->{socket} }
 
@@ -65,6 +68,13 @@ sub receive ($self) {
         return ($status, $body, $head) if $size == 0;
         $body .= substr $part, 0, $size;
     }
+}
+
+# A line said, and the line that answers it, after the request.
+sub talk ($self, $line) {
+    $self->{socket}->syswrite("$line\n") or return;
+    $self->read_to(qr/\n/) or return;
+    return $self->{buffer} =~ s/\A(.*)\n// ? $1 : undef;
 }
 
 sub get ($self, $uri, %headers) {

@@ -4,6 +4,7 @@
 use v5.36;
 use lib 't/lib';
 
+use File::Copy qw(copy);
 use NginxServer;
 use Test::More;
 use Traffic;
@@ -36,6 +37,7 @@ sub configuration ($generation, %options) {
     my ($http, $server) = @{ $generations{$generation} }{qw(http server)};
     my $cache = $options{code_cache} // 'on';
     my $lost  = $cache eq 'off' ? '"lost"' : '';
+    my $lua   = $options{lua} // '';
     return <<"CONF";
         lua_package_path "$LIB/?.lua;;";
         lua_shared_dict cycle 100k;
@@ -43,6 +45,7 @@ sub configuration ($generation, %options) {
         init_by_lua_block {
             generation = "$generation"
             cycle = require "cycle"
+            $lua
         }
         $http
         map \$arg_id \$mapped { default "mapped $generation \$arg_id"; }
@@ -114,21 +117,21 @@ sub reload ($nginx, $generation, %options) {
     return $nginx->reload;
 }
 
-# A reload that has to fail.  Returns what was logged.
-sub reload_in_vain ($nginx) {
-    my $refusals = sub { grep { /\[emerg\]/ } $nginx->log_lines };
-    my $before   = $refusals->();
+# A reload that has to fail, with a new line in the log that matches.
+sub reload_in_vain ($nginx, $pattern) {
+    my $lines  = sub { scalar grep { $_ =~ $pattern } $nginx->log_lines };
+    my $before = $lines->();
     $nginx->signal('HUP');
-    $nginx->await('a refusal', sub {
+    $nginx->await("a line with $pattern", sub {
         # One process without workers looks at its signals after an event.
         $nginx->get('/waiting');
-        return $refusals->() > $before;
+        return $lines->() > $before;
     });
-    return join '', $refusals->();
+    return;
 }
 
-sub no_complaints ($nginx) {
-    is(join('', grep { /\[(?:warn|error|crit)\]/ } $nginx->log_lines), '',
+sub no_complaints ($nginx, $allowed = qr/(?!)/) {
+    is(join('', grep { /\[(?:warn|error|crit)\]/ && $_ !~ $allowed } $nginx->log_lines), '',
         'nothing to complain about in the log');
     return;
 }
@@ -226,10 +229,15 @@ part 'binary upgrade under traffic' => sub {
     $nginx->stop_cleanly;
 };
 
+# Each at another moment of the configuration's making.
+my ($OWN) = grep { /lua_var/ } NginxServer->modules;
 my %faults = (
-    'a syntax error'            => [ 'no_such;',              qr/unknown directive "no_such"/ ],
-    'a value that is not taken' => [ 'lua_var_ctx_restore x;', qr/invalid value "x"/ ],
-    'an unknown variable'       => [ 'lua_var_index $none;',  qr/unknown "none" variable/ ],
+    'no module'           => { modules => ['/none.so'],         log => qr{dlopen\(\) "/none.so" failed} },
+    'a bad value'         => { http => 'lua_var_ctx_restore x;', log => qr/invalid value "x"/ },
+    'a bad last line'     => { http => 'no_such;',               log => qr/unknown directive "no_such"/ },
+    'no Lua, a bad line'  => { modules => [$OWN], http => 'no_such;', log => qr/unknown directive/ },
+    'an unknown variable' => { http => 'lua_var_index $none;',   log => qr/unknown "none" variable/ },
+    'a bad init_by_lua'   => { lua => 'error("no init today")',  log => qr/no init today/ },
 );
 
 for my $master (qw(on off)) {
@@ -238,10 +246,11 @@ for my $master (qw(on off)) {
         my @workers = $master eq 'on' ? $nginx->await_workers : ();
 
         for my $fault (sort keys %faults) {
-            my ($directive, $sentence) = @{ $faults{$fault} };
-            $nginx->configure(http => configuration('B') . $directive);
-            like(reload_in_vain($nginx), $sentence, "$fault: refused");
-            is_served($nginx, 'A', 'the old configuration serves');
+            my ($modules, $http, $lua, $log) = @{ $faults{$fault} }{qw(modules http lua log)};
+            $http = configuration('B', lua => $lua) . ($http // '');
+            $nginx->configure(http => $http, modules => $modules // [ NginxServer->modules ]);
+            reload_in_vain($nginx, $log);
+            is_served($nginx, 'A', "$fault: the old configuration serves");
         }
 
         if ($master eq 'on') {
@@ -249,10 +258,11 @@ for my $master (qw(on off)) {
             $nginx->signal('QUIT', @workers);
             $nginx->await('another worker', sub { ($nginx->workers)[0] // $workers[0] != $workers[0] });
             is_served($nginx, 'A', 'by a worker that was made after it');
+            $nginx->configure(modules => [ NginxServer->modules ]);
             reload($nginx, 'C');
             is_served($nginx, 'C', 'a good configuration is taken');
         }
-        no_complaints($nginx);
+        no_complaints($nginx, qr/no init today/);
         $nginx->stop_cleanly(allow => qr/\[emerg\]/);
     };
 }
@@ -338,7 +348,7 @@ CONF
 
     my $good = $nginx->{http};
     $nginx->configure(http => "$good no_such;");
-    reload_in_vain($nginx);
+    reload_in_vain($nginx, qr/unknown directive "no_such"/);
     $check->('after a reload that failed');
     if ($master eq 'on') {
         my ($old) = $nginx->workers;
@@ -375,11 +385,15 @@ part 'modules come and go with a reload' => sub {
     my $own_only = $without->('return 200 "[$from_error_page]\n";');
 
     my $nginx = NginxServer->new(modules => \@lua, http => $lua_only)->start;
+    my $other = $nginx->root . '/other.so';
+    copy($own, $other) or die "$own: $!";
     is($nginx->get('/')->{content}, "nil\n", 'Lua alone');
     for my $step (
         [ 'the module is added', [ @lua, $own ], 'A' ],
         [ 'the module is taken away', \@lua, $lua_only, "nil\n" ],
         [ 'the module is added in front', [ $own, @lua ], 'B' ],
+        [ 'the module comes from another file', [ @lua, $other ], 'C' ],
+        [ 'and from the first again, in front', [ $own, @lua ], 'A' ],
         [ 'Lua is taken away', [$own], $own_only, "[true]\n" ],
         [ 'Lua is added', [ @lua, $own ], 'C' ],
         [ 'all are taken away', [], $without->('return 200 "none\n";'), "none\n" ],

@@ -31,7 +31,10 @@ use Bench::Worker   ();
 GetOptions('json' => \my $json) && !@ARGV or die "usage: t/bin/bench [--json]\n";
 
 binmode STDOUT, ':encoding(UTF-8)';
-$SIG{INT} = $SIG{TERM} = sub { exit 130 };
+# The workers are stopped at the end, so there has to be one, and only one.
+my @signals = qw(INT TERM HUP);
+@SIG{@signals} = (sub { @SIG{@signals} = ('IGNORE') x @signals; exit 130 }) x @signals;
+$SIG{PIPE} = 'IGNORE';
 
 my $started = time;
 

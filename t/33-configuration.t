@@ -9,6 +9,7 @@ use File::Temp qw(tempdir);
 
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
+use NginxServer;
 
 # lua-var-nginx-module has the same name as this module.  A copy of this one
 # under another file name stands for it: nginx goes by the name of the module.
@@ -33,6 +34,16 @@ add_block_preprocessor(sub ($block) {
 
 repeat_each(1);     # a configuration is read as it was read before
 run_tests();
+
+# A Lua module that lacks what this module calls.
+{
+    chomp(my $old_lua = `t/bin/old-lua-module`);
+    my $nginx = NginxServer->new(modules => [ $old_lua, $module ], http => 'server { }');
+    my ($status, $output) = $nginx->test;
+    isnt($status, 0, 'nginx -t refuses a Lua module that is too old');
+    like($output, qr/\[emerg\] ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks \w+ in /,
+        'and says why');
+}
 
 __DATA__
 
@@ -405,7 +416,7 @@ module "ngx_http_lua_var_module" is already loaded
 
 
 
-=== TEST 33: from_error_page is a variable that others may not define
+=== TEST 33: a map may take the name $from_error_page
 --- http_config
     map $uri $from_error_page { default "mine"; }
 --- config
@@ -414,3 +425,31 @@ module "ngx_http_lua_var_module" is already loaded
 GET /t
 --- response_body
 [mine]
+
+
+
+=== TEST 34: lua_var_index, a name in upper case is the same variable
+--- http_config
+    lua_var_index $Http_X_A $Own;
+--- config
+    set $own "own value";
+    location = /t {
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+            ngx.say(fetch("http_x_a"), " ", fetch("own"))
+        }
+    }
+--- request
+GET /t
+--- more_headers
+X-A: 1
+--- response_body
+1 own value
+
+
+
+=== TEST 35: lua_var_index, the same name in another case is a duplicate
+--- http_config
+    lua_var_index $http_x $HTTP_X;
+--- refused
+duplicate variable "$HTTP_X"

@@ -4,10 +4,11 @@ use v5.36;
 use lib 't/lib';
 
 BEGIN {
-    # A default of the suite's, or what the caller wants to be tested.
+    # This module alone: the suite's own, or what the caller wants to be tested.
     require NgxVarTest::Env;
-    NgxVarTest::Env::set_defaults();
-    ($ENV{TEST_NGINX_LOAD_MODULES}) = grep { /lua_var/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
+    my $default = NgxVarTest::Env::root() . '/target/release/libngx_http_lua_var_module.so';
+    ($ENV{TEST_NGINX_LOAD_MODULES}) = grep { /lua_var/ }
+        split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // $default;
 }
 
 use NgxVarTest;

@@ -36,13 +36,15 @@ for my $signal (qw(INT TERM HUP)) {
     $SIG{$signal} //= sub { exit 1 };
 }
 
-NgxVarTest::Env::set_defaults() if !$INC{'NgxVarTest.pm'};
+# A test file that has Test::Nginx too has all this done by NgxVarTest.
+my $is_alone = !$INC{'NgxVarTest.pm'};
+NgxVarTest::Env::set_defaults() if $is_alone;
 
 END {
     if ($$ == $owner_pid) {
         local ($?, $!);
         __PACKAGE__->kill_servers;
-        NgxVarTest::Env::remove_files();
+        NgxVarTest::Env::remove_files() if $is_alone;
     }
 }
 

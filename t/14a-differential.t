@@ -20,6 +20,9 @@ my $index_all = do {
     my $text = do { local $/; <$in> };
     my ($groups) = $text =~ /^_M\.groups = \{(.*?)^    nothing/ms or die 'no groups';
     $groups =~ s/--.*//g;
+    # memcheck objects to an index of $geo: geo leaves a bit of its values unset, which
+    # getters read with others and mask
+    $groups =~ s/\bgeo\b// if $ENV{TEST_NGINX_USE_VALGRIND};
     my %newer = map { $_ => 1 } qw(proxy_protocol_tlv_alpn ssl_client_v_remain);
     my @names = grep { !$newer{$_} } map { split } $groups =~ /(?:\[\[|")([\w\s]+)(?:\]\]|")/g;
     'map "' . join('', map { "\${$_}" } @names) . '" $all_of_them { default ""; }';

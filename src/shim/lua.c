@@ -592,8 +592,9 @@ static const struct {
 static int
 new_core(lua_State *L)
 {
-    int     up;
-    size_t  i;
+    int      up;
+    size_t   i;
+    Dl_info  info;
 
     api.lua_createtable(L, 0, 16);
 
@@ -611,6 +612,18 @@ new_core(lua_State *L)
 
     api.lua_pushnumber(L, lua_var_rs_vm());
     api.lua_setfield(L, -2, "vm");
+
+    /*
+     * Where this copy of the module came from.  While a reload takes it from
+     * another file both are mapped, and ffi.C finds the functions of the older.
+     */
+    if (dladdr((const void *) &lua_var_lua_init, &info) == 0) {
+        return api.luaL_error(L, "resty.ngxvar: the module does not find the "
+                              "file that it was loaded from");
+    }
+
+    api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
+    api.lua_setfield(L, -2, "file");
 
     return 1;
 }

@@ -11,7 +11,8 @@ local core = ...
 local ffi = require "ffi"
 local base = require "resty.core.base"
 
-local C = ffi.C
+-- not ffi.C: see core.file in src/shim/lua.c
+local lib = ffi.load(core.file)
 local acquire = core.acquire
 local core_fetch = core.fetch
 local ffi_string = ffi.string
@@ -80,8 +81,8 @@ core.is_handle = is_handle
 local out = ffi.new("ngx_http_lua_var_out_t")
 
 -- looked up here, for LuaJIT does not look symbols up while it records a trace
-local ffi_value = C.ngx_http_lua_var_ffi_value
-local ffi_current = C.ngx_http_lua_var_ffi_current
+local ffi_value = lib.ngx_http_lua_var_ffi_value
+local ffi_current = lib.ngx_http_lua_var_ffi_current
 
 if not core.ctypes(handle_t(), tonumber(handle_t),
                    ffi.new("void *"), tonumber(ffi.typeof("void *")),

@@ -16,6 +16,8 @@ local base = require "resty.core.base"
 local misc = require "resty.core.misc"
 
 local C = ffi.C
+-- not ffi.C for what is the module's own: see core.file in src/shim/lua.c
+local lib = ffi.load(core.file)
 local get_request = base.get_request
 local ref_in_table = base.ref_in_table
 local vm = core.vm
@@ -91,7 +93,7 @@ local ssl_ctx_ref = ffi.new("int[1]")
 -- ngx.ctx of a request that has none: the one it lost, or a new one
 local function missing_ctx(r, ctx)
     if in_ssl_phase[0] == 0 then
-        local lost = ctxs[C.ngx_http_lua_var_ffi_ctx_lost(r, vm)]
+        local lost = ctxs[lib.ngx_http_lua_var_ffi_ctx_lost(r, vm)]
 
         -- index 0 is the head of the list of free references
         if type(lost) == "table" then
@@ -101,7 +103,7 @@ local function missing_ctx(r, ctx)
                 return nil
             end
 
-            C.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 1)
+            lib.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 1)
             return lost
         end
     end
@@ -110,7 +112,7 @@ local function missing_ctx(r, ctx)
     local ref = get_ref(r, nil, nil)
 
     if ref > 0 then
-        C.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 0)
+        lib.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 0)
     end
 
     return made
@@ -146,7 +148,7 @@ local function set_ctx_table(ctx)
     local ref = get_ref(r, nil, nil)
 
     if ref > 0 then
-        C.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 0)
+        lib.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 0)
     end
 end
 

@@ -13,7 +13,8 @@ local core = ...
 local bit = require "bit"
 local ffi = require "ffi"
 
-local C = ffi.C
+-- not ffi.C: see core.file in src/shim/lua.c
+local lib = ffi.load(core.file)
 local band = bit.band
 local rshift = bit.rshift
 local ffi_string = ffi.string
@@ -72,7 +73,7 @@ double ngx_http_lua_var_ffi_upstream_seconds(
 
 local layout = ffi.new("ngx_http_lua_var_layout_t")
 
-C.ngx_http_lua_var_ffi_layout(layout)
+lib.ngx_http_lua_var_ffi_layout(layout)
 
 
 -- Declares a structure whose members are where the layout says.
@@ -403,7 +404,7 @@ local upstream = {
 
 
 local function resolve(handle, name)
-    local number = C.ngx_http_lua_var_ffi_resolve(handle, name, #name,
+    local number = lib.ngx_http_lua_var_ffi_resolve(handle, name, #name,
                                                   out_index)
     return tonumber(number), out_index[0]
 end
@@ -469,7 +470,7 @@ end
 local function upstream_getter(name, kind)
     return function (handle)
         if live(handle) then
-            local seconds = C.ngx_http_lua_var_ffi_upstream_seconds(handle, kind)
+            local seconds = lib.ngx_http_lua_var_ffi_upstream_seconds(handle, kind)
 
             if seconds >= 0 then
                 return seconds
@@ -513,10 +514,10 @@ local function handler_getter(name)
         local rc
 
         if number >= 0 then
-            rc = C.ngx_http_lua_var_ffi_text(handle, number, out)
+            rc = lib.ngx_http_lua_var_ffi_text(handle, number, out)
 
         else
-            rc = C.ngx_http_lua_var_ffi_named(handle, name, #name, out)
+            rc = lib.ngx_http_lua_var_ffi_named(handle, name, #name, out)
         end
 
         if rc == 0 then
@@ -543,7 +544,7 @@ local function new_setter(name)
             end
 
             if number >= 0
-               and C.ngx_http_lua_var_ffi_assign(handle, number, value, #value)
+               and lib.ngx_http_lua_var_ffi_assign(handle, number, value, #value)
                    == 0
             then
                 return true

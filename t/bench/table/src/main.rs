@@ -87,7 +87,7 @@ impl Iterator for Shuffled {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
-        Some((self.state >> 32) as usize * self.n >> 32)
+        Some(((self.state >> 32) as usize * self.n) >> 32)
     }
 }
 

@@ -310,13 +310,14 @@ GET /page
 
 === TEST 19: internal redirects of other kinds
 --- config
-    location = /rewrite { rewrite ^ /page; }
-    location = /try_files { try_files /none /page; }
-    location = /index/ { root html; index none /page; }
+    location = /rewrite { rewrite ^ /second; }
+    location = /try_files { try_files /none /second; }
+    location = /index/ { root html; index none /second; }
+    location = /second { return 200 "[$from_error_page] $uri\n"; }
 --- request eval
 ["GET /rewrite", "GET /try_files", "GET /index/"]
 --- response_body eval
-["[] /page?\n", "[] /page?\n", "[] /page?\n"]
+["[] /second\n", "[] /second\n", "[] /second\n"]
 --- user_files
 >>> index/other
 
@@ -326,10 +327,11 @@ GET /page
 --- config
     error_page 500 /second;
     location = /t { return 500; }
-    location = /second { try_files /none /page; }
+    location = /second { try_files /none /third; }
+    location = /third { return 200 "[$from_error_page] $uri\n"; }
 --- error_code: 500
 --- response_body
-[true] /page?
+[true] /third
 
 
 

@@ -242,7 +242,7 @@ user:{PLAIN}pass
 index
 EOC
     $block->set_value(request => 'GET /t');
-    $block->set_value(timeout => '30s');
+    $block->set_value(timeout => $ENV{TEST_NGINX_USE_VALGRIND} ? '120s' : '30s');
     $block->set_value(no_error_log => '[alert]');
 
     # nginx keeps these from being found by name (NGX_HTTP_VAR_NOHASH), so ngx.var has
@@ -270,6 +270,9 @@ __DATA__
 
 === TEST 3: with indices, and few values kept from earlier phases
 --- mode: sparse
+--- skip_eval
+3: # memcheck gets only such blocks
+$ENV{TEST_NGINX_USE_VALGRIND}
 
 
 

@@ -9,6 +9,8 @@ local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
 
 local fetch, live, request = ngxvar.fetch, ngxvar.live, ngxvar.request
+local get_rid = ngxvar.getter("rid")
+local get_uri = ngxvar.getter("uri")
 local get_request = base.get_request
 local random = math.random
 
@@ -76,6 +78,7 @@ end
 
 local function check_handle(handle, rid)
     check_outcome(rid, fetch("rid", handle))
+    check_outcome(rid, get_rid(handle))
 end
 
 
@@ -93,6 +96,7 @@ local function check_kept(rid)
 
     if value ~= nil then
         same("a kept pointer's request", value, rid)
+        same("a kept pointer", one.pointer, get_request())
     elseif err == STALE or err == FAKE then
         counts.stale = counts.stale + 1
     else
@@ -121,6 +125,8 @@ local function check_own(ctx, rid)
     same("the current request", fetch("rid"), rid)
     same("its header", fetch("http_x_id", handle), ngx.var.http_x_id)
     same("its uri", fetch("uri", handle), ngx.var.uri)
+    same("a getter", (get_rid(handle)), rid)
+    same("another", (get_uri(handle)), ngx.var.uri)
     same("live", live(handle), true)
 end
 

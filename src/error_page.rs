@@ -16,8 +16,12 @@ use crate::sys::{
 
 /// Name of the variable that is the hook.
 pub const VARIABLE: &[u8] = b"lua_var_on_error_page";
-/// What the recompiled values begin with.
-const PREFIX: &[u8] = b"${lua_var_on_error_page}";
+/// Name of the one for a URI that has neither arguments nor variables.
+pub const VARIABLE_BARE: &[u8] = b"lua_var_on_error_page_bare";
+/// What all recompiled values begin with.
+const MARK: &[u8] = b"${lua_var_on_error_page";
+/// The hook's `data` in [`VARIABLE_BARE`].
+pub const BARE: usize = 1;
 
 /// Puts the hook in front of the values of every `error_page` in force in the
 /// location being merged. False with the error logged.
@@ -38,13 +42,21 @@ fn hook(cf: NonNull<ngx_conf_t>, page: &mut ngx_http_err_page_t) -> bool {
     let value = unsafe { sys::bytes(page.value.value) };
     // SAFETY: so does that of its arguments.
     let args = unsafe { sys::bytes(page.args) };
-    if value.starts_with(PREFIX) {
+    if value.starts_with(MARK) {
         return true;
     }
     // nginx takes the arguments of a value without variables off it; of one with
-    // variables, as it is now, they are split off when it is evaluated.
-    let question: &[u8] = if page.args.data.is_null() { b"" } else { b"?" };
-    let Some(text) = concat(cf, &[PREFIX, value, question, args]) else {
+    // variables, as it is now, they are split off when it is evaluated. Where there
+    // is no "?" their address stays what it was on nginx's stack, so there is always
+    // one, and `after_redirect` takes it back.
+    let bare = page.value.lengths.is_null() && page.args.data.is_null();
+    let parts: [&[u8]; 4] = match value.first() {
+        Some(b'/') if bare => [MARK, b"_bare}", value, b"?"],
+        _ if page.args.data.is_null() => [MARK, b"}", value, b""],
+        _ => [MARK, b"}", value, b"?"],
+    };
+    let [mark, close, value, question] = parts;
+    let Some(text) = concat(cf, &[mark, close, value, question, args]) else {
         return false;
     };
     page.args = sys::EMPTY;
@@ -79,7 +91,7 @@ fn concat(cf: NonNull<ngx_conf_t>, parts: &[&[u8]]) -> Option<ngx_str_t> {
 pub(crate) unsafe extern "C" fn on_error_page(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
-    _data: usize,
+    data: usize,
 ) -> ngx_int_t {
     sys::fill(v, b"");
     // SAFETY: nginx passes the request whose error page it is evaluating.
@@ -92,7 +104,7 @@ pub(crate) unsafe extern "C" fn on_error_page(
 
     // Was it redirected before? The note of that hook is about to be replaced.
     ctx::redirected(r, slot);
-    slot.set_hooked(r.uri_changes() as u32);
+    slot.set_hooked(r.uri_changes() as u32, data == BARE);
     ctx::stash(r, slot);
     ctx::forget_by_hand(r);
     sys::log_debug!(
@@ -104,26 +116,16 @@ pub(crate) unsafe extern "C" fn on_error_page(
     sys::OK
 }
 
-/// Puts right what the recompiled value does to the arguments: to be called in the
-/// server-rewrite phase, before anybody reads them.
-///
-/// For a value with variables `ngx_http_send_error_page` takes the arguments from
-/// `ngx_http_split_args`, which without a `?` leaves their address as it was on the
-/// stack. They are not set then, as they are not for a value without variables.
+/// Unsets the arguments of a request that an `error_page` without any sent on, as
+/// nginx does for the value as it was written: to be called in the server-rewrite
+/// phase, before anybody reads them.
 pub(crate) fn after_redirect(r: Request, slot: &Slot) {
     let first = r.uri_changes().wrapping_add(1);
-    if slot
-        .hook_changes()
-        .is_none_or(|before| before as usize != first)
+    if slot.has(Slot::BARE)
+        && slot
+            .hook_changes()
+            .is_some_and(|before| before as usize == first)
     {
-        return;
-    }
-    let members = r.get();
-    // Where the arguments begin when there is a "?", be there arguments or not.
-    let after_question = (members.uri.data as usize)
-        .wrapping_add(members.uri.len)
-        .wrapping_add(1);
-    if members.args.len == 0 && members.args.data as usize != after_question {
         r.unset_args();
     }
 }

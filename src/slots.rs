@@ -69,6 +69,8 @@ impl Slot {
     pub const FROM_ERROR_PAGE: u32 = 1 << 1;
     /// An `error_page` value was evaluated; `HOOK_CHANGES` says when.
     pub const HOOKED: u32 = 1 << 2;
+    /// That value was a URI without arguments and variables.
+    pub const BARE: u32 = 1 << 3;
     /// Where [`Slot::hook_changes`] keeps its four bits.
     const HOOK_SHIFT: u32 = 8;
 
@@ -127,11 +129,13 @@ impl Slot {
         self.flags.set(self.flags.get() | flag);
     }
 
-    /// Notes that an `error_page` value was evaluated at this `r->uri_changes`.
-    pub fn set_hooked(&self, uri_changes: u32) {
-        let kept = self.flags.get() & !(0xf << Self::HOOK_SHIFT);
+    /// Notes that an `error_page` value, `bare` or not, was evaluated at this
+    /// `r->uri_changes`.
+    pub fn set_hooked(&self, uri_changes: u32, bare: bool) {
+        let kept = self.flags.get() & !(0xf << Self::HOOK_SHIFT | Self::BARE);
+        let bare = if bare { Self::BARE } else { 0 };
         self.flags
-            .set(kept | Self::HOOKED | (uri_changes & 0xf) << Self::HOOK_SHIFT);
+            .set(kept | Self::HOOKED | bare | (uri_changes & 0xf) << Self::HOOK_SHIFT);
     }
 
     /// `r->uri_changes` when an `error_page` value was last evaluated.

@@ -17,7 +17,11 @@ pub(crate) fn define(cf: NonNull<ngx_conf_t>, conf: &mut MainConf) -> bool {
     let flags = sys::NGX_HTTP_VAR_NOCACHEABLE;
     let hook = sys::add_variable(cf, error_page::VARIABLE, flags);
     let from = sys::add_variable(cf, FROM_ERROR_PAGE, flags | sys::NGX_HTTP_VAR_CHANGEABLE);
-    if !handle(hook, error_page::on_error_page) || !handle(from, from_error_page) {
+    let bare = sys::add_variable(cf, error_page::VARIABLE_BARE, flags);
+    if !handle(hook, error_page::on_error_page, 0)
+        || !handle(bare, error_page::on_error_page, error_page::BARE)
+        || !handle(from, from_error_page, 0)
+    {
         return false;
     }
     // By index, so that `set` and `ngx.var.from_error_page = …` store a value there.
@@ -25,11 +29,12 @@ pub(crate) fn define(cf: NonNull<ngx_conf_t>, conf: &mut MainConf) -> bool {
     conf.from_error_page >= 0
 }
 
-fn handle(variable: *mut ngx_http_variable_t, handler: sys::GetHandler) -> bool {
+fn handle(variable: *mut ngx_http_variable_t, handler: sys::GetHandler, data: usize) -> bool {
     // SAFETY: null, or a variable that nginx has just made.
     match unsafe { variable.as_mut() } {
         Some(variable) => {
             variable.get_handler = Some(handler);
+            variable.data = data;
             true
         }
         None => false,

@@ -80,11 +80,3 @@ a=1 a=1 [?] 1 a
 /land?b=$arg_a
 --- want
 b=1 b=1 [?] nil b
-
-
-
-=== TEST 6: a variable, and no arguments
---- error_page chomp
-$with_variable
---- want
-nil nil [] nil no arguments

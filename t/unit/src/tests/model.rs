@@ -126,7 +126,7 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
                     .slots
                     .get(live.handle)
                     .unwrap()
-                    .set_hooked(uri_changes);
+                    .set_hooked(uri_changes, false);
                 live.hook = Some(uri_changes);
             }
         }

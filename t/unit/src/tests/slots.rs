@@ -67,7 +67,7 @@ fn a_free_slot_keeps_nothing_of_its_occupant() {
         .acquire(0x1000, 0x2000, Slot::FAKE, || Some(slot_chunk()))
         .unwrap();
     slot.set_ctx(7, 1);
-    slot.set_hooked(5);
+    slot.set_hooked(5, false);
     slot.raise(Slot::FROM_ERROR_PAGE);
     assert!(slot.has(Slot::FAKE | Slot::FROM_ERROR_PAGE | Slot::HOOKED));
 
@@ -118,12 +118,12 @@ fn the_note_of_an_error_page_is_the_last_one() {
     let slot = Slot::new();
     assert_eq!(slot.hook_changes(), None);
     for uri_changes in (0..=11).rev().chain([11]) {
-        slot.set_hooked(uri_changes);
+        slot.set_hooked(uri_changes, false);
         assert_eq!(slot.hook_changes(), Some(uri_changes));
         assert!(!slot.has(Slot::FAKE) && !slot.has(Slot::FROM_ERROR_PAGE));
     }
     slot.raise(Slot::FROM_ERROR_PAGE);
-    slot.set_hooked(3);
+    slot.set_hooked(3, false);
     assert!(
         slot.has(Slot::FROM_ERROR_PAGE),
         "what was known stays known"

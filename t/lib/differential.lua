@@ -205,12 +205,12 @@ end
 
 -- One way to ask for one variable; nil when it agrees, else what was said.
 --
--- Something outside of this process may change a value between two readings
--- (TCP's figures): it differs only if it differs while ngx.var does not change.
+-- Once, for the first to ask may be the one that makes nginx keep a value.  Only
+-- TCP's figures, which the kernel changes at any time, get another chance.
 local function differs(reader, name, handle, r)
     local value, err, text
 
-    for _ = 1, 5 do
+    for _ = 1, name:find("^tcpinfo_") and 5 or 1 do
         value, err = reader[2](name, handle, r)
         text = stock_index(ngx.var, name)
 

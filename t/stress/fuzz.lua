@@ -40,7 +40,7 @@ int fuzz_assign(const uint32_t *handle, uint32_t number, const char *value, size
 typedef struct { const uint8_t *data; size_t len; double number; } fuzz_out_t;
 int fuzz_value(const uint32_t *handle, const char *name, size_t len, fuzz_out_t *out)
     __asm__("ngx_http_lua_var_ffi_value");
-int fuzz_current(uint64_t r, const char *name, size_t len, fuzz_out_t *out)
+int fuzz_current(uint64_t r, const char *name, size_t len, uint32_t typed, fuzz_out_t *out)
     __asm__("ngx_http_lua_var_ffi_current");
 double fuzz_upstream_seconds(const uint32_t *handle, int kind)
     __asm__("ngx_http_lua_var_ffi_upstream_seconds");
@@ -713,7 +713,8 @@ local function c_current()
     local name = arguments.name(names)
 
     typed_out.data, typed_out.len = poison, 1000
-    check_value("C current", name, entry, C.fuzz_current(address, name, #name, typed_out))
+    check_value("C current", name, entry,
+                C.fuzz_current(address, name, #name, below(3), typed_out))
 end
 
 

@@ -14,7 +14,7 @@ pub enum Restore {
 }
 
 impl Restore {
-    /// Values as `ngx_conf_set_enum_slot` stores them.
+    /// Values as a location's configuration keeps them.
     pub const OFF: ngx_uint_t = 0;
     /// See [`Restore::OFF`].
     pub const ERROR_PAGE: ngx_uint_t = 1;
@@ -38,8 +38,15 @@ pub struct LocConf {
 }
 
 impl LocConf {
-    /// Where `ngx_conf_set_enum_slot` stores `lua_var_ctx_restore`.
-    pub const RESTORE_OFFSET: usize = core::mem::offset_of!(LocConf, restore);
+    /// Whether the location sets it itself.
+    pub fn is_set(&self) -> bool {
+        self.restore != sys::UNSET_UINT
+    }
+
+    /// Sets it to one of the values of [`Restore`].
+    pub fn set(&mut self, restore: ngx_uint_t) {
+        self.restore = restore;
+    }
 
     /// Marks everything as not set.
     pub fn unset(&mut self) {

@@ -6,9 +6,9 @@ use core::ptr::{self, NonNull};
 use crate::conf::{LocConf, MainConf, Restore};
 use crate::request::LiveRequest;
 use crate::sys::{
-    self, Request, ngx_command_t, ngx_conf_enum_t, ngx_conf_t, ngx_cycle_t,
-    ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_output_header_filter_pt,
-    ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_uint_t,
+    self, Request, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_core_main_conf_t,
+    ngx_http_handler_pt, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
+    ngx_str_t, ngx_uint_t,
 };
 use crate::worker::{Mode, worker};
 use crate::{ctx, error_page, layout, lua, table, variables};
@@ -20,24 +20,11 @@ pub(crate) struct Shared<T>(pub(crate) T);
 // SAFETY: nginx reads configuration in one thread, and does not write these.
 unsafe impl<T> Sync for Shared<T> {}
 
-static RESTORE: Shared<[ngx_conf_enum_t; 4]> = Shared([
-    ngx_conf_enum_t {
-        name: sys::name(c"off"),
-        value: Restore::OFF,
-    },
-    ngx_conf_enum_t {
-        name: sys::name(c"error_page"),
-        value: Restore::ERROR_PAGE,
-    },
-    ngx_conf_enum_t {
-        name: sys::name(c"all"),
-        value: Restore::ALL,
-    },
-    ngx_conf_enum_t {
-        name: sys::EMPTY,
-        value: 0,
-    },
-]);
+const RESTORE_VALUES: [(&[u8], ngx_uint_t); 3] = [
+    (b"off", Restore::OFF),
+    (b"error_page", Restore::ERROR_PAGE),
+    (b"all", Restore::ALL),
+];
 
 const ANY_LEVEL: u32 = sys::NGX_HTTP_MAIN_CONF | sys::NGX_HTTP_SRV_CONF | sys::NGX_HTTP_LOC_CONF;
 
@@ -46,10 +33,10 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
     ngx_command_t {
         name: sys::name(c"lua_var_ctx_restore"),
         type_: (ANY_LEVEL | sys::NGX_CONF_TAKE1) as ngx_uint_t,
-        set: Some(sys::ngx_conf_set_enum_slot),
+        set: Some(lua_var_ctx_restore),
         conf: sys::NGX_HTTP_LOC_CONF_OFFSET,
-        offset: LocConf::RESTORE_OFFSET,
-        post: (&raw const RESTORE.0).cast_mut().cast(),
+        offset: 0,
+        post: ptr::null_mut(),
     },
     ngx_command_t {
         name: sys::name(c"lua_var_index"),
@@ -61,6 +48,50 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
     },
     sys::NO_COMMAND,
 ]);
+
+/// `lua_var_ctx_restore off | error_page | all`
+unsafe extern "C" fn lua_var_ctx_restore(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
+    let Some(cf) = NonNull::new(cf) else {
+        return FAILED;
+    };
+    // SAFETY: nginx passes the location's conf, from `create_loc_conf`.
+    let Some(conf) = (unsafe { conf.cast::<LocConf>().as_mut() }) else {
+        return FAILED;
+    };
+    if conf.is_set() {
+        // nginx makes it: "lua_var_ctx_restore" directive is duplicate
+        return c"is duplicate".as_ptr().cast_mut();
+    }
+    // SAFETY: `cf` is nginx's.
+    let arguments = unsafe { cf.as_ref() }.args;
+    // SAFETY: an array of strings.
+    let arguments = unsafe { sys::elements::<ngx_str_t>(arguments) };
+    let Some(argument) = arguments.get(1) else {
+        return FAILED;
+    };
+    // SAFETY: the arguments live as long as the configuration.
+    let text = unsafe { sys::bytes(*argument) };
+    // As nginx's own enumerations, in either case.
+    let Some((_, value)) = RESTORE_VALUES
+        .iter()
+        .find(|(name, _)| text.eq_ignore_ascii_case(name))
+    else {
+        sys::conf_error!(
+            cf,
+            "invalid value \"%V\" in \"lua_var_ctx_restore\" directive, it must be \
+             \"off\", \"error_page\" or \"all\"",
+            ptr::from_ref(argument)
+        );
+        return FAILED;
+    };
+    conf.set(*value);
+    sys::CONF_OK
+}
 
 /// `lua_var_index $name …`
 unsafe extern "C" fn lua_var_index(

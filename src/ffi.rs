@@ -461,9 +461,9 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_value(
     }
 }
 
-/// The variable `name` of the request at `r`, as text, as `ngx.var` gives it; for
-/// the request that lua-nginx-module says is running. Results as
-/// [`ngx_http_lua_var_ffi_value`].
+/// The variable `name` of the request at `r`, for the one that lua-nginx-module says
+/// is running: as `fetch` types it, or with `typed` 0 as text, as `ngx.var` gives it.
+/// Results as [`ngx_http_lua_var_ffi_value`].
 ///
 /// # Safety
 /// `name` is valid for reads of `len` bytes, `out` for writes.
@@ -472,12 +472,18 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_current(
     r: *mut ngx_http_request_t,
     name: *const u8,
     len: usize,
+    typed: u32,
     out: &mut Out,
 ) -> i32 {
     // SAFETY: the caller's word.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
+    let flavour = if typed != 0 {
+        Flavour::Typed
+    } else {
+        Flavour::Text
+    };
     match readable(r) {
-        Ok(live) => match live.fetch(name, Flavour::Text) {
+        Ok(live) => match live.fetch(name, flavour) {
             Ok(value) => out.put(value),
             Err(_) => AGAIN,
         },

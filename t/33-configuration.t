@@ -51,7 +51,7 @@ __DATA__
 --- config
     lua_var_ctx_restore maybe;
 --- refused
-invalid value "maybe"
+invalid value "maybe" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
 
 
 
@@ -59,7 +59,7 @@ invalid value "maybe"
 --- config
     location = /t { lua_var_ctx_restore ""; }
 --- refused
-invalid value ""
+invalid value "" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
 
 
 
@@ -67,7 +67,7 @@ invalid value ""
 --- config
     location = /t { lua_var_ctx_restore error_pages; }
 --- refused
-invalid value "error_pages"
+invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
 
 
 

@@ -20,6 +20,7 @@ local format = string.format
 local get_request = base.get_request
 local istype = ffi.istype
 local remember = core.remember
+local select = select
 local tonumber = tonumber
 local type = type
 local typeof = ffi.typeof
@@ -44,7 +45,7 @@ typedef struct {
 int32_t ngx_http_lua_var_ffi_value(const ngx_http_lua_var_handle_t *handle,
     const char *name, size_t len, ngx_http_lua_var_out_t *out);
 int32_t ngx_http_lua_var_ffi_current(ngx_http_request_t *r, const char *name,
-    size_t len, ngx_http_lua_var_out_t *out);
+    size_t len, uint32_t typed, ngx_http_lua_var_out_t *out);
 ]]
 
 -- what the two functions return
@@ -130,7 +131,7 @@ local on_trace = false
 -- No results of calls are returned as they come (return f()): LuaJIT does not
 -- compile a function that ends in a tail call to a builtin.
 local function fetch_by_handle(name, req)
-    if on_trace and type(name) == "string" and is_handle(req) then
+    if on_trace and is_handle(req) then
         local rc = ffi_value(req, name, #name, out)
 
         if rc == TEXT then
@@ -151,22 +152,58 @@ local function fetch_by_handle(name, req)
 end
 
 
+-- The same for the request that is running.
+local function fetch_current(name)
+    if on_trace then
+        local r = get_request()
+
+        if r then
+            local rc = ffi_current(r, name, #name, 1, out)
+
+            if rc == TEXT then
+                local text = ffi_string(out.data, out.len)
+                return text
+            end
+
+            if rc == NUMBER then
+                return out.number
+            end
+
+            if rc == NIL then
+                return nil
+            end
+        end
+    end
+
+    return core_fetch(name)
+end
+
+
 -- An explicit nil is a request that got lost, not the current one, hence the dots.
 function _M.fetch(...)
     local name, req = ...
+    local value, err
+
+    if type(name) ~= "string" then
+        return core_fetch(...)
+    end
 
     -- not "~= nil": the interpreter compares cdata by a metamethod
     if req then
-        local value, err = fetch_by_handle(name, req)
+        value, err = fetch_by_handle(name, req)
 
-        if err then
-            return nil, err
-        end
+    elseif select("#", ...) == 1 then
+        value, err = fetch_current(name)
 
-        return value
+    else
+        return core_fetch(...)
     end
 
-    return core_fetch(...)
+    if err then
+        return nil, err
+    end
+
+    return value
 end
 
 
@@ -195,7 +232,7 @@ local function var_index(self, name)
         local r = get_request()
 
         if r then
-            local rc = ffi_current(r, name, #name, out)
+            local rc = ffi_current(r, name, #name, 0, out)
 
             if rc == TEXT then
                 local text = ffi_string(out.data, out.len)

@@ -538,7 +538,7 @@ local function new_setter(name)
     local number
 
     return function (value, handle)
-        if type(value) == "string" and is_handle(handle) then
+        if type(value) == "string" and live(handle) then
             if not number or number < 0 then
                 number = resolve(handle, name)
             end

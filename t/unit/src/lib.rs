@@ -7,6 +7,8 @@
 pub mod index;
 #[path = "../../../src/names.rs"]
 pub mod names;
+#[path = "../../../src/scan.rs"]
+pub mod scan;
 #[path = "../../../src/slots.rs"]
 pub mod slots;
 #[path = "../../../src/value.rs"]

@@ -4,6 +4,7 @@
 mod index;
 mod model;
 mod names;
+mod scan;
 mod side_table;
 mod slots;
 mod value;

@@ -1,0 +1,123 @@
+//! `src/scan.rs` against nginx's own way of looking arguments and headers up.
+
+use proptest::prelude::*;
+
+use crate::scan::{Own, arg, is_header};
+
+/// What `ngx_http_arg` does, for names without a `&`: the first place where the name
+/// is, at the beginning or after a `&`, with a `=` behind.
+fn reference_arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    for at in 0..args.len() {
+        let end = at + name.len();
+        let is_begin = at == 0 || args[at - 1] == b'&';
+        if name.is_empty() || !is_begin || args.get(end) != Some(&b'=') {
+            continue;
+        }
+        if args[at..end].eq_ignore_ascii_case(name) {
+            let value = &args[end + 1..];
+            return value.split(|b| *b == b'&').next();
+        }
+    }
+    None
+}
+
+#[test]
+fn arguments_by_name() {
+    let args = b"a=1&b=&c&A=2&dd=x=y&=z&e=%20&last=0";
+    for (name, wanted) in [
+        ("a", Some("1")),
+        ("A", Some("1")),
+        ("b", Some("")),
+        ("c", None),
+        ("d", None),
+        ("dd", Some("x=y")),
+        ("DD", Some("x=y")),
+        ("", None),
+        ("e", Some("%20")),
+        ("last", Some("0")),
+        ("las", None),
+        ("last=0", None),
+        ("none", None),
+    ] {
+        let found = arg(args, name.as_bytes());
+        assert_eq!(found, wanted.map(str::as_bytes), "{name:?}");
+    }
+}
+
+#[test]
+fn arguments_that_are_hardly_any() {
+    for args in ["", "&", "&&&", "=", "a", "=&=", "&a"] {
+        for name in ["", "a", "=", "&", "a="] {
+            assert_eq!(
+                arg(args.as_bytes(), name.as_bytes()),
+                None,
+                "{args:?} {name:?}"
+            );
+        }
+    }
+    assert_eq!(arg(b"&a=&", b"a"), Some(&b""[..]));
+}
+
+#[test]
+fn no_argument_has_an_ampersand_in_its_name() {
+    // nginx's own reads beyond the arguments here.
+    assert_eq!(arg(b"a&b=1", b"a&b"), None);
+    assert_eq!(arg(b"x=0&a&b=1&c=2", b"a&b"), None);
+}
+
+#[test]
+fn headers_by_name() {
+    for (key, name, wanted) in [
+        ("X-Id", "x_id", true),
+        ("x-id", "x_id", true),
+        ("X_Id", "x_id", true),
+        ("X-ID", "x_id", true),
+        ("X-Id", "x-id", false),
+        ("X-Id", "X_ID", false),
+        ("X-Id", "x_i", false),
+        ("X-Id", "x_idd", false),
+        ("X-Id", "", false),
+        ("", "", true),
+        ("X\0Id", "x\0id", true),
+    ] {
+        let is = is_header(key.as_bytes(), name.as_bytes());
+        assert_eq!(is, wanted, "{key:?} {name:?}");
+    }
+}
+
+#[test]
+fn prefixes_are_nginxs() {
+    let prefixes: Vec<_> = Own::ALL.iter().map(|own| own.prefix()).collect();
+    assert_eq!(prefixes, [&b"http_"[..], b"arg_"]);
+}
+
+/// Text of few letters, so that names are found.
+fn text(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![Just(b'a'), Just(b'A'), Just(b'='), Just(b'&'), any::<u8>()];
+    prop::collection::vec(byte, 0..=max)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5000) })]
+
+    #[test]
+    fn arguments_are_those_that_nginx_finds(args in text(24), name in text(3)) {
+        let name: Vec<u8> = name.into_iter().filter(|b| *b != b'&').collect();
+        prop_assert_eq!(arg(&args, &name), reference_arg(&args, &name));
+    }
+
+    #[test]
+    fn headers_are_those_that_nginx_finds(key in prop::collection::vec(any::<u8>(), 0..12)) {
+        // nginx makes the variable's name of the header: lower case, `_` for `-`.
+        let name: Vec<u8> = key
+            .iter()
+            .map(|b| if *b == b'-' { b'_' } else { b.to_ascii_lowercase() })
+            .collect();
+        prop_assert!(is_header(&key, &name));
+        for at in 0..name.len() {
+            let mut other = name.clone();
+            other[at] ^= 0x20;
+            prop_assert!(!is_header(&key, &other));
+        }
+    }
+}

@@ -346,3 +346,25 @@ Accept-Encoding: br
 --- error_log eval
 qr/ratio: \d+\.\d+ true/
 --- skip_eval: 3: !-e '/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so'
+
+
+
+=== TEST 11: an argument's name with "&" in it names none
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            -- ngx.var of this name would kill the worker: nginx's ngx_http_arg takes
+            -- the end of the name for the end of the value, and gets a length below 0
+            local name = "arg_b&a"
+            ngx.say(tostring(ngxvar.fetch(name)), " ", tostring(ngxvar.fetch(name, req)), " ",
+                    tostring(ngxvar.getter(name)(req)))
+        }
+    }
+--- request
+GET /t?b&a=2
+--- response_body
+nil nil nil
+--- no_error_log
+[error]

@@ -70,7 +70,7 @@ _M.groups = {
     -- what the tests' configurations define, and this module
     own = "from_error_page own mapped fresh_map geo split auth_value named",
 
-    nothing = "http3 no_such_variable x 0 a-b",
+    nothing = "http3 no_such_variable x 0 a-b arg_a=b http_x-test http_xatest http_x_under cookie_a=b",
 }
 
 -- in the order they are compared

@@ -109,7 +109,7 @@ _M.list = {
     { "many headers", get("/s", many_headers()) },
     { "headers twice", get("/s", HOST .. "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\n"
         .. "Via: a\r\nVia: b\r\nAccept: x\r\nAccept: y\r\nCookie: a=1\r\nCookie: a=2; b=3\r\n") },
-    { "headers that are ignored", get("/s", HOST .. "X.Dot: x\r\nX_Under: y\r\n") },
+    { "odd headers", get("/s", HOST .. "X.Dot: x\r\nX_Under: y\r\nX-Test: z\r\n") },
     { "headers of browsers", get("/s", HOST .. "User-Agent: Mozilla/4.0 (compatible; MSIE 6.0; Windows)\r\n"
         .. "Referer: http://www.shape.test/from?x=y\r\nAccept: text/html\r\nAccept-Encoding: gzip\r\n") },
     { "credentials", get("/s", HOST .. "Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n") },
@@ -127,6 +127,9 @@ _M.list = {
     { "URI with a fragment", get("/s?a=1#fragment") },
     { "no arguments worth the name", get("/s?&&=&a&=b&") },
     { "the same argument twice", get("/s?a=1&A=2&a=3&empty=") },
+    { "an argument in upper case", get("/s?A=2&a=3") },
+    { "arguments within arguments", get("/s?xa=1&a=b=c&b&a=2") },
+    { "the last argument is but a name", get("/s?b&a") },
     { "encoded arguments", get("/s?a=%20%00+%26&%61=x") },
     { "long arguments", get("/s?a=" .. ("x"):rep(3000) .. "&b=" .. ("y"):rep(3000)) },
     { "a question mark in the arguments", get("/s?a=b?c=d?e") },

@@ -57,9 +57,6 @@ local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
     __tostring = function (self)
         return format("request: %d/%d", self.id, self.generation)
     end,
-
-    -- of the type itself, which passes for one of its values otherwise
-    __index = { id = false },
 })
 
 local HANDLE = tonumber(handle_t)
@@ -67,14 +64,11 @@ local MAX_SLOTS = 4096 * 1024
 
 
 -- istype() alone also takes pointers and references to a handle, which may point
--- anywhere.
+-- anywhere; the type itself, which passes for one of its values, is a number to
+-- tonumber(), which a structure never is.
 local function is_handle(value)
-    if not istype(handle_t, value) or tonumber(typeof(value)) ~= HANDLE then
-        return false
-    end
-
-    local id = value.id
-    return id and id < MAX_SLOTS
+    return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
+           and tonumber(value) == nil and value.id < MAX_SLOTS
 end
 
 core.is_handle = is_handle

@@ -163,6 +163,15 @@ pub fn has_upper(name: &[u8]) -> bool {
     name.iter().any(u8::is_ascii_uppercase)
 }
 
+/// Whether nginx's handlers of prefixes read such a name as it is.
+///
+/// Nothing they look up has these bytes in its name, but with an `&` `ngx_http_arg`
+/// takes a value's end for one before its beginning, and a NUL ends a comparison
+/// (`ngx_strncasecmp`) that is then taken for one of the whole name.
+pub fn is_safe(name: &[u8]) -> bool {
+    !name.iter().any(|b| matches!(b, 0 | b'&'))
+}
+
 /// nginx's hash of a lower-case name (`ngx_hash_key`).
 pub fn nginx_hash(name: &[u8]) -> usize {
     name.iter().fold(0usize, |key, b| {

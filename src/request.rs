@@ -224,8 +224,8 @@ impl LiveRequest {
                 return Ok(value);
             }
             return Ok(match table.prefix(name) {
-                Some(prefix) => self.prefixed(prefix, name),
-                None => Value::Nil,
+                Some(prefix) if names::is_safe(name) => self.prefixed(prefix, name),
+                _ => Value::Nil,
             });
         }
         if names::has_upper(name) {
@@ -467,6 +467,9 @@ pub(crate) fn by_nginx(
     name: &[u8],
     flavour: Flavour,
 ) -> Result<Value, &'static core::ffi::CStr> {
+    if !names::is_safe(name) {
+        return Ok(Value::Nil);
+    }
     Ok(match sys::lua_variable(r, name)? {
         Some(text) => typed(Value::Text(text), Field::named(name), flavour),
         None => Value::Nil,

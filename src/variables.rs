@@ -15,9 +15,11 @@ const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 /// Defines the variables. False with the error logged.
 pub(crate) fn define(cf: NonNull<ngx_conf_t>, conf: &mut MainConf) -> bool {
     let flags = sys::NGX_HTTP_VAR_NOCACHEABLE;
-    let hook = sys::add_variable(cf, error_page::VARIABLE, flags);
+    // Known to the configuration only: read by name, they would run the hook.
+    let hidden = flags | sys::NGX_HTTP_VAR_NOHASH;
+    let hook = sys::add_variable(cf, error_page::VARIABLE, hidden);
+    let bare = sys::add_variable(cf, error_page::VARIABLE_BARE, hidden);
     let from = sys::add_variable(cf, FROM_ERROR_PAGE, flags | sys::NGX_HTTP_VAR_CHANGEABLE);
-    let bare = sys::add_variable(cf, error_page::VARIABLE_BARE, flags);
     if !handle(hook, error_page::on_error_page, 0)
         || !handle(bare, error_page::on_error_page, error_page::BARE)
         || !handle(from, from_error_page, 0)

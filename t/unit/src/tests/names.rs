@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use crate::names::{Field, Key, has_upper, nginx_hash};
+use crate::names::{Field, Key, has_upper, is_safe, nginx_hash};
 
 /// Every name that is read directly, and what as.
 const FIELDS: [(&str, Field); 23] = [
@@ -93,6 +93,16 @@ fn nginx_hashes() {
     }
     // Bytes above 127 count as what they are, not as negative numbers.
     assert_eq!(nginx_hash(b"\xff"), 255);
+}
+
+#[test]
+fn names_that_nginx_would_misread() {
+    for name in ["", "uri", "arg_a-b", "cookie_a;b", "http_\u{fc}", "arg_a=b"] {
+        assert!(is_safe(name.as_bytes()), "{name:?}");
+    }
+    for name in ["&", "arg_a&b", "\0", "uri\0", "cookie_\0a"] {
+        assert!(!is_safe(name.as_bytes()), "{name:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,120 @@
+-- The requests that the fuzzer knows: those that are live, with their handles, their
+-- addresses and what their variables have to be, and some that have ended.
+
+local ffi = require "ffi"
+local arguments = require "fuzz_arguments"
+local base = require "resty.core.base"
+local ngxvar = require "resty.ngxvar"
+
+local _M = {
+    -- the entry of the request for which cases are run; nil when there is none
+    current = nil,
+    -- entries to take handles from
+    known = {},
+    -- names of variables whose values are known
+    names = {},
+    -- the ctype of handles
+    handle_t = nil,
+}
+
+local by_id = {}            -- id of a slot -> entry
+local by_address = {}       -- address, as a number -> entry
+local ended = {}            -- entries, the newest ENDED
+local ENDED = 200
+local ended_count = 0
+
+
+local function address_of_current()
+    local r = base.get_request()
+
+    return r and ffi.cast("uint64_t", ffi.cast("uintptr_t", r))
+end
+
+
+-- Notes the current request as live. expected: values of variables, by name.
+function _M.enter(expected, marker)
+    local handle = assert(ngxvar.request())
+    local address = address_of_current()
+
+    _M.handle_t = _M.handle_t or ffi.typeof(handle)
+
+    local entry = {
+        id = handle.id, generation = handle.generation, handle = handle,
+        address = address, expected = expected, marker = marker,
+    }
+
+    by_id[entry.id] = entry
+    by_address[tonumber(address)] = entry
+
+    return entry
+end
+
+
+local function note_ended(entry)
+    ended[ended_count % ENDED + 1] = entry
+    ended_count = ended_count + 1
+end
+
+
+function _M.leave(entry)
+    by_id[entry.id] = nil
+    by_address[tonumber(entry.address)] = nil
+    note_ended(entry)
+end
+
+
+-- The entry goes on under the last generation of its slot.
+function _M.renew(entry, generation)
+    note_ended({ id = entry.id, generation = entry.generation, address = entry.address })
+    entry.generation = generation
+    entry.handle = _M.handle_t(entry.id, generation)
+end
+
+
+function _M.of_handle(id, generation)
+    local entry = by_id[id]
+
+    return entry and entry.generation == generation and entry or nil
+end
+
+
+-- The entry of the request that is at an address and has variables.
+function _M.at(address)
+    local entry = by_address[tonumber(address)]
+
+    return entry and not entry.fake and entry.address == address and entry or nil
+end
+
+
+-- Whether a request is there, whatever it is.
+function _M.is_at(address)
+    return by_address[tonumber(address)] ~= nil
+end
+
+
+-- Hands all of them to the arguments, for one batch; memory: other addresses.
+function _M.collect(memory)
+    local addresses, ended_addresses, known = {}, {}, {}
+
+    if _M.current then
+        addresses[1] = _M.current.address
+        known[1] = _M.current
+        known[2] = _M.current
+    end
+
+    for _, entry in pairs(by_id) do
+        addresses[#addresses + 1] = entry.address
+        known[#known + 1] = entry
+    end
+
+    for _, entry in ipairs(ended) do
+        known[#known + 1] = entry
+        ended_addresses[#ended_addresses + 1] = entry.address
+    end
+
+    _M.known = known
+    arguments.prepare(addresses, ended_addresses, memory)
+end
+
+
+return _M

@@ -36,6 +36,8 @@ sub start_file ($text, %options) {
     my $pid = fork // die "fork: $!";
     if ($pid == 0) {
         %ENV = (%ENV, %{ $options{env} // {} });
+        # A shell has its background jobs ignore INT, which would be inherited.
+        @SIG{qw(HUP INT QUIT TERM)} = ('DEFAULT') x 4;
         open STDOUT, '>',  "$file.out" or POSIX::_exit(126);
         open STDERR, '>&', \*STDOUT    or POSIX::_exit(126);
         exec $^X, $file or POSIX::_exit(126);

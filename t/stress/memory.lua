@@ -9,6 +9,7 @@ local C = ffi.C
 ffi.cdef[[
 void ngx_http_lua_var_testing_fail(size_t kind, int64_t after, int all);
 double ngx_http_lua_var_testing_figure(uint32_t which);
+int ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);
 ]]
 
 local _M = {
@@ -111,8 +112,23 @@ function _M.get(uri, headers)
 end
 
 
+-- Looks up addresses that no request has, enough for every bucket of the index: one
+-- that an unsuccessful registration left tangled has no end.
+local function walk()
+    local text = ffi.new("ngx_str_t")
+
+    for at = 1, 4096 do
+        local nobody = ffi.cast("ngx_http_request_t *", at * 16)
+
+        assert(C.ngx_http_lua_var_ffi_uri(nobody, text) ~= 0)
+    end
+end
+
+
 -- The content that blocks ask for: what the module gives Lua about its own request.
 function _M.report()
+    walk()
+
     local ngxvar = require "resty.ngxvar"
     local pointer = require("resty.core.base").get_request()
     local handle, err = ngxvar.request()

@@ -21,6 +21,12 @@ local totals = outcome.totals
 ffi.cdef[[
 double ngx_http_lua_var_testing_figure(uint32_t which);
 int ngx_http_lua_var_testing_age(uint32_t id);
+
+typedef struct {
+    size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks,
+           uordblks, fordblks, keepcost;
+} ngx_http_lua_var_testing_mallinfo_t;
+ngx_http_lua_var_testing_mallinfo_t mallinfo2(void);
 ]]
 
 local _M = {
@@ -272,7 +278,12 @@ end
 function _M.figures()
     local figure = C.ngx_http_lua_var_testing_figure
 
+    -- what is in use, to the byte: resident memory has the holes in it too
     collectgarbage()
+    collectgarbage()
+    local heap = C.mallinfo2()
+    ngx.say("used ", math.floor((tonumber(heap.uordblks) + tonumber(heap.hblkhd)) / 1024
+                                + collectgarbage("count")))
 
     for _, name in ipairs { "cases", "served", "refused", "wrong", "ended" } do
         ngx.say(name, " ", totals[name])

@@ -20,7 +20,8 @@ use crate::names::Field;
 use crate::request::{Flavour, LiveRequest, Refusal, UpstreamTime, Value};
 use crate::slots::{Handle, Slots};
 use crate::sys::{
-    self, ngx_connection_t, ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_int_t, ngx_str_t,
+    self, ngx_array_t, ngx_connection_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, ngx_table_elt_t,
 };
 use crate::value::{self, Text};
 use crate::worker::{Mode, worker};
@@ -229,6 +230,7 @@ pub struct Layout {
     request_request_length: u32,
     request_variables: u32,
     request_srv_conf: u32,
+    request_upstream_states: u32,
     connection_ssl: u32,
     connection_sent: u32,
     connection_addr_text: u32,
@@ -237,6 +239,15 @@ pub struct Layout {
     connection_local_sockaddr: u32,
     core_srv_index: u32,
     core_srv_server_name: u32,
+    array_elts: u32,
+    array_nelts: u32,
+    state_response_time: u32,
+    state_header_time: u32,
+    state_connect_time: u32,
+    header_hash: u32,
+    header_value: u32,
+    /// 0 when nginx's headers have no such member.
+    header_next: u32,
 }
 
 /// Fills `out`.
@@ -281,6 +292,7 @@ fn layout() -> Layout {
         request_request_length: r!(request_length),
         request_variables: r!(variables),
         request_srv_conf: r!(srv_conf),
+        request_upstream_states: r!(upstream_states),
         connection_ssl: c!(ssl),
         connection_sent: c!(sent),
         connection_addr_text: c!(addr_text),
@@ -289,6 +301,14 @@ fn layout() -> Layout {
         connection_local_sockaddr: c!(local_sockaddr),
         core_srv_index: sys::core_index() as u32,
         core_srv_server_name: offset_of!(ngx_http_core_srv_conf_t, server_name) as u32,
+        array_elts: offset_of!(ngx_array_t, elts) as u32,
+        array_nelts: offset_of!(ngx_array_t, nelts) as u32,
+        state_response_time: offset_of!(ngx_http_upstream_state_t, response_time) as u32,
+        state_header_time: offset_of!(ngx_http_upstream_state_t, header_time) as u32,
+        state_connect_time: offset_of!(ngx_http_upstream_state_t, connect_time) as u32,
+        header_hash: offset_of!(ngx_table_elt_t, hash) as u32,
+        header_value: offset_of!(ngx_table_elt_t, value) as u32,
+        header_next: sys::next_header(),
     }
 }
 
@@ -310,34 +330,82 @@ impl HandleArg {
     }
 }
 
-/// The number of the variable of this name, in lower case, in the configuration
-/// that serves the request; -1 when it has none, as those of a prefix.
-///
-/// `index` gets its place in `r->variables` if nginx may have kept a value there
-/// that a direct reader has to prefer, else -1.
+/// How a getter reads its variable; a member is negative where it cannot be so.
+#[repr(C)]
+pub struct Way {
+    /// By number: [`ngx_http_lua_var_ffi_text`], [`ngx_http_lua_var_ffi_assign`].
+    number: i64,
+    /// By a prefix's number and the rest of the name: [`ngx_http_lua_var_ffi_own`].
+    own: i64,
+    /// Its place in `r->variables`, if nginx may have kept a value there that a
+    /// direct reader has to prefer.
+    index: i32,
+    /// Offset in the request of the pointer to the header that it shows.
+    header: i32,
+}
+
+impl Way {
+    const NONE: Self = Way {
+        number: -1,
+        own: -1,
+        index: -1,
+        header: -1,
+    };
+}
+
+/// Fills `way` for the variable of this name, in lower case, in the configuration
+/// that serves the request.
 ///
 /// # Safety
-/// `name` is valid for reads of `len` bytes.
+/// `handle` points to a handle, `name` is valid for reads of `len` bytes, `way` for
+/// writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
     handle: &HandleArg,
     name: *const u8,
     len: usize,
-    index: &mut i32,
-) -> i64 {
-    *index = -1;
+    way: &mut Way,
+) {
+    *way = Way::NONE;
     // SAFETY: the caller's word.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
-    let Ok(live) = handle.live() else { return -1 };
-    let Some((number, var)) = live.number(name) else {
-        return -1;
+    let Some(found) = handle.live().ok().and_then(|live| live.resolve(name)) else {
+        return;
     };
-    if let Some(at) = var.index
-        && var.cacheable
-    {
-        *index = at as i32;
+    let kept_at = found
+        .var
+        .and_then(|var| var.index.filter(|_| var.cacheable));
+    *way = Way {
+        number: found.number.map_or(-1, i64::from),
+        own: found.own.map_or(-1, i64::from),
+        index: kept_at.map_or(-1, |at| at as i32),
+        header: found.header.map_or(-1, |offset| offset as i32),
+    };
+}
+
+/// What a prefix has under this name (in lower case, without the prefix), by the
+/// prefix's number. Results as [`ngx_http_lua_var_ffi_text`].
+///
+/// # Safety
+/// `handle` points to a handle, `name` is valid for reads of `len` bytes, `out` for
+/// writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_own(
+    handle: &HandleArg,
+    number: u32,
+    name: *const u8,
+    len: usize,
+    out: &mut ngx_str_t,
+) -> i32 {
+    let Ok(live) = handle.live() else {
+        return ERROR;
+    };
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    match live.of_own(number, name) {
+        Some(value) => answer(value, out),
+        None => AGAIN,
     }
-    i64::from(number)
 }
 
 /// `NGX_OK` and the text in `out`; `NGX_DECLINED` when not set; `NGX_ERROR` when

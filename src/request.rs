@@ -1,7 +1,7 @@
 //! Live requests: how one is validated, and how its variables are read.
 
 use crate::names::{self, Field};
-use crate::scan::{self, Own};
+use crate::scan::{self, Cookie, Own};
 use crate::slots::{Handle, Slot};
 use crate::sys::{self, Request, VarValue, ngx_http_request_t, ngx_str_t};
 use crate::table::{Table, Var};
@@ -189,13 +189,6 @@ impl LiveRequest {
         self.table()?.entry(var)
     }
 
-    /// The number of the variable of this name, in lower case, and the variable.
-    pub fn number(&self, name: &[u8]) -> Option<(u32, &'static Var)> {
-        let table = self.table()?;
-        let var = table.find(name)?;
-        Some((table.number(var)?, var))
-    }
-
     /// The variable of this number, as getters name it.
     #[inline]
     pub fn numbered(&self, number: u32) -> Option<&'static Var> {
@@ -203,6 +196,33 @@ impl LiveRequest {
             return None;
         }
         self.table()?.numbered(number)
+    }
+
+    /// What getters are to know of the variable of this name, in lower case.
+    pub fn resolve(&self, name: &[u8]) -> Option<Resolved> {
+        let table = self.table()?;
+        let var = table.find(name);
+        let own = match var {
+            Some(Var { own, .. }) => *own,
+            None => table.own(name).map(|(own, _)| own),
+        };
+        Some(Resolved {
+            var,
+            number: var.and_then(|var| table.number(var)),
+            own: own.and_then(|own| table.own_number(own)),
+            header: var.and_then(|var| table.header_offset(var)),
+        })
+    }
+
+    /// What a prefix has under this name (without the prefix). `None` when `fetch`
+    /// has to be asked; `number` is of a [`Resolved`].
+    #[inline(always)]
+    pub fn of_own(&self, number: u32, name: &[u8]) -> Option<Value> {
+        if worker().mode.get() != Mode::Direct {
+            return None;
+        }
+        self.look_up(self.table()?.own_numbered(number)?, name)
+            .value()
     }
 
     /// The variable of this name, in lower case. `Err` when the name has to be made so.
@@ -219,7 +239,7 @@ impl LiveRequest {
                 return Err(NotLower);
             }
             if let Some((own, rest)) = table.own(name)
-                && let Some(value) = self.look_up(own, rest)
+                && let Some(value) = self.look_up(own, rest).value()
             {
                 return Ok(value);
             }
@@ -234,35 +254,34 @@ impl LiveRequest {
         Ok(by_nginx(self.r.as_ptr(), name, flavour).unwrap_or(Value::Nil))
     }
 
-    /// Looks `name` up among the arguments or headers; `None` when nginx has to, as
+    /// Looks `name` up; unsure when nginx has to, as
     /// its versions differ in what several headers of one name give.
-    #[inline]
-    fn look_up(&self, own: Own, name: &[u8]) -> Option<Value> {
+    #[inline(never)]
+    fn look_up(&self, own: Own, name: &[u8]) -> Found {
         match own {
             Own::Arg => {
                 // SAFETY: the arguments live as long as the request.
                 let args = unsafe { sys::bytes(self.r.get().args) };
-                Some(match scan::arg(args, name) {
-                    Some(value) => Value::Text(ngx_str_t {
-                        len: value.len(),
-                        data: value.as_ptr().cast_mut(),
-                    }),
-                    None => Value::Nil,
-                })
+                scan::arg(args, name).map_or(Found::NIL, Found::text)
             }
-            Own::Header => {
-                let mut found = None;
-                for header in self.r.headers_in() {
-                    // SAFETY: a header's name lives as long as the request.
-                    let key = unsafe { sys::bytes(header.key) };
-                    if header.hash != 0 && scan::is_header(key, name) {
-                        if found.is_some() {
-                            return None;
-                        }
-                        found = Some(header.value);
+            Own::Header => header(self.r.headers_in(), name),
+            Own::SentHeader => header(self.r.headers_out(), name),
+            Own::UpstreamHeader => match self.r.upstream_headers() {
+                Ok(Some(headers)) => header(headers, name),
+                Ok(None) => Found::NIL,
+                Err(sys::Foreign) => Found::UNSURE,
+            },
+            Own::Cookie => {
+                for header in self.r.cookies() {
+                    // SAFETY: a header's value lives as long as the request.
+                    let cookies = unsafe { sys::bytes(header.value) };
+                    match scan::cookie(cookies, name) {
+                        Cookie::Value(value) => return Found::text(value),
+                        Cookie::Unsure => return Found::UNSURE,
+                        Cookie::None => {}
                     }
                 }
-                Some(found.map_or(Value::Nil, Value::Text))
+                Found::NIL
             }
         }
     }
@@ -308,7 +327,7 @@ impl LiveRequest {
             // SAFETY: the name lives as long as the configuration.
             let name = unsafe { sys::bytes(var.name) };
             if let Some(rest) = name.get(own.prefix().len()..)
-                && let Some(value) = self.look_up(own, rest)
+                && let Some(value) = self.look_up(own, rest).value()
             {
                 return value;
             }
@@ -476,6 +495,18 @@ pub(crate) fn by_nginx(
     })
 }
 
+/// How getters find a variable in the newest configuration.
+pub struct Resolved {
+    /// The variable, unless the name is only one of a prefix.
+    pub var: Option<&'static Var>,
+    /// Its number.
+    pub number: Option<u32>,
+    /// The number of the prefix, if it is one that the module looks up itself.
+    pub own: Option<u32>,
+    /// Where the request has the pointer to the header that it shows.
+    pub header: Option<u32>,
+}
+
 /// A name has upper-case letters; variables have none.
 #[derive(Clone, Copy, Debug)]
 pub struct NotLower;
@@ -489,6 +520,69 @@ pub enum UpstreamTime {
     Header,
     /// `$upstream_connect_time`
     Connect,
+}
+
+/// The header of this name, unless there are several.
+#[inline]
+fn header(headers: &sys::ngx_list_t, name: &[u8]) -> Found {
+    let mut found = Found::NIL;
+    for header in sys::headers(headers) {
+        // Before its name is looked at: most have another length.
+        if header.key.len != name.len() || header.hash == 0 {
+            continue;
+        }
+        // SAFETY: a header's name lives as long as the request.
+        if scan::is_header(unsafe { sys::bytes(header.key) }, name) {
+            if found != Found::NIL {
+                return Found::UNSURE;
+            }
+            // SAFETY: as its name.
+            found = Found::text(unsafe { sys::bytes(header.value) });
+        }
+    }
+    found
+}
+
+/// What a look-up found: two words, which are returned in registers. A larger value
+/// would be written to memory as words and read as one vector, which stalls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Found {
+    data: *const u8,
+    len: usize,
+}
+
+impl Found {
+    /// Nothing of that name.
+    const NIL: Self = Found {
+        data: core::ptr::null(),
+        len: 0,
+    };
+    /// nginx has to look.
+    const UNSURE: Self = Found {
+        data: core::ptr::null(),
+        len: 1,
+    };
+
+    /// A part of the request's memory.
+    #[inline(always)]
+    fn text(text: &[u8]) -> Self {
+        Found {
+            data: text.as_ptr(),
+            len: text.len(),
+        }
+    }
+
+    /// The value; `None` when nginx has to look.
+    #[inline(always)]
+    fn value(self) -> Option<Value> {
+        if !self.data.is_null() {
+            return Some(Value::Text(ngx_str_t {
+                len: self.len,
+                data: self.data.cast_mut(),
+            }));
+        }
+        (self == Self::NIL).then_some(Value::Nil)
+    }
 }
 
 /// A string of the request's; nil when it was never set (`ngx_http_variable_request`).

@@ -20,8 +20,8 @@ pub(crate) use ngx::ffi::{
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
     ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE as SERVER_REWRITE_PHASE, ngx_http_request_t,
     ngx_http_set_variable_pt, ngx_http_upstream_state_t, ngx_http_variable_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_log_t, ngx_module_t, ngx_pool_t, ngx_str_t,
-    ngx_uint_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_list_t, ngx_log_t, ngx_module_t, ngx_pool_t,
+    ngx_str_t, ngx_uint_t,
 };
 pub(crate) use ngx::ffi::{ngx_connection_t, ngx_http_core_srv_conf_t, ngx_table_elt_t};
 
@@ -327,6 +327,35 @@ pub(crate) unsafe fn elements<'a, T>(array: *const ngx_array_t) -> &'a mut [T] {
     // SAFETY: as above, `elts` holds `nelts` elements of `T`.
     unsafe { core::slice::from_raw_parts_mut(array.elts.cast::<T>(), array.nelts) }
 }
+
+/// The headers of a list that nginx made for headers, deleted ones (`hash` 0) among them.
+pub(crate) fn headers(list: &ngx_list_t) -> impl Iterator<Item = &ngx_table_elt_t> {
+    let mut part = Some(&list.part);
+    let parts = core::iter::from_fn(move || {
+        let this = part?;
+        // SAFETY: null or the next part of a list in the request's pool.
+        part = unsafe { this.next.as_ref() };
+        Some(this)
+    });
+    parts.flat_map(|part| {
+        let elements: &[ngx_table_elt_t] = match part.nelts {
+            0 => &[],
+            // SAFETY: a part of nginx's list of headers has `nelts` of them.
+            n => unsafe { core::slice::from_raw_parts(part.elts.cast(), n) },
+        };
+        elements
+    })
+}
+
+/// Offset of the pointer to the next header of a name; 0 when nginx has no such.
+pub(crate) fn next_header() -> u32 {
+    // SAFETY: it takes nothing.
+    unsafe { shim::lua_var_next_header() as u32 }
+}
+
+/// What was read is not what its type says: nginx lays the structure out otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Foreign;
 
 /// An array for `n` elements of `T` in the configuration's pool, or null.
 pub(crate) fn new_array<T>(cf: NonNull<ngx_conf_t>, n: usize) -> *mut ngx_array_t {
@@ -758,22 +787,47 @@ impl Request {
         unsafe { elements(self.get().upstream_states) }
     }
 
-    /// The headers of the request, deleted ones (`hash` 0) among them.
-    pub(crate) fn headers_in(&self) -> impl Iterator<Item = &ngx_table_elt_t> {
-        let mut part = Some(&self.get().headers_in.headers.part);
-        let parts = core::iter::from_fn(move || {
-            let this = part?;
-            // SAFETY: null or the next part of a list in the request's pool.
-            part = unsafe { this.next.as_ref() };
-            Some(this)
-        });
-        parts.flat_map(|part| {
-            let elements: &[ngx_table_elt_t] = match part.nelts {
-                0 => &[],
-                // SAFETY: a part of nginx's list of headers has `nelts` of them.
-                n => unsafe { core::slice::from_raw_parts(part.elts.cast(), n) },
-            };
-            elements
+    /// The headers of the request.
+    pub(crate) fn headers_in(&self) -> &ngx_list_t {
+        &self.get().headers_in.headers
+    }
+
+    /// The headers of the response.
+    pub(crate) fn headers_out(&self) -> &ngx_list_t {
+        &self.get().headers_out.headers
+    }
+
+    /// The headers of the upstream's response. `Err` when what is there is no list of
+    /// headers: another layout of `ngx_http_upstream_t`, which nothing else tells.
+    pub(crate) fn upstream_headers(&self) -> Result<Option<&ngx_list_t>, Foreign> {
+        // SAFETY: null or the request's upstream, in its pool.
+        let Some(upstream) = (unsafe { self.get().upstream.as_ref() }) else {
+            return Ok(None);
+        };
+        let headers = &upstream.headers_in.headers;
+        // `ngx_http_upstream_process_header` makes both; together they tell that they
+        // are where they were looked for.
+        let lists = [headers, &upstream.headers_in.trailers];
+        let pool = self.get().pool;
+        let size = size_of::<ngx_table_elt_t>();
+        if lists.iter().all(|l| l.size == size && l.pool == pool) {
+            Ok(Some(headers))
+        } else if lists.iter().all(|l| l.size == 0 && l.pool.is_null()) {
+            Ok(None)
+        } else {
+            Err(Foreign)
+        }
+    }
+
+    /// The `Cookie` headers of the request.
+    pub(crate) fn cookies(&self) -> impl Iterator<Item = &ngx_table_elt_t> {
+        let mut n = 0usize;
+        core::iter::from_fn(move || {
+            // SAFETY: a live request.
+            let header = unsafe { shim::lua_var_cookie(self.as_ptr(), n) };
+            n = n.wrapping_add(1);
+            // SAFETY: null or a header in the request's pool.
+            unsafe { header.as_ref() }
         })
     }
 

@@ -102,6 +102,38 @@ impl Table {
         self.vars.get(number as usize & 0xffff)
     }
 
+    /// The number by which getters name a prefix; as [`Table::number`] does a variable.
+    pub fn own_number(&self, own: Own) -> Option<u32> {
+        let at = Own::ALL.iter().position(|other| *other == own)?;
+        Some(u32::from(self.epoch) << 16 | at as u32)
+    }
+
+    /// The prefix of that number; `None` when it is of another table.
+    #[inline]
+    pub fn own_numbered(&self, number: u32) -> Option<Own> {
+        if number >> 16 != u32::from(self.epoch) {
+            return None;
+        }
+        Own::ALL.get(number as usize & 0xffff).copied()
+    }
+
+    /// Where the request has the pointer to the header that `var` shows, if it is one
+    /// of those that `ngx_http_variable_header` serves. That handler is `static`, so
+    /// it is known by serving all three.
+    pub fn header_offset(&self, var: &Var) -> Option<u32> {
+        const SERVED: [&[u8]; 3] = [b"http_host", b"http_user_agent", b"http_referer"];
+        let handler = |var: &Var| var.handler.map(|handler| handler as usize);
+        let is_served = |name: &[u8]| {
+            self.find(name)
+                .is_some_and(|served| handler(served) == handler(var))
+        };
+        // SAFETY: the name lives as long as the configuration.
+        let is_one = SERVED.contains(&unsafe { sys::bytes(var.name) });
+        let is_within = var.data < size_of::<sys::ngx_http_request_t>();
+        (is_one && is_within && SERVED.iter().all(|name| is_served(name)))
+            .then_some(var.data as u32)
+    }
+
     /// `var`, if it is an entry of this table.
     #[inline(always)]
     pub(crate) fn entry(&self, var: *const Var) -> Option<&'static Var> {

@@ -368,3 +368,26 @@ GET /t?b&a=2
 nil nil nil
 --- no_error_log
 [error]
+
+
+
+=== TEST 12: long names that begin and end alike
+--- config
+    location = /t {
+        set $beginning_one_the_ending "one";
+        set $beginning_two_the_ending "two";
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+
+            for _, part in ipairs { "one", "two", "six" } do
+                local name = "beginning_" .. part .. "_the_ending"
+                ngx.say(part, ": ", tostring(fetch(name)))
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+one: one
+two: two
+six: nil

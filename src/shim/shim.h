@@ -25,6 +25,12 @@ ngx_uint_t lua_var_uri_changes(const ngx_http_request_t *r);
 /* r->internal */
 ngx_uint_t lua_var_internal(const ngx_http_request_t *r);
 
+/* Cookie header number n of the request; NULL when it has no more. */
+ngx_table_elt_t *lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n);
+
+/* Where a header has the next of its name; 0 before nginx 1.23, which has none. */
+size_t lua_var_next_header(void);
+
 /* The word of a ngx_variable_value_t that its length and its flags share. */
 uint32_t lua_var_value_word(unsigned len, unsigned valid,
     unsigned no_cacheable, unsigned not_found);

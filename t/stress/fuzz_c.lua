@@ -26,8 +26,11 @@ int fuzz_ctx_lost(uint64_t r, uint32_t vm) __asm__("ngx_http_lua_var_ffi_ctx_los
 void fuzz_ctx_made(uint64_t r, int reference, uint32_t vm, int again)
     __asm__("ngx_http_lua_var_ffi_ctx_made");
 void fuzz_layout(void *out) __asm__("ngx_http_lua_var_ffi_layout");
-int64_t fuzz_resolve(const uint32_t *handle, const char *name, size_t len, int *index)
+typedef struct { int64_t number; int64_t own; int index; int header; } fuzz_way_t;
+void fuzz_resolve(const uint32_t *handle, const char *name, size_t len, fuzz_way_t *way)
     __asm__("ngx_http_lua_var_ffi_resolve");
+int fuzz_own(const uint32_t *handle, uint32_t number, const char *name, size_t len,
+    ngx_str_t *out) __asm__("ngx_http_lua_var_ffi_own");
 int fuzz_text(const uint32_t *handle, uint32_t number, ngx_str_t *out)
     __asm__("ngx_http_lua_var_ffi_text");
 int fuzz_named(const uint32_t *handle, const char *name, size_t len, ngx_str_t *out)
@@ -209,18 +212,25 @@ local function check_text(what, name, entry, rc)
 end
 
 
-local index = ffi.new("int[1]")
+local way = ffi.new("fuzz_way_t")
+
+local function resolve(name)
+    way.number, way.own, way.index, way.header = -1000, -1000, -1000, -1000
+    C.fuzz_resolve(handle_words, name, #name, way)
+    return tonumber(way.number)
+end
+
 
 -- The number of a variable, and its name; or any number.
 local function any_number()
     local name = arguments.name(requests.names)
-    local number = C.fuzz_resolve(handle_words, name, #name, index)
+    local number = resolve(name)
 
     if number < 0 then
         return below(2 ^ 32), ""
     end
 
-    return tonumber(number), name
+    return number, name
 end
 
 
@@ -228,14 +238,14 @@ local function c_resolve()
     local entry = any_handle()
     local name = arguments.name(requests.names)
 
-    index[0] = -1000
+    local number = resolve(name)
+    local own = tonumber(way.own)
 
-    local number = C.fuzz_resolve(handle_words, name, #name, index)
-
-    if number < -1 or number > 2 ^ 32 - 1 or index[0] < -1 or index[0] > 1000
-       or not entry and (number ~= -1 or index[0] ~= -1)
+    if number < -1 or number > 2 ^ 32 - 1 or own < -1 or own > 2 ^ 32 - 1
+       or way.index < -1 or way.index > 1000 or way.header < -1 or way.header > 4096
+       or not entry and (number ~= -1 or own ~= -1 or way.index ~= -1 or way.header ~= -1)
     then
-        return wrong("C resolve", name, number, index[0])
+        return wrong("C resolve", name, number, way.index)
     end
 
     outcome.served_if(entry)
@@ -252,12 +262,35 @@ local function c_text()
 end
 
 
+-- By the number of a prefix and a name, of which nothing has to be known.
+local function c_own()
+    local entry = any_handle()
+    local name = arguments.name(requests.names)
+    local prefix, rest = name:match("^(%l+_)(.*)")
+
+    resolve(name)
+
+    local own = tonumber(way.own)
+    local is_known = own >= 0 and (prefix == "http_" or prefix == "arg_" or prefix == "cookie_")
+
+    if not is_known then
+        -- the first table's numbers, or any
+        own = below(2) == 0 and 65536 + below(8) or below(2 ^ 32)
+        rest, name = name, ""
+    end
+
+    out[0].data = poison
+    out[0].len = 1000
+    check_text("C own", name, entry, C.fuzz_own(handle_words, own, rest, #rest, out))
+end
+
+
 local function c_assign()
     local entry = any_handle()
     local number, name = 0, "fuzz_set"
 
     if entry and below(2) == 0 then
-        number = C.fuzz_resolve(handle_words, name, #name, index)
+        number = resolve(name)
     else
         -- of another table: epochs count from 1
         number = below(2) == 0 and below(65536) or below(2 ^ 31) + 2 ^ 31
@@ -374,7 +407,7 @@ end
 local function with_name(handle, name)
     handle_words[0], handle_words[1] = handle.id, handle.generation
 
-    C.fuzz_resolve(handle_words, name, #name, index)
+    resolve(name)
     C.fuzz_named(handle_words, name, #name, out)
     C.fuzz_value(handle_words, name, #name, typed_out)
 end
@@ -394,13 +427,13 @@ end
 return {
     -- by name, after ngx_http_lua_var_ffi_
     tried = { "uri", "host", "remote_addr", "scheme", "request_time",
-              "upstream_response_time", "ctx_lost", "ctx_made", "layout", "resolve", "text",
+              "upstream_response_time", "ctx_lost", "ctx_made", "layout", "resolve", "text", "own",
               "named", "assign", "value", "current", "upstream_seconds" },
     -- more often those that take any address
     cases = {
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
-        c_request_time, c_upstream_response_time, c_ctx, c_resolve, c_text, c_named,
+        c_request_time, c_upstream_response_time, c_ctx, c_resolve, c_text, c_own, c_named,
         c_assign, c_value, c_current, c_current, c_upstream_seconds, c_layout,
     },
     with_name = with_name,

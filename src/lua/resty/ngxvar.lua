@@ -20,6 +20,7 @@ local format = string.format
 local get_request = base.get_request
 local istype = ffi.istype
 local remember = core.remember
+local rshift = require("bit").rshift
 local select = select
 local tonumber = tonumber
 local type = type
@@ -60,7 +61,7 @@ local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
 })
 
 local HANDLE = tonumber(handle_t)
-local MAX_SLOTS = 4096 * 1024
+local SLOT_BITS = 22        -- 4096 chunks of 1024, see src/slots.rs
 
 
 -- istype() alone also takes pointers and references to a handle, which may point
@@ -68,7 +69,7 @@ local MAX_SLOTS = 4096 * 1024
 -- tonumber(), which a structure never is.
 local function is_handle(value)
     return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
-           and tonumber(value) == nil and value.id < MAX_SLOTS
+           and tonumber(value) == nil and rshift(value.id, SLOT_BITS) == 0
 end
 
 core.is_handle = is_handle

@@ -15,11 +15,16 @@ local ffi = require "ffi"
 
 -- not ffi.C: see core.file in src/shim/lua.c
 local lib = ffi.load(core.file)
+local arshift = bit.arshift
 local band = bit.band
+local bxor = bit.bxor
 local rshift = bit.rshift
+local tobit = bit.tobit
 local ffi_string = ffi.string
 local format = string.format
+local ipairs = ipairs
 local is_handle = core.is_handle
+local max = math.max
 local tonumber = tonumber
 local type = type
 local fetch = core.fetch
@@ -48,6 +53,7 @@ typedef struct {
     uint32_t     request_request_length;
     uint32_t     request_variables;
     uint32_t     request_srv_conf;
+    uint32_t     request_upstream_states;
     uint32_t     connection_ssl;
     uint32_t     connection_sent;
     uint32_t     connection_addr_text;
@@ -56,11 +62,28 @@ typedef struct {
     uint32_t     connection_local_sockaddr;
     uint32_t     core_srv_index;
     uint32_t     core_srv_server_name;
+    uint32_t     array_elts;
+    uint32_t     array_nelts;
+    uint32_t     state_response_time;
+    uint32_t     state_header_time;
+    uint32_t     state_connect_time;
+    uint32_t     header_hash;
+    uint32_t     header_value;
+    uint32_t     header_next;
 } ngx_http_lua_var_layout_t;
 
+typedef struct {
+    int64_t    number;
+    int64_t    own;
+    int32_t    index;
+    int32_t    header;
+} ngx_http_lua_var_way_t;
+
 void ngx_http_lua_var_ffi_layout(ngx_http_lua_var_layout_t *out);
-int64_t ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,
-    const char *name, size_t len, int32_t *index);
+void ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,
+    const char *name, size_t len, ngx_http_lua_var_way_t *way);
+int32_t ngx_http_lua_var_ffi_own(const ngx_http_lua_var_handle_t *handle,
+    uint32_t number, const char *name, size_t len, ngx_str_t *out);
 int32_t ngx_http_lua_var_ffi_text(const ngx_http_lua_var_handle_t *handle,
     uint32_t number, ngx_str_t *out);
 int32_t ngx_http_lua_var_ffi_named(const ngx_http_lua_var_handle_t *handle,
@@ -111,6 +134,27 @@ declare("ngx_http_lua_var_connection_t", {
     { "int64_t", "requests", at = "connection_requests" },
 })
 
+declare("ngx_http_lua_var_array_t", {
+    { "const void *", "elts", at = "array_elts" },
+    { "uint64_t", "nelts", at = "array_nelts" },
+})
+
+-- times that are not known yet are -1
+declare("ngx_http_lua_var_state_t", {
+    { "int64_t", "response_time", at = "state_response_time" },
+    { "int64_t", "header_time", at = "state_header_time" },
+    { "int64_t", "connect_time", at = "state_connect_time" },
+})
+
+-- several headers of one name: nginx before 1.23 does not link them
+local IS_LINKED = layout.header_next ~= 0
+
+declare("ngx_http_lua_var_header_t", {
+    { "uint64_t", "hash", at = "header_hash" },
+    { "ngx_str_t", "value", at = "header_value" },
+    IS_LINKED and { "const void *", "next", at = "header_next" } or nil,
+})
+
 declare("ngx_http_lua_var_srv_conf_t", {
     { "ngx_str_t", "server_name", at = "core_srv_server_name" },
 })
@@ -125,6 +169,7 @@ typedef struct {
 
 local VALUE_FLAGS = 0x70000000      -- valid, no_cacheable and not_found
 local VALUE_KEPT = 0x10000000       -- valid alone: nginx would take this value
+local VALUE_ODD = 0x60000000        -- nothing to read directly
 local VALUE_LEN = 0x0fffffff
 
 declare("ngx_http_lua_var_request_t", {
@@ -148,6 +193,8 @@ declare("ngx_http_lua_var_request_t", {
       at = "request_variables" },
     { "const ngx_http_lua_var_srv_conf_t *const *", "srv_conf",
       at = "request_srv_conf" },
+    { "const ngx_http_lua_var_array_t *", "upstream_states",
+      at = "request_upstream_states" },
 })
 
 -- src/slots.rs
@@ -170,18 +217,25 @@ typedef struct {
 } ngx_http_lua_var_time_t;
 ]]
 
+-- src/scan.rs; no two of them are the beginning of one name
+local PREFIXES = { "http_", "arg_", "cookie_", "sent_http_", "upstream_http_" }
+
 local CHUNK_SHIFT = 10
 local CHUNK_MASK = 1023
 local DECLINED = -5
 
+local header_pp = ffi.typeof("const ngx_http_lua_var_header_t *const *")
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
+local state_p = ffi.typeof("const ngx_http_lua_var_state_t *")
+local value_p = ffi.typeof("const ngx_http_lua_var_value_t *")
+local int64_t = ffi.typeof("int64_t")
 local slots = ffi.cast("const ngx_http_lua_var_slot_t *const *", layout.slots)
 local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
-local SIGNATURE = layout.signature
+local SIGNATURE = tobit(layout.signature)
 local CORE = layout.core_srv_index
 
 local out = ffi.new("ngx_str_t[1]")
-local out_index = ffi.new("int32_t[1]")
+local way = ffi.new("ngx_http_lua_var_way_t")
 
 
 -- The request that a handle names, to be read directly; nil if it is not to be.
@@ -200,8 +254,9 @@ local function live(handle)
     local slot = chunk + band(id, CHUNK_MASK)
     local r = slot.readable
 
-    if r == nil or slot.generation ~= handle.generation
-       or r.signature ~= SIGNATURE or r.connection ~= slot.connection
+    -- compared as integers: as uint32_t, LuaJIT makes numbers of both first
+    if r == nil or tobit(slot.generation) ~= tobit(handle.generation)
+       or tobit(r.signature) ~= SIGNATURE or r.connection ~= slot.connection
     then
         return nil
     end
@@ -210,18 +265,21 @@ local function live(handle)
 end
 
 
+-- Where strings are that nginx may also have kept as values.
+local places = {
+    request_uri = function (r) return r.unparsed_uri end,
+    remote_addr = function (r) return r.connection.addr_text end,
+    server_name = function (r) return r.srv_conf[CORE].server_name end,
+    host = function (r) return r.server end,
+}
+
+
 -- Readers of what is in the request itself: nil when it is not set.
 
 local function text(s)
     if s.data ~= nil then
         return (ffi_string(s.data, s.len))
     end
-end
-
-
-local function server_name(r)
-    local s = r.srv_conf[CORE].server_name
-    return (ffi_string(s.data, s.len))
 end
 
 
@@ -274,20 +332,7 @@ local msec_text = kept(function (n) return (format("%.3f", n / 1000)) end)
 
 local readers = {
     uri = function (r) return text(r.uri) end,
-    request_uri = function (r) return text(r.unparsed_uri) end,
     args = function (r) return text(r.args) end,
-    remote_addr = function (r) return text(r.connection.addr_text) end,
-    server_name = server_name,
-
-    host = function (r)
-        local s = r.server
-
-        if s.len ~= 0 then
-            return (ffi_string(s.data, s.len))
-        end
-
-        return server_name(r)
-    end,
 
     scheme = function (r)
         if r.connection.ssl ~= nil then
@@ -347,14 +392,10 @@ local readers = {
 
     request_time = function (r)
         local now = time[0]
-        local ms = tonumber(now.sec - r.start_sec) * 1000
-                   + tonumber(now.msec - r.start_msec)
+        local ms = tonumber((now.sec - r.start_sec) * 1000
+                            + (now.msec - r.start_msec))
 
-        if ms > 0 then
-            return ms / 1000
-        end
-
-        return 0
+        return max(ms, 0) / 1000
     end,
 
     bytes_sent = function (r) return (tonumber(r.connection.sent)) end,
@@ -397,21 +438,78 @@ local partial = {
 }
 
 local upstream = {
-    upstream_response_time = 0,
-    upstream_header_time = 1,
-    upstream_connect_time = 2,
+    upstream_response_time = {
+        kind = 0, read = function (state) return state.response_time end,
+    },
+    upstream_header_time = {
+        kind = 1, read = function (state) return state.header_time end,
+    },
+    upstream_connect_time = {
+        kind = 2, read = function (state) return state.connect_time end,
+    },
 }
 
 
+-- how to read the variable: see src/ffi.rs, "Way"
 local function resolve(handle, name)
-    local number = lib.ngx_http_lua_var_ffi_resolve(handle, name, #name,
-                                                  out_index)
-    return tonumber(number), out_index[0]
+    lib.ngx_http_lua_var_ffi_resolve(handle, name, #name, way)
+    return tonumber(way.number), way.index, tonumber(way.own), way.header
 end
 
 
--- A variable that nginx keeps its first value of, if the configuration uses it
--- by index: then that value counts, as it does for ngx.var.
+-- The value that nginx keeps, if it keeps one, else the string. They look alike, a
+-- length and a pointer; chosen without a branch, which would be another trace.
+local function kept_or(value, s)
+    local there = ffi.cast(int64_t, ffi.cast(value_p, s))
+    local kept_there = ffi.cast(int64_t, value)
+    local is_not_kept = bxor(band(value.word, VALUE_FLAGS), VALUE_KEPT)
+    local mask = arshift(tobit(is_not_kept - 1), 31)
+
+    return ffi.cast(value_p, there + band(kept_there - there, int64_t(mask)))
+end
+
+
+-- A string in the request that nginx keeps the first value of, if the
+-- configuration uses it by index: then that value counts, as it does for ngx.var.
+local function string_getter(name, place)
+    local number, index
+
+    return function (handle)
+        local r = live(handle)
+
+        if not r then
+            return fetch(name, handle)
+        end
+
+        if not number then
+            number, index = resolve(handle, name)
+        end
+
+        local s = ffi.cast(value_p, place(r))
+
+        if index >= 0 then
+            local value = r.variables + index
+
+            if band(value.word, VALUE_ODD) ~= 0 then
+                return fetch(name, handle)
+            end
+
+            s = kept_or(value, s)
+        end
+
+        local len = band(s.word, VALUE_LEN)
+
+        -- not set, or $host without a Host header
+        if s.data == nil or (len == 0 and name == "host") then
+            return fetch(name, handle)
+        end
+
+        return (ffi_string(s.data, len))
+    end
+end
+
+
+-- Another variable of which nginx may have kept the first value.
 local function direct_getter(name, read)
     local number, index
     local is_partial = partial[name]
@@ -467,9 +565,23 @@ local function volatile_getter(name, read)
 end
 
 
-local function upstream_getter(name, kind)
+local function upstream_getter(name, kind, read)
     return function (handle)
-        if live(handle) then
+        local r = live(handle)
+
+        if r then
+            local states = r.upstream_states
+
+            if states == nil then
+                return nil
+            end
+
+            if states.nelts == 1 then
+                return max(tonumber(read(ffi.cast(state_p, states.elts))), 0)
+                       / 1000
+            end
+
+            -- over several attempts it is a sum
             local seconds = lib.ngx_http_lua_var_ffi_upstream_seconds(handle, kind)
 
             if seconds >= 0 then
@@ -489,7 +601,14 @@ end
 
 -- A variable of the configuration, by number; of a prefix, by name.
 local function handler_getter(name)
-    local number, index
+    local number, index, own, header
+    local rest = name
+
+    for _, prefix in ipairs(PREFIXES) do
+        if name:sub(1, #prefix) == prefix then
+            rest = name:sub(#prefix + 1)
+        end
+    end
 
     return function (handle)
         local r = live(handle)
@@ -499,7 +618,7 @@ local function handler_getter(name)
         end
 
         if not number then
-            number, index = resolve(handle, name)
+            number, index, own, header = resolve(handle, name)
         end
 
         if index >= 0 then
@@ -509,11 +628,27 @@ local function handler_getter(name)
             if band(word, VALUE_FLAGS) == VALUE_KEPT then
                 return (ffi_string(kept_value.data, band(word, VALUE_LEN)))
             end
+
+        elseif header >= 0 then
+            local at = ffi.cast("const char *", r) + header
+            local h = ffi.cast(header_pp, at)[0]
+
+            if h == nil then
+                return nil
+            end
+
+            if not IS_LINKED or (h.next == nil and h.hash ~= 0) then
+                local value = h.value
+                return (ffi_string(value.data, value.len))
+            end
         end
 
         local rc
 
-        if number >= 0 then
+        if own >= 0 then
+            rc = lib.ngx_http_lua_var_ffi_own(handle, own, rest, #rest, out)
+
+        elseif number >= 0 then
             rc = lib.ngx_http_lua_var_ffi_text(handle, number, out)
 
         else
@@ -580,11 +715,15 @@ local function getter(name)
     if volatile[lower] then
         get = volatile_getter(lower, readers[lower])
 
+    elseif places[lower] then
+        get = string_getter(lower, places[lower])
+
     elseif readers[lower] then
         get = direct_getter(lower, readers[lower])
 
     elseif upstream[lower] then
-        get = upstream_getter(lower, upstream[lower])
+        local time = upstream[lower]
+        get = upstream_getter(lower, time.kind, time.read)
 
     else
         get = handler_getter(lower)

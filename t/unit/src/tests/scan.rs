@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::scan::{Own, arg, is_header};
+use crate::scan::{Cookie, Own, arg, cookie, is_header};
 
 /// What `ngx_http_arg` does, for names without a `&`: the first place where the name
 /// is, at the beginning or after a `&`, with a `=` behind.
@@ -85,10 +85,91 @@ fn headers_by_name() {
     }
 }
 
+/// What nginx finds, step by step: in its older versions a comma separates cookies as
+/// a semicolon does.
+fn reference_cookie<'a>(header: &'a [u8], name: &[u8], separators: &[u8]) -> Option<&'a [u8]> {
+    let byte = |at: usize| header.get(at).copied();
+    let mut at = 0;
+    if name.len() > header.len() {
+        return None;
+    }
+    while at < header.len() {
+        let here = header.get(at..at + name.len());
+        if here.is_some_and(|here| here.eq_ignore_ascii_case(name)) {
+            at += name.len();
+            while byte(at) == Some(b' ') {
+                at += 1;
+            }
+            if at < header.len() {
+                at += 1;
+                if byte(at - 1) == Some(b'=') {
+                    while byte(at) == Some(b' ') {
+                        at += 1;
+                    }
+                    return header[at..].split(|b| *b == b';').next();
+                }
+            }
+        }
+        while at < header.len() {
+            at += 1;
+            if separators.contains(&header[at - 1]) {
+                break;
+            }
+        }
+        while byte(at) == Some(b' ') {
+            at += 1;
+        }
+    }
+    None
+}
+
+#[test]
+fn cookies_by_name() {
+    let header = b"a=1; b=\"two words\";c=3=3; A=4;d; e=5; empty=; spaced =  six ; last=7";
+    for (name, wanted) in [
+        ("a", Some("1")),
+        ("A", Some("1")),
+        ("b", Some("\"two words\"")),
+        ("c", Some("3=3")),
+        ("d", None),
+        ("e", Some("5")),
+        ("empty", Some("")),
+        ("spaced", Some("six ")),
+        ("last", Some("7")),
+        ("las", None),
+        ("", None),
+    ] {
+        let wanted = wanted.map_or(Cookie::None, |value| Cookie::Value(value.as_bytes()));
+        assert_eq!(cookie(header, name.as_bytes()), wanted, "{name:?}");
+    }
+}
+
+#[test]
+fn cookies_behind_a_comma_are_for_nginx_to_find() {
+    assert_eq!(cookie(b"a=1, b=2", b"a"), Cookie::Value(b"1, b=2"));
+    assert_eq!(cookie(b"a=1, b=2; c=3", b"b"), Cookie::Unsure);
+    assert_eq!(cookie(b"a=1, b=2; c=3", b"c"), Cookie::Unsure);
+    assert_eq!(cookie(b"c=3; a=1, b=2", b"c"), Cookie::Value(b"3"));
+}
+
 #[test]
 fn prefixes_are_nginxs() {
     let prefixes: Vec<_> = Own::ALL.iter().map(|own| own.prefix()).collect();
-    assert_eq!(prefixes, [&b"http_"[..], b"arg_"]);
+    assert_eq!(
+        prefixes,
+        [
+            &b"http_"[..],
+            b"arg_",
+            b"cookie_",
+            b"sent_http_",
+            b"upstream_http_"
+        ]
+    );
+}
+
+/// Cookies, more or less.
+fn cookies(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop::sample::select(&b"aAb=; ,"[..]), 0..=max)
 }
 
 /// Text of few letters, so that names are found.
@@ -104,6 +185,23 @@ proptest! {
     fn arguments_are_those_that_nginx_finds(args in text(24), name in text(3)) {
         let name: Vec<u8> = name.into_iter().filter(|b| *b != b'&').collect();
         prop_assert_eq!(arg(&args, &name), reference_arg(&args, &name));
+    }
+
+    #[test]
+    fn cookies_are_those_that_nginx_finds(header in cookies(24), name in cookies(2)) {
+        let either = reference_cookie(&header, &name, b";,");
+        let newer = reference_cookie(&header, &name, b";");
+        match cookie(&header, &name) {
+            Cookie::Value(value) => {
+                prop_assert_eq!(either, Some(value));
+                prop_assert_eq!(newer, Some(value));
+            }
+            Cookie::None => {
+                prop_assert_eq!(either, None);
+                prop_assert_eq!(newer, None);
+            }
+            Cookie::Unsure => prop_assert!(header.contains(&b',')),
+        }
     }
 
     #[test]

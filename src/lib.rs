@@ -23,7 +23,7 @@
 //!
 //! Each file uses only what stands above it here: `rt`; `sys`; [`slots`],
 //! [`index`], [`value`], [`names`], [`scan`]; [`conf`], [`table`], [`worker`];
-//! [`request`]; [`assign`], [`layout`], [`ctx`]; [`error_page`]; [`variables`],
+//! `prefix`; [`request`]; [`assign`], [`layout`], [`ctx`]; [`error_page`]; [`variables`],
 //! [`lua`], [`ffi`]; [`directives`].
 
 #![no_std]
@@ -45,6 +45,7 @@ pub mod index;
 pub mod layout;
 pub mod lua;
 pub mod names;
+mod prefix;
 pub mod request;
 mod rt;
 pub mod scan;

@@ -17,7 +17,7 @@ use crate::worker::{Mode, worker};
 
 /// Embedded files, in the order of `packages` in `shim/lua.c`.
 #[repr(transparent)]
-struct Chunks([lua_var_chunk_t; 3]);
+struct Chunks([lua_var_chunk_t; 5]);
 
 // SAFETY: pointers to constants.
 unsafe impl Sync for Chunks {}
@@ -35,6 +35,14 @@ static CHUNKS: Chunks = Chunks([
     chunk(
         c"@resty/ngxvar/access.lua",
         include_bytes!("lua/resty/ngxvar/access.lua"),
+    ),
+    chunk(
+        c"@resty/ngxvar/live.lua",
+        include_bytes!("lua/resty/ngxvar/live.lua"),
+    ),
+    chunk(
+        c"@resty/ngxvar/readers.lua",
+        include_bytes!("lua/resty/ngxvar/readers.lua"),
     ),
     chunk(
         c"@resty/core/ctx.lua (lua_var)",

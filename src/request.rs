@@ -1,7 +1,8 @@
 //! Live requests: how one is validated, and how its variables are read.
 
 use crate::names::{self, Field};
-use crate::scan::{self, Cookie, Own};
+use crate::prefix;
+use crate::scan::Own;
 use crate::slots::{Handle, Slot};
 use crate::sys::{self, Request, VarValue, ngx_http_request_t, ngx_str_t};
 use crate::table::{Table, Var};
@@ -222,7 +223,6 @@ impl LiveRequest {
             return None;
         }
         self.look_up(self.table()?.own_numbered(number)?, name)
-            .value()
     }
 
     /// The variable of this name, in lower case. `Err` when the name has to be made so.
@@ -239,7 +239,7 @@ impl LiveRequest {
                 return Err(NotLower);
             }
             if let Some((own, rest)) = table.own(name)
-                && let Some(value) = self.look_up(own, rest).value()
+                && let Some(value) = self.look_up(own, rest)
             {
                 return Ok(value);
             }
@@ -254,36 +254,11 @@ impl LiveRequest {
         Ok(by_nginx(self.r.as_ptr(), name, flavour).unwrap_or(Value::Nil))
     }
 
-    /// Looks `name` up; unsure when nginx has to, as
-    /// its versions differ in what several headers of one name give.
-    #[inline(never)]
-    fn look_up(&self, own: Own, name: &[u8]) -> Found {
-        match own {
-            Own::Arg => {
-                // SAFETY: the arguments live as long as the request.
-                let args = unsafe { sys::bytes(self.r.get().args) };
-                scan::arg(args, name).map_or(Found::NIL, Found::text)
-            }
-            Own::Header => header(self.r.headers_in(), name),
-            Own::SentHeader => header(self.r.headers_out(), name),
-            Own::UpstreamHeader => match self.r.upstream_headers() {
-                Ok(Some(headers)) => header(headers, name),
-                Ok(None) => Found::NIL,
-                Err(sys::Foreign) => Found::UNSURE,
-            },
-            Own::Cookie => {
-                for header in self.r.cookies() {
-                    // SAFETY: a header's value lives as long as the request.
-                    let cookies = unsafe { sys::bytes(header.value) };
-                    match scan::cookie(cookies, name) {
-                        Cookie::Value(value) => return Found::text(value),
-                        Cookie::Unsure => return Found::UNSURE,
-                        Cookie::None => {}
-                    }
-                }
-                Found::NIL
-            }
-        }
+    /// What a prefix has under this name; `None` when nginx has to look.
+    #[inline(always)]
+    fn look_up(&self, own: Own, name: &[u8]) -> Option<Value> {
+        let text = prefix::look_up(self.r, own, name).sure()?;
+        Some(text.map_or(Value::Nil, Value::Text))
     }
 
     fn prefixed(&self, prefix: &sys::ngx_http_variable_t, name: &[u8]) -> Value {
@@ -327,7 +302,7 @@ impl LiveRequest {
             // SAFETY: the name lives as long as the configuration.
             let name = unsafe { sys::bytes(var.name) };
             if let Some(rest) = name.get(own.prefix().len()..)
-                && let Some(value) = self.look_up(own, rest).value()
+                && let Some(value) = self.look_up(own, rest)
             {
                 return value;
             }
@@ -520,69 +495,6 @@ pub enum UpstreamTime {
     Header,
     /// `$upstream_connect_time`
     Connect,
-}
-
-/// The header of this name, unless there are several.
-#[inline]
-fn header(headers: &sys::ngx_list_t, name: &[u8]) -> Found {
-    let mut found = Found::NIL;
-    for header in sys::headers(headers) {
-        // Before its name is looked at: most have another length.
-        if header.key.len != name.len() || header.hash == 0 {
-            continue;
-        }
-        // SAFETY: a header's name lives as long as the request.
-        if scan::is_header(unsafe { sys::bytes(header.key) }, name) {
-            if found != Found::NIL {
-                return Found::UNSURE;
-            }
-            // SAFETY: as its name.
-            found = Found::text(unsafe { sys::bytes(header.value) });
-        }
-    }
-    found
-}
-
-/// What a look-up found: two words, which are returned in registers. A larger value
-/// would be written to memory as words and read as one vector, which stalls.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Found {
-    data: *const u8,
-    len: usize,
-}
-
-impl Found {
-    /// Nothing of that name.
-    const NIL: Self = Found {
-        data: core::ptr::null(),
-        len: 0,
-    };
-    /// nginx has to look.
-    const UNSURE: Self = Found {
-        data: core::ptr::null(),
-        len: 1,
-    };
-
-    /// A part of the request's memory.
-    #[inline(always)]
-    fn text(text: &[u8]) -> Self {
-        Found {
-            data: text.as_ptr(),
-            len: text.len(),
-        }
-    }
-
-    /// The value; `None` when nginx has to look.
-    #[inline(always)]
-    fn value(self) -> Option<Value> {
-        if !self.data.is_null() {
-            return Some(Value::Text(ngx_str_t {
-                len: self.len,
-                data: self.data.cast_mut(),
-            }));
-        }
-        (self == Self::NIL).then_some(Value::Nil)
-    }
 }
 
 /// A string of the request's; nil when it was never set (`ngx_http_variable_request`).

@@ -703,9 +703,23 @@ open_access(lua_State *L)
 
 
 static int
-open_core_ctx(lua_State *L)
+open_live(lua_State *L)
 {
     return open_chunk(L, 2);
+}
+
+
+static int
+open_readers(lua_State *L)
+{
+    return open_chunk(L, 3);
+}
+
+
+static int
+open_core_ctx(lua_State *L)
+{
+    return open_chunk(L, 4);
 }
 
 
@@ -715,6 +729,8 @@ static const struct {
 } packages[] = {
     { "resty.ngxvar", open_ngxvar },
     { "resty.ngxvar.access", open_access },
+    { "resty.ngxvar.live", open_live },
+    { "resty.ngxvar.readers", open_readers },
     { "resty.core.ctx", open_core_ctx },
 };
 

@@ -1,0 +1,208 @@
+-- Readers of what is in a request that is known to be live (live.lua): no calls.
+
+local ffi = require "ffi"
+local live = require "resty.ngxvar.live"
+
+local ffi_string = ffi.string
+local format = string.format
+local max = math.max
+local tonumber = tonumber
+local layout = live.layout
+
+local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
+local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
+local CORE = layout.core_srv_index
+
+
+-- Where strings are that nginx may also have kept as values.
+local places = {
+    request_uri = function (r) return r.unparsed_uri end,
+    remote_addr = function (r) return r.connection.addr_text end,
+    server_name = function (r) return r.srv_conf[CORE].server_name end,
+    host = function (r) return r.server end,
+}
+
+
+-- Readers of what is in the request itself: nil when it is not set.
+
+local function text(s)
+    if s.data ~= nil then
+        return (ffi_string(s.data, s.len))
+    end
+end
+
+
+local function is_get(s)
+    local data = s.data
+    return s.len == 3 and data[0] == 71 and data[1] == 69 and data[2] == 84
+end
+
+
+local function is_post(s)
+    local data = s.data
+    return s.len == 4 and data[0] == 80 and data[1] == 79 and data[2] == 83
+           and data[3] == 84
+end
+
+
+-- "HTTP/" and what follows; the request line has been parsed, so it is that
+local function is_http(s, major, minor)
+    local data = s.data
+    return s.len == 8 and data[5] == major and data[7] == minor
+           and data[0] == 72 and data[4] == 47 and data[6] == 46
+end
+
+
+-- Text of a number, kept while the number stays the same.
+local function kept(write)
+    local last, last_text
+
+    return function (n)
+        if n ~= last then
+            last_text = write(n)
+            last = n
+        end
+
+        return last_text
+    end
+end
+
+
+local function integer(n)
+    return format("%.0f", n)
+end
+
+
+local connection_text = kept(integer)
+local requests_text = kept(integer)
+local port_text = kept(integer)
+local msec_text = kept(function (n) return (format("%.3f", n / 1000)) end)
+
+
+local readers = {
+    uri = function (r) return text(r.uri) end,
+    args = function (r) return text(r.args) end,
+
+    scheme = function (r)
+        if r.connection.ssl ~= nil then
+            return "https"
+        end
+
+        return "http"
+    end,
+
+    https = function (r)
+        if r.connection.ssl ~= nil then
+            return "on"
+        end
+
+        return ""
+    end,
+
+    request_method = function (r)
+        local s = ffi.cast(request_p, r.main).method_name
+
+        if is_get(s) then
+            return "GET"
+        end
+
+        if is_post(s) then
+            return "POST"
+        end
+
+        return text(s)
+    end,
+
+    server_protocol = function (r)
+        local s = r.http_protocol
+
+        if is_http(s, 49, 49) then
+            return "HTTP/1.1"
+        end
+
+        if is_http(s, 50, 48) then
+            return "HTTP/2.0"
+        end
+
+        return text(s)
+    end,
+
+    status = function (r)
+        if r.err_status ~= 0 then
+            return r.err_status
+        end
+
+        if r.out_status == 0 and r.http_version == 9 then
+            return 9
+        end
+
+        return r.out_status
+    end,
+
+    request_time = function (r)
+        local now = time[0]
+        local ms = tonumber((now.sec - r.start_sec) * 1000
+                            + (now.msec - r.start_msec))
+
+        return max(ms, 0) / 1000
+    end,
+
+    bytes_sent = function (r) return (tonumber(r.connection.sent)) end,
+    request_length = function (r) return (tonumber(r.request_length)) end,
+
+    connection = function (r)
+        return connection_text(tonumber(r.connection.number))
+    end,
+
+    connection_requests = function (r)
+        return requests_text(tonumber(r.connection.requests))
+    end,
+
+    msec = function ()
+        local now = time[0]
+        return msec_text(tonumber(now.sec) * 1000 + tonumber(now.msec))
+    end,
+
+    server_port = function (r)
+        local sa = r.connection.local_sockaddr
+
+        -- AF_INET and AF_INET6 have the port in the same place
+        if sa ~= nil and (sa[0] == 2 or sa[0] == 10) and sa[1] == 0 then
+            return port_text(sa[2] * 256 + sa[3])
+        end
+    end,
+}
+
+readers.document_uri = readers.uri
+readers.query_string = readers.args
+
+-- the only one here that fetch gives as a number and nginx may keep as text
+local numbers = {
+    bytes_sent = true,
+}
+
+-- for these, a reader's nil means that nginx has to be asked
+local partial = {
+    server_port = true,
+}
+
+local upstream = {
+    upstream_response_time = {
+        kind = 0, read = function (state) return state.response_time end,
+    },
+    upstream_header_time = {
+        kind = 1, read = function (state) return state.header_time end,
+    },
+    upstream_connect_time = {
+        kind = 2, read = function (state) return state.connect_time end,
+    },
+}
+
+
+return {
+    places = places,
+    readers = readers,
+    numbers = numbers,
+    partial = partial,
+    upstream = upstream,
+}

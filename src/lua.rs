@@ -17,7 +17,7 @@ use crate::worker::{Mode, worker};
 
 /// Embedded files, in the order of `packages` in `shim/lua.c`.
 #[repr(transparent)]
-struct Chunks([lua_var_chunk_t; 5]);
+struct Chunks([lua_var_chunk_t; 6]);
 
 // SAFETY: pointers to constants.
 unsafe impl Sync for Chunks {}
@@ -43,6 +43,10 @@ static CHUNKS: Chunks = Chunks([
     chunk(
         c"@resty/ngxvar/readers.lua",
         include_bytes!("lua/resty/ngxvar/readers.lua"),
+    ),
+    chunk(
+        c"@resty/ngxvar/texts.lua",
+        include_bytes!("lua/resty/ngxvar/texts.lua"),
     ),
     chunk(
         c"@resty/core/ctx.lua (lua_var)",

@@ -90,7 +90,7 @@ pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
                 None => return Cookie::None,
             }
         }
-        let Some(end) = rest.iter().position(|b| matches!(b, b';' | b',')) else {
+        let Some(end) = find_either(rest, [b';', b',']) else {
             return Cookie::None;
         };
         match rest.split_at_checked(end).map(|(_, from)| from) {
@@ -110,17 +110,72 @@ fn trim_spaces(mut text: &[u8]) -> &[u8] {
 
 /// What is before and after the first `byte`.
 fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|b| *b == byte)?;
+    let at = find_either(text, [byte, byte])?;
     let (before, from) = text.split_at_checked(at)?;
     Some((before, from.get(1..)?))
+}
+
+/// Eight bytes of the same value.
+const fn eight_of(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The highest bit of each byte of `word` that is zero; of those behind the first such
+/// byte some may be others.
+const fn zeroes(word: u64) -> u64 {
+    word.wrapping_sub(eight_of(1)) & !word & eight_of(0x80)
+}
+
+/// Where the first of two bytes is, looked for in eight at a time.
+fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
+    let [one, other] = bytes;
+    let mut at = 0usize;
+    let mut rest = text;
+    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*eight);
+        let found = zeroes(word ^ eight_of(one)) | zeroes(word ^ eight_of(other));
+        if found != 0 {
+            return Some(at.wrapping_add(found.trailing_zeros() as usize / 8));
+        }
+        at = at.wrapping_add(8);
+        rest = after;
+    }
+    let behind = rest.iter().position(|b| *b == one || *b == other)?;
+    Some(at.wrapping_add(behind))
+}
+
+/// Eight bytes of a header's name as variables write it.
+const fn as_variable(key: u64) -> u64 {
+    // Of each byte the highest bit, which is carried into where it holds.
+    const HIGH: u64 = eight_of(0x80);
+    let low = key & !HIGH;
+    let from_a = low.wrapping_add(eight_of(0x80 - b'A'));
+    let from_after_z = low.wrapping_add(eight_of(0x80 - (b'Z' + 1)));
+    let upper = from_a & !from_after_z & !key & HIGH;
+    let other_than_dash = key ^ eight_of(b'-');
+    let dash = !((other_than_dash & !HIGH).wrapping_add(!HIGH) | other_than_dash) & HIGH;
+    // 0x20 makes lower case; 0x72 is what a dash and an underscore differ in.
+    (key | upper >> 2) ^ (dash >> 7).wrapping_mul((b'-' ^ b'_') as u64)
 }
 
 /// Whether a header called `key` is what a variable calls `name`: lower case, with
 /// underscores for dashes (`ngx_http_variable_unknown_header`).
 pub fn is_header(key: &[u8], name: &[u8]) -> bool {
-    key.len() == name.len()
-        && key.iter().zip(name).all(|(k, n)| match k {
-            b'-' => *n == b'_',
-            _ => k.to_ascii_lowercase() == *n,
-        })
+    let is = |key: u64, name: u64| as_variable(key) == name;
+    let eight =
+        |key: &[u8; 8], name: &[u8; 8]| is(u64::from_le_bytes(*key), u64::from_le_bytes(*name));
+    if key.len() != name.len() {
+        return false;
+    }
+    // The last eight first: names differ in their ends. They overlap those before.
+    if let (Some(key_end), Some(name_end)) = (key.last_chunk(), name.last_chunk()) {
+        let pairs = key.chunks_exact(8).zip(name.chunks_exact(8));
+        return eight(key_end, name_end)
+            && pairs
+                .filter_map(|(k, n)| k.first_chunk().zip(n.first_chunk()))
+                .all(|(k, n)| eight(k, n));
+    }
+    key.iter()
+        .zip(name)
+        .all(|(k, n)| is(u64::from(*k), u64::from(*n)))
 }

@@ -330,15 +330,20 @@ a number for a name: true nil nil
                             "status", "request_length", "bytes_sent", "own", "arg_a", "http_host",
                             "none", "server_name", "server_protocol" }
 
+            -- compiled anew each time, or all would share one loop, which has only so
+            -- many traces
             local function growth(f)
-                for _ = 1, 2000 do f() end
-                collectgarbage()
-                collectgarbage("stop")
-                local before = collectgarbage("count")
-                for _ = 1, 100000 do f() end
-                local grown = collectgarbage("count") - before
-                collectgarbage("restart")
-                return grown < 64 and "flat" or grown .. " KB"
+                return assert(loadstring([[
+                    local f = ...
+                    for _ = 1, 2000 do f() end
+                    collectgarbage()
+                    collectgarbage("stop")
+                    local before = collectgarbage("count")
+                    for _ = 1, 100000 do f() end
+                    local grown = collectgarbage("count") - before
+                    collectgarbage("restart")
+                    return grown < 64 and "flat" or grown .. " KB"
+                ]]))(f)
             end
 
             for _, name in ipairs(names) do
@@ -396,12 +401,16 @@ $ENV{TEST_NGINX_USE_VALGRIND}
                 return tonumber(pages)
             end
 
+            -- a loop of its own for each, as above
             local function growth(f)
-                for _ = 1, 1000 do f() end
-                collectgarbage()
-                local before = resident()
-                for _ = 1, 100000 do f() end
-                return (resident() - before) * 4
+                return assert(loadstring([[
+                    local f, resident = ...
+                    for _ = 1, 1000 do f() end
+                    collectgarbage()
+                    local before = resident()
+                    for _ = 1, 100000 do f() end
+                    return (resident() - before) * 4
+                ]]))(f, resident)
             end
 
             -- that this would be seen: ngx.var takes 16 bytes of the pool a time

@@ -717,9 +717,16 @@ open_readers(lua_State *L)
 
 
 static int
-open_core_ctx(lua_State *L)
+open_texts(lua_State *L)
 {
     return open_chunk(L, 4);
+}
+
+
+static int
+open_core_ctx(lua_State *L)
+{
+    return open_chunk(L, 5);
 }
 
 
@@ -731,6 +738,7 @@ static const struct {
     { "resty.ngxvar.access", open_access },
     { "resty.ngxvar.live", open_live },
     { "resty.ngxvar.readers", open_readers },
+    { "resty.ngxvar.texts", open_texts },
     { "resty.core.ctx", open_core_ctx },
 };
 

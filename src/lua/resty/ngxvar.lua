@@ -8,19 +8,21 @@
 
 local core = ...
 
+local bit = require "bit"
 local ffi = require "ffi"
 local base = require "resty.core.base"
 
 -- not ffi.C: see core.file in src/shim/lua.c
 local lib = ffi.load(core.file)
 local acquire = core.acquire
+local band = bit.band
 local core_fetch = core.fetch
 local ffi_string = ffi.string
 local format = string.format
 local get_request = base.get_request
+local ipairs = ipairs
 local istype = ffi.istype
 local remember = core.remember
-local rshift = require("bit").rshift
 local select = select
 local tonumber = tonumber
 local type = type
@@ -61,7 +63,7 @@ local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
 })
 
 local HANDLE = tonumber(handle_t)
-local SLOT_BITS = 22        -- 4096 chunks of 1024, see src/slots.rs
+local BEYOND_SLOTS = bit.lshift(-1, 22)     -- 4096 chunks of 1024, see src/slots.rs
 
 
 -- istype() alone also takes pointers and references to a handle, which may point
@@ -69,7 +71,7 @@ local SLOT_BITS = 22        -- 4096 chunks of 1024, see src/slots.rs
 -- tonumber(), which a structure never is.
 local function is_handle(value)
     return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
-           and tonumber(value) == nil and rshift(value.id, SLOT_BITS) == 0
+           and tonumber(value) == nil and band(value.id, BEYOND_SLOTS) == 0
 end
 
 core.is_handle = is_handle
@@ -218,6 +220,22 @@ function _M.enable_patch(state)
 end
 
 
+-- Functions with an upvalue "on_trace", and its number in them.
+local watched = {}
+
+
+-- Has f's on_trace, which functions of one file share, tell the truth.
+local function watch(f)
+    for i = 1, 60 do
+        if debug.getupvalue(f, i) == "on_trace" then
+            watched[#watched + 1] = { f = f, at = i }
+        end
+    end
+end
+
+core.watch = watch
+
+
 local stock_index
 local core_index = core.var_index
 
@@ -263,20 +281,16 @@ end
 
 
 do
-    local at
-
-    for i = 1, 60 do
-        if debug.getupvalue(fetch_by_handle, i) == "on_trace" then
-            at = i
-        end
-    end
+    watch(fetch_by_handle)
 
     -- there is one listener of each kind; one that is there already stays
     local events = debug.getregistry()._VMEVENTS
 
-    if at and not (events and next(events)) then
+    if not (events and next(events)) then
         jit.attach(function (what)
-            debug.setupvalue(fetch_by_handle, at, what == "start")
+            for _, it in ipairs(watched) do
+                debug.setupvalue(it.f, it.at, what == "start")
+            end
         end, "trace")
     end
 end

@@ -9,6 +9,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local request = require "resty.ngxvar.live"
 local fields = require "resty.ngxvar.readers"
+local new_text = require "resty.ngxvar.texts"
 
 -- not ffi.C: see core.file in src/shim/lua.c
 local lib = ffi.load(core.file)
@@ -19,7 +20,6 @@ local tobit = bit.tobit
 local ffi_string = ffi.string
 local ipairs = ipairs
 local live = request.live
-local max = math.max
 local tonumber = tonumber
 local type = type
 local fetch = core.fetch
@@ -91,9 +91,10 @@ local function kept_or(value, s)
 end
 
 
--- A string in the request that nginx keeps the first value of, if the
--- configuration uses it by index: then that value counts, as it does for ngx.var.
+-- A string in the request. Of some, nginx keeps the first value, if the
+-- configuration uses them by index: then that value counts, as it does for ngx.var.
 local function string_getter(name, place)
+    local text = new_text()
     local number, index
 
     return function (handle)
@@ -121,12 +122,16 @@ local function string_getter(name, place)
 
         local len = band(s.word, VALUE_LEN)
 
-        -- not set, or $host without a Host header
-        if s.data == nil or (len == 0 and name == "host") then
+        -- without a Host header it is the server's name
+        if len == 0 and name == "host" then
             return fetch(name, handle)
         end
 
-        return (ffi_string(s.data, len))
+        if s.data == nil then
+            return nil
+        end
+
+        return (text(s.data, len))
     end
 end
 
@@ -187,7 +192,9 @@ local function volatile_getter(name, read)
 end
 
 
-local function upstream_getter(name, kind, read)
+local function upstream_getter(name, time)
+    local kind, read, seconds_of = time.kind, time.read, time.seconds
+
     return function (handle)
         local r = live(handle)
 
@@ -199,8 +206,8 @@ local function upstream_getter(name, kind, read)
             end
 
             if states.nelts == 1 then
-                return max(tonumber(read(ffi.cast(state_p, states.elts))), 0)
-                       / 1000
+                local state = ffi.cast(state_p, states.elts)
+                return (seconds_of(tonumber(read(state))))
             end
 
             -- over several attempts it is a sum
@@ -223,6 +230,7 @@ end
 
 -- A variable of the configuration, by number; of a prefix, by name.
 local function handler_getter(name)
+    local text = new_text()
     local number, index, own, header
     local rest = name
 
@@ -248,7 +256,7 @@ local function handler_getter(name)
             local word = kept_value.word
 
             if band(word, VALUE_FLAGS) == VALUE_KEPT then
-                return (ffi_string(kept_value.data, band(word, VALUE_LEN)))
+                return (text(kept_value.data, band(word, VALUE_LEN)))
             end
 
         elseif header >= 0 then
@@ -261,7 +269,7 @@ local function handler_getter(name)
 
             if not IS_LINKED or (h.next == nil and h.hash ~= 0) then
                 local value = h.value
-                return (ffi_string(value.data, value.len))
+                return (text(value.data, tonumber(value.len)))
             end
         end
 
@@ -278,7 +286,7 @@ local function handler_getter(name)
         end
 
         if rc == 0 then
-            return (ffi_string(out[0].data, out[0].len))
+            return (text(out[0].data, tonumber(out[0].len)))
         end
 
         if rc == DECLINED then
@@ -314,7 +322,6 @@ end
 
 
 local volatile = {
-    uri = true, document_uri = true, args = true, query_string = true,
     request_method = true, status = true, request_time = true,
     request_length = true, msec = true,
 }
@@ -344,8 +351,7 @@ local function getter(name)
         get = direct_getter(lower, readers[lower])
 
     elseif upstream[lower] then
-        local time = upstream[lower]
-        get = upstream_getter(lower, time.kind, time.read)
+        get = upstream_getter(lower, upstream[lower])
 
     else
         get = handler_getter(lower)

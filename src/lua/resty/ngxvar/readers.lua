@@ -14,13 +14,18 @@ local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
 local CORE = layout.core_srv_index
 
 
--- Where strings are that nginx may also have kept as values.
+-- Where strings are.
 local places = {
+    uri = function (r) return r.uri end,
+    args = function (r) return r.args end,
     request_uri = function (r) return r.unparsed_uri end,
     remote_addr = function (r) return r.connection.addr_text end,
     server_name = function (r) return r.srv_conf[CORE].server_name end,
     host = function (r) return r.server end,
 }
+
+places.document_uri = places.uri
+places.query_string = places.args
 
 
 -- Readers of what is in the request itself: nil when it is not set.
@@ -53,18 +58,25 @@ local function is_http(s, major, minor)
 end
 
 
--- Text of a number, kept while the number stays the same.
-local function kept(write)
-    local last, last_text
+-- What is made of a number, kept while the number stays the same.
+local function kept(make)
+    local last, made
 
     return function (n)
         if n ~= last then
-            last_text = write(n)
+            made = make(n)
             last = n
         end
 
-        return last_text
+        return made
     end
+end
+
+
+-- of milliseconds, which are negative when the clock was set back, or as long as
+-- an upstream has not got that far
+local function seconds(ms)
+    return max(ms, 0) / 1000
 end
 
 
@@ -76,13 +88,11 @@ end
 local connection_text = kept(integer)
 local requests_text = kept(integer)
 local port_text = kept(integer)
+local request_seconds = kept(seconds)
 local msec_text = kept(function (n) return (format("%.3f", n / 1000)) end)
 
 
 local readers = {
-    uri = function (r) return text(r.uri) end,
-    args = function (r) return text(r.args) end,
-
     scheme = function (r)
         if r.connection.ssl ~= nil then
             return "https"
@@ -141,26 +151,25 @@ local readers = {
 
     request_time = function (r)
         local now = time[0]
-        local ms = tonumber((now.sec - r.start_sec) * 1000
-                            + (now.msec - r.start_msec))
+        local ms = (now.sec - r.start_sec) * 1000 + (now.msec - r.start_msec)
 
-        return max(ms, 0) / 1000
+        return (request_seconds(tonumber(ms)))
     end,
 
     bytes_sent = function (r) return (tonumber(r.connection.sent)) end,
     request_length = function (r) return (tonumber(r.request_length)) end,
 
     connection = function (r)
-        return connection_text(tonumber(r.connection.number))
+        return (connection_text(tonumber(r.connection.number)))
     end,
 
     connection_requests = function (r)
-        return requests_text(tonumber(r.connection.requests))
+        return (requests_text(tonumber(r.connection.requests)))
     end,
 
     msec = function ()
         local now = time[0]
-        return msec_text(tonumber(now.sec) * 1000 + tonumber(now.msec))
+        return (msec_text(tonumber(now.sec) * 1000 + tonumber(now.msec)))
     end,
 
     server_port = function (r)
@@ -168,13 +177,10 @@ local readers = {
 
         -- AF_INET and AF_INET6 have the port in the same place
         if sa ~= nil and (sa[0] == 2 or sa[0] == 10) and sa[1] == 0 then
-            return port_text(sa[2] * 256 + sa[3])
+            return (port_text(sa[2] * 256 + sa[3]))
         end
     end,
 }
-
-readers.document_uri = readers.uri
-readers.query_string = readers.args
 
 -- the only one here that fetch gives as a number and nginx may keep as text
 local numbers = {
@@ -188,13 +194,19 @@ local partial = {
 
 local upstream = {
     upstream_response_time = {
-        kind = 0, read = function (state) return state.response_time end,
+        kind = 0,
+        seconds = kept(seconds),
+        read = function (state) return state.response_time end,
     },
     upstream_header_time = {
-        kind = 1, read = function (state) return state.header_time end,
+        kind = 1,
+        seconds = kept(seconds),
+        read = function (state) return state.header_time end,
     },
     upstream_connect_time = {
-        kind = 2, read = function (state) return state.connect_time end,
+        kind = 2,
+        seconds = kept(seconds),
+        read = function (state) return state.connect_time end,
     },
 }
 

@@ -639,3 +639,37 @@ nil stale request
 ["x\nother.test kept 1\ntrue true\n", "localhost\nother.test kept 2\ntrue true\n"]
 --- no_error_log
 [error]
+
+
+
+=== TEST 16: the same, of a string that has changed since
+--- http_config
+    map "$remote_addr" $uses { default "x"; }
+--- config
+    location = /t {
+        set_real_ip_from 127.0.0.1;
+        real_ip_header X-Real-IP;
+        rewrite_by_lua_block {
+            if ngx.var.arg_early then
+                ngx.ctx.early = ngx.var.remote_addr     -- before realip sets it
+            end
+        }
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local get = ngxvar.getter("remote_addr")
+            local stock, is_same = ngx.var.remote_addr, true
+            for _ = 1, 200 do
+                is_same = is_same and get(req) == stock and ngxvar.fetch("remote_addr", req) == stock
+            end
+            ngx.say(stock, " ", is_same)
+        }
+    }
+--- request eval
+["GET /t?early=1", "GET /t"]
+--- more_headers
+X-Real-IP: 1.2.3.4
+--- response_body eval
+["127.0.0.1 true\n", "1.2.3.4 true\n"]
+--- no_error_log
+[error]

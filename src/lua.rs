@@ -4,15 +4,16 @@ use core::ffi::CStr;
 use core::ptr;
 use core::slice;
 
+use crate::names;
 use crate::request::{Flavour, LiveRequest, NotLower, Refusal, Value, by_nginx};
 use crate::slots::Handle;
 use crate::sys::shim::{
     LUA_VAR_AGAIN, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LOWER, LUA_VAR_NIL, LUA_VAR_NUMBER,
     LUA_VAR_PLAIN, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, LUA_VAR_STRING,
-    LUA_VAR_TEXT, LUA_VAR_TRUE, lua_var_chunk_t, lua_var_req_t, lua_var_value_t,
+    LUA_VAR_TEXT, LUA_VAR_TRUE, lua_var_chunk_t, lua_var_found_t, lua_var_req_t, lua_var_value_t,
 };
-use crate::sys::{self, ngx_http_request_t, ngx_str_t};
-use crate::table::Var;
+use crate::sys::{self, ngx_http_request_t, ngx_str_t, ngx_uint_t};
+use crate::table::Table;
 use crate::worker::{Mode, worker};
 
 /// Embedded files, in the order of `packages` in `shim/lua.c`.
@@ -151,20 +152,35 @@ unsafe extern "C" fn lua_var_rs_fetch(
     }
 }
 
-/// `fetch` for a variable and a handle that C knows already.
+/// `fetch` for a name and a handle that C knows already.
 ///
 /// # Safety
-/// `var` is what [`lua_var_rs_find`] returned in this process, maybe for a
-/// configuration that is gone: it is not dereferenced before it is known to be of
-/// the one that serves the request.
+/// `found` is what [`lua_var_rs_find`] filled in this process, maybe for a
+/// configuration that is gone: a variable is not dereferenced before it is known to
+/// be of the one that serves the request. The name is still where it was.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lua_var_rs_read(handle: u64, var: *const Var, out: &mut lua_var_value_t) {
+unsafe extern "C" fn lua_var_rs_read(
+    handle: u64,
+    found: &lua_var_found_t,
+    out: &mut lua_var_value_t,
+) {
     let live = match LiveRequest::by_handle(Handle::from_bits(handle)) {
         Ok(live) => live,
         Err(why) => return refuse(why, out),
     };
-    let readable = worker().mode.get() == Mode::Direct && live.with_variables().is_ok();
-    match live.entry(var).filter(|_| readable) {
+    if worker().mode.get() != Mode::Direct || live.with_variables().is_err() {
+        out.kind = LUA_VAR_AGAIN;
+        return;
+    }
+    if found.var.is_null() {
+        // SAFETY: the caller's word.
+        let rest = unsafe { slice::from_raw_parts(found.rest, found.len as usize) };
+        return match live.of_own(found.prefix, rest) {
+            Some(value) => give(value, out),
+            None => out.kind = LUA_VAR_AGAIN,
+        };
+    }
+    match live.entry(found.var.cast()) {
         Some(var) => match live.read(var, Flavour::Typed) {
             Value::Text(text) => match var.fixed(text) {
                 Some(n) => {
@@ -179,16 +195,47 @@ unsafe extern "C" fn lua_var_rs_read(handle: u64, var: *const Var, out: &mut lua
     }
 }
 
-/// The variable of this name in the newest configuration, or null.
+/// Finds a name in the newest configuration; 0 when it has to be asked for by name.
 ///
 /// # Safety
 /// `name` has `len` bytes.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lua_var_rs_find(name: *const u8, len: usize) -> *const Var {
+unsafe extern "C" fn lua_var_rs_find(
+    name: *const u8,
+    len: usize,
+    found: &mut lua_var_found_t,
+) -> ngx_uint_t {
     // SAFETY: the caller's word.
     let name = unsafe { slice::from_raw_parts(name, len) };
-    let found = worker().table.get().and_then(|table| table.find(name));
-    found.map_or(ptr::null(), ptr::from_ref)
+    match worker().table.get().and_then(|table| find(table, name)) {
+        Some(way) => {
+            *found = way;
+            1
+        }
+        None => 0,
+    }
+}
+
+fn find(table: &Table, name: &[u8]) -> Option<lua_var_found_t> {
+    if let Some(var) = table.find(name) {
+        return Some(lua_var_found_t {
+            var: ptr::from_ref(var).cast(),
+            rest: ptr::null(),
+            len: 0,
+            prefix: 0,
+        });
+    }
+    // Names are looked up in lower case, which this one would not be.
+    if names::has_upper(name) {
+        return None;
+    }
+    let (own, rest) = table.own(name)?;
+    Some(lua_var_found_t {
+        var: ptr::null(),
+        rest: rest.as_ptr(),
+        len: u32::try_from(rest.len()).ok()?,
+        prefix: table.own_number(own)?,
+    })
 }
 
 /// `fetch` where the layout of requests is not known: no member is read.

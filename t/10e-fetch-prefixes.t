@@ -17,22 +17,23 @@ add_block_preprocessor(sub {
             return get
         end })
 
-        -- "name: value", and who disagrees with ngx.var
+        -- "name: value", and who disagrees with ngx.var; asked twice, for what was
+        -- learned the first time is used the second
         function show(name)
             local want, handle = ngx.var[name], ngxvar.request()
             local text = { name, ": ", tostring(want) }
 
-            for way, value in pairs({
+            for _ = 1, 2 do for way, value in pairs({
                 fetch = ngxvar.fetch(name, handle) or "nil",
                 current = ngxvar.fetch(name) or "nil",
                 upper = ngxvar.fetch(name:upper(), handle) or "nil",
+                mixed = ngxvar.fetch((name:gsub("_.*", string.upper)), handle) or "nil",
                 getter = getters[name](handle) or "nil",
-                again = getters[name](handle) or "nil",
             }) do
                 if value ~= (want or "nil") then
                     text[#text + 1] = "; " .. way .. ": " .. tostring(value)
                 end
-            end
+            end end
 
             return table.concat(text)
         end

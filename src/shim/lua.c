@@ -88,14 +88,16 @@ static struct {
 /* Names that are kept, and the slots they are found in again. */
 #define NAMES_MAX           512
 #define NAMES_SLOTS         1024
+/* code may make names of a prefix of what a client sent: those leave room */
+#define PREFIXED_MAX        256
 
 /*
  * A name that was looked up before.  The string is anchored in the VM, so its
  * address is that of no other object.
  */
 typedef struct {
-    const void  *string;        /* lua_topointer() of it; NULL: none */
-    const void  *var;           /* what lua_var_rs_find() gave for it */
+    const void       *string;   /* lua_topointer() of it; NULL: none */
+    lua_var_found_t   found;
 } lua_var_name_t;
 
 
@@ -109,6 +111,7 @@ typedef struct {
     uint64_t         last_handle;
     uint32_t         flavour;
     uint32_t         nnames;
+    uint32_t         nprefixed;
     /* ctype ids; cdata of any other type names no request */
     uint16_t         handle;
     uint16_t         void_pointer;
@@ -282,10 +285,11 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 static void
 remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 {
-    size_t           len;
-    const void      *string, *var;
-    const u_char    *data;
-    lua_var_name_t  *slot;
+    size_t            len;
+    const void       *string;
+    const u_char     *data;
+    lua_var_name_t   *slot;
+    lua_var_found_t   found;
 
     string = api.lua_topointer(L, idx);
     slot = name_slot(vm, string);
@@ -295,10 +299,17 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
     }
 
     data = (const u_char *) api.lua_tolstring(L, idx, &len);
-    var = lua_var_rs_find(data, len);
 
-    if (var == NULL) {
+    if (!lua_var_rs_find(data, len, &found)) {
         return;
+    }
+
+    if (found.var == NULL) {
+        if (vm->nprefixed == PREFIXED_MAX) {
+            return;
+        }
+
+        vm->nprefixed++;
     }
 
     /* a name whose slot this one takes stays anchored: it counts for ever */
@@ -309,7 +320,7 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
     api.lua_rawset(L, UP_NAMES);
 
     slot->string = string;
-    slot->var = var;
+    slot->found = found;
 }
 
 
@@ -369,7 +380,7 @@ l_fetch(lua_State *L)
         && vm->last == api.lua_topointer(L, 2)
         && vm->flavour == LUA_VAR_TYPED)
     {
-        lua_var_rs_read(vm->last_handle, name->var, &out);
+        lua_var_rs_read(vm->last_handle, &name->found, &out);
 
         if (out.kind != LUA_VAR_AGAIN) {
             return push_value(L, &out);

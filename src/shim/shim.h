@@ -119,17 +119,27 @@ typedef struct {
 
 void lua_var_rs_fetch(const lua_var_req_t *req, const u_char *name, size_t len,
     uint32_t flavour, lua_var_value_t *out);
-/*
- * The same for a name that was resolved before: var is what lua_var_rs_find()
- * gave for it.  *kind is LUA_VAR_AGAIN when that no longer holds.
- */
-void lua_var_rs_read(uint64_t handle, const void *var, lua_var_value_t *out);
+/* A name as it was found in the newest configuration. */
+typedef struct {
+    const void    *var;         /* its variable; NULL: one of a prefix */
+    const u_char  *rest;        /* the part of the name behind the prefix */
+    uint32_t       len;
+    uint32_t       prefix;      /* which, as the configuration numbers them */
+} lua_var_found_t;
 
 /*
- * The variable of this name in the newest configuration, for lua_var_rs_read();
- * NULL if it has none, as those of a prefix.
+ * Finds a name, which has to stay where it is for as long as it is read by what
+ * was found.  Returns 0 when there is no way but lua_var_rs_fetch().
  */
-const void *lua_var_rs_find(const u_char *name, size_t len);
+ngx_uint_t lua_var_rs_find(const u_char *name, size_t len,
+    lua_var_found_t *found);
+
+/*
+ * The same as lua_var_rs_fetch(), typed, for a name that was found.  *kind is
+ * LUA_VAR_AGAIN when what was found no longer holds.
+ */
+void lua_var_rs_read(uint64_t handle, const lua_var_found_t *found,
+    lua_var_value_t *out);
 
 void lua_var_rs_capture(const lua_var_req_t *req, ptrdiff_t n,
     lua_var_value_t *out);

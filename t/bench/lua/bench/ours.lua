@@ -61,9 +61,10 @@ end
 
 
 -- The same reads by a request pointer that nobody checks. The structure is the
--- one that the getters read, declared with them.
+-- one that the getters read, declared with them, and so is what makes strings.
 function _M.add_unchecked()
     local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
+    local text = require("resty.ngxvar.texts")()
 
     local function pointer()
         return ffi.cast(request_p, get_request())
@@ -72,7 +73,7 @@ function _M.add_unchecked()
     loops.add("unchecked", "uri", "read", "subject(request)", function (r)
         local s = r.uri
         if s.data ~= nil then
-            return ffi.string(s.data, s.len)
+            return (text(s.data, tonumber(s.len)))
         end
     end, pointer)
 

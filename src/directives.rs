@@ -10,7 +10,7 @@ use crate::sys::{
     ngx_http_handler_pt, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
     ngx_str_t, ngx_uint_t,
 };
-use crate::worker::{Mode, worker};
+use crate::worker::{Mode, Worker, worker};
 use crate::{ctx, error_page, layout, lua, table, variables};
 
 /// A constant that nginx is given a pointer to.
@@ -208,6 +208,17 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return sys::ERROR;
     }
     worker().configuring.set(true);
+    if !worker().reserve() {
+        sys::log_error!(
+            sys::EMERG,
+            // SAFETY: `cf` is nginx's.
+            unsafe { cf.as_ref() }.log,
+            "lua_var: cannot reserve %uz bytes of address space for the table of requests; \
+             they cost no memory, but a limit (ulimit -v, LimitAS=) must allow them",
+            Worker::RESERVED
+        );
+        return sys::ERROR;
+    }
 
     let conf = sys::main_conf(cf, crate::ctx_index()).cast::<MainConf>();
     // SAFETY: made by `create_main_conf`, which nginx has called before.

@@ -18,7 +18,7 @@ use crate::assign;
 use crate::ctx;
 use crate::names::Field;
 use crate::request::{Flavour, LiveRequest, Refusal, UpstreamTime, Value};
-use crate::slots::{Handle, Slots};
+use crate::slots::{Handle, Slot};
 use crate::sys::{
     self, ngx_array_t, ngx_connection_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
     ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, ngx_table_elt_t,
@@ -209,7 +209,7 @@ pub extern "C" fn ngx_http_lua_var_ffi_ctx_made(
 /// addresses of what never moves, and where members are.
 #[repr(C)]
 pub struct Layout {
-    slots: *const Slots,
+    slots: *const Slot,
     /// nginx's cached time.
     time: *const c_void,
     signature: u32,
@@ -272,7 +272,7 @@ fn layout() -> Layout {
         };
     }
     Layout {
-        slots: &raw const worker().slots,
+        slots: worker().slots_at.get() as *const Slot,
         time: sys::time_address(),
         signature: sys::SIGNATURE,
         request_signature: r!(signature),

@@ -185,8 +185,7 @@ pub type Chunk = [Slot; CHUNK];
 
 /// The slots of one worker.
 ///
-/// `repr(C)`, `chunks` first: Lua's getters index the directory.
-#[repr(C)]
+/// Lua's getters do without the directory, see `Worker::slots_at`.
 pub struct Slots {
     chunks: [Cell<Option<&'static Chunk>>; MAX_CHUNKS],
     /// Slots ever handed out; those below were used at least once.

@@ -8,7 +8,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 
 use crate::index::{HeadChunk, Index};
-use crate::slots::{Chunk, Handle, Slot, Slots};
+use crate::slots::{CHUNK, Chunk, Handle, MAX_CHUNKS, Slot, Slots};
 use crate::sys::{self, Request, ngx_pool_t};
 use crate::table::Table;
 
@@ -27,6 +27,9 @@ pub enum Mode {
 pub struct Worker {
     /// The live requests.
     pub slots: Slots,
+    /// Where the slots are, one after another: slot 0's address. All of that may be
+    /// read, for a slot that has no memory yet is all zeroes.
+    pub slots_at: Cell<usize>,
     index: Index,
     /// The variables of the newest configuration.
     pub table: Cell<Option<&'static Table>>,
@@ -52,6 +55,7 @@ unsafe impl Sync for Worker {}
 
 static WORKER: Worker = Worker {
     slots: Slots::new(),
+    slots_at: Cell::new(0),
     index: Index::new(),
     table: Cell::new(None),
     epoch: Cell::new(0),
@@ -77,17 +81,38 @@ unsafe extern "C" fn forget(data: *mut c_void) {
     worker().forget(data as usize as u32);
 }
 
-fn more_slots() -> Option<&'static Chunk> {
-    // SAFETY: a slot is valid when zeroed, see `Slot::new`.
-    unsafe { sys::zeroed_forever() }
-}
-
 fn more_heads() -> Option<&'static HeadChunk> {
     // SAFETY: a `Cell<u32>` is valid when zeroed.
     unsafe { sys::zeroed_forever() }
 }
 
 impl Worker {
+    /// Reserves the addresses of all slots that there can be, in the process that
+    /// reads the first configuration: Lua that is loaded then knows them too. False
+    /// when the process may not have so many.
+    pub fn reserve(&self) -> bool {
+        if self.slots_at.get() == 0 {
+            self.slots_at.set(sys::reserve(Self::RESERVED));
+        }
+        self.slots_at.get() != 0
+    }
+
+    /// Bytes of address space for all slots.
+    pub const RESERVED: usize = size_of::<Chunk>() * MAX_CHUNKS;
+
+    /// The next chunk of slots.
+    fn more_slots(&self) -> Option<&'static Chunk> {
+        let chunks = self.slots.capacity() / CHUNK;
+        let start = self.slots_at.get();
+        if start == 0 || chunks >= MAX_CHUNKS {
+            return None;
+        }
+        let at = start.wrapping_add(chunks.wrapping_mul(size_of::<Chunk>()));
+        // SAFETY: a slot is valid when zeroed, see `Slot::new`; the place is the one
+        // after the chunks that there are, within what was reserved.
+        unsafe { sys::zeroed_at(at) }
+    }
+
     /// The slot of the live request at this address, which is not dereferenced.
     #[inline]
     pub fn find(&self, address: usize) -> Option<&'static Slot> {
@@ -114,7 +139,7 @@ impl Worker {
         let connection = r.get().connection as usize;
         let slot = self
             .slots
-            .acquire(r.address(), connection, flags, more_slots)?;
+            .acquire(r.address(), connection, flags, || self.more_slots())?;
         let handle = slot.handle();
         if self.index.insert(&self.slots, slot, more_heads) {
             if r.on_pool_cleanup(forget, slot.id() as usize) {

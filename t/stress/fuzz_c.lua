@@ -418,9 +418,8 @@ local function module_memory()
     C.fuzz_layout(layout)
 
     local slots = layout[0]
-    local chunk = ffi.cast("uint64_t *", ffi.cast("void *", slots))[0]
 
-    return { slots, chunk, chunk + 48, chunk + 1024 * 48 }
+    return { slots, slots + 48, slots + 1024 * 48, slots + 4096 * 1024 * 48 - 48 }
 end
 
 

@@ -2,9 +2,9 @@
 --
 -- Validation is the same as fetch's, written so that a trace needs no call for
 -- it: the handle's slot is read where the module keeps it, its generation is
--- compared, then the request's signature and connection. Slots never move and
--- are never freed (src/slots.rs), so reading one is always allowed; the request
--- itself is read only once all of that agrees. Where its members are, the module
+-- compared, then the request's signature and connection. Slots have their place for
+-- ever, all that there can be (src/worker.rs), so reading one is always allowed; the
+-- request itself is read only once all of that agrees. Where its members are, the module
 -- says (src/ffi.rs), and whether that is what nginx thinks (src/layout.rs).
 
 local core = ...
@@ -14,8 +14,6 @@ local ffi = require "ffi"
 
 -- not ffi.C: see core.file in src/shim/lua.c
 local lib = ffi.load(core.file)
-local band = bit.band
-local rshift = bit.rshift
 local tobit = bit.tobit
 local format = string.format
 local ipairs = ipairs
@@ -183,10 +181,7 @@ typedef struct {
 } ngx_http_lua_var_time_t;
 ]]
 
-local CHUNK_SHIFT = 10
-local CHUNK_MASK = 1023
-
-local slots = ffi.cast("const ngx_http_lua_var_slot_t *const *", layout.slots)
+local slots = ffi.cast("const ngx_http_lua_var_slot_t *", layout.slots)
 local SIGNATURE = tobit(layout.signature)
 
 
@@ -196,14 +191,8 @@ local function live(handle)
         return nil
     end
 
-    local id = handle.id
-    local chunk = slots[rshift(id, CHUNK_SHIFT)]
-
-    if chunk == nil then
-        return nil
-    end
-
-    local slot = chunk + band(id, CHUNK_MASK)
+    -- is_handle() has seen to it that there is such a slot
+    local slot = slots + handle.id
     local r = slot.readable
 
     -- compared as integers: as uint32_t, LuaJIT makes numbers of both first

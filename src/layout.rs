@@ -39,8 +39,9 @@ const OFFSETS: [(&CStr, usize); 6] = [
     ),
 ];
 
-/// Members behind those that have an offset, and of other structures.
-const VALUES: [(&CStr, Field); 8] = [
+/// Members behind those that have an offset, and of other structures. Numbers before
+/// what is found by following a pointer behind them.
+const VALUES: [(&CStr, Field); 12] = [
     (c"uri", Field::Uri),
     (c"args", Field::Args),
     (c"request_method", Field::RequestMethod),
@@ -49,6 +50,10 @@ const VALUES: [(&CStr, Field); 8] = [
     (c"host", Field::Host),
     (c"server_name", Field::ServerName),
     (c"request_length", Field::RequestLength),
+    (c"connection", Field::Connection),
+    (c"connection_requests", Field::ConnectionRequests),
+    (c"server_port", Field::ServerPort),
+    (c"https", Field::Https),
 ];
 
 const REBUILD: &CStr = c"rebuild ngx_http_lua_var_module against the sources of this nginx; \

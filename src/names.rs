@@ -98,8 +98,7 @@ impl Field {
 }
 
 impl Field {
-    /// Whether its text has to be written out: getters read the number and keep
-    /// the text by it, everybody else asks nginx's handler.
+    /// Whether its text has to be written out, and is only good until the next one is.
     pub const fn is_written(self) -> bool {
         matches!(
             self,

@@ -37,7 +37,8 @@ impl Refusal {
     }
 }
 
-/// A variable's value. Text belongs to the request, or to the module for ever.
+/// A variable's value. Text belongs to the request, or to the module for ever; that of
+/// a [`Field::is_written`] one until the next of them is read.
 #[derive(Clone, Copy)]
 pub enum Value {
     /// Not set.
@@ -286,10 +287,14 @@ impl LiveRequest {
             }
         }
         if let Some(field) = var.field
-            && !field.is_written()
             && (flavour == Flavour::Typed || !field.is_number())
         {
-            return self.field(field);
+            if !field.is_written() {
+                return self.field(field);
+            }
+            if let Some(text) = self.written(field) {
+                return Value::Text(text);
+            }
         }
         if let Some(index) = var.index {
             // SAFETY: null or a variable value in `r->variables`.
@@ -381,11 +386,30 @@ impl LiveRequest {
             Field::UpstreamResponseTime => self.upstream_seconds(UpstreamTime::Response),
             Field::UpstreamHeaderTime => self.upstream_seconds(UpstreamTime::Header),
             Field::UpstreamConnectTime => self.upstream_seconds(UpstreamTime::Connect),
-            // Written out by nginx's own handlers, see `Field::is_written`.
             Field::Connection | Field::ConnectionRequests | Field::ServerPort | Field::Msec => {
-                Value::Nil
+                self.written(field).map_or(Value::Nil, Value::Text)
             }
         }
+    }
+
+    /// A variable whose text has to be written out; `None` when nginx has to do it.
+    #[inline(never)]
+    fn written(&self, field: Field) -> Option<ngx_str_t> {
+        let connection = self.r.connection();
+        let text = match field {
+            Field::Connection => value::decimal(connection.number as u64),
+            Field::ConnectionRequests => value::decimal(connection.requests as u64),
+            Field::Msec => {
+                let (sec, msec) = sys::time();
+                value::seconds(sec.wrapping_mul(1000).wrapping_add(msec))
+            }
+            Field::ServerPort => match self.r.local_port()? {
+                0 => return Some(sys::text(b"")),
+                port => value::decimal(port.into()),
+            },
+            _ => return None,
+        };
+        Some(worker().keep_written(text.as_bytes()))
     }
 
     /// `$host` (`ngx_http_variable_host`)

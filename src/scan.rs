@@ -51,7 +51,7 @@ pub fn arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         let (pair, after) = here.unwrap_or((rest, &[]));
         if let Some((key, value)) = pair.split_at_checked(name.len())
             && let Some((b'=', value)) = value.split_first()
-            && key.eq_ignore_ascii_case(name)
+            && is_same_word(key, name)
         {
             return Some(value);
         }
@@ -77,7 +77,7 @@ pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
     let mut rest = header;
     while !rest.is_empty() {
         if let Some((key, after)) = rest.split_at_checked(name.len())
-            && key.eq_ignore_ascii_case(name)
+            && is_same_word(key, name)
         {
             match trim_spaces(after).split_first() {
                 Some((b'=', value)) => {
@@ -140,42 +140,73 @@ fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
         at = at.wrapping_add(8);
         rest = after;
     }
-    let behind = rest.iter().position(|b| *b == one || *b == other)?;
-    Some(at.wrapping_add(behind))
+    let Some(eight) = text.last_chunk::<8>() else {
+        return rest.iter().position(|b| *b == one || *b == other);
+    };
+    // The last eight, without those that were among the eight before.
+    let word = u64::from_le_bytes(*eight);
+    let found = zeroes(word ^ eight_of(one)) | zeroes(word ^ eight_of(other));
+    let found = found.unbounded_shr(64u32.saturating_sub((rest.len() as u32).saturating_mul(8)));
+    (found != 0).then(|| at.wrapping_add(found.trailing_zeros() as usize / 8))
+}
+
+/// The highest bit of each of eight bytes, into which a sum is carried.
+const HIGH: u64 = eight_of(0x80);
+
+/// Eight bytes in lower case.
+const fn lower(word: u64) -> u64 {
+    let low = word & !HIGH;
+    let from_a = low.wrapping_add(eight_of(0x80 - b'A'));
+    let from_after_z = low.wrapping_add(eight_of(0x80 - (b'Z' + 1)));
+    let upper = from_a & !from_after_z & !word & HIGH;
+    word | upper >> 2
 }
 
 /// Eight bytes of a header's name as variables write it.
 const fn as_variable(key: u64) -> u64 {
-    // Of each byte the highest bit, which is carried into where it holds.
-    const HIGH: u64 = eight_of(0x80);
-    let low = key & !HIGH;
-    let from_a = low.wrapping_add(eight_of(0x80 - b'A'));
-    let from_after_z = low.wrapping_add(eight_of(0x80 - (b'Z' + 1)));
-    let upper = from_a & !from_after_z & !key & HIGH;
     let other_than_dash = key ^ eight_of(b'-');
     let dash = !((other_than_dash & !HIGH).wrapping_add(!HIGH) | other_than_dash) & HIGH;
-    // 0x20 makes lower case; 0x72 is what a dash and an underscore differ in.
-    (key | upper >> 2) ^ (dash >> 7).wrapping_mul((b'-' ^ b'_') as u64)
+    lower(key) ^ (dash >> 7).wrapping_mul((b'-' ^ b'_') as u64)
 }
 
 /// Whether a header called `key` is what a variable calls `name`: lower case, with
 /// underscores for dashes (`ngx_http_variable_unknown_header`).
 pub fn is_header(key: &[u8], name: &[u8]) -> bool {
-    let is = |key: u64, name: u64| as_variable(key) == name;
-    let eight =
-        |key: &[u8; 8], name: &[u8; 8]| is(u64::from_le_bytes(*key), u64::from_le_bytes(*name));
-    if key.len() != name.len() {
+    same(key, name, |key, name| as_variable(key) == name)
+}
+
+/// Whether two texts are the same but for the case of their letters.
+fn is_same_word(one: &[u8], other: &[u8]) -> bool {
+    same(one, other, |one, other| lower(one) == lower(other))
+}
+
+/// Whether `eight` holds for all of two texts of one length, up to eight bytes at a
+/// time. Pieces overlap where the length is no multiple of that.
+#[inline(always)]
+fn same(one: &[u8], other: &[u8], eight: impl Fn(u64, u64) -> bool) -> bool {
+    if one.len() != other.len() {
         return false;
     }
-    // The last eight first: names differ in their ends. They overlap those before.
-    if let (Some(key_end), Some(name_end)) = (key.last_chunk(), name.last_chunk()) {
-        let pairs = key.chunks_exact(8).zip(name.chunks_exact(8));
-        return eight(key_end, name_end)
-            && pairs
-                .filter_map(|(k, n)| k.first_chunk().zip(n.first_chunk()))
-                .all(|(k, n)| eight(k, n));
+    let long = |a: &[u8; 8], b: &[u8; 8]| eight(u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+    let short = |a: &[u8; 4], b: &[u8; 4]| {
+        eight(u32::from_le_bytes(*a).into(), u32::from_le_bytes(*b).into())
+    };
+    // The last ones first: names differ in their ends.
+    if let (Some(a), Some(b)) = (one.last_chunk(), other.last_chunk()) {
+        let pieces = one.chunks_exact(8).zip(other.chunks_exact(8));
+        return long(a, b)
+            && pieces
+                .filter_map(|(a, b)| a.first_chunk().zip(b.first_chunk()))
+                .all(|(a, b)| long(a, b));
     }
-    key.iter()
-        .zip(name)
-        .all(|(k, n)| is(u64::from(*k), u64::from(*n)))
+    if let (Some(a), Some(b)) = (one.last_chunk(), other.last_chunk()) {
+        return short(a, b)
+            && one
+                .first_chunk()
+                .zip(other.first_chunk())
+                .is_some_and(|(a, b)| short(a, b));
+    }
+    one.iter()
+        .zip(other)
+        .all(|(a, b)| eight(u64::from(*a), u64::from(*b)))
 }

@@ -675,6 +675,24 @@ impl Request {
         unsafe { &*self.get().connection }
     }
 
+    /// The port that the client connected to, 0 where there is none (a unix socket);
+    /// `None` when nginx has not looked yet (`ngx_connection_local_sockaddr`).
+    pub(crate) fn local_port(&self) -> Option<u16> {
+        let address = self.connection().local_sockaddr.cast::<libc::sockaddr_in>();
+        // SAFETY: null or an address in the memory of the connection or of its listening
+        // socket. Every kind of them begins with its family.
+        let family = unsafe { (&raw const (*NonNull::new(address)?.as_ptr()).sin_family).read() };
+        match i32::from(family) {
+            libc::AF_INET | libc::AF_INET6 => {
+                // SAFETY: as above; the port is in the same place in both.
+                let port = unsafe { (&raw const (*address).sin_port).read() };
+                Some(u16::from_be(port))
+            }
+            libc::AF_UNIX => Some(0),
+            _ => None,
+        }
+    }
+
     /// Where to log what concerns the request.
     pub(crate) fn log(self) -> *mut ngx_log_t {
         if LAYOUT_DIFFERS.load(Ordering::Relaxed) {

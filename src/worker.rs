@@ -9,8 +9,9 @@ use core::ffi::c_void;
 
 use crate::index::{HeadChunk, Index};
 use crate::slots::{CHUNK, Chunk, Handle, MAX_CHUNKS, Slot, Slots};
-use crate::sys::{self, Request, ngx_pool_t};
+use crate::sys::{self, Request, ngx_pool_t, ngx_str_t};
 use crate::table::Table;
+use crate::value;
 
 /// How the worker reads variables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,8 @@ pub struct Worker {
     pub configuring: Cell<bool>,
     /// Stands for the slot of a request that no memory could be had to register.
     pub outside: Slot,
+    /// The text of the variable that was written out last.
+    written: Cell<[u8; value::TEXT]>,
     /// Handles refused, for the soak test's figures.
     pub refused: Cell<u64>,
     /// Contexts restored, likewise.
@@ -63,6 +66,7 @@ static WORKER: Worker = Worker {
     vms: Cell::new(0),
     configuring: Cell::new(false),
     outside: Slot::new(),
+    written: Cell::new([0; value::TEXT]),
     refused: Cell::new(0),
     restored: Cell::new(0),
 };
@@ -152,6 +156,19 @@ impl Worker {
         }
         self.slots.release(handle);
         None
+    }
+
+    /// A copy of a text, of at most [`value::TEXT`] bytes, that is good until the next call.
+    pub fn keep_written(&self, text: &[u8]) -> ngx_str_t {
+        let mut copy = [0; value::TEXT];
+        for (to, from) in copy.iter_mut().zip(text) {
+            *to = *from;
+        }
+        self.written.set(copy);
+        ngx_str_t {
+            len: text.len().min(copy.len()),
+            data: self.written.as_ptr().cast(),
+        }
     }
 
     /// Takes the occupant of a slot out of the table.

@@ -99,7 +99,7 @@ declare("ngx_http_lua_var_connection_t", {
     { "int64_t", "sent", at = "connection_sent" },
     { "ngx_str_t", "addr_text", at = "connection_addr_text" },
     { "int64_t", "number", at = "connection_number" },
-    { "const uint8_t *", "local_sockaddr", at = "connection_local_sockaddr" },
+    { "const void *", "local_sockaddr", at = "connection_local_sockaddr" },
     { "int64_t", "requests", at = "connection_requests" },
 })
 

@@ -1,8 +1,11 @@
 -- Readers of what is in a request that is known to be live (live.lua): no calls.
 
+local bit = require "bit"
 local ffi = require "ffi"
 local live = require "resty.ngxvar.live"
 
+local band = bit.band
+local rshift = bit.rshift
 local ffi_string = ffi.string
 local format = string.format
 local max = math.max
@@ -11,6 +14,7 @@ local layout = live.layout
 
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
 local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
+local word_p = ffi.typeof("const int32_t *")
 local CORE = layout.core_srv_index
 
 
@@ -87,7 +91,17 @@ end
 
 local connection_text = kept(integer)
 local requests_text = kept(integer)
-local port_text = kept(integer)
+
+-- of the first four bytes of an address: AF_INET (2) and AF_INET6 (10) have the port
+-- behind the family, most significant byte first
+local port_text = kept(function (word)
+    local family = band(word, 0xffff)
+
+    if family == 2 or family == 10 then
+        return integer(band(rshift(word, 16), 0xff) * 256 + rshift(word, 24))
+    end
+end)
+
 local request_seconds = kept(seconds)
 local msec_text = kept(function (n) return (format("%.3f", n / 1000)) end)
 
@@ -175,9 +189,8 @@ local readers = {
     server_port = function (r)
         local sa = r.connection.local_sockaddr
 
-        -- AF_INET and AF_INET6 have the port in the same place
-        if sa ~= nil and (sa[0] == 2 or sa[0] == 10) and sa[1] == 0 then
-            return (port_text(sa[2] * 256 + sa[3]))
+        if sa ~= nil then
+            return (port_text(ffi.cast(word_p, sa)[0]))
         end
     end,
 }

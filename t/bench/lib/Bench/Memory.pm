@@ -1,7 +1,8 @@
 package Bench::Memory;
 
 # What a live request takes: the heap of a worker with this module and of one
-# without, while thousands of requests wait in each.
+# without, while thousands of requests wait in each; and the memory of the table of
+# requests, which is not of the heap.
 
 use v5.36;
 
@@ -13,6 +14,9 @@ use Bench::Worker ();
 # sizeof(ngx_pool_cleanup_t): handler, data, next. It is in the request's own
 # pool, a block that nginx takes anyway, so the heap does not show it.
 use constant CLEANUP => 24;
+
+# Worker::RESERVED in src/worker.rs.
+use constant TABLE => 4096 * 1024 * 48;
 
 use constant SERVER => <<'CONF';
     location = /wait {
@@ -81,7 +85,22 @@ sub _wave ($nginx, $requests) {
 sub _figures ($nginx) {
     my %now;
     @now{qw(waiting active heap)} = split ' ', $nginx->get('/heap');
+    $now{heap} += _table($nginx->pid);
     return \%now;
+}
+
+# Bytes of the table of requests that have memory: what stands before the rest of
+# its addresses, which can only be read. 0 in a worker without the module.
+sub _table ($pid) {
+    open my $maps, '<', "/proc/$pid/maps" or die "maps: $!\n";
+    my ($writable, $end) = (0, '');
+    while (readline $maps) {
+        my ($from, $to, $rights) = /^(\w+)-(\w+) (\S+) 0+ 00:00 0 *$/ or next;
+        my $size = hex($to) - hex($from);
+        return $from eq $end ? $writable : 0 if $rights eq 'r--p' && $size > TABLE / 2;
+        ($writable, $end) = $rights eq 'rw-p' ? ($size, $to) : (0, '');
+    }
+    return 0;
 }
 
 sub _await ($nginx, $condition) {

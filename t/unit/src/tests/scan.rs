@@ -45,6 +45,31 @@ fn arguments_by_name() {
 }
 
 #[test]
+fn names_of_every_length() {
+    let long = "abcdefghijklmnopqrstuvwxyz";
+    for len in 1..=long.len() {
+        let name = &long[..len];
+        let args = format!("{name}x=0&{}=1&{name}=2", name.to_uppercase());
+        assert_eq!(
+            arg(args.as_bytes(), name.as_bytes()),
+            Some(&b"1"[..]),
+            "{name}"
+        );
+        for at in 0..len {
+            let mut other = name.as_bytes().to_vec();
+            other[at] ^= 1;
+            assert_eq!(arg(args.as_bytes(), &other), None, "{name}, byte {at}");
+        }
+        let cookies = format!("{name}x=0; {}=1; {name}=2", name.to_uppercase());
+        assert_eq!(
+            cookie(cookies.as_bytes(), name.as_bytes()),
+            Cookie::Value(b"1"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn arguments_that_are_hardly_any() {
     for args in ["", "&", "&&&", "=", "a", "=&=", "&a"] {
         for name in ["", "a", "=", "&", "a="] {

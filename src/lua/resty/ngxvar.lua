@@ -125,10 +125,10 @@ end
 local on_trace = false
 
 
--- No results of calls are returned as they come (return f()): LuaJIT does not
--- compile a function that ends in a tail call to a builtin.
+-- On traces, no results of calls are returned as they come (return f()): LuaJIT does
+-- not compile a function that ends in a tail call to a builtin.
 local function fetch_by_handle(name, req)
-    if on_trace and is_handle(req) then
+    if is_handle(req) then
         local rc = ffi_value(req, name, #name, out)
 
         if rc == TEXT then
@@ -151,24 +151,22 @@ end
 
 -- The same for the request that is running.
 local function fetch_current(name)
-    if on_trace then
-        local r = get_request()
+    local r = get_request()
 
-        if r then
-            local rc = ffi_current(r, name, #name, 1, out)
+    if r then
+        local rc = ffi_current(r, name, #name, 1, out)
 
-            if rc == TEXT then
-                local text = ffi_string(out.data, out.len)
-                return text
-            end
+        if rc == TEXT then
+            local text = ffi_string(out.data, out.len)
+            return text
+        end
 
-            if rc == NUMBER then
-                return out.number
-            end
+        if rc == NUMBER then
+            return out.number
+        end
 
-            if rc == NIL then
-                return nil
-            end
+        if rc == NIL then
+            return nil
         end
     end
 
@@ -178,6 +176,10 @@ end
 
 -- An explicit nil is a request that got lost, not the current one, hence the dots.
 function _M.fetch(...)
+    if not on_trace then
+        return core_fetch(...)
+    end
+
     local name, req = ...
     local value, err
 
@@ -281,7 +283,7 @@ end
 
 
 do
-    watch(fetch_by_handle)
+    watch(_M.fetch)
 
     -- there is one listener of each kind; one that is there already stays
     local events = debug.getregistry()._VMEVENTS

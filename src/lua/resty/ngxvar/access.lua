@@ -91,6 +91,19 @@ local function kept_or(value, s)
 end
 
 
+-- The value of a string that has no bytes.
+local function empty(name, s, handle)
+    -- without a Host header it is the server's name
+    if name == "host" then
+        return fetch(name, handle)
+    end
+
+    if s.data ~= nil then
+        return ""
+    end
+end
+
+
 -- A string in the request. Of some, nginx keeps the first value, if the
 -- configuration uses them by index: then that value counts, as it does for ngx.var.
 local function string_getter(name, place)
@@ -122,13 +135,8 @@ local function string_getter(name, place)
 
         local len = band(s.word, VALUE_LEN)
 
-        -- without a Host header it is the server's name
-        if len == 0 and name == "host" then
-            return fetch(name, handle)
-        end
-
-        if s.data == nil then
-            return nil
+        if len == 0 then
+            return empty(name, s, handle)
         end
 
         return (text(s.data, len))

@@ -92,6 +92,7 @@ sub _figures ($nginx) {
 # Bytes of the table of requests that have memory: what stands before the rest of
 # its addresses, which can only be read. 0 in a worker without the module.
 sub _table ($pid) {
+    no warnings 'portable';    # addresses have more than 32 bits
     open my $maps, '<', "/proc/$pid/maps" or die "maps: $!\n";
     my ($writable, $end) = (0, '');
     while (readline $maps) {

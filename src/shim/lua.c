@@ -18,6 +18,7 @@
 #define lua_upvalueindex(i) (LUA_GLOBALSINDEX - (i))
 
 #define LUA_TNONE           (-1)
+#define LUA_TNIL            0
 #define LUA_TLIGHTUSERDATA  2
 #define LUA_TNUMBER         3
 #define LUA_TSTRING         4
@@ -57,6 +58,7 @@ typedef int (*lua_CFunction)(lua_State *L);
     X(void, lua_getfield, (lua_State *L, int i, const char *k))               \
     X(void, lua_setfield, (lua_State *L, int i, const char *k))               \
     X(void, lua_rawset, (lua_State *L, int i))                                \
+    X(void, lua_rawget, (lua_State *L, int i))                                \
     X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
     X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
     X(int, lua_error, (lua_State *L))                                         \
@@ -294,7 +296,7 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
     string = api.lua_topointer(L, idx);
     slot = name_slot(vm, string);
 
-    if (slot->string == string || vm->nnames == NAMES_MAX) {
+    if (slot->string == string) {
         return;
     }
 
@@ -304,20 +306,27 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
         return;
     }
 
-    if (found.var == NULL) {
-        if (vm->nprefixed == PREFIXED_MAX) {
+    /* a name whose slot another took stays anchored, and counts once */
+    api.lua_pushvalue(L, idx);
+    api.lua_rawget(L, UP_NAMES);
+
+    if (api.lua_type(L, -1) <= LUA_TNIL) {
+        if (vm->nnames == NAMES_MAX
+            || (found.var == NULL && vm->nprefixed == PREFIXED_MAX))
+        {
+            api.lua_settop(L, -2);
             return;
         }
 
-        vm->nprefixed++;
+        vm->nnames++;
+        vm->nprefixed += found.var == NULL;
+
+        api.lua_pushvalue(L, idx);
+        api.lua_pushboolean(L, 1);
+        api.lua_rawset(L, UP_NAMES);
     }
 
-    /* a name whose slot this one takes stays anchored: it counts for ever */
-    vm->nnames++;
-
-    api.lua_pushvalue(L, idx);
-    api.lua_pushboolean(L, 1);
-    api.lua_rawset(L, UP_NAMES);
+    api.lua_settop(L, -2);
 
     slot->string = string;
     slot->found = found;

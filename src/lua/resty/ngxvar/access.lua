@@ -19,6 +19,8 @@ local bxor = bit.bxor
 local tobit = bit.tobit
 local ffi_string = ffi.string
 local ipairs = ipairs
+local lower_case = string.lower
+local sub = string.sub
 local live = request.live
 local tonumber = tonumber
 local type = type
@@ -243,8 +245,8 @@ local function handler_getter(name)
     local rest = name
 
     for _, prefix in ipairs(PREFIXES) do
-        if name:sub(1, #prefix) == prefix then
-            rest = name:sub(#prefix + 1)
+        if sub(name, 1, #prefix) == prefix then
+            rest = sub(name, #prefix + 1)
         end
     end
 
@@ -342,7 +344,7 @@ local function getter(name)
         error("bad variable name", 2)
     end
 
-    local lower = name:lower()
+    local lower = lower_case(name)
     local get = getters[lower]
 
     if get then
@@ -377,7 +379,7 @@ local function setter(name)
         error("bad variable name", 2)
     end
 
-    return new_setter(name:lower())
+    return new_setter(lower_case(name))
 end
 
 

@@ -128,7 +128,24 @@ new nil
 
 
 
-=== TEST 6: a request without a ctx gets a fresh one, whatever others have
+=== TEST 6: a table that was assigned, and never asked for, is restored
+--- config
+    lua_var_ctx_restore all;
+    location = /t {
+        content_by_lua_block {
+            ngx.ctx = { own = "own" }
+            ngx.exec("/in-page")
+        }
+    }
+    location = /in-page { content_by_lua_block { ngx.say(ngx.ctx.own) } }
+--- request
+GET /t
+--- response_body
+own
+
+
+
+=== TEST 7: a request without a ctx gets a fresh one, whatever others have
 --- config
     location = /with {
         error_page 502 /page;
@@ -171,7 +188,7 @@ GET /t
 
 
 
-=== TEST 7: hundreds of requests free each reference once, and keep no table
+=== TEST 8: hundreds of requests free each reference once, and keep no table
 --- config
     location = /err {
         recursive_error_pages on;

@@ -474,3 +474,26 @@ GET /t
 --- response_body
 50 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
 references kept: 0
+
+
+
+=== TEST 18: true still, when another error page sends the client elsewhere
+--- config
+    recursive_error_pages on;
+    location = /t {
+        error_page 500 /page;
+        rewrite_by_lua_block { ngx.exit(500) }
+    }
+    location = /page {
+        error_page 503 http://other.test/sorry;
+        return 503;
+        # the first to ask, of a request that no error page has redirected since
+        log_by_lua_block { ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "];") }
+    }
+--- request
+GET /t
+--- error_code: 302
+--- response_headers
+Location: http://other.test/sorry
+--- error_log
+from: [true];

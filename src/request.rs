@@ -397,7 +397,7 @@ impl LiveRequest {
     fn written(&self, field: Field) -> Option<ngx_str_t> {
         let connection = self.r.connection();
         let text = match field {
-            Field::Connection => value::decimal(connection.number as u64),
+            Field::Connection => value::decimal(connection.number),
             Field::ConnectionRequests => value::decimal(connection.requests as u64),
             Field::Msec => {
                 let (sec, msec) = sys::time();

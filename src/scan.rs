@@ -146,7 +146,8 @@ fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
     // The last eight, without those that were among the eight before.
     let word = u64::from_le_bytes(*eight);
     let found = zeroes(word ^ eight_of(one)) | zeroes(word ^ eight_of(other));
-    let found = found.unbounded_shr(64u32.saturating_sub((rest.len() as u32).saturating_mul(8)));
+    let before = 64u32.saturating_sub((rest.len() as u32).saturating_mul(8));
+    let found = found.checked_shr(before).unwrap_or(0);
     (found != 0).then(|| at.wrapping_add(found.trailing_zeros() as usize / 8))
 }
 

@@ -5,6 +5,7 @@
 //! It never reads a bitfield of `ngx_http_request_t` itself: see `shim/shim.h`.
 
 use core::ffi::{CStr, c_char, c_void};
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,9 +72,8 @@ pub(crate) struct VarValue {
 }
 
 const _: () = assert!(size_of::<VarValue>() == size_of::<ngx_http_variable_value_t>());
-const _: () = assert!(
-    core::mem::offset_of!(VarValue, data) == core::mem::offset_of!(ngx_http_variable_value_t, data)
-);
+const _: () =
+    assert!(offset_of!(VarValue, data) == core::mem::offset_of!(ngx_http_variable_value_t, data));
 
 impl VarValue {
     const LEN: u32 = (1 << 28) - 1;
@@ -678,15 +678,18 @@ impl Request {
     /// The port that the client connected to, 0 where there is none (a unix socket);
     /// `None` when nginx has not looked yet (`ngx_connection_local_sockaddr`).
     pub(crate) fn local_port(&self) -> Option<u16> {
-        let address = self.connection().local_sockaddr.cast::<libc::sockaddr_in>();
-        // SAFETY: null or an address in the memory of the connection or of its listening
-        // socket. Every kind of them begins with its family.
-        let family = unsafe { (&raw const (*NonNull::new(address)?.as_ptr()).sin_family).read() };
-        match i32::from(family) {
+        let address = self.connection().local_sockaddr.cast::<u8>();
+        if address.is_null() {
+            return None;
+        }
+        let family = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_family));
+        // SAFETY: an address in the memory of the connection or of its listening socket.
+        // Those of every family have it in the same place.
+        match i32::from(unsafe { *family.cast::<libc::sa_family_t>() }) {
             libc::AF_INET | libc::AF_INET6 => {
-                // SAFETY: as above; the port is in the same place in both.
-                let port = unsafe { (&raw const (*address).sin_port).read() };
-                Some(u16::from_be(port))
+                let port = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_port));
+                // SAFETY: as above; both have the port in the same place.
+                Some(u16::from_be(unsafe { *port.cast::<libc::in_port_t>() }))
             }
             libc::AF_UNIX => Some(0),
             _ => None,

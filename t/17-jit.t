@@ -7,6 +7,9 @@ use Signatures;
 use Test::Nginx::Socket::Lua 'no_plan';
 
 $ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+# The map module leaves a bit of the values that it makes at the start unset, which
+# getters read with others and mask; memcheck minds.
+$ENV{TEST_NGINX_KEPT_MAP} = $ENV{TEST_NGINX_USE_VALGRIND} ? 'false' : 'true';
 
 my $source = Signatures->new(NgxVarTest::Env::root() . '/src');
 
@@ -195,23 +198,25 @@ upstream_addr: loop nil
                 end
                 local value = ngx.var.uses
             end
-            local get = ngxvar.getter("mapped")
-            get(req)
-            ngx.say("mapped: ", traces.of(function ()
-                for i = 1, 1000 do get(req) end
-            end))
+            if $TEST_NGINX_KEPT_MAP then
+                local get = ngxvar.getter("mapped")
+                get(req)
+                ngx.say("mapped: ", traces.of(function ()
+                    for i = 1, 1000 do get(req) end
+                end))
+            end
         }
     }
 --- request
 GET /t
---- response_body
-host, not yet kept: loop
+--- response_body eval
+"host, not yet kept: loop
 remote_addr, not yet kept: loop
 scheme, not yet kept: loop
 host, kept: loop
 remote_addr, kept: loop
 scheme, kept: loop
-mapped: loop
+" . ($ENV{TEST_NGINX_KEPT_MAP} eq 'true' ? "mapped: loop\n" : "")
 --- no_error_log
 [error]
 

@@ -16,7 +16,6 @@ use core::mem::offset_of;
 
 use crate::assign;
 use crate::ctx;
-use crate::names::Field;
 use crate::request::{Flavour, LiveRequest, Refusal, UpstreamTime, Value};
 use crate::slots::{Handle, Slot};
 use crate::sys::{
@@ -164,15 +163,20 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
     buf: *mut u8,
     kind: i32,
 ) -> ngx_int_t {
-    let time = match kind {
-        1 => UpstreamTime::Header,
-        2 => UpstreamTime::Connect,
-        _ => UpstreamTime::Response,
-    };
+    let time = upstream_time(kind);
     match readable(r).ok().and_then(|live| live.upstream_time(time)) {
         // SAFETY: the caller's word.
         Some(ms) => unsafe { copy(&value::seconds(ms), buf) },
         None => sys::ERROR,
+    }
+}
+
+/// The time of that number in lua-var-nginx-module.
+fn upstream_time(kind: i32) -> UpstreamTime {
+    match kind {
+        1 => UpstreamTime::Header,
+        2 => UpstreamTime::Connect,
+        _ => UpstreamTime::Response,
     }
 }
 
@@ -584,16 +588,10 @@ fn answer(value: Value, out: &mut ngx_str_t) -> i32 {
 /// attempt, -2 when the request is refused.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_ffi_upstream_seconds(handle: &HandleArg, kind: i32) -> f64 {
-    let field = match kind {
-        1 => Field::UpstreamHeaderTime,
-        2 => Field::UpstreamConnectTime,
-        _ => Field::UpstreamResponseTime,
-    };
     match handle.live() {
-        Ok(live) => match live.field(field) {
-            Value::Number(seconds) => seconds,
-            _ => -1.0,
-        },
+        Ok(live) => live
+            .upstream_time(upstream_time(kind))
+            .map_or(-1.0, |ms| ms as f64 / 1000.0),
         Err(_) => -2.0,
     }
 }

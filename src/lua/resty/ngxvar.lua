@@ -125,6 +125,21 @@ end
 local on_trace = false
 
 
+-- What the call that returned rc left in `out`; nil and true when it declined.
+local function taken(rc)
+    if rc == TEXT then
+        local text = ffi_string(out.data, out.len)
+        return text
+    end
+
+    if rc == NUMBER then
+        return out.number
+    end
+
+    return nil, rc ~= NIL
+end
+
+
 -- On traces the module is asked by name. A getter for the name would do without the
 -- call, but a trace would then be good for one name only: faster in a loop, and half
 -- as fast in straight code that reads twenty.
@@ -134,17 +149,10 @@ local function fetch_by_handle(name, req)
     if is_handle(req) then
         local rc = ffi_value(req, name, #name, out)
 
-        if rc == TEXT then
-            local text = ffi_string(out.data, out.len)
-            return text
-        end
+        local value, declined = taken(rc)
 
-        if rc == NUMBER then
-            return out.number
-        end
-
-        if rc == NIL then
-            return nil
+        if not declined then
+            return value
         end
     end
 
@@ -159,17 +167,10 @@ local function fetch_current(name)
     if r then
         local rc = ffi_current(r, name, #name, 1, out)
 
-        if rc == TEXT then
-            local text = ffi_string(out.data, out.len)
-            return text
-        end
+        local value, declined = taken(rc)
 
-        if rc == NUMBER then
-            return out.number
-        end
-
-        if rc == NIL then
-            return nil
+        if not declined then
+            return value
         end
     end
 
@@ -252,13 +253,10 @@ local function var_index(self, name)
         if r then
             local rc = ffi_current(r, name, #name, 0, out)
 
-            if rc == TEXT then
-                local text = ffi_string(out.data, out.len)
-                return text
-            end
+            local value, declined = taken(rc)
 
-            if rc == NIL then
-                return nil
+            if not declined then
+                return value
             end
         end
     end

@@ -44,6 +44,8 @@ sub functions ($self) { my @names = sort keys $self->{c}->%*; return @names }
 sub rust_functions ($self) { my @names = sort keys $self->{rust}->%*; return @names }
 sub structs ($self) { my @names = sort grep { $self->{c_struct}{$_} } keys %STRUCT; return @names }
 
+# The parameters as C declares them, like "const char *name".
+sub c_parameters ($self, $name) { return $self->{c_parameters}{$name}->@* }
 sub c_signature ($self, $name) { return $self->{c}{$name} }
 sub rust_signature ($self, $name) { return $self->{rust}{$name} // 'not in the Rust sources' }
 sub c_struct ($self, $name) { return $self->{c_struct}{$name} }
@@ -75,6 +77,7 @@ sub _read_lua ($self, $path) {
         }
         while ($cdef =~ /^(\w[\w\s]*?[\s*]+)(ngx_http_lua_var_\w+)\s*\(([^)]*)\)\s*;/mg) {
             my ($result, $name, $parameters) = ($1, $2, $3);
+            $self->{c_parameters}{$name} = [ grep { $_ ne 'void' } split /\s*,\s*/, $parameters ];
             $self->{c}{$name} = join ', ', (map { _c_type(s/\w+\s*\z//r) } grep { $_ ne 'void' } split /\s*,\s*/, $parameters),
                 'gives ' . _c_type($result);
         }

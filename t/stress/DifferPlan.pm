@@ -134,7 +134,9 @@ sub _definitions ($self) {
             $text .= "    geo $source\$$name { default far; 127.0.0.0/8 near; 10.0.0.0/8 private; }\n";
         }
         else {
-            $text .= '    split_clients "' . $self->_value . "\" \$$name { 30% one; 30% \"\"; * \"rest\"; }\n";
+            # not of what may have a port in it, which is another one in each mode
+            my $source = join '', map { "\${$_}" } one_of(qw(request_uri http_user_agent)), one_of(qw(request_method http_referer));
+            $text .= "    split_clients \"$source\" \$$name { 30% one; 30% \"\"; * \"rest\"; }\n";
         }
         $self->{not} = [ grep { $_ ne $name } $self->{not}->@* ];
         push $self->{own}->@*, $name;

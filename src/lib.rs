@@ -28,9 +28,12 @@
 
 #![no_std]
 
+#[cfg(feature = "export-modules")]
 use core::ffi::c_char;
 
-use crate::directives::{COMMANDS, Shared};
+use crate::directives::COMMANDS;
+#[cfg(feature = "export-modules")]
+use crate::directives::Shared;
 use crate::sys::{ngx_http_module_t, ngx_module_t, ngx_uint_t};
 
 pub mod assign;
@@ -90,16 +93,19 @@ fn ctx_index() -> usize {
 }
 
 /// What nginx reads of a file with modules: which, by which names, in which order.
+#[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_modules: Shared<[*const ngx_module_t; 2]> =
     Shared([&raw const ngx_http_lua_var_module, core::ptr::null()]);
 
+#[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_module_names: Shared<[*const c_char; 2]> =
     Shared([c"ngx_http_lua_var_module".as_ptr(), core::ptr::null()]);
 
+#[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_module_order: Shared<[*const c_char; 1]> = Shared([core::ptr::null()]);

@@ -18,7 +18,7 @@ use crate::worker::{Mode, worker};
 
 /// Embedded files, in the order of `packages` in `shim/lua.c`.
 #[repr(transparent)]
-struct Chunks([lua_var_chunk_t; 6]);
+struct Chunks([lua_var_chunk_t; 7]);
 
 // SAFETY: pointers to constants.
 unsafe impl Sync for Chunks {}
@@ -52,6 +52,10 @@ static CHUNKS: Chunks = Chunks([
     chunk(
         c"@resty/core/ctx.lua (lua_var)",
         include_bytes!("lua/resty/core/ctx.lua"),
+    ),
+    chunk(
+        c"@resty/ngxvar/lib.lua",
+        include_bytes!("lua/resty/ngxvar/lib.lua"),
     ),
 ]);
 

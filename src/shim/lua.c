@@ -614,7 +614,7 @@ new_core(lua_State *L)
 {
     int      up;
     size_t   i;
-    Dl_info  info;
+    Dl_info  info, nginx;
 
     api.lua_createtable(L, 0, 16);
 
@@ -634,16 +634,20 @@ new_core(lua_State *L)
     api.lua_setfield(L, -2, "vm");
 
     /*
-     * Where this copy of the module came from.  While a reload takes it from
-     * another file both are mapped, and ffi.C finds the functions of the older.
+     * The file that this copy of the module was loaded from; none when it is
+     * where nginx is, that is linked into it.  For lua/resty/ngxvar/lib.lua.
      */
-    if (dladdr((const void *) &lua_var_lua_init, &info) == 0) {
+    if (dladdr((const void *) &lua_var_lua_init, &info) == 0
+        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
+    {
         return api.luaL_error(L, "resty.ngxvar: the module does not find the "
                               "file that it was loaded from");
     }
 
-    api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
-    api.lua_setfield(L, -2, "file");
+    if (info.dli_fbase != nginx.dli_fbase) {
+        api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
+        api.lua_setfield(L, -2, "file");
+    }
 
     return 1;
 }
@@ -750,6 +754,13 @@ open_core_ctx(lua_State *L)
 }
 
 
+static int
+open_lib(lua_State *L)
+{
+    return open_chunk(L, 6);
+}
+
+
 static const struct {
     const char     *package;
     lua_CFunction   open;
@@ -760,6 +771,7 @@ static const struct {
     { "resty.ngxvar.readers", open_readers },
     { "resty.ngxvar.texts", open_texts },
     { "resty.core.ctx", open_core_ctx },
+    { "resty.ngxvar.lib", open_lib },
 };
 
 

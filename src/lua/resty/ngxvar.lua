@@ -12,8 +12,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local base = require "resty.core.base"
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+local lib = require "resty.ngxvar.lib"
 local acquire = core.acquire
 local band = bit.band
 local core_fetch = core.fetch

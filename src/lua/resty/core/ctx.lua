@@ -16,8 +16,7 @@ local base = require "resty.core.base"
 local misc = require "resty.core.misc"
 
 local C = ffi.C
--- not ffi.C for what is the module's own: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+local lib = require "resty.ngxvar.lib"
 local get_request = base.get_request
 local ref_in_table = base.ref_in_table
 local vm = core.vm

@@ -11,8 +11,7 @@ local request = require "resty.ngxvar.live"
 local fields = require "resty.ngxvar.readers"
 local new_text = require "resty.ngxvar.texts"
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+local lib = require "resty.ngxvar.lib"
 local arshift = bit.arshift
 local band = bit.band
 local bxor = bit.bxor

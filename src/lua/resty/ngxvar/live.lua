@@ -12,8 +12,7 @@ local core = ...
 local bit = require "bit"
 local ffi = require "ffi"
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+local lib = require "resty.ngxvar.lib"
 local tobit = bit.tobit
 local format = string.format
 local ipairs = ipairs

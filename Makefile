@@ -1,14 +1,30 @@
 # The two commands of the README, and what they are made of. See CONTRIBUTING.md.
 
 SHELL    := /bin/bash
-TREE      = $(shell .ci/nginx-tree path)
-SO       := target/release/libngx_http_lua_var_module.so
-TEST_SO  := target/testing/release/libngx_http_lua_var_module.so
 PROVE    := prove $(if $(TEST_NGINX),-I$(TEST_NGINX)/lib)
 T        ?= t
 
+# make … NGINX=/path/to/nginx: what is built, run and tested is for that nginx, not for
+# the one that is installed. To nginx itself a variable of this name is a list of sockets
+# to take over, so it goes by another one from here.
+unexport NGINX
+export NGINX_BIN := $(if $(NGINX),$(abspath $(NGINX)),$(NGINX_BIN))
+OF_NGINX  = $(shell NGINX_BIN='$(NGINX_BIN)' NGINX_SOURCE_DIR='$(NGINX_SOURCE_DIR)' \
+            NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' .ci/nginx-tree $(1))
+
+# Where this nginx's builds go, and what they are.
+TARGET    = $(call OF_NGINX,target)
+SO        = $(CURDIR)/$(TARGET)/release/libngx_http_lua_var_module.so
+TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
+
 # For cargo, once the tree is there.
-BUILD_ENV = NGINX_SOURCE_DIR=$(TREE) NGINX_BUILD_DIR=$(TREE)/objs
+BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
+# An nginx that has the module linked in has none built for it, see .ci/linked-nginx.
+CARGO     = .ci/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
+# For what starts that nginx: the suite and its tools, the demo.
+RUN_ENV   = TEST_NGINX_BINARY=$(call OF_NGINX,nginx) \
+            TEST_NGINX_MODULE=$(SO) TEST_NGINX_TESTING_MODULE=$(TEST_SO)
+DEMO_ENV  = NGINX=$(call OF_NGINX,nginx) MODULE_SO=$(SO)
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
         check unit fuzz soak bench mutants clean
@@ -19,35 +35,36 @@ all: build
 setup:
 	@.ci/setup
 
-# The module. The headers it is built against follow the nginx that is installed.
+# The module, against the headers of the nginx that is to load it.
 build: setup
 	@.ci/nginx-tree make
-	@$(BUILD_ENV) cargo build --release --locked
+	@$(CARGO) --target-dir $(TARGET)
+	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
 # The module with the hooks that some tests need (src/testing.rs).
 testing: build
-	@$(BUILD_ENV) cargo build --release --locked --features testing --target-dir target/testing
+	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
 demo: build
-	@nginx-conf/demo play
+	@$(DEMO_ENV) nginx-conf/demo play
 
 run: build
-	@nginx-conf/demo serve
+	@$(DEMO_ENV) nginx-conf/demo serve
 
 test: build testing unit
-	@$(PROVE) -r $(T)
+	@$(RUN_ENV) $(PROVE) -r $(T)
 
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
 
 test-hup: build testing
-	@TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)
+	@$(RUN_ENV) TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)
 
 test-valgrind: build testing
-	@TEST_NGINX_USE_VALGRIND=1 $(PROVE) -r $(T)
+	@$(RUN_ENV) TEST_NGINX_USE_VALGRIND=1 $(PROVE) -r $(T)
 
 test-leak: build testing
-	@TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
+	@$(RUN_ENV) TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
 
 test-asan: setup
 	@.ci/asan
@@ -56,13 +73,13 @@ check: build
 	@.ci/check
 
 fuzz: testing
-	@t/bin/fuzz
+	@$(RUN_ENV) t/bin/fuzz
 
 soak: testing
-	@t/bin/soak
+	@$(RUN_ENV) t/bin/soak
 
 bench: build
-	@t/bin/bench
+	@$(RUN_ENV) BENCH_SO=$(SO) t/bin/bench
 
 mutants: setup
 	@.ci/mutants

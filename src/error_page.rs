@@ -75,7 +75,7 @@ fn concat(cf: NonNull<ngx_conf_t>, parts: &[&[u8]]) -> Option<ngx_str_t> {
     let mut end = NonNull::new(data)?;
     for part in parts {
         // SAFETY: the parts fit, their lengths were added up above.
-        unsafe { end.copy_from_nonoverlapping(NonNull::from_ref(*part).cast(), part.len()) };
+        unsafe { end.copy_from_nonoverlapping(NonNull::from(*part).cast(), part.len()) };
         // SAFETY: as above.
         end = unsafe { end.add(part.len()) };
     }

@@ -26,11 +26,11 @@ pub(crate) fn slot_of(r: Request) -> Option<&'static Slot> {
     }
     let ctx_index = crate::ctx_index();
     // The context is the slot's number + 1, so that 0 is a request without one.
-    if let Some(id) = r.ctx(ctx_index).checked_sub(1)
-        && let Some(slot) = worker().slots.by_id(id as u32)
-        && slot.request() == r.address()
-    {
-        return Some(slot);
+    if let Some(id) = r.ctx(ctx_index).checked_sub(1) {
+        let slot = worker().slots.by_id(id as u32);
+        if slot.is_some_and(|slot| slot.request() == r.address()) {
+            return slot;
+        }
     }
     let known = worker().find(r.address()).is_some();
     let slot = LiveRequest::register(r).ok()?.slot();

@@ -348,10 +348,10 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose phases it runs.
     if let Some(r) = unsafe { Request::from_raw(r) } {
         ctx::slot_of(r);
-        if worker().mode.get() == Mode::Unchecked
-            && let Ok(live) = LiveRequest::by_address(r.address())
-        {
-            layout::check_request(&live);
+        if worker().mode.get() == Mode::Unchecked {
+            if let Ok(live) = LiveRequest::by_address(r.address()) {
+                layout::check_request(&live);
+            }
         }
     }
     sys::DECLINED
@@ -373,9 +373,7 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     } else {
         worker().find(r.address())
     };
-    if let Some(slot) = slot
-        && worker().mode.get() != Mode::Handlers
-    {
+    if let Some(slot) = slot.filter(|_| worker().mode.get() != Mode::Handlers) {
         error_page::after_redirect(r, slot);
         if !r.is_main() {
             ctx::stash(r, slot);
@@ -409,10 +407,10 @@ static NEXT_HEADER_FILTER: Next = Next(core::cell::Cell::new(None));
 /// Header filter, before all others: stashes what `filter_finalize` would clear.
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose response begins.
-    if let Some(r) = unsafe { Request::from_raw(r) }
-        && let Some(slot) = ctx::slot_of(r)
-    {
-        ctx::stash(r, slot);
+    if let Some(r) = unsafe { Request::from_raw(r) } {
+        if let Some(slot) = ctx::slot_of(r) {
+            ctx::stash(r, slot);
+        }
     }
     match NEXT_HEADER_FILTER.0.get() {
         // SAFETY: the filter that nginx would have called.

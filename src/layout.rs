@@ -71,9 +71,7 @@ pub(crate) fn check_offsets(table: &Table) {
         return differs();
     }
     for (name, ours) in OFFSETS {
-        if let Some(var) = table.find(name.to_bytes())
-            && var.data != ours
-        {
+        if let Some(var) = table.find(name.to_bytes()).filter(|var| var.data != ours) {
             sys::log_error!(
                 sys::EMERG,
                 sys::cycle_log(),

@@ -111,15 +111,14 @@ impl LiveRequest {
     #[inline]
     pub(crate) fn running(current: *mut ngx_http_request_t) -> Result<Self, Refusal> {
         let registered = Self::current(current);
-        if let Err(Refusal::NoMemory) = registered
+        if let Err(Refusal::NoMemory) = registered {
             // SAFETY: as in `current`.
-            && let Some(r) = unsafe { Request::from_raw(current) }
-            && !r.is_fake()
-        {
-            return Ok(LiveRequest {
-                r,
-                slot: &worker().outside,
-            });
+            if let Some(r) = unsafe { Request::from_raw(current) }.filter(|r| !r.is_fake()) {
+                return Ok(LiveRequest {
+                    r,
+                    slot: &worker().outside,
+                });
+            }
         }
         registered
     }
@@ -230,19 +229,17 @@ impl LiveRequest {
     #[inline(always)]
     pub fn fetch(&self, name: &[u8], flavour: Flavour) -> Result<Value, NotLower> {
         let direct = worker().mode.get() == Mode::Direct && flavour != Flavour::Plain;
-        if let Some(table) = self.table()
-            && direct
-        {
+        if let Some(table) = self.table().filter(|_| direct) {
             if let Some(var) = table.find(name) {
                 return Ok(self.read(var, flavour));
             }
             if names::has_upper(name) {
                 return Err(NotLower);
             }
-            if let Some((own, rest)) = table.own(name)
-                && let Some(value) = self.look_up(own, rest)
-            {
-                return Ok(value);
+            if let Some((own, rest)) = table.own(name) {
+                if let Some(value) = self.look_up(own, rest) {
+                    return Ok(value);
+                }
             }
             return Ok(match table.prefix(name) {
                 Some(prefix) if names::is_safe(name) => self.prefixed(prefix, name),
@@ -278,17 +275,14 @@ impl LiveRequest {
     // to memory as words and copied as one vector, it stalls the reader.
     #[inline(always)]
     pub fn read(&self, var: &Var, flavour: Flavour) -> Value {
-        if let Some(index) = var.index
-            && var.cacheable
-        {
+        if let Some(index) = var.index.filter(|_| var.cacheable) {
             let cached = self.r.variable(index as usize);
             if cached.is_kept() {
                 return typed(text_of(cached), var.field, flavour);
             }
         }
-        if let Some(field) = var.field
-            && (flavour == Flavour::Typed || !field.is_number())
-        {
+        let readable = |field: &Field| flavour == Flavour::Typed || !field.is_number();
+        if let Some(field) = var.field.filter(readable) {
             if !field.is_written() {
                 return self.field(field);
             }
@@ -306,10 +300,10 @@ impl LiveRequest {
         if let Some(own) = var.own {
             // SAFETY: the name lives as long as the configuration.
             let name = unsafe { sys::bytes(var.name) };
-            if let Some(rest) = name.get(own.prefix().len()..)
-                && let Some(value) = self.look_up(own, rest)
-            {
-                return value;
+            if let Some(rest) = name.get(own.prefix().len()..) {
+                if let Some(value) = self.look_up(own, rest) {
+                    return value;
+                }
             }
         }
         match var.handler {
@@ -539,13 +533,12 @@ fn text_of(value: &VarValue) -> Value {
 /// Makes text of nginx's a number, where the flavour and the variable ask for it.
 #[inline(always)]
 fn typed(value: Value, field: Option<Field>, flavour: Flavour) -> Value {
-    if let Value::Text(text) = value
-        && flavour != Flavour::Text
-        && field.is_some_and(Field::is_number)
-    {
-        return number_in(text);
+    match value {
+        Value::Text(text) if flavour != Flavour::Text && field.is_some_and(Field::is_number) => {
+            number_in(text)
+        }
+        _ => value,
     }
-    value
 }
 
 #[cold]

@@ -148,8 +148,10 @@ impl Table {
     #[inline]
     pub fn own<'a>(&self, name: &'a [u8]) -> Option<(Own, &'a [u8])> {
         for (own, sole) in Own::ALL.iter().zip(&self.own) {
-            if *sole && let Some(rest) = name.strip_prefix(own.prefix()) {
-                return Some((*own, rest));
+            if *sole {
+                if let Some(rest) = name.strip_prefix(own.prefix()) {
+                    return Some((*own, rest));
+                }
             }
         }
         None

@@ -1,6 +1,7 @@
 # The two commands of the README, and what they are made of. See CONTRIBUTING.md.
 
 SHELL    := /bin/bash
+.DEFAULT_GOAL := all
 PROVE    := prove $(if $(TEST_NGINX),-I$(TEST_NGINX)/lib)
 T        ?= t
 
@@ -21,10 +22,14 @@ TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
 BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
 # An nginx that has the module linked in has none built for it, see .ci/linked-nginx.
 CARGO     = .ci/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
-# For what starts that nginx: the suite and its tools, the demo.
-RUN_ENV   = TEST_NGINX_BINARY=$(call OF_NGINX,nginx) \
-            TEST_NGINX_MODULE=$(SO) TEST_NGINX_TESTING_MODULE=$(TEST_SO)
-DEMO_ENV  = NGINX=$(call OF_NGINX,nginx) MODULE_SO=$(SO)
+# For what starts that nginx.
+STARTS   := test test-hup test-valgrind test-leak fuzz soak bench
+$(STARTS): export TEST_NGINX_BINARY = $(call OF_NGINX,nginx)
+$(STARTS): export TEST_NGINX_MODULE = $(SO)
+$(STARTS): export TEST_NGINX_TESTING_MODULE = $(TEST_SO)
+bench: export BENCH_SO = $(SO)
+demo run: export MODULE_SO = $(SO)
+demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
         check unit fuzz soak bench mutants clean
@@ -46,25 +51,25 @@ testing: build
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
 demo: build
-	@$(DEMO_ENV) nginx-conf/demo play
+	@nginx-conf/demo play
 
 run: build
-	@$(DEMO_ENV) nginx-conf/demo serve
+	@nginx-conf/demo serve
 
 test: build testing unit
-	@$(RUN_ENV) $(PROVE) -r $(T)
+	@$(PROVE) -r $(T)
 
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
 
 test-hup: build testing
-	@$(RUN_ENV) TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)
+	@TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)
 
 test-valgrind: build testing
-	@$(RUN_ENV) TEST_NGINX_USE_VALGRIND=1 $(PROVE) -r $(T)
+	@TEST_NGINX_USE_VALGRIND=1 $(PROVE) -r $(T)
 
 test-leak: build testing
-	@$(RUN_ENV) TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
+	@TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
 
 test-asan: setup
 	@.ci/asan
@@ -73,13 +78,13 @@ check: build
 	@.ci/check
 
 fuzz: testing
-	@$(RUN_ENV) t/bin/fuzz
+	@t/bin/fuzz
 
 soak: testing
-	@$(RUN_ENV) t/bin/soak
+	@t/bin/soak
 
 bench: build
-	@$(RUN_ENV) BENCH_SO=$(SO) t/bin/bench
+	@t/bin/bench
 
 mutants: setup
 	@.ci/mutants

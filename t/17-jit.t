@@ -399,3 +399,35 @@ done
 --- skip_eval
 3: # memcheck keeps what is freed, and has memory of its own
 $ENV{TEST_NGINX_USE_VALGRIND}
+
+
+
+=== TEST 11: a handler of another event of LuaJIT's is no listener for traces
+--- http_config
+    init_by_lua_block {
+        assert(not package.loaded["resty.ngxvar"])
+        local bit = require "bit"
+        local registry = debug.getregistry()
+        local errfin = bit.lshift(0x12d93888, 3)    -- LuaJIT's own, since 2023
+        registry._VMEVENTS = registry._VMEVENTS or {}
+        registry._VMEVENTS[errfin] = registry._VMEVENTS[errfin] or function () end
+        require "resty.ngxvar"
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local traces = require "traces"
+            local req = ngxvar.request()
+            local fetch = ngxvar.fetch
+            ngx.say("fetch: ", traces.of(function ()
+                for i = 1, 1000 do fetch("uri", req) end
+            end))
+        }
+    }
+--- request
+GET /t
+--- response_body
+fetch: loop
+--- no_error_log
+[error]

@@ -191,7 +191,7 @@ sub check_synopsis (@synopses) {
 
     for my $order (orders($text)) {
         my $nginx = pasted($order);
-        my $names = join ', ', $order =~ /^load_module \S*?(\w+)\.so;/mg;
+        my $names = join ', ', $order =~ /^(include|load_module) /mg;
         my ($status, $output) = $nginx->test;
         is($status, 0, "nginx -t: $names") or diag($output);
         next if $status;
@@ -219,13 +219,10 @@ sub check_synopsis (@synopses) {
     return;
 }
 
-# The configuration with the module's line at each place.  NDK's has to come before
-# Lua's, which needs its functions when it is loaded.
+# The configuration with the module's line before and after the one for Lua.
 sub orders ($text) {
-    my ($ndk, $lua, $module) = my @lines = $text =~ /^(load_module .*\n)/mg;
-    my $lines = join '', @lines;
-    return map { replace($text, [ $lines => $_ ]) }
-        "$ndk$lua$module", "$ndk$module$lua", "$module$ndk$lua";
+    my ($lua, $module) = $text =~ /^(include .*\n)(load_module .*\n)/m or die "README: no module is loaded\n";
+    return map { replace($text, [ "$lua$module" => $_ ]) } "$lua$module", "$module$lua";
 }
 
 # An nginx with this as its whole configuration, but for what depends on where it is.
@@ -237,11 +234,14 @@ sub pasted ($text) {
     my $user  = $> == 0 ? "user root;\n" : '';
     my $port  = NginxServer->port;
 
-    mkdir "$root/modules" or die "$root/modules: $!";
-    for my $module (NginxServer->modules) {
-        symlink $module, "$root/modules/" . basename($module) or die "symlink: $!";
+    mkdir "$root/conf/modules-enabled" or die "modules-enabled: $!";
+    open my $lua, '>', "$root/conf/modules-enabled/lua.conf" or die "lua.conf: $!";
+    print {$lua} map { "load_module $_;\n" } grep { !/lua_var/ } NginxServer->modules;
+    close $lua or die "lua.conf: $!";
+    if (!defined $MODULE) {     # it is linked in
+        $text =~ s{^load_module /path/to/.*\n}{}m;
     }
-    if ($text =~ m{/path/to/}) {
+    elsif ($text =~ m{/path/to/}) {
         $text = replace($text, [ '/path/to/libngx_http_lua_var_module.so' => $MODULE ]);
     }
     $text = replace($text,

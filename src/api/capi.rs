@@ -241,12 +241,11 @@ unsafe extern "C" fn read_found(
         Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
     };
     let value = resolved.read(live);
-    if let Ok(Value::Text(text)) = value
-        && let Resolved::Var(var) = resolved
-        && let Some(n) = var.field.and_then(|field| field.fixed(text))
-    {
-        out.len = n;
-        return out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+    if let (Ok(Value::Text(text)), Resolved::Var(var)) = (value, resolved) {
+        if let Some(n) = var.field.and_then(|field| field.fixed(text)) {
+            out.len = n;
+            return out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+        }
     }
     out.put_result(value);
 }

@@ -625,7 +625,7 @@ new_core(lua_State *L)
 {
     int      up;
     size_t   i;
-    Dl_info  info;
+    Dl_info  info, nginx;
 
     api.lua_createtable(L, 0, 16);
 
@@ -648,16 +648,20 @@ new_core(lua_State *L)
     api.lua_setfield(L, -2, "cdef");
 
     /*
-     * Where this copy of the module came from.  While a reload takes it from
-     * another file both are mapped, and ffi.C finds the functions of the older.
+     * The file that this copy of the module was loaded from; none when it is
+     * where nginx is, that is linked into it.  For lua/resty/ngxvar/call.lua.
      */
-    if (dladdr((const void *) &lua_var_lua_init, &info) == 0) {
+    if (dladdr((const void *) &lua_var_lua_init, &info) == 0
+        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
+    {
         return api.luaL_error(L, "resty.ngxvar: the module does not find the "
                               "file that it was loaded from");
     }
 
-    api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
-    api.lua_setfield(L, -2, "file");
+    if (info.dli_fbase != nginx.dli_fbase) {
+        api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
+        api.lua_setfield(L, -2, "file");
+    }
 
     return 1;
 }

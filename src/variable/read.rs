@@ -22,20 +22,18 @@ pub(crate) fn by_name<'a>(
     flavour: Flavour,
 ) -> Result<Value<'a>, Again> {
     let r = live.request();
-    if mode::is_direct()
-        && flavour != Flavour::Plain
-        && let Some(table) = table::of(r)
-    {
+    let is_direct = mode::is_direct() && flavour != Flavour::Plain;
+    if let Some(table) = table::of(r).filter(|_| is_direct) {
         if let Some(var) = table.find(name) {
             return Ok(read(r, var, flavour));
         }
         if name::has_upper(name) {
             return Err(Again);
         }
-        if let Some((prefix, rest)) = table.prefix(name)
-            && let Some(text) = prefix::look_up(r, prefix, rest).sure()
-        {
-            return Ok(Value::of(text));
+        if let Some((prefix, rest)) = table.prefix(name) {
+            if let Some(text) = prefix::look_up(r, prefix, rest).sure() {
+                return Ok(Value::of(text));
+            }
         }
         return Ok(match table.handler_of_prefix(name) {
             Some(handler) if name::is_safe(name) => Value::of(r.evaluate_prefixed(handler, name)),
@@ -162,17 +160,17 @@ pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
 // to memory as words and copied as one vector, it stalls the reader.
 #[inline(always)]
 fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
-    if let Some(index) = var.index
-        && let Some(text) = r.cached(index)
-    {
-        return typed(Value::of(text), var.field, flavour);
+    if let Some(index) = var.index {
+        if let Some(text) = r.cached(index) {
+            return typed(Value::of(text), var.field, flavour);
+        }
     }
-    if let Some(field) = var.field
-        && (flavour == Flavour::Typed || !field.is_number())
-        && let Some(value) = field.read(r)
-        && (flavour != Flavour::NgxVar || cache(r, var, value))
-    {
-        return value;
+    let is_read = |field: &Field| flavour == Flavour::Typed || !field.is_number();
+    if let Some(field) = var.field.filter(is_read) {
+        let value = field.read(r);
+        if let Some(value) = value.filter(|v| flavour != Flavour::NgxVar || cache(r, var, *v)) {
+            return value;
+        }
     }
     if let Some(index) = var.index {
         // Where nginx asks its handler each time, `fetch` leaves nothing behind; a value
@@ -181,11 +179,11 @@ fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
             return typed(Value::of(r.flushed(index)), var.field, flavour);
         }
     }
-    if let Some(prefix) = var.prefix
-        && let Some(rest) = var.name.get(prefix.text().len()..)
-        && let Some(text) = prefix::look_up(r, prefix, rest).sure()
-    {
-        return Value::of(text);
+    if let Some(prefix) = var.prefix {
+        let rest = var.name.get(prefix.text().len()..).unwrap_or_default();
+        if let Some(text) = prefix::look_up(r, prefix, rest).sure() {
+            return Value::of(text);
+        }
     }
     typed(Value::of(r.evaluate(var.getter)), var.field, flavour)
 }
@@ -231,13 +229,12 @@ pub(crate) fn by_lua_module<'a>(
 /// Makes text of nginx's a number, where the flavour and the variable ask for it.
 #[inline(always)]
 fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<'a> {
-    if let Value::Text(text) = value
-        && flavour != Flavour::NgxVar
-        && field.is_some_and(Field::is_number)
-    {
-        return number_in(text);
+    match value {
+        Value::Text(text) if flavour != Flavour::NgxVar && field.is_some_and(Field::is_number) => {
+            number_in(text)
+        }
+        value => value,
     }
-    value
 }
 
 #[cold]

@@ -11,13 +11,13 @@ use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
 
 use NgxVarTest::Cert ();
+use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 use NgxVarTest::Valgrind ();
 
 my $LIB_DIR  = abs_path(dirname(__FILE__) . '/..');
 my $ROOT     = abs_path("$LIB_DIR/../..");
 my $TARGET   = "$ROOT/target";
-my $MODULES  = '/usr/lib/nginx/modules';
 
 # Directories made for this process, to be removed at its end.
 my @own_dirs;
@@ -25,12 +25,18 @@ my @own_dirs;
 sub lib_dir { return $LIB_DIR }
 sub root    { return $ROOT }
 
-sub set_defaults {
+sub set_nginx {
     $ENV{TEST_NGINX_BINARY} //= _find_nginx();
+    return;
+}
+
+sub set_defaults {
+    set_nginx();
+    # `make test` names the module that was built for this nginx.
+    $ENV{TEST_NGINX_MODULE} //= "$TARGET/release/libngx_http_lua_var_module.so";
     $ENV{TEST_NGINX_LOAD_MODULES} //= join ' ',
-        "$MODULES/ndk_http_module.so",
-        "$MODULES/ngx_http_lua_module.so",
-        "$TARGET/release/libngx_http_lua_var_module.so";
+        NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module'),
+        NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : $ENV{TEST_NGINX_MODULE};
 
     make_path($TARGET);
     _choose_servroot();

@@ -12,8 +12,11 @@ local ffi_string = ffi.string
 
 ffi.cdef(core.cdef)
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+-- While a reload takes the module from another file, both files are mapped, and ffi.C
+-- finds the functions of the older one: so the file is named. Linked into nginx, the
+-- module has no file (core.file is nil) and nothing to be mistaken for; LuaJIT cannot
+-- load an executable, and ffi.C has its functions.
+local lib = core.file and ffi.load(core.file) or ffi.C
 
 -- looked up here, for LuaJIT does not look symbols up while it records a trace
 local ffi_fetch = lib.ngx_http_lua_var_ffi_fetch

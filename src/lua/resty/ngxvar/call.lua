@@ -41,17 +41,6 @@ local out = ffi.new("ngx_http_lua_var_value_t")
 local function taken(call)
     local kind, len, number, data = out.kind, out.len, out.number, out.data
 
-    if kind == WRITTEN then
-        -- copied first, since it stands in `out` itself
-        local text = ffi_string(out.text, band(len, TEXT_MASK))
-
-        if out.call == call then
-            return text, true
-        end
-
-        return nil, false
-    end
-
     if out.call ~= call then
         return nil, false
     end
@@ -63,6 +52,13 @@ local function taken(call)
 
     if kind == NUMBER then
         return number, true
+    end
+
+    if kind == WRITTEN then
+        local text = ffi_string(out.text, band(len, TEXT_MASK))
+
+        -- compared once more, since the text stood in `out` itself
+        return text, out.call == call
     end
 
     return nil, kind == NIL
@@ -82,9 +78,9 @@ function _M.fetch(handle, r, name, flavour)
 end
 
 
--- A variable by what was found of its name.
-function _M.read(handle, found)
-    local value, is_taken = taken(ffi_read(handle, found, out))
+-- The same by what was found of its name.
+function _M.read(handle, r, found, flavour)
+    local value, is_taken = taken(ffi_read(handle, r, found, flavour, out))
     return value, is_taken
 end
 

@@ -11,7 +11,7 @@ T        ?= t
 BUILD_ENV = NGINX_SOURCE_DIR=$(TREE) NGINX_BUILD_DIR=$(TREE)/objs
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
-        check unit fuzz soak bench mutants clean
+        check unit fuzz soak nothing bench mutants clean
 
 all: build
 
@@ -60,6 +60,10 @@ fuzz: testing
 
 soak: testing
 	@t/bin/soak
+
+# SEED and ROUNDS may be given.
+nothing: build
+	@t/bin/nothing $(SEED) $(ROUNDS)
 
 bench: build
 	@t/bin/bench

@@ -7,7 +7,7 @@ use v5.36;
 
 use Exchange ();
 use NginxServer ();
-use Sites ();
+use Site ();
 
 # Names of variables that the sites use anyway, some of which they define.
 my $INDEX = 'lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_user_agent '
@@ -18,22 +18,30 @@ my $INDEX = 'lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_u
 #   lua: the Lua module is loaded; uses: and the configuration has Lua in it;
 #   module: this one, before or after the other two;
 #   before, after: what is set for it, in front of the site's own and behind.
+#   long: of the long form only.
 my @VARIANTS = (
     { family => 'no Lua', name => 'without' },
     { family => 'no Lua', name => 'with the module', module => 'after' },
     { family => 'no Lua', name => 'with lua_var_index', module => 'after', before => $INDEX, ctx => 'all' },
-    { family => 'idle Lua', name => 'without', lua => 1 },
-    { family => 'idle Lua', name => 'with the module', lua => 1, module => 'after' },
+    { family => 'idle Lua', name => 'without', lua => 1, long => 1 },
+    { family => 'idle Lua', name => 'with the module', lua => 1, module => 'after', long => 1 },
     { family => 'Lua', name => 'without', lua => 1, uses => 1 },
     { family => 'Lua', name => 'with the module', lua => 1, uses => 1, module => 'after' },
-    { family => 'Lua', name => 'with lua_var_ctx_restore all', lua => 1, uses => 1, module => 'before', ctx => 'all' },
-    { family => 'Lua', name => 'with lua_var_index', lua => 1, uses => 1, module => 'after', before => $INDEX },
-    { family => 'Lua', name => 'with lua_var_index at the end', lua => 1, uses => 1, module => 'before', after => $INDEX },
+    { family => 'Lua', name => 'with lua_var_ctx_restore all', lua => 1, uses => 1, module => 'before', ctx => 'all', long => 1 },
+    { family => 'Lua', name => 'with lua_var_index', lua => 1, uses => 1, module => 'after', before => $INDEX, long => 1 },
+    { family => 'Lua', name => 'with lua_var_index at the end', lua => 1, uses => 1, module => 'before', after => $INDEX, ctx => 'all' },
 );
 
-sub families { my %seen; return grep { !$seen{$_}++ } map { $_->{family} } @VARIANTS }
-
-sub variants ($class, $family = undef) { return grep { !defined $family || $_->{family} eq $family } @VARIANTS }
+# The variants by families: a list of lists.
+sub families ($class, %options) {
+    my (@names, %family);
+    for my $variant (@VARIANTS) {
+        next if $options{short} && $variant->{long};
+        push @names, $variant->{family} if !$family{ $variant->{family} };
+        push @{ $family{ $variant->{family} } }, $variant;
+    }
+    return @family{@names};
+}
 
 sub new ($class, $site, %options) {
     return bless { site => $site, firsts => [], reloads => 0, %options }, $class;
@@ -52,7 +60,7 @@ sub configuration ($self, $variant) {
     my $ctx  = $site->{ctx} ? 'off' : $variant->{ctx};
     return join "\n", ($variant->{before} // ''),
         ($variant->{module} && $ctx ? "lua_var_ctx_restore $ctx;" : ''),
-        Sites::text($site, $variant->{uses}), ($variant->{after} // '');
+        Site::text($site, $variant->{uses}), ($variant->{after} // '');
 }
 
 # The records of one variant.
@@ -107,6 +115,8 @@ sub _masked ($text) {
 sub _add_logs ($self, $root) {
     my %lines;
     for my $line (_lines("$root/logs/access.log")) {
+        # HTTP/2 compresses the time, to a length that varies
+        $line =~ s/ bytes_sent=\K\d+/(some)/ if $line =~ / http2=h2/;
         my ($number) = $line =~ /^(\d*)/;
         push @{ $lines{ $number || 0 } }, $line;
     }
@@ -145,11 +155,14 @@ sub side_by_side ($class, $one, $other) {
     my @right = split /\n/, $other->{text};
     my $text  = "  $one->{what}\n";
     if (!$one->{exchange}) {
-        my (%left, %right);
-        $left{$_}++ for @left;
-        $right{$_}++ for @right;
-        return $text . _indented('without  ', grep { ($left{$_} // 0) > ($right{$_} // 0) } @left)
-            . _indented('with     ', grep { ($right{$_} // 0) > ($left{$_} // 0) } @right);
+        my %more;
+        $more{$_}-- for @left;
+        $more{$_}++ for @right;
+        for my $line (sort grep { $more{$_} } keys %more) {
+            my $label = sprintf '%-9s', $more{$line} < 0 ? 'without' : 'with';
+            $text .= _indented($label, abs $more{$line} > 1 ? abs($more{$line}) . " x $line" : $line);
+        }
+        return $text;
     }
 
     my ($before, $answers, $logged, @shown) = ('', 0);

@@ -11,7 +11,7 @@ T        ?= t
 BUILD_ENV = NGINX_SOURCE_DIR=$(TREE) NGINX_BUILD_DIR=$(TREE)/objs
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
-        check unit fuzz soak nothing bench mutants clean
+        check unit fuzz differ nothing soak bench mutants clean
 
 all: build
 
@@ -57,6 +57,9 @@ check: build
 
 fuzz: testing
 	@t/bin/fuzz
+
+differ: testing
+	@t/bin/differ
 
 soak: testing
 	@t/bin/soak

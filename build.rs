@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=NGINX_SOURCE_DIR");
     println!("cargo::rerun-if-env-changed=NGINX_BUILD_DIR");
 
-    // LuaJIT keeps pointers to the module's functions, and the side table lives in
+    // LuaJIT keeps pointers to the module's functions, and the registry lives in
     // its statics: it stays mapped when nginx closes it. Its own functions call each
     // other, not those of an older copy that is still mapped.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
@@ -33,12 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     bindgen::Builder::default()
         .header("src/shim/shim.h")
         .clang_args(includes.iter().map(|path| format!("-I{}", path.display())))
-        .allowlist_item("(?i)lua_var_.*")
-        .blocklist_function("lua_var_rs_.*")
+        .allowlist_item("(?i)(ngx_http_)?lua_var_.*")
         // nginx's types are the `ngx` crate's, or they would not be the same types.
-        .blocklist_type("(ngx|NGX)_.*")
-        .blocklist_type("u_char")
+        .allowlist_recursively(false)
+        .blocklist_item("ngx_http_lua_var_module")
         .raw_line("use ngx::ffi::*;")
+        .prepend_enum_name(false)
         .use_core()
         .generate()?
         .write_to_file(PathBuf::from(env::var("OUT_DIR")?).join("shim.rs"))?;

@@ -38,7 +38,6 @@ subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
 subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
 subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
 subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
-subtest 'layers' => \&check_layers;
 done_testing;
 
 # ---- Links and loose ends --------------------------------------------------------------
@@ -312,37 +311,6 @@ sub check_guide_files {
     cmp_ok(scalar @files, '>', 20, 'files');
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
-    }
-    return;
-}
-
-# The table is complete, and each file uses only those above it, or beside it, as
-# long as those do not use it.
-sub check_layers {
-    my ($head, @rows) = Markdown::rows($GUIDE->section('Layers')->{text});
-    my %layer;
-    for my $row (@rows) {
-        $layer{ s{\.rs$|/$}{}r } = $row->[0] for Markdown::spans($row->[1]);
-    }
-    my ($rest) = $GUIDE->prose =~ /(`\w+\.rs` and `\w+\.rs`) are in builds for the test suite only/;
-    my @testing = map { s/\.rs$//r } Markdown::spans($rest // '');
-    is(in_order(keys %layer, @testing),
-        in_order(uniq(map { basename($_) =~ s/\.rs$//r } glob "$ROOT/src/*")),
-        'every file of src/ is in the table, or for tests only, and no other') or return;
-
-    my %uses;
-    for my $file (sort keys %layer) {
-        my $source = slurp("$ROOT/src/$file.rs") // next;
-        like($source, qr/^#!\[forbid\(unsafe_code\)\]$/m, "$file.rs forbids unsafe code")
-            if $layer{$file} == 1;
-        $source =~ s{^\s*//.*\n}{}mg;
-        my @used = map { /^\{(.*)\}$/s ? split /[\s,]+/, $1 : $_ } $source =~ /\bcrate::(\w+|\{[^}]*\})/g;
-        $uses{$file} = { map { $_ => 1 } grep { defined $layer{$_} && $_ ne $file } @used };
-    }
-    for my $file (sort { $layer{$a} <=> $layer{$b} } keys %uses) {
-        my @wrong = grep { $layer{$_} > $layer{$file} || $layer{$_} == $layer{$file} && $uses{$_}{$file} }
-            sort keys %{ $uses{$file} };
-        is("@wrong", '', "$file.rs uses nothing below it");
     }
     return;
 }

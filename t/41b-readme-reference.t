@@ -65,9 +65,9 @@ sub examples ($arguments) {
 sub check_directives {
     my @directives = map { table_of($_) } $README->sections_of('Directives');
     my %contexts   = contexts();
-    my $source     = slurp("$ROOT/src/directives.rs");
+    my $source     = slurp("$ROOT/src/conf.rs");
     is(in_order(map { $_->{name} } @directives),
-        in_order($source =~ /name: sys::name\(c"(lua_var_\w+)"\)/g), 'all of them are there');
+        in_order($source =~ /name: name\(c"(lua_var_\w+)"\)/g), 'all of them are there');
 
     my $nginx = NginxServer->new;
     for my $directive (@directives) {
@@ -179,9 +179,9 @@ sub check_restore {
 
 sub check_variables {
     my @sections = $README->sections_of('Variables');
-    my $source   = slurp("$ROOT/src/variables.rs");
+    my $source   = slurp("$ROOT/src/error_page.rs");
     is(in_order(map { $_->{title} } @sections),
-        in_order(map { "\$$_" } $source =~ /const \w+: &\[u8\] = b"(\w+)"/g), 'all of them are there');
+        in_order(map { "\$$_" } $source =~ /const FROM\w+: &\[u8\] = b"(\w+)"/g), 'all of them are there');
 
     my ($set) = grep { /^set \$from_error_page / }
         Markdown::spans($README->section('$from_error_page')->{text}) or return fail('how it is set');
@@ -278,7 +278,7 @@ sub notes {
     my $nginx = NginxServer->new(http => <<~"END");
         init_by_lua_block {
             readme = dofile("$ROOT/t/lib/readme.lua")
-            readme.names = "$ROOT/src/names.rs"
+            readme.names = "$ROOT/src/variable/field.rs"
             readme.at_start("init_by_lua*")
         }
         init_worker_by_lua_block { readme.at_start("init_worker_by_lua*") }
@@ -390,7 +390,7 @@ sub check_statements {
 # ---- Numbers and versions --------------------------------------------------------------
 
 sub check_numbers {
-    my $slots = slurp("$ROOT/src/slots.rs");
+    my $slots = slurp("$ROOT/src/registry/slots.rs");
     my %const = $slots =~ /^pub const (\w+): usize = (\d+);/mg;
     my ($limit) = $PROSE =~ /(\d[\d ]*\d) requests can be live/ or return fail('how many requests can be live');
     is($limit =~ tr/ //dr, $const{CHUNK} * $const{MAX_CHUNKS}, "$limit requests can be live");

@@ -75,12 +75,10 @@ function _M.types()
                     "pid", "time_local" }
 
     for line in io.lines(_M.names) do
-        for name in line:gmatch('b"([%l_]+)"') do
-            names[#names + 1] = name
-        end
+        local list = line:match('^    %u%w+ (%b[]) ')
 
-        if line:find("_ => return None", 1, true) then
-            break
+        for name in (list or ""):gmatch('"([%l_]+)"') do
+            names[#names + 1] = name
         end
     end
 

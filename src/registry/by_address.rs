@@ -8,7 +8,7 @@
 
 use core::cell::Cell;
 
-use crate::slots::{CHUNK, MAX_CHUNKS, Slot, Slots};
+use super::slots::{CHUNK, MAX_CHUNKS, Slot, Slots};
 
 /// Bucket heads in one chunk.
 pub const HEADS: usize = CHUNK;

@@ -164,6 +164,7 @@ LUA
         location = /fails { error_page 500 =200 /page?after=fails; return 500; }
         location = /fails-too { error_page 503 /fails; return 503; }
         location = /loop { error_page 404 /loop; return 404; }
+        location = /loop-to-500 { recursive_error_pages on; error_page 404 /loop-to-500; return 404; }
         location = /denied { deny all; }
         location = /rewritten { rewrite ^ /page?in=rewrite last; }
         location = /cycle { rewrite ^ /cycle last; }

@@ -6,6 +6,7 @@ package Site::ErrorPages;
 use v5.36;
 
 use Dice ();
+use Exchange ();
 use Site ();
 
 our $CODES = '400 401 403 404 405 412 413 416 500 502 503 504';
@@ -32,7 +33,7 @@ sub targets {
         "http://elsewhere.test/$x",
         '/missing', '=200 /missing', '/err.html', '=200 /err.html', '/dir/', '/dir', '/echo.html', '/include.html',
         '/internal', '/proxied', '=200 /proxied/status/404', '= /proxied/status/503', '= /proxied', '/proxied/accel',
-        '/dead', '= /dead', '/fails', '/fails-too', '= /fails-too', '/loop', '/denied', '/rewritten', '/cycle',
+        '/dead', '= /dead', '/fails', '/fails-too', '= /fails-too', '/loop', '/loop-to-500', '/denied', '/rewritten', '/cycle',
         '/tried', '/moved', '= /moved', '/lua-page', '= /lua-page', '/auth-401', '= /auth-500',
         '@dead', '@fails', '@nowhere', '@rewritten', '@proxied', '= @proxied',
         '"/page with a space"', '/page%20x?y=%20', '/a/../page', '//page', '"/page#f"', '/page?x#f',
@@ -84,7 +85,7 @@ sub sources ($codes_and_target) {
         [ Site::lua("$page content_by_lua_block { ngx.say('said') ngx.exit(500) }\n") ],
         [ Site::lua("$page root html; header_filter_by_lua_block { if ngx.status == 200 then ngx.exit(502) end }\n") ],
         [ Site::lua("$page rewrite_by_lua_block { ngx.exec('/denied') }\n") ],
-        [ Site::lua("$page access_by_lua_block { ngx.sleep(0) ngx.exit(404) }\n") ],
+        [ Site::lua("$page access_by_lua_block { ngx.sleep(0.001) ngx.exit(404) }\n") ],
     );
 }
 
@@ -171,6 +172,11 @@ $servers
 END
 
     my @exchanges = (Site::bad_requests($dice));
+    # What an error page that came to nothing leaves, requests at the same address meet.
+    for my $uri (qw(/page?x=1 /sub?x=1 /include.html?x=1 /lua-page?x=1)) {
+        push @exchanges, map { Exchange->new(port => $Site::PORT{plain}, requests => $_) }
+            [ { uri => '/loop-to-500?x=1' }, { uri => $uri }, { uri => '/loop-to-500' } ], [ { uri => $uri } ];
+    }
     for my $name (sort keys %server) {
         my @requests = @{ $server{$name}[1] };
         for my $request (@requests) {

@@ -30,7 +30,6 @@ sub _lua_phase ($dice, $ctx) {
         qq(ngx.var.v = $read),
         q(ngx.req.read_body()),
         q(ngx.req.read_body() ngx.var.w = tostring(ngx.req.get_body_data())),
-        q(ngx.sleep(0)),
         q(ngx.sleep(0.001)),
         q(ngx.ctx.mine = ngx.var.uri ngx.var.v = ngx.ctx.mine),
         q(ngx.ctx = { mine = ngx.var.host }),
@@ -189,7 +188,7 @@ sub make ($class, $seed) {
     my $prefixed = join '', map { "    map \$uri \$$_ { default \"mapped \$uri\"; ~page \"\"; }\n" }
         $dice->one_in(4) ? $dice->some(2, qw(http_x_b arg_y cookie_y sent_http_x_b upstream_http_x_b)) : ();
 
-    my @uris = qw(/page /page/x /sub /internal /proxied /dead /fails /fails-too /loop /denied /rewritten /cycle
+    my @uris = qw(/page /page/x /sub /internal /proxied /dead /fails /fails-too /loop /loop-to-500 /denied /rewritten /cycle
         /tried /moved /echo.html /include.html /dir /missing /lua-page /auth-401);
     my $locations = '';
     for my $n (0 .. 5 + $dice->below(8)) {

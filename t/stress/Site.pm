@@ -102,14 +102,13 @@ sub maps {
     map \$uri \$long_args { default "/page?$long"; }
     upstream balanced {
         server 127.0.0.1:$PORT{upstream};
-@{[ lua(<<"LUA") ]}        keepalive 4;
+@{[ lua(<<"LUA") ]}    }
         balancer_by_lua_block {
             local balancer = require "ngx.balancer"
             local _ = ngx.var.remote_addr
             assert(balancer.set_current_peer("127.0.0.1", tonumber(ngx.var.arg_port) or $PORT{upstream}))
         }
 LUA
-    }
     upstream retried {
         server 127.0.0.1:$PORT{dead} max_fails=0;
         server 127.0.0.1:$PORT{upstream} backup;

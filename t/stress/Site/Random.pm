@@ -174,13 +174,13 @@ sub _contents ($dice, $site) {
 sub make ($class, $seed) {
     my $dice = Dice->new($seed);
     my $site = { name => "random site of seed $seed" };
-    # `bare`: nothing that makes nginx index a variable, where it can be helped.
-    my $style = $dice->pick(qw(indexed indexed bare few));
+    # How many variables the access log and the locations have, which nginx indexes.
+    my $indexed = $dice->pick(qw(all all few none));
     $site->{ctx} = $dice->one_in(3);
-    my @names = $style eq 'few' ? $dice->some(4, grep { $_ ne 'bytes_sent' } @Site::VARIABLES) : (@Site::VARIABLES, @Site::OWN);
-    $site->{names} = $style eq 'bare' ? ['http_x_n'] : [ @Site::VARIABLES, @Site::OWN ];
+    my @names = $indexed eq 'few' ? $dice->some(4, grep { $_ ne 'bytes_sent' } @Site::VARIABLES) : (@Site::VARIABLES, @Site::OWN);
+    $site->{names} = $indexed eq 'none' ? ['http_x_n'] : [ @Site::VARIABLES, @Site::OWN ];
 
-    my $log = $style eq 'bare' ? '' : 'access_log logs/access.log seen;';
+    my $log = $indexed eq 'none' ? '' : 'access_log logs/access.log seen;';
     my $foreign = !$dice->one_in(6) ? '' : '    ' . $dice->pick(
         'map $http_x_a $args { default "mapped=1"; }', 'geo $args { default geo=1; }',
         'map $uri $limit_rate { default 0; }', 'map $http_host $args { default ""; }',
@@ -205,7 +205,7 @@ sub make ($class, $seed) {
     }
     my $at_server = _ingredients($dice, $site);
     my $at_other  = _ingredients($dice, $site);
-    # Of a server only what may stand there.
+    # What may not stand in a server.
     for ($at_server, $at_other) {
         s/^ {8}limit_except .*\n//mg;
         s/^ {8}if \(.*(?:add_header|error_page).*\n//mg;

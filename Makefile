@@ -32,7 +32,7 @@ demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
-        check unit fuzz differ soak bench mutants clean
+        check unit fuzz differ nothing soak bench mutants clean
 
 all: build
 
@@ -85,6 +85,10 @@ differ: testing
 
 soak: testing
 	@t/bin/soak
+
+# SEED and ROUNDS may be given.
+nothing: build
+	@t/bin/nothing $(SEED) $(ROUNDS)
 
 bench: build
 	@t/bin/bench

@@ -208,6 +208,15 @@ sub upgrade ($self) {
     return;
 }
 
+# QUIT to the only worker. The master makes another one, without a reload; what
+# connects meanwhile is served by it.
+sub renew_worker ($self) {
+    my ($old) = $self->await_workers;
+    $self->signal(QUIT => $old);
+    $self->await_end($old);
+    return;
+}
+
 sub await_end ($self, @pids) {
     $self->await("the end of @pids", sub { !grep { is_alive($_) } @pids });
     return;
@@ -237,15 +246,20 @@ sub await_log ($self, $pattern) {
         sub { (grep { $_ =~ $pattern } $self->log_lines)[0] });
 }
 
-# QUIT, and one test: everything has ended, and nothing in the log is as bad as
-# an alert, unless a pattern allows it.
-sub stop_cleanly ($self, %options) {
+# QUIT, and waits until everything has ended, but not for ever.
+sub stop ($self) {
     my @pids = ($self->{pid}, children($self->{pid}));
     kill QUIT => $self->{pid};
     my $deadline = time + TIMEOUT;
     sleep 0.01 while time < $deadline && grep { is_alive($_) } @pids;
     $self->{pids} = {};
+    return;
+}
 
+# The same, and one test: nothing in the log is as bad as an alert, unless a
+# pattern allows it.
+sub stop_cleanly ($self, %options) {
+    $self->stop;
     my @bad = grep { /\[(?:alert|emerg)\]/ } $self->log_lines;
     if (my $allowed = $options{allow}) {
         @bad = grep { $_ !~ $allowed } @bad;
@@ -265,11 +279,16 @@ sub kill_servers ($class) {
 
 # Whatever is left of it.
 sub kill_all ($self) {
+    $self->kill_processes;
+    remove_tree($self->{root}) if !$ENV{TEST_NGINX_NO_CLEAN};
+    return;
+}
+
+sub kill_processes ($self) {
     for my $pid (keys %{ $self->{pids} // {} }) {
         next if !is_alive($pid) || _title($pid) !~ /^(?:nginx|\S*nginx )/;
         kill KILL => children($pid), $pid;
     }
-    remove_tree($self->{root}) if !$ENV{TEST_NGINX_NO_CLEAN};
     return;
 }
 

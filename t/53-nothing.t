@@ -1,0 +1,22 @@
+# The short form of `make nothing`: the module loaded and unused changes no response and
+# no line of a log. What is compared is in t/stress/Site/.
+#
+#   TEST_NOTHING_SEED=17    another random site, and other requests
+
+use v5.36;
+use Test::More;
+
+plan skip_all => 'of `make test` only: it starts its nginx itself'
+    if grep { $ENV{"TEST_NGINX_$_"} } qw(USE_HUP CHECK_LEAK USE_VALGRIND);
+
+my $seed   = $ENV{TEST_NOTHING_SEED} // 7;
+my @output = `t/bin/nothing --short $seed 1 2>&1`;
+my $status = $?;
+
+is($status, 0, "nothing differs (seed $seed)");
+like($output[-1], qr/: [1-9]\d* sites, [1-9]\d* runs with [1-9]\d* connections, [1-9]\d* lines logged, .* 0 differences$/,
+    'figures');
+note(@output);
+diag(@output) if $status;
+
+done_testing();

@@ -140,7 +140,6 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return DECLINED;
     };
-    error_page::not_redirected(r);
     ngx_ctx::slot_of(r);
     if mode::get() == Mode::Unchecked {
         if let Ok(live) = Readable::from_nginx(r) {

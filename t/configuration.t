@@ -1,5 +1,5 @@
 # The directives, well and badly used: src/directives.rs.  What
-# lua_var_ctx_restore does is in 20-lua_var_ctx_restore.t.
+# lua_var_ctx_restore does is in lua_var_ctx_restore.t.
 
 use v5.36;
 use lib 't/lib';

@@ -1,4 +1,4 @@
-# As 14a, before and after each thing that changes a request (t/lib/changes.lua),
+# As differential.t, before and after each thing that changes a request (t/lib/changes.lua),
 # through every kind of redirect and in every kind of subrequest.
 
 use lib 't/lib';
@@ -8,7 +8,7 @@ use Test::Nginx::Socket::Lua 'no_plan';
 $ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 # A map from the variables that a change could touch: that gives them an index.
-# (Not all of them under memcheck, see 14a.)
+# (Not all of them under memcheck, see differential.t.)
 my $index_all = 'map "' . join('', map { "\${$_}" } grep { !/^(?:geo|mapped)\z/ || !$ENV{TEST_NGINX_USE_VALGRIND} } qw(
     uri document_uri request_uri args query_string is_args arg_a arg_empty host
     server_name scheme request_method request request_filename document_root

@@ -1,4 +1,4 @@
-# As 14a, for the variables that need a module at work: upstreams, caches, TLS with
+# As differential.t, for the variables that need a module at work: upstreams, caches, TLS with
 # client certificates, limits, and so on.
 
 use lib 't/lib';

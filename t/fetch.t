@@ -1,6 +1,6 @@
-# fetch(name): what it gives.  Names are in 10b, places without a request or
-# without variables in 10c; what a request argument may be is in 12a and 12b, and
-# that values follow the request in 14*-differential.t.
+# fetch(name): the values it returns.  Names are in fetch-names.t, places without a
+# request or without variables in fetch-contexts.t.  What a request argument may be is
+# in request*.t; that values follow the request is in differential*.t.
 
 use lib 't/lib';
 use NgxVarTest;

@@ -1,5 +1,5 @@
 # getter(name), setter(name): src/lua/resty/ngxvar/access.lua.  That getters agree
-# with ngx.var in everything is in 14*-differential.t, that they compile in 17-jit.t.
+# with ngx.var in everything is in differential*.t, that they compile in jit.t.
 
 use lib 't/lib';
 use NgxVarTest;

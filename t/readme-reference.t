@@ -1,5 +1,5 @@
 # What README.md says of directives, variables, functions, versions and numbers is
-# so.  Its commands and code blocks are in 41-readme.t, what is behind each
+# so.  Its commands and code blocks are in readme.t, what is behind each
 # statement in the files of their own.
 
 use v5.36;

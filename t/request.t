@@ -1,5 +1,5 @@
 # Handles: one request, from its beginning to its end, and no other.  Everything else
-# that may be passed as a request is in 12b.
+# that may be passed as a request is in request-strangers.t.
 
 use lib 't/lib';
 use NgxVarTest;

@@ -1,6 +1,6 @@
 # The test harness itself: every section and function of the format that the
 # project's tests use, with both implementations of Test::Nginx.  What has to
-# fail is in 01-harness-failures.t.
+# fail is in test-nginx-failures.t.
 
 use v5.36;
 use lib 't/lib';

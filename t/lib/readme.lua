@@ -1,5 +1,5 @@
 -- What README.md says of resty.ngxvar, tried: notes by name what came of each call,
--- for t/41b-readme-reference.t to compare.  Results are written as README writes
+-- for t/readme-reference.t to compare.  Results are written as README writes
 -- them: nil, "stale request".
 
 local ffi = require "ffi"

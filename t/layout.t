@@ -6,8 +6,9 @@
 use v5.36;
 use lib 't/lib';
 
-use IO::Socket::INET ();
 use NginxServer;
+use NgxVarTest::Client ();
+use POSIX ();
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -161,40 +162,26 @@ sub check_traffic ($nginx) {
 # Requests that are there at once, each on a connection of its own, so that what
 # nginx allocates for them is not where it was for the one before, but in a row.
 sub check_connections ($nginx, $count) {
-    my @sockets;
-    for my $n (1 .. $count) {
-        my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port)
-            or die "connect: $@";
-        print {$socket} "GET /id?pause=0.05&id=$n HTTP/1.1\r\nHost: x\r\n\r\n";
-        push @sockets, $socket;
-    }
-    my @answers  = map { read_chunked($_) =~ /^(\d+ \d+ \d+)\r?$/m ? $1 : 'none' } @sockets;
-    my @expected = map { "$_ $_ $_" } 1 .. $count;
+    my @clients = map { NgxVarTest::Client->new($nginx->port) } 1 .. $count;
+    $clients[ $_ - 1 ]->send("/id?pause=0.05&id=$_") for 1 .. $count;
+    my @answers  = map { ($_->receive)[1] // 'none' } @clients;
+    my @expected = map { "$_ $_ $_\n" } 1 .. $count;
     is_deeply(\@answers, \@expected, "$count connections at once");
     return;
-}
-
-# A whole response, with chunked transfer coding.
-sub read_chunked ($socket) {
-    my $text = '';
-    while (defined(my $line = readline $socket)) {
-        $text .= $line;
-        return $text if $text =~ /\r\n0\r\n\r\n\z/;
-    }
-    return $text;
 }
 
 sub start_client ($nginx, $number) {
     my $pid = fork // die "fork: $!";
     return $pid if $pid;
-    my $http = HTTP::Tiny->new(keep_alive => 1, timeout => NginxServer::TIMEOUT);
-    my $base = 'http://127.0.0.1:' . $nginx->port;
+    my $client = NgxVarTest::Client->new($nginx->port);
     for my $n (1 .. 60) {
-        my $id       = "$number-$n";
-        my $uri      = (qw(/id /id-error /id-proxied))[ $n % 3 ];
-        my $response = $http->get("$base$uri?id=$id");
-        next if $response->{content} eq "$id $id $id\n";
-        print "# $uri?id=$id: $response->{status} $response->{content}\n";
+        my $id  = "$number-$n";
+        my $uri = (qw(/id /id-error /id-proxied))[ $n % 3 ];
+        my ($status, $body, $head) = $client->get("$uri?id=$id");
+        $client = NgxVarTest::Client->new($nginx->port)
+            if !defined $status || $head =~ /^Connection: close/mi;
+        next if ($body // '') eq "$id $id $id\n";
+        print "# $uri?id=$id: ", $status // 'no response', ' ', $body // '', "\n";
         POSIX::_exit(1);
     }
     POSIX::_exit(0);

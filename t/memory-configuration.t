@@ -8,7 +8,7 @@ use lib 't/lib', 't/stress';
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use Client ();
+use NgxVarTest::Client ();
 use Stage ();
 
 plan skip_all => 'of `make test` and `make test-valgrind` only'
@@ -56,7 +56,7 @@ END
 my $stage;
 
 sub get ($uri) {
-    my ($status, $body) = Client->new($stage->port(1))->get($uri, Connection => 'close');
+    my ($status, $body) = NgxVarTest::Client->new($stage->port(1))->get($uri, Connection => 'close');
     return $body // 'no response';
 }
 

@@ -9,12 +9,12 @@ use Cwd qw(abs_path);
 use File::Basename qw(basename);
 use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
-use HTTP::Tiny ();
-use POSIX ();
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 use NgxVarTest ();
+use NgxVarTest::Client ();
+use NgxVarTest::Nginx ();
+use NgxVarTest::Process qw(is_alive read_file spawn wait_until);
 NgxVarTest->import;
 
 my $ROOT  = NgxVarTest::Env::root();
@@ -50,23 +50,13 @@ make_path($WORK);
 sub start (@command) {
     state $count = 0;
     my $file = "$WORK/out-" . ++$count;
-    my $pid  = fork // die "fork: $!";
-    if ($pid == 0) {
-        open STDOUT, '>',  $file    or POSIX::_exit(126);
-        open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
-        # of nginx itself, it is a list of sockets to take over
-        $ENV{NGINX} = $NGINX if $command[0] =~ m{/demo$};
-        exec @command or POSIX::_exit(126);
-    }
+    local $ENV{NGINX} = $NGINX;
+    my $pid = spawn(\@command, $file);
     $running{$pid} = 1;
     return { pid => $pid, file => $file };
 }
 
-sub output ($run) {
-    open my $in, '<', $run->{file} or return '';
-    local $/;
-    return readline($in) // '';
-}
+sub output ($run) { return read_file($run->{file}) }
 
 # Its exit status; a signal is told as a shell does.
 sub finish ($run) {
@@ -76,13 +66,7 @@ sub finish ($run) {
 }
 
 sub await ($what, $code) {
-    my $end = time + 15;
-    while (time < $end) {
-        return 1 if $code->();
-        sleep 0.01;
-    }
-    fail("in time: $what");
-    return 0;
+    return wait_until(15, $code) ? 1 : fail("in time: $what");
 }
 
 # Serves a file while the code runs, which is given the address and the run.
@@ -100,7 +84,8 @@ sub serve ($file, $code) {
 }
 
 sub get ($url) {
-    my $answer = HTTP::Tiny->new(timeout => 10)->get($url);
+    my ($port, $path) = $url =~ m{^http://127\.0\.0\.1:(\d+)(/.*)};
+    my $answer = NgxVarTest::Client->ask($port, $path);
     die $answer->{content} if $answer->{status} == 599;
     return $answer;
 }
@@ -131,10 +116,9 @@ copy("$ENV{TEST_NGINX_CERT_DIR}/test.$_", "$WORK/prefix/conf/demo.$_") for qw(cr
 symlink $MODULE{$_}, "$WORK/prefix/modules/$_" for keys %MODULE;
 
 for my $file (@FILES) {
-    my $run = start($NGINX, '-t', '-p', "$WORK/prefix/", '-e', 'logs/error.log',
-        '-c', "conf/$file");
-    is(finish($run), 0, "$file: nginx -t");
-    my @lines = grep { !/ syntax is ok$| test is successful$/ } split /\n/, output($run);
+    my ($status, $output) = NgxVarTest::Nginx->new(prefix => "$WORK/prefix", conf => "conf/$file")->test;
+    is($status, 0, "$file: nginx -t");
+    my @lines = grep { !/ syntax is ok$| test is successful$/ } split /\n/, $output;
     is("@lines", '', "$file: no warning");
 }
 
@@ -229,6 +213,7 @@ sub copy_of_demo ($name, $file, $change) {
     my $dir = "$WORK/$name/nginx-conf";
     make_path($dir);
     copy($_, $dir) for glob("$ROOT/nginx-conf/*");
+    symlink "$ROOT/t", "$WORK/$name/t" or die "symlink: $!";
     chmod 0755, "$dir/demo";
     open my $in, '<', "$dir/$file" or die "$dir/$file: $!";
     my $text = do { local $/; <$in> };
@@ -270,12 +255,11 @@ subtest 'play, interrupted' => sub {
     my $run = start($DEMO, 'play');
     my $dir = "$ROOT/target/demo-$run->{pid}";
     await('both nginx run', sub { -s "$dir/with/logs/nginx.pid" });
-    my @pids = map { my $in; open($in, '<', "$dir/$_/logs/nginx.pid") ? (<$in> =~ /(\d+)/)[0] : () }
-        qw(without with);
+    my @pids = map { read_file("$dir/$_/logs/nginx.pid") =~ /(\d+)/ } qw(without with);
     kill TERM => $run->{pid};
     is(finish($run), 130, 'status');
     ok(!-e $dir, 'nothing is left behind');
-    ok(!(grep { kill 0 => $_ } @pids), 'no nginx is left running');
+    ok(!(grep { is_alive($_) } @pids), 'no nginx is left running');
 };
 
 subtest 'usage' => sub {

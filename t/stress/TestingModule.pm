@@ -5,20 +5,18 @@ package TestingModule;
 
 use v5.36;
 
-use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use NgxVarTest::Env ();
 
-my $FILE = 'target/testing/release/libngx_http_lua_var_module.so';
-my $ROOT = abs_path(dirname(__FILE__) . '/../..');
+my $FILE = NgxVarTest::Env::root() . '/target/testing/release/libngx_http_lua_var_module.so';
 
 # What nginx has to load: TEST_NGINX_LOAD_MODULES, this build in place of another.
 # TEST_NGINX_TESTING_MODULE names one that is elsewhere.
 sub modules {
     my @others = grep { !/lua_var_module\.so\z/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES}
-        // join ' ', map { "/usr/lib/nginx/modules/$_.so" } qw(ndk_http_module ngx_http_lua_module);
+        // join ' ', NgxVarTest::Env::lua_modules();
     return (@others, file());
 }
 
-sub file { return $ENV{TEST_NGINX_TESTING_MODULE} // "$ROOT/$FILE" }
+sub file { return $ENV{TEST_NGINX_TESTING_MODULE} // $FILE }
 
 1;

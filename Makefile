@@ -10,7 +10,7 @@ T        ?= t
 # For cargo, once the tree is there.
 BUILD_ENV = NGINX_SOURCE_DIR=$(TREE) NGINX_BUILD_DIR=$(TREE)/objs
 
-.PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
+.PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-guard \
         check unit fuzz soak bench mutants clean
 
 all: build
@@ -49,8 +49,8 @@ test-valgrind: build testing
 test-leak: build testing
 	@TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
 
-test-asan: setup
-	@.ci/asan
+test-guard: setup
+	@.ci/guard-pages
 
 check: build
 	@.ci/check

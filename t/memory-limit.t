@@ -15,11 +15,8 @@ END
 
 # nginx -t in a process that may have so many kilobytes of addresses.
 sub test_within ($kilobytes) {
-    local $ENV{LIMIT} = $kilobytes;
-    my $root = $nginx->root;
-    my $said = qx{sh -c 'ulimit -v "\$LIMIT" && exec "\$TEST_NGINX_BINARY" -t -p "$root/" \\
-        -e "$root/logs/error.log" -c "$root/conf/nginx.conf"' 2>&1};
-    return ($?, $said);
+    local $nginx->{under} = [ 'sh', '-c', "ulimit -v $kilobytes && exec \"\$0\" \"\$@\"" ];
+    return $nginx->test;
 }
 
 my ($status, $said) = test_within(500_000);

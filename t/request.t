@@ -187,7 +187,7 @@ reused: true, refused: 100
 --- no_error_log
 [error]
 --- skip_eval
-3: # memcheck is slow to hand out an address again, test-asan never does
+3: # memcheck is slow to hand out an address again, test-guard never does
 $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
 
 

@@ -1,5 +1,5 @@
 /*
- * malloc for a nginx in which a stale read is caught (make test-asan).
+ * malloc for an nginx in which a stale read is noticed (make test-guard): guard pages.
  *
  * Every block gets pages of its own, ends where they end, and is followed by a
  * page that cannot be accessed; free() makes its pages like that too, and no

@@ -7,9 +7,10 @@ use lib 't/lib';
 
 use Cwd qw(getcwd);
 use File::Temp qw(tempdir);
+use NgxVarTest::Process qw(read_file spawn wait_until);
 use POSIX ();
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 # So that this process only looks, and sets nothing for its children.
 my $is_upstream = grep { !ref && -f "$_/Test/Nginx/Socket.pm" } @INC;
@@ -33,16 +34,8 @@ sub start_file ($text, %options) {
     my ($setup, $data) = ($options{setup} // '', "__DATA__\n\n$text");
     write_file($file, "$PROLOGUE$setup\nrun_tests();\n" . ($options{end} // '') . "\n$data");
 
-    my $pid = fork // die "fork: $!";
-    if ($pid == 0) {
-        %ENV = (%ENV, %{ $options{env} // {} });
-        # A shell has its background jobs ignore INT, which would be inherited.
-        @SIG{qw(HUP INT QUIT TERM)} = ('DEFAULT') x 4;
-        open STDOUT, '>',  "$file.out" or POSIX::_exit(126);
-        open STDERR, '>&', \*STDOUT    or POSIX::_exit(126);
-        exec $^X, $file or POSIX::_exit(126);
-    }
-    return { pid => $pid, file => $file };
+    local %ENV = (%ENV, %{ $options{env} // {} });
+    return { pid => spawn([ $^X, $file ], "$file.out"), file => $file };
 }
 
 sub finish_file ($run) {
@@ -59,12 +52,6 @@ sub write_file ($file, $text) {
     print {$out} $text;
     close $out or die "$file: $!";
     return;
-}
-
-sub read_file ($file) {
-    open my $in, '<', $file or return '';
-    local $/;
-    return readline($in) // '';
 }
 
 sub location ($lua) { return "--- config\nlocation = /t { content_by_lua_block { $lua } }\n" }
@@ -221,9 +208,7 @@ fails('a file that dies', qr/x - status code/,
 for my $case ([ 'INT' ], [ 'TERM' ], [ 'TERM', 'TERM', 'INT' ]) {
     my $run = start_file("=== TEST 1: x\n" . location('ngx.sleep(30)') . "$GET--- timeout: 30\n");
     my $pid_file = "$root/target/servroot-$run->{pid}/logs/nginx.pid";
-    my $deadline = time + 20;
-    sleep 0.05 until -s $pid_file || time > $deadline;
-    ok(-s $pid_file, "@$case: nginx runs");
+    ok(wait_until(20, sub { -s $pid_file }), "@$case: nginx runs");
     for my $signal (@$case) {
         kill $signal => $run->{pid};
         sleep 0.05;

@@ -11,7 +11,7 @@ T        ?= t
 BUILD_ENV = NGINX_SOURCE_DIR=$(TREE) NGINX_BUILD_DIR=$(TREE)/objs
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-guard \
-        check unit fuzz soak bench mutants clean
+        check unit miri fuzz soak bench mutants clean
 
 all: build
 
@@ -39,6 +39,14 @@ test: build testing unit
 
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
+
+# The same where undefined behaviour is found, for whoever has Miri.
+miri:
+	@cargo +nightly miri --version > /dev/null 2>&1 || { \
+	    echo 'make miri needs Miri: rustup toolchain install nightly --component miri,rust-src'; \
+	    exit 1; }
+	@MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --locked \
+	    --manifest-path t/unit/Cargo.toml --target-dir target/miri
 
 test-hup: build testing
 	@TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::many;
 use super::side_table::{SideTable, connection_of, request_address};
 use crate::slots::Handle;
 
@@ -249,7 +250,7 @@ fn check_forged(table: &SideTable, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(150, 2) as u32) })]
 
     #[test]
     fn side_table_is_its_model(ops in prop::collection::vec(op(), 1..80)) {

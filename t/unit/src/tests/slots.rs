@@ -185,6 +185,7 @@ fn growing_moves_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn a_full_directory_refuses_and_recovers() {
     let slots = slots();
     let all = CHUNK * MAX_CHUNKS;

@@ -1,6 +1,7 @@
-# What README.md says of directives, variables, functions, versions and numbers is
-# so.  Its commands and code blocks are in readme.t, what is behind each
-# statement in the files of their own.
+# The reference in README.md is complete and agrees with the module: its tables of
+# directives, its variables, functions, sentences, numbers and versions.  Its commands
+# and code blocks are tried in readme.t.  What each of them does is tested in files of
+# its own; here it is only that README names it as it is.
 
 use v5.36;
 use lib 't/lib';
@@ -15,14 +16,14 @@ NginxServer->skip_unless_plain;
 my $ROOT   = NgxVarTest::Env::root();
 my $README = Markdown->read("$ROOT/README.md");
 my $PROSE  = $README->prose;
-my ($PORT, $TLS_PORT) = map { NginxServer->port($_) } 0, 1;
+my $PORT   = NginxServer->port;
 
 subtest 'directives' => \&check_directives;
-subtest 'lua_var_ctx_restore' => \&check_restore;
 subtest 'variables' => \&check_variables;
 subtest 'Lua API: syntax' => \&check_syntax;
-subtest 'Lua API: statements' => \&check_statements;
-subtest 'numbers' => \&check_numbers;
+subtest 'Lua API: variables that are numbers' => \&check_types;
+subtest 'Lua API: sentences' => \&check_sentences;
+subtest 'versions and limits' => \&check_numbers;
 done_testing;
 
 # ---- Directives ------------------------------------------------------------------------
@@ -65,9 +66,8 @@ sub examples ($arguments) {
 sub check_directives {
     my @directives = map { table_of($_) } $README->sections_of('Directives');
     my %contexts   = contexts();
-    my $source     = slurp("$ROOT/src/directives.rs");
     is(in_order(map { $_->{name} } @directives),
-        in_order($source =~ /name: sys::name\(c"(lua_var_\w+)"\)/g), 'all of them are there');
+        in_order(sources() =~ /name: \S*\(c"(lua_var_\w+)"\)/g), 'all of them are there');
 
     my $nginx = NginxServer->new;
     for my $directive (@directives) {
@@ -81,6 +81,9 @@ sub check_directives {
         for my $context (grep { !$named{$_} } sort keys %contexts) {
             refuses($nginx, $context, "$name $examples[0];", "\"$name\" directive is not allowed here");
         }
+
+        is($directive->{default}, 'lua_var_ctx_restore error_page;',
+            "$name: the default is what lua_var_ctx_restore.t finds") if defined $directive->{default};
 
         my ($context) = @{ $directive->{contexts} };
         refuses($nginx, $context, "$name;", "invalid number of arguments in \"$name\" directive");
@@ -115,103 +118,11 @@ sub refuses ($nginx, $context, $directive, $sentence) {
     return;
 }
 
-# ---- lua_var_ctx_restore, by what it does ----------------------------------------------
-
-# A redirect of each kind, by the name that README has for it: to /land, or near it.
-sub redirects {
-    return (
-        'error_page'       => 'location = /error_page { KEEP content_by_lua_block { ngx.exit(502) }
-            error_page 502 /land; }',
-        'ngx.exec'         => 'location = /ngx.exec { KEEP content_by_lua_block { ngx.exec("/land") } }',
-        'try_files'        => 'location = /try_files { KEEP try_files /none /land; }',
-        'index'            => 'location = /index { rewrite ^ /index/ last; }
-            location = /index/ { KEEP index /land; }',
-        'X-Accel-Redirect' => "location = /X-Accel-Redirect { KEEP proxy_pass http://127.0.0.1:$PORT/answer; }",
-    );
-}
-
-# Which redirects each value restores after, and what the directive's absence does.
-sub check_restore {
-    my $section = $README->section('lua_var_ctx_restore');
-    my $table   = table_of($section);
-    my ($more)  = $section->{text} =~ /`all`:\s+after (.*?) as\s+well/s or return fail('what `all` does');
-    my @more    = Markdown::spans($more);
-    my %redirects = redirects();
-    is(in_order('error_page', @more), in_order(keys %redirects), 'the redirects that it names are tried here');
-
-    my %restores = (off => '', error_page => 'error_page', all => in_order(keys %redirects));
-    is(in_order(keys %restores), in_order(examples($table->{arguments})), 'so are the values');
-    ($restores{unset}) = map { $restores{$_} } $table->{default} =~ /^\w+ (\w+);$/;
-
-    my $locations = join "\n", map { s/KEEP/access_by_lua_block { ngx.ctx.id = "kept" }/gr } values %redirects;
-    my @values    = sort keys %restores;
-    my %port      = map { $values[$_] => NginxServer->port($_ + 2) } 0 .. $#values;
-    my $servers   = join "\n", map {
-        my $directive = $_ eq 'unset' ? '' : "lua_var_ctx_restore $_;";
-        <<~"END";
-            server {
-                listen 127.0.0.1:$port{$_};
-                $directive
-                $locations
-                location = /land { content_by_lua_block { ngx.print(ngx.ctx.id or "lost") } }
-            }
-            END
-    } @values;
-    my $nginx = NginxServer->new(http => <<~"END");
-        $servers
-        server {
-            listen 127.0.0.1:$PORT;
-            location = /answer { add_header X-Accel-Redirect /land; return 200; }
-        }
-        END
-    $nginx->start;
-    for my $value (@values) {
-        my %got = map { $_ => $nginx->get("/$_", port => $port{$value})->{content} } keys %redirects;
-        is(in_order(grep { $_ ne 'kept' && $_ ne 'lost' } values %got), '', "$value: each request lands");
-        is(in_order(grep { $got{$_} eq 'kept' } keys %got), $restores{$value},
-            "$value: after which redirects it restores");
-    }
-    $nginx->stop_cleanly;
-    return;
-}
-
 # ---- Variables -------------------------------------------------------------------------
 
 sub check_variables {
-    my @sections = $README->sections_of('Variables');
-    my $source   = slurp("$ROOT/src/variables.rs");
-    is(in_order(map { $_->{title} } @sections),
-        in_order(map { "\$$_" } $source =~ /const \w+: &\[u8\] = b"(\w+)"/g), 'all of them are there');
-
-    my ($set) = grep { /^set \$from_error_page / }
-        Markdown::spans($README->section('$from_error_page')->{text}) or return fail('how it is set');
-    my $nginx = NginxServer->new(http => <<~"END");
-        server {
-            listen 127.0.0.1:$PORT;
-            access_by_lua_block { ngx.ctx.id = ngx.ctx.id or "new" }
-            location = /none { return 200 "[\$from_error_page]"; }
-            location = /fails { return 500; }
-            error_page 500 /none;
-            location = /set-fails { set \$from_error_page other; return 500; }
-            location = /set {
-                $set
-                content_by_lua_block { ngx.ctx.id = "kept" ngx.exec("/land") }
-            }
-            location = /set-other {
-                set \$from_error_page other;
-                content_by_lua_block { ngx.ctx.id = "kept" ngx.exec("/land") }
-            }
-            location = /land { content_by_lua_block { ngx.print(ngx.ctx.id) } }
-        }
-        END
-    $nginx->start;
-    my $get = sub ($path) { $nginx->get($path)->{content} };
-    is($get->('/none'),      '[]',     'empty');
-    is($get->('/fails'),     '[true]', 'true after an error page');
-    is($get->('/set-fails'), '[true]', 'what was set before it does not count');
-    is($get->('/set'),       'kept',   "$set counts as an error page");
-    is($get->('/set-other'), 'new',    'another text does not');
-    $nginx->stop_cleanly;
+    is(in_order(map { $_->{title} } $README->sections_of('Variables')),
+        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_)(\w+)"/g), 'all of them are there');
     return;
 }
 
@@ -259,131 +170,66 @@ sub check_syntax {
                     $script
                 }
             }
+            location = /keys {
+                content_by_lua_block { for key in pairs(require "resty.ngxvar") do ngx.say(key) end }
+            }
         }
         END
     $nginx->start;
     is_deeply([ split /\n/, $nginx->get('/')->{content} ], \@calls, 'each line can be run');
+    is(in_order(split /\n/, $nginx->get('/keys')->{content}), in_order(documented()),
+        'what the headings name is in the module, and nothing else');
     is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'without an error');
     $nginx->stop_cleanly;
     return;
 }
 
-# Runs the Lua below in every phase, and once what it noted is complete, gives it:
-# results by what they are of, written as README writes them: nil, "stale request".
-sub notes {
-    my %phases;
-    for my $phase (qw(rewrite access header_filter body_filter log)) {
-        $phases{$phase} = qq[${phase}_by_lua_block { readme.phase("$phase") }];
-    }
+# Of all variables that nginx has, those that fetch gives as numbers.
+sub check_types {
+    my ($text) = $README->section('fetch')->{text} =~ /A number\s+for\s+(`status`.*?);\s+a\s+string\s+otherwise/s
+        or return fail('README says which are numbers');
     my $nginx = NginxServer->new(http => <<~"END");
-        init_by_lua_block {
-            readme = dofile("$ROOT/t/lib/readme.lua")
-            readme.names = "$ROOT/src/names.rs"
-            readme.at_start("init_by_lua*")
-        }
-        init_worker_by_lua_block { readme.at_start("init_worker_by_lua*") }
-        upstream balanced {
-            server 0.0.0.1;
-            balancer_by_lua_block {
-                readme.phase("balancer")
-                require("ngx.balancer").set_current_peer("127.0.0.1", $PORT)
-            }
-        }
+        lua_package_path "$ROOT/t/lib/?.lua;;";
+        init_by_lua_block { numbers = {} }
         server {
             listen 127.0.0.1:$PORT;
-            location = /phases {
-                set_by_lua_block \$phase { readme.phase("set") return "" }
-                $phases{rewrite}
-                $phases{access}
-                proxy_pass http://balanced/answer;
-                $phases{header_filter}
-                $phases{body_filter}
+            location = /proxied {
+                proxy_pass http://127.0.0.1:$PORT/answer;
                 log_by_lua_block {
-                    readme.phase("log")
-                    readme.types()
-                    readme.has_ended = true
+                    local fetch = require("resty.ngxvar").fetch
+                    for _, group in pairs(require("differential").groups) do
+                        for name in group:gmatch("%w[%w_]*") do
+                            if type(fetch(name)) == "number" then
+                                numbers[name] = true
+                            end
+                        end
+                    end
+                    numbers.done = true
                 }
             }
-            location = /answer { content_by_lua_block { readme.phase("content") ngx.say("answer") } }
-            location ~ ^/statements/(\\w+)\$ {
-                set \$foo bar;
-                content_by_lua_block { readme.statements() }
+            location = /answer { return 200 "answer"; }
+            location = /numbers {
+                content_by_lua_block { for name in pairs(numbers) do ngx.print(name, " ") end }
             }
-            location = /stale { content_by_lua_block { readme.stale() } }
-            location = /timer { content_by_lua_block { readme.timer() } }
-            location = /handshake { content_by_lua_block { readme.handshake($TLS_PORT) } }
-            location = /ended { content_by_lua_block { ngx.print(tostring(readme.has_ended)) } }
-            location = /notes { content_by_lua_block { readme.print() } }
-        }
-        server {
-            listen 127.0.0.1:$TLS_PORT ssl;
-            ssl_certificate     $ENV{TEST_NGINX_CERT_DIR}/test.crt;
-            ssl_certificate_key $ENV{TEST_NGINX_CERT_DIR}/test.key;
-            ssl_client_hello_by_lua_block { readme.at_start("ssl_client_hello_by_lua*") }
-            ssl_certificate_by_lua_block { readme.at_start("ssl_certificate_by_lua*") }
-            location / { return 200; }
         }
         END
     $nginx->start;
-    for my $path ('/phases?a=1', '/statements/x?a=1', '/stale', '/timer', '/handshake') {
-        my $answer = $nginx->get($path);
-        is($answer->{status}, 200, $path) or diag($answer->{content}, $nginx->log_lines);
-    }
-    $nginx->await('the log phase', sub { $nginx->get('/ended')->{content} eq 'true' });
-    my %notes = map { split /\t/, $_, 2 } split /\n/, $nginx->get('/notes')->{content};
+    is($nginx->get('/proxied')->{content}, 'answer', 'a request with an upstream');
+    my $numbers = $nginx->await('the log phase', sub {
+        my $names = $nginx->get('/numbers')->{content};
+        return $names =~ s/\bdone // ? $names : undef;
+    });
+    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'they are those of README');
     $nginx->stop_cleanly;
-    return %notes;
+    return;
 }
 
-my %notes;
-
-sub check_statements {
-    %notes = notes();
-    my $fetch = $README->section('fetch')->{text} =~ s/\s+/ /gr;
-
-    my %keys = map { /^key (\w+)/ ? ($1 => $notes{$_}) : () } keys %notes;
-    is_deeply(\%keys, { map { $_ => /^_/ ? '"string"' : '"function"' } documented() },
-        'what the headings name is in the module, and nothing else');
-
-    my ($numbers) = $fetch =~ /A number for (`status`.*?); a string otherwise/ or return fail('which are numbers');
-    my %number = map { $_ => 1 } Markdown::spans($numbers);
-    my %types  = map { /^type (\w+)/ ? ($1 => $notes{$_}) : () } keys %notes;
-    cmp_ok(scalar keys %types, '>', 20, 'types of variables');
-    is($types{$_}, $number{$_} ? '"number"' : '"string"', "type of $_") for sort keys %{ { %types, %number } };
-
-    # Phases: "everywhere except".
-    my ($phases) = $README->section('Lua API')->{text} =~ /^Phases: (.*?)\n\n/ms or return fail('phases');
-    my $refused = $notes{'init_worker_by_lua* fetch'};
-    like($refused, qr/^nil, "no variables in this context/, 'without a request: a reason');
-    my @without = map { /^ssl_\*/ ? qw(ssl_client_hello_by_lua* ssl_certificate_by_lua*) : $_ }
-        Markdown::spans($phases);
-    for my $phase ('timer', grep { /_by_lua\*$/ && $_ ne 'init_by_lua*' } @without) {
-        is($notes{"$phase request"}, 'handle', "$phase: request");
-        is($notes{"$phase fetch"}, $refused, "$phase: fetch");
-    }
-    like($phases, qr/timers/, 'timers are among them');
-    for my $phase (qw(set rewrite access content balancer header_filter body_filter log)) {
-        is($notes{"phase $phase"}, $phase eq 'content' ? '"/answer"' : '"/phases"', "$phase: fetch");
-    }
-
-    # Sentences that are quoted.
-    my %sentences = (
-        'no request found' => [ 'init_by_lua* request' ],
-        'stale request'    => [ 'stale fetch', 'stale get', 'stale set', 'stale setter', 'other pointer' ],
-    );
-    is(in_order(uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE)), in_order(keys %sentences),
-        'the sentences that are quoted are tried here');
-    for my $sentence (sort keys %sentences) {
-        is($notes{$_}, qq(nil, "$sentence"), $_) for @{ $sentences{$sentence} };
-    }
-    is($notes{'stale live'}, 'false, "stale request"', 'stale live');
-
-    is($notes{"own: $_"}, 'true', $_) for map { /^own: (.*)/ } sort keys %notes;
-    like($notes{"not a request: $_"}, qr/^nil, "\w+ .*"$/, "fetch(name, $_): nil and a sentence")
-        for map { /^not a request: (.*)/ } sort keys %notes;
-
-    my ($version) = slurp("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
-    is($notes{version}, qq("$version"), '_VERSION');
+# A sentence that README quotes is one that the module has.
+sub check_sentences {
+    my $sources   = sources();
+    my @sentences = uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE);
+    cmp_ok(scalar @sentences, '>=', 2, 'sentences');
+    ok(index($sources, $_) >= 0, $_) for @sentences;
     return;
 }
 
@@ -400,11 +246,25 @@ sub check_numbers {
     is($rust, $declared, 'the Rust that is needed');
 
     # README says with which versions it is tested, and this may be another one.
-    my $lua = $notes{lua_version} // 0;
+    my $nginx = NginxServer->new(http => <<~"END")->start;
+        server {
+            listen 127.0.0.1:$PORT;
+            location / {
+                content_by_lua_block {
+                    ngx.print(ngx.var.nginx_version, " ", ngx.config.ngx_lua_version, " ",
+                              require("resty.core").version, " ", require("resty.ngxvar")._VERSION)
+                }
+            }
+        }
+        END
+    my ($nginx_version, $lua, $core, $version) = split ' ', $nginx->get('/')->{content};
+    $nginx->stop_cleanly;
+    my ($released) = slurp("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
+    is($version, $released, '_VERSION is that of Cargo.toml');
     my %installed = (
-        'nginx'            => `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{nginx/([\d.]+)},
+        'nginx'            => $nginx_version,
         'lua-nginx-module' => join('.', int($lua / 1_000_000), int($lua / 1000) % 1000, $lua % 1000),
-        'lua-resty-core'   => ($notes{core_version} // '') =~ tr/"//dr,
+        'lua-resty-core'   => $core,
     );
     my ($tested) = $PROSE =~ /Tested with (.*?), all as in/ or return fail('versions');
     for my $name (sort keys %installed) {
@@ -413,6 +273,11 @@ sub check_numbers {
             if $version ne $installed{$name};
     }
     return;
+}
+
+# All of src/.
+sub sources {
+    return join '', map { slurp($_) } grep { -f } map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
 }
 
 # Names, to be compared as a text.

@@ -40,13 +40,18 @@ test: build testing unit
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
 
-# The same where undefined behaviour is found, for whoever has Miri.
+# The same in Miri, for whoever has it. How references alias is followed only where
+# there are no slots, for with their thousands of cells it takes hours. The chunks of
+# slots are never freed, so that leaks say nothing.
+MIRI = cargo +nightly miri test --locked --manifest-path t/unit/Cargo.toml --target-dir target/miri
+
 miri:
 	@cargo +nightly miri --version > /dev/null 2>&1 || { \
 	    echo 'make miri needs Miri: rustup toolchain install nightly --component miri,rust-src'; \
 	    exit 1; }
-	@MIRIFLAGS=-Zmiri-strict-provenance cargo +nightly miri test --locked \
-	    --manifest-path t/unit/Cargo.toml --target-dir target/miri
+	@flags='-Zmiri-strict-provenance -Zmiri-ignore-leaks'; \
+	    MIRIFLAGS="$$flags -Zmiri-disable-stacked-borrows" $(MIRI) && \
+	    MIRIFLAGS="$$flags" $(MIRI) names:: scan:: value::
 
 test-hup: build testing
 	@TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)

@@ -200,7 +200,7 @@ invalid variable name "uri"
 
 
 
-=== TEST 16: lua_var_index, nothing behind the $
+=== TEST 16: lua_var_index, a $ without a name
 --- http_config
     lua_var_index $;
 --- refused
@@ -216,7 +216,7 @@ invalid variable name "args"
 
 
 
-=== TEST 18: lua_var_index, text behind the name
+=== TEST 18: lua_var_index, characters after the name that no name has
 --- http_config
     lua_var_index "$uri!";
 --- refused
@@ -308,7 +308,7 @@ invalid number of arguments in "lua_var_index" directive
 
 
 
-=== TEST 29: lua_var_index, variables of each kind, some defined further on
+=== TEST 29: lua_var_index, variables of each kind, some defined after the directive
 --- http_config
     lua_var_index $uri $host $status $mapped;
     lua_var_index $own;
@@ -400,7 +400,7 @@ captured=one
 
 
 
-=== TEST 31: beside lua-var-nginx-module
+=== TEST 31: loaded together with lua-var-nginx-module
 --- main_config
     load_module $TEST_NGINX_OTHER_MODULE;
 --- refused

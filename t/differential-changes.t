@@ -320,13 +320,13 @@ __DATA__
 
 
 
-=== TEST 2: changes, with indices
+=== TEST 2: changes, every variable indexed
 --- what: changes
 --- mode: indexed
 
 
 
-=== TEST 3: changes, with indices, and few values kept from before
+=== TEST 3: changes, every variable indexed, few values cached before
 --- what: changes
 --- mode: sparse
 --- skip_eval
@@ -341,13 +341,13 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 5: redirects and subrequests, with indices
+=== TEST 5: redirects and subrequests, every variable indexed
 --- what: redirects
 --- mode: indexed
 
 
 
-=== TEST 6: redirects and subrequests, with indices, and few values kept from before
+=== TEST 6: redirects and subrequests, every variable indexed, few values cached before
 --- what: redirects
 --- mode: sparse
 --- skip_eval

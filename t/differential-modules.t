@@ -258,17 +258,17 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: no index but for what nginx and the modules themselves give one
+=== TEST 1: only the variables indexed that nginx and its modules index themselves
 --- mode: plain
 
 
 
-=== TEST 2: with indices
+=== TEST 2: every variable indexed
 --- mode: indexed
 
 
 
-=== TEST 3: with indices, and few values kept from earlier phases
+=== TEST 3: every variable indexed, few values cached in earlier phases
 --- mode: sparse
 --- skip_eval
 3: # memcheck gets only such blocks
@@ -276,7 +276,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: with indices, in compiled code
+=== TEST 4: every variable indexed, in compiled code
 --- mode: compiled
 --- skip_eval
 3: # memcheck would have to follow thousands of traces

@@ -164,16 +164,16 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: no index but for what nginx and the modules themselves give one
+=== TEST 1: only the variables indexed that nginx and its modules index themselves
 
 
 
-=== TEST 2: every variable has an index
+=== TEST 2: every variable indexed
 --- indexed: 1
 
 
 
-=== TEST 3: every variable has an index, and few values are kept from earlier phases
+=== TEST 3: every variable indexed, few values cached in earlier phases
 --- indexed: 1
 --- sparse: 6
 --- skip_eval
@@ -191,7 +191,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 5: in compiled code, every variable has an index
+=== TEST 5: every variable indexed, in compiled code
 --- compiled: 1
 --- indexed: 1
 --- sparse: 8

@@ -67,7 +67,7 @@ a=2 a=2 [?] 2 a
 
 
 
-=== TEST 4: a named location: the arguments stay
+=== TEST 4: a named location: the arguments of the request stay
 --- error_page chomp
 @land
 --- want

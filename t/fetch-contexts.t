@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: no request while the configuration is read
+=== TEST 1: init_by_lua: there is no request
 --- http_config
     init_by_lua_block {
         local ngxvar = require "resty.ngxvar"
@@ -36,7 +36,7 @@ no request found
 
 
 
-=== TEST 2: requests without variables: worker start and timer
+=== TEST 2: worker start and timers: requests without variables
 --- http_config
     init_worker_by_lua_block {
         local ngxvar = require "resty.ngxvar"
@@ -79,7 +79,7 @@ true
 
 
 
-=== TEST 3: requests without variables: every phase of a TLS handshake
+=== TEST 3: TLS handshake: requests without variables, in every phase
 --- http_config
     lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
     init_by_lua_block {
@@ -127,7 +127,7 @@ certificate: nil nil true true true no variables in this context (TLS handshake,
 
 
 
-=== TEST 4: enable_patch(false): nginx's handlers, the same values and types
+=== TEST 4: enable_patch(false): nginx's handlers give the same values and types
 --- config
     location = /t {
         set $own "own";
@@ -172,7 +172,7 @@ request_time: number
 
 
 
-=== TEST 5: enable_patch(false): upstream times are summed all the same
+=== TEST 5: enable_patch(false): upstream times are summed as well
 --- http_config
     upstream servers {
         server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;

@@ -231,7 +231,7 @@ http_XXXXXXXXXXXXXXX: string true
 
 
 
-=== TEST 7: a name that is none raises an error, as ngx.var does
+=== TEST 7: a name that is no string or number raises an error, as in ngx.var
 --- config
     location = /t {
         content_by_lua_block {
@@ -278,7 +278,7 @@ none: false bad variable name
 
 
 
-=== TEST 8: the error of a bad name says where
+=== TEST 8: the error about a name points at the caller's line
 --- config
     location = /t {
         content_by_lua_file html/t.lua;
@@ -299,7 +299,7 @@ t.lua:3: bad variable name
 
 
 
-=== TEST 9: a name that is a subject to metatables is still only a string
+=== TEST 9: the metatable of strings does not change a name
 --- config
     location = /t {
         content_by_lua_block {
@@ -321,7 +321,7 @@ true /t
 
 
 
-=== TEST 10: variables of a module that is not nginx's own
+=== TEST 10: variables of a module that is not part of nginx
 --- main_config eval
 "load_module /usr/lib/nginx/modules/ngx_http_brotli_filter_module.so;"
 --- config
@@ -349,7 +349,7 @@ qr/ratio: \d+\.\d+ true/
 
 
 
-=== TEST 11: an argument's name with "&" in it names none
+=== TEST 11: an argument cannot have "&" in its name
 --- config
     location = /t {
         content_by_lua_block {
@@ -371,7 +371,7 @@ nil nil nil
 
 
 
-=== TEST 12: long names that begin and end alike
+=== TEST 12: long names with the same beginning and end are different variables
 --- config
     location = /t {
         set $beginning_one_the_ending "one";

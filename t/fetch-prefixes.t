@@ -94,7 +94,7 @@ cookie_d: 5
 
 
 
-=== TEST 3: commas, about which versions of nginx differ
+=== TEST 3: cookies with commas, which nginx reads differently by version
 --- config
     location = /t {
         content_by_lua_block {
@@ -165,7 +165,7 @@ cookie_b: nil
 
 
 
-=== TEST 6: headers of the response, as they come and go
+=== TEST 6: headers of the response are added, changed and removed
 --- config
     location = /t {
         content_by_lua_block {
@@ -207,7 +207,7 @@ sent_http_: nil
 
 
 
-=== TEST 7: several headers of one name, about which versions of nginx differ
+=== TEST 7: several headers of one name, which nginx reads differently by version
 --- config
     location = /up {
         content_by_lua_block { ngx.header["X-Up"] = { "1", "2" } ngx.say("up") }
@@ -235,7 +235,7 @@ X-Shown: 531
 
 
 
-=== TEST 8: headers of an upstream: none, one's, and another's
+=== TEST 8: headers of an upstream: of none, of the first, of the second
 --- config
     location = /first { add_header X-Up first; add_header X-Only first; return 503 "first"; }
     location = /second { add_header X-Up second; return 200 "second"; }
@@ -266,7 +266,7 @@ second
 
 
 
-=== TEST 9: headers that nginx has a pointer to
+=== TEST 9: headers that r->headers_in or r->headers_out points to
 # $http_host is read again and again; the others are in nginx's own log format, so
 # that it keeps their first values.
 --- config
@@ -309,7 +309,7 @@ http_referer: nil
 
 
 
-=== TEST 10: in a configuration that uses them
+=== TEST 10: prefixed variables that the configuration uses
 --- http_config
     lua_var_index $cookie_a $arg_a $http_x_a $sent_http_x_a $upstream_http_x_a;
 --- config

@@ -11,7 +11,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the library is found without any path, and is whole
+=== TEST 1: the library is found without lua_package_path, and has all its functions
 --- http_config
     lua_package_path "/nowhere/?.lua;/usr/share/lua/5.1/?.lua";
 --- config
@@ -305,7 +305,7 @@ header: right;
 
 
 
-=== TEST 8: the time of an attempt that never got that far counts as 0
+=== TEST 8: an attempt that did not reach a time counts as 0
 --- config
     location = /t {
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1;
@@ -332,7 +332,7 @@ number
 
 
 
-=== TEST 9: a value is what it is now, not what it was at the first fetch
+=== TEST 9: a value is read anew by each fetch
 --- config
     location = /t {
         content_by_lua_block {

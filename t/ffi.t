@@ -209,7 +209,7 @@ upstream_connect_time: right;
 
 
 
-=== TEST 6: NULL as the place for the result
+=== TEST 6: NULL instead of the place for the result
 --- config
     location = /t {
         content_by_lua_block {
@@ -294,7 +294,7 @@ refused
 
 
 
-=== TEST 9: the pointer of another request that is live: C cannot know which is running
+=== TEST 9: the pointer of another live request: C cannot know which one runs
 --- config
     location = /t {
         content_by_lua_block {
@@ -329,7 +329,7 @@ GET /t
 
 
 
-=== TEST 10: requests without variables, while they last and after
+=== TEST 10: requests without variables, while they are live and afterwards
 --- http_config
     init_worker_by_lua_block {
         local c = require "lua_var_c"

@@ -125,7 +125,7 @@ GET /t
 
 
 
-=== TEST 6: the next request on the connection begins anew
+=== TEST 6: it is empty again for the next request on the connection
 --- config
     location = /missing { error_page 404 /from; root html; }
     location = /from { return 200 "[$from_error_page]"; }
@@ -149,7 +149,7 @@ GET /t
 
 
 
-=== TEST 7: a subrequest was not redirected because its parent was
+=== TEST 7: a subrequest of a redirected parent: empty
 --- config
     location = /t {
         error_page 404 /page;
@@ -173,7 +173,7 @@ true
 
 
 
-=== TEST 8: requests that nginx cannot read reach an error page as well
+=== TEST 8: true for requests that nginx cannot parse
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
@@ -231,7 +231,7 @@ GET /t
 
 
 
-=== TEST 10: so it does when Lua sets it
+=== TEST 10: 'true' that Lua sets makes a request get its ngx.ctx back too
 --- config
     location = /t {
         rewrite_by_lua_block { witness.keep() }
@@ -252,7 +252,7 @@ GET /t
 
 
 
-=== TEST 11: any other text keeps it from doing so
+=== TEST 11: any other value keeps ngx.ctx from being restored
 --- config
     location = /t {
         error_page 500 /by-hand;
@@ -277,7 +277,7 @@ GET /t
 
 
 
-=== TEST 12: an empty text is read back, but says nothing about the restore
+=== TEST 12: an empty value is read back, and counts as not set
 --- config
     location = /error {
         error_page 500 /by-hand;
@@ -303,7 +303,7 @@ GET /t
 
 
 
-=== TEST 13: what was set before an error page is forgotten there
+=== TEST 13: a value that was set before an error page does not count after it
 --- config
     location = /t {
         set $from_error_page $http_x_value;
@@ -334,7 +334,7 @@ GET /t
 
 
 
-=== TEST 14: in a chain, each error page forgets what the one before set
+=== TEST 14: in a chain, a value that was set before an error page does not count after it
 --- config
     recursive_error_pages on;
     location = /t {
@@ -386,7 +386,7 @@ page
 
 
 
-=== TEST 16: 'true' in all of the server, where there is something to restore and where not
+=== TEST 16: 'true' set in a whole server, with ngx.ctx lost and with none lost
 --- config
     set $from_error_page 'true';
     location = /kept {
@@ -410,7 +410,7 @@ page
 
 
 
-=== TEST 17: a configuration as APISIX 2.13 writes it, its own stash at work beside the module
+=== TEST 17: a configuration as APISIX 2.13 writes it, whose stash runs beside the module
 --- config
     error_page 500 502 503 504 @50x.html;
     location = /apisix {
@@ -477,7 +477,7 @@ references kept: 0
 
 
 
-=== TEST 18: true still, when another error page sends the client elsewhere
+=== TEST 18: true after an error page and one that redirects the client elsewhere
 --- config
     recursive_error_pages on;
     location = /t {

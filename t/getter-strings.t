@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: every byte of every length counts
+=== TEST 1: strings that differ in any one byte, of every length, are told apart
 --- config
     location = /t {
         set $own "";
@@ -54,7 +54,7 @@ GET /t
 
 
 
-=== TEST 2: in a compiled loop, texts that differ in one end
+=== TEST 2: in a compiled loop, strings that differ at one end are told apart
 --- config
     location = /t {
         set $own "";
@@ -90,7 +90,7 @@ GET /t
 
 
 
-=== TEST 3: one getter, many requests: each gets its own text
+=== TEST 3: one getter, many requests: each gets its own string
 --- config
     location = /t {
         content_by_lua_block {

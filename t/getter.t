@@ -141,7 +141,7 @@ t.lua:3: bad variable name
 
 
 
-=== TEST 4: made while the configuration is read, used in all phases
+=== TEST 4: made in init_by_lua, used in all phases
 --- http_config
     init_by_lua_block {
         get_uri = require("resty.ngxvar").getter("uri")
@@ -185,7 +185,7 @@ log: /t own 1 localhost;
 
 
 
-=== TEST 5: a handle that is dead, or names what has no variables
+=== TEST 5: a stale handle, and one whose request has no variables
 --- http_config
     init_worker_by_lua_block { from_worker_start = require("resty.ngxvar").request() }
 --- config
@@ -229,7 +229,7 @@ log: /t own 1 localhost;
 
 
 
-=== TEST 6: what names no request
+=== TEST 6: what is no request is refused
 --- config
     location ~ "^/(t)$" {
         set $own "value";
@@ -272,7 +272,7 @@ value
 
 
 
-=== TEST 7: what names no request, in compiled code
+=== TEST 7: what is no request is refused in compiled code
 --- config
     location = /t {
         set $own "value";
@@ -362,7 +362,7 @@ GET /t
 
 
 
-=== TEST 9: a compiled loop sees what changes within it
+=== TEST 9: a compiled loop sees a value change within it
 --- config
     location = /t {
         set $own "0";
@@ -423,7 +423,7 @@ GET /t?a=1
 
 
 
-=== TEST 10: a compiled loop sees the time pass
+=== TEST 10: a compiled loop sees $request_time grow
 --- config
     location = /t {
         content_by_lua_block {
@@ -453,7 +453,7 @@ request_time true
 
 
 
-=== TEST 11: one getter serves many requests, each its own values, and forgets the dead
+=== TEST 11: one getter reads many requests, and refuses those that ended
 --- config
     location = /t {
         content_by_lua_block {
@@ -502,7 +502,7 @@ request_time true
 
 
 
-=== TEST 12: setters set what set() sets, and say what it says
+=== TEST 12: setters set what set() sets, and return what it returns
 --- http_config
     map $uri $loose { default "x"; }
 --- config
@@ -548,7 +548,7 @@ http_x: nil true
 
 
 
-=== TEST 13: a setter whose first handle was dead serves the next one
+=== TEST 13: a setter whose first handle was stale serves the next one
 --- config
     location = /keep { content_by_lua_block { kept = require("resty.ngxvar").request() } }
     location = /use {
@@ -570,7 +570,7 @@ http_x: nil true
 
 
 
-=== TEST 14: the current request's pointer is as good as a handle, another's is not
+=== TEST 14: the current request's pointer is as good as a handle, another request's is not
 --- config
     location = /t {
         set $own "mine";
@@ -603,7 +603,7 @@ nil stale request
 
 
 
-=== TEST 15: of a cached variable, the value that nginx keeps counts
+=== TEST 15: a value that nginx caches is the one that is read
 --- http_config
     map $arg_a $kept { default "kept $arg_a"; }
     map "$remote_addr$host$scheme$request_uri$server_name$kept" $uses { default "x"; }
@@ -642,7 +642,7 @@ nil stale request
 
 
 
-=== TEST 16: the same, of a string that has changed since
+=== TEST 16: a cached string is read, although the member it was made from has changed
 --- http_config
     map "$remote_addr" $uses { default "x"; }
 --- config

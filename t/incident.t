@@ -127,7 +127,7 @@ workers: 1
 
 
 
-=== TEST 4: the upstream has no servers any more: no node to choose, or one that is gone
+=== TEST 4: an upstream whose servers were removed: the balancer chooses none, or one that is gone
 --- app_upstreams
     upstream cleared {
         server 0.0.0.1;
@@ -229,7 +229,7 @@ workers: 1
 
 
 
-=== TEST 7: the same with a Lua error, and with what APISIX 2.13 sets in its error page
+=== TEST 7: as in APISIX, with a Lua error, and with what APISIX 2.13 sets in its error page
 --- app_server
     ssl_certificate_by_lua_block { incident.handshake() }
     set $ctx_ref '';
@@ -263,7 +263,7 @@ a bug
 
 
 
-=== TEST 8: without restore it is the incident, but for the stale reads, which are refused
+=== TEST 8: lua_var_ctx_restore off: ngx.ctx is lost as in the incident, stale reads are refused
 What the blocks above would give if nothing was restored: the handshake's leftover,
 and with the pool the ctx of another request.
 --- app
@@ -304,7 +304,7 @@ workers: 1
 
 
 
-=== TEST 9: no error at all: return 200 skips the access phase, so there is no own ctx
+=== TEST 9: no error at all: return 200 skips the access phase, so the request has no ngx.ctx
 --- app
     location = /ping { return 200 "pong\n"; }
 --- config
@@ -332,7 +332,7 @@ workers: 1
 
 
 
-=== TEST 10: the same, with the handshake's table gone to other requests through the pool
+=== TEST 10: no error at all, and the handshake's table is used by other requests, from the pool
 --- init_app
 incident.pooled = true
 --- app
@@ -450,7 +450,7 @@ workers: 1
 
 
 
-=== TEST 14: the other phases of the handshake: client hello, and storing the session
+=== TEST 14: the other Lua phases of the handshake: client hello, storing the session
 --- app_server
     ssl_client_hello_by_lua_block { incident.handshake() }
     ssl_protocols TLSv1.2;
@@ -534,7 +534,7 @@ workers: 1
 
 
 
-=== TEST 16: a client that leaves while the error page is being made
+=== TEST 16: a client that leaves while its error page is made
 --- app
     location = /down {
         error_page 502 @slow;
@@ -570,7 +570,7 @@ workers: 1
 
 
 
-=== TEST 17: a log phase that leaves its request to a timer, as exporters that send batches do
+=== TEST 17: a log phase that hands its request to a timer, as exporters do that send in batches
 --- app
     error_page 502 @logged;
     location = /down {

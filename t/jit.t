@@ -113,7 +113,7 @@ done
 
 
 
-=== TEST 3: so does their first use, and one of another name
+=== TEST 3: the first use of a getter, and of one of another name, compile too
 --- config
     location = /t {
         content_by_lua_block {
@@ -177,7 +177,7 @@ upstream_addr: loop nil
 
 
 
-=== TEST 5: variables that nginx keeps
+=== TEST 5: variables whose values nginx caches
 --- http_config
     map $uri $mapped { default "mapped"; }
     map "$host$remote_addr$scheme$mapped$bytes_sent" $uses { default "x"; }
@@ -288,7 +288,7 @@ none: loop
 
 
 
-=== TEST 8: an error in compiled code is the same error
+=== TEST 8: an error raised in compiled code has the same text
 --- config
     location = /t {
         content_by_lua_block {
@@ -324,7 +324,7 @@ a number for a name: true nil nil
 
 
 
-=== TEST 9: no memory of Lua's for a value, compiled or not
+=== TEST 9: a value takes no memory of Lua, compiled or not
 --- config
     location = /t {
         set $own "own value";
@@ -389,7 +389,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 10: no memory of nginx's for a value
+=== TEST 10: a value takes no memory of nginx
 --- config
     location = /t {
         set $own "own value";

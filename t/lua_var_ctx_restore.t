@@ -28,7 +28,7 @@ page
 
 
 
-=== TEST 2: the first phase that touches ngx.ctx gets it, whichever it is
+=== TEST 2: the first phase that uses ngx.ctx gets the table, whichever phase it is
 --- config
     location = /err {
         error_page 502 /page;
@@ -84,7 +84,7 @@ static
 
 
 
-=== TEST 4: a light thread sees it too
+=== TEST 4: a light thread gets the same table
 --- config
     location = /t {
         error_page 500 /page;
@@ -110,7 +110,7 @@ page
 
 
 
-=== TEST 5: off is what lua-nginx-module does
+=== TEST 5: off leaves ngx.ctx to lua-nginx-module
 --- config
     lua_var_ctx_restore off;
     location = /t {
@@ -281,7 +281,7 @@ a file, for the index module to find
 
 
 
-=== TEST 9: error_page restores after none of them
+=== TEST 9: error_page does not restore after ngx.exec, try_files, index and X-Accel-Redirect
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
@@ -326,7 +326,7 @@ a file, for the index module to find
 
 
 
-=== TEST 10: off restores after none of them either
+=== TEST 10: off does not restore after them
 --- config
     lua_var_ctx_restore off;
     location = /exec {

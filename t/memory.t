@@ -55,7 +55,7 @@ ctx: /report
 
 
 
-=== TEST 2: no pool cleanup at first: the request is registered at its next chance
+=== TEST 2: no memory for the pool cleanup at first: the request is registered later
 --- config
     location = /t {
         content_by_lua_block {
@@ -77,7 +77,7 @@ lua_var: no memory to register the request, its handle and its ngx.ctx after a r
 
 
 
-=== TEST 3: no pool cleanup at all: served, without a handle
+=== TEST 3: no memory for the pool cleanup at all: served, without a handle
 --- config
     location = /t {
         content_by_lua_block {
@@ -109,7 +109,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 4: a request that is in a slot already keeps it
+=== TEST 4: a request that is registered already stays registered
 --- config
     location = /t {
         content_by_lua_block {
@@ -135,7 +135,7 @@ true
 
 
 
-=== TEST 5: an error page without the side table: what lua-nginx-module does by itself
+=== TEST 5: an error page of a request that is not registered: ngx.ctx is lost, as without the module
 --- config
     location = /err {
         error_page 500 /page;
@@ -163,7 +163,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 6: registered late, in the hook itself: the error page has its ngx.ctx
+=== TEST 6: a request that is registered in the hook itself: the error page has its ngx.ctx
 --- config
     location = /err {
         error_page 500 /page;
@@ -228,7 +228,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 8: no memory for more buckets, once there are slots: nobody notices
+=== TEST 8: no memory for more buckets: no request notices
 --- config
     location = /t {
         content_by_lua_block {
@@ -261,7 +261,7 @@ ctx: /report
 
 
 
-=== TEST 9: a worker that has never had memory for the table
+=== TEST 9: a worker that never had memory for the registry
 --- http_config
     init_worker_by_lua_block { memory.fail(memory.CHUNK, 0, true) }
 --- config
@@ -418,7 +418,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 14: set without memory for the value leaves the old one
+=== TEST 14: set without memory for the value leaves the old value
 --- config
     location = /t {
         content_by_lua_block {
@@ -472,7 +472,7 @@ GET /t?a=1
 
 
 
-=== TEST 16: set refuses, and has no memory to say why
+=== TEST 16: set that is refused, without memory to say why
 --- config
     location = /t {
         content_by_lua_block {
@@ -520,7 +520,7 @@ true, second
 
 
 
-=== TEST 18: after requests of every kind, the slots are free again
+=== TEST 18: after requests of every kind all slots are free again
 --- config
     lua_check_client_abort on;
     location = /err {

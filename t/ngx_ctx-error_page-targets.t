@@ -291,7 +291,7 @@ location: log=same
 
 
 
-=== TEST 11: in "if" blocks
+=== TEST 11: in if blocks
 --- config
     location = /page-in-if {
         rewrite_by_lua_block { witness.keep() }
@@ -349,7 +349,7 @@ location: log=same
 
 
 
-=== TEST 13: a 302 to another host is no redirect inside
+=== TEST 13: a 302 to another host is no internal redirect
 --- config
     location /t/ {
         rewrite_by_lua_block { witness.keep() ngx.exit(500) }
@@ -378,7 +378,7 @@ given back
 
 
 
-=== TEST 14: a subrequest's own error page, and its parent's ctx
+=== TEST 14: a subrequest's error page, and its parent's ngx.ctx
 --- config
     addition_types *;
     location = /t {
@@ -409,7 +409,7 @@ in the log phase: parent nil
 
 
 
-=== TEST 15: the error page of a parent that shared its ctx with subrequests
+=== TEST 15: the error page of a parent that shared its ngx.ctx with subrequests
 --- config
     location = /t {
         error_page 503 /page;
@@ -438,7 +438,7 @@ page
 
 
 
-=== TEST 16: a subrequest that shares its parent's ctx gets it back
+=== TEST 16: a subrequest that shares its parent's ngx.ctx gets it back
 # No error page is shown in what ngx.location.capture gives, so ngx.exec it is.
 --- config
     lua_var_ctx_restore all;
@@ -468,7 +468,7 @@ nil true true
 
 
 
-=== TEST 17: the handle of a request is the same, and good, after the redirect
+=== TEST 17: a handle is the same and valid after the redirect
 --- config
     location = /t {
         error_page 500 /own-page;

@@ -259,7 +259,7 @@ Connection refused
 
 
 
-=== TEST 10: errors from the upstream: all of several refuse
+=== TEST 10: errors from the upstream: all servers refuse
 --- http_config
     upstream down {
         server 127.0.0.1:$TEST_NGINX_PORT8;
@@ -500,7 +500,7 @@ page
 
 
 
-=== TEST 19: a reference that only C knows of
+=== TEST 19: a reference that only C knows
 # As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
 --- config
     location = /t {

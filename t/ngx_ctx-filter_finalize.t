@@ -71,7 +71,7 @@ If-Match: "another"
 
 
 
-=== TEST 3: the log phase is the first that looks
+=== TEST 3: the log phase is the first to use ngx.ctx
 --- config
     location = /static.txt {
         error_page 412 /page;
@@ -93,7 +93,7 @@ page
 
 
 
-=== TEST 4: a reference that only C knows of
+=== TEST 4: a reference that only C knows
 # As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
 --- config
     location = /static.txt {
@@ -163,7 +163,7 @@ not sent
 
 
 
-=== TEST 6: a ctx that was made in the header filter
+=== TEST 6: a ngx.ctx that was made in the header filter
 --- config
     location = /static.txt {
         error_page 502 /page;
@@ -182,7 +182,7 @@ page
 
 
 
-=== TEST 7: an error page that ends in a filter itself
+=== TEST 7: an error page that itself ends in a filter
 --- config
     recursive_error_pages on;
     location = /t {
@@ -230,7 +230,7 @@ on purpose
 
 
 
-=== TEST 9: with lua_var_ctx_restore off it is lost
+=== TEST 9: lua_var_ctx_restore off: ngx.ctx is lost
 --- config
     lua_var_ctx_restore off;
     location = /static.txt {
@@ -252,7 +252,7 @@ page
 
 
 
-=== TEST 10: without an error_page, all gives it back
+=== TEST 10: lua_var_ctx_restore all: ngx.ctx is restored without an error_page too
 --- config
     location = /static.txt {
         lua_var_ctx_restore all;
@@ -303,7 +303,7 @@ in the log phase: nil
 
 
 
-=== TEST 12: many of them, among others
+=== TEST 12: many such requests among others
 # nginx closes the connection after one, so each other request keeps its own.
 --- config
     location = /static.txt {

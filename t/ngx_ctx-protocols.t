@@ -105,7 +105,7 @@ GET /t
 
 
 
-=== TEST 3: pipelined by the test's own client
+=== TEST 3: HTTP/1.1 pipelining, by a client in Lua
 --- config
     location = /t {
         error_page 502 /page;
@@ -212,7 +212,7 @@ on one connection: true
 
 
 
-=== TEST 6: a client that goes away while the error page is at work
+=== TEST 6: a client that leaves while its error page is made
 --- config
     location = /err {
         error_page 502 /slow;
@@ -270,7 +270,7 @@ references kept: 0
 
 
 
-=== TEST 7: a client of HTTP/2 that goes away from its error pages
+=== TEST 7: an HTTP/2 client that leaves while its error pages are made
 --- http_config
     lua_shared_dict events 64k;
     server {

@@ -108,7 +108,7 @@ own hello nil nil
 
 
 
-=== TEST 3: TLS, both, with a ctx that one made and the other finds
+=== TEST 3: TLS, both handlers: the second finds the ngx.ctx of the first
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block {
@@ -181,7 +181,7 @@ page
 
 
 
-=== TEST 5: TLS, a request without a ctx gets what it would without the module
+=== TEST 5: TLS, a request without ngx.ctx gets what it would get without the module
 --- tls
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
 --- config
@@ -203,7 +203,7 @@ nil nil certificate nil
 
 
 
-=== TEST 6: TLS, with lua_var_ctx_restore off only the handshake's is left
+=== TEST 6: TLS, lua_var_ctx_restore off: only the handshake's ngx.ctx is left
 --- http_config
     lua_var_ctx_restore off;
 --- tls

@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a table that a location assigns wins
+=== TEST 1: a table that a location assigns replaces the restored one
 --- config
     location = /t {
         error_page 500 /own;
@@ -32,7 +32,7 @@ own nil
 
 
 
-=== TEST 2: a table that a location assigns after it got the old one wins too
+=== TEST 2: a table that a location assigns after ngx.ctx was restored replaces it
 --- config
     location = /t {
         error_page 500 /own;
@@ -128,7 +128,7 @@ new nil
 
 
 
-=== TEST 6: a table that was assigned, and never asked for, is restored
+=== TEST 6: a table that was assigned and never read is restored
 --- config
     lua_var_ctx_restore all;
     location = /t {
@@ -145,7 +145,7 @@ own
 
 
 
-=== TEST 7: a request without a ctx gets a fresh one, whatever others have
+=== TEST 7: a request without ngx.ctx gets a new table, whatever other requests have
 --- config
     location = /with {
         error_page 502 /page;
@@ -188,7 +188,7 @@ GET /t
 
 
 
-=== TEST 8: hundreds of requests free each reference once, and keep no table
+=== TEST 8: hundreds of requests free each reference once and leave no table behind
 --- config
     location = /err {
         recursive_error_pages on;

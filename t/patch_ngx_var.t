@@ -30,7 +30,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: values are strings, the same as before
+=== TEST 1: values are the strings that they were before
 --- config
     location ~ "^/(t)$" {
         set $own "own";
@@ -79,7 +79,7 @@ upstream_response_time: nil true
 
 
 
-=== TEST 2: the table is as empty as before
+=== TEST 2: the table ngx.var is as empty as before
 --- config
     location = /t {
         content_by_lua_block {
@@ -99,7 +99,7 @@ true true
 
 
 
-=== TEST 3: errors are the same, with the same place
+=== TEST 3: errors are the same, and point at the same line
 --- config
     location = /t {
         content_by_lua_file html/t.lua;
@@ -163,7 +163,7 @@ false variable "nope" not found
 
 
 
-=== TEST 5: no request: while the configuration is read
+=== TEST 5: init_by_lua: there is no request
 --- config
     location = /t { content_by_lua_block { ngx.say(from_init) } }
 --- init_by_lua
@@ -185,7 +185,7 @@ false no request found, true
 
 
 
-=== TEST 6: no variables: worker start, timer, handshake
+=== TEST 6: worker start, timer, handshake: there are no variables
 --- http_config
     init_worker_by_lua_block {
         local function sentence(f, ...)
@@ -271,7 +271,7 @@ GET /t
 
 
 
-=== TEST 8: the same in compiled code
+=== TEST 8: every variable, in every phase, in compiled code
 --- http_config
     server_rewrite_by_lua_block { D.check("server_rewrite") }
     rewrite_by_lua_block { D.check("rewrite") }
@@ -360,7 +360,7 @@ API disabled in the current context
 
 
 
-=== TEST 10: subrequests and redirects: the current request, as ever
+=== TEST 10: subrequests and redirects: ngx.var reads the current request
 --- config
     location = /sub { content_by_lua_block { ngx.say(ngx.var.uri, " ", ngx.var.arg_a) } }
     location = /u {

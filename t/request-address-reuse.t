@@ -77,7 +77,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 2: TLS, with a handshake that keeps its own request too
+=== TEST 2: TLS, and the request of the handshake is remembered too
 --- reuse_server
     ssl_certificate_by_lua_block { reuse.keep() }
 --- config
@@ -186,7 +186,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 7: redirects and error pages in between, through which a handle stays good
+=== TEST 7: redirects and error pages in between, after which a handle is still valid
 --- reuse_server
     location = /error {
         error_page 502 /one/after_error;
@@ -219,7 +219,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 8: requests that end in the log phase only (400), and that their client left
+=== TEST 8: requests that only reach the log phase (400), and whose clients left
 --- reuse_server
     error_page 400 =200 /one/bad;
     location = /leave {
@@ -264,7 +264,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 9: subrequests, whose memory is their parent's
+=== TEST 9: subrequests, which are in their parent's memory
 --- reuse_server
     location = /parent {
         content_by_lua_block {
@@ -295,7 +295,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 10: timers, whose requests are made up
+=== TEST 10: timers, whose requests are fake
 --- config
     location = /t {
         content_by_lua_block {
@@ -321,7 +321,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 11: compiled loops: what a trace learned of one request does not hold for the next
+=== TEST 11: compiled loops: what a trace knows of one request does not hold for the next
 --- reuse_server
     location /loop {
         content_by_lua_block {
@@ -371,7 +371,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 12: the stranger at the address is alive while another request tries
+=== TEST 12: the request at the address is live while another one tries
 --- reuse_server
     location = /keep { content_by_lua_block { handle = require("resty.ngxvar").request() pointer = require("resty.core.base").get_request() ngx.say("kept") } }
     location = /stay {
@@ -441,7 +441,7 @@ stranger: /stay, nil
 
 
 
-=== TEST 13: the C functions cannot know: at an address in use again they give the request that is there
+=== TEST 13: the C functions take an address only: they read the request that is there now
 --- reuse_server
     location /c {
         content_by_lua_block {

@@ -71,7 +71,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: nothing is changed
+=== TEST 1: an unchanged request is read
 --- config
     location = /t {
         set $own "own";
@@ -94,7 +94,7 @@ own: changed, live: true
 
 
 
-=== TEST 2: another signature
+=== TEST 2: a request with another signature is refused
 --- config
     location = /t {
         set $own "own";
@@ -107,7 +107,7 @@ own: own, live: true
 
 
 
-=== TEST 3: another connection
+=== TEST 3: a request with another connection is refused
 --- config
     location = /t {
         set $own "own";

@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: what names no request is refused, whatever is asked
+=== TEST 1: what is no request is refused by every function
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -66,7 +66,7 @@ plain: refused
 
 
 
-=== TEST 2: the sentences of a refusal
+=== TEST 2: the errors that refuse it
 --- config
     location = /t {
         content_by_lua_block {
@@ -135,7 +135,7 @@ GET /t?a=1
 
 
 
-=== TEST 4: a raw pointer of another request that is live, or of none
+=== TEST 4: a raw pointer of another live request, or of none, is refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -197,7 +197,7 @@ subrequest: nil stale request
 
 
 
-=== TEST 5: a forged handle: any bit wrong, and it names nothing
+=== TEST 5: a forged handle: with any bit wrong it is refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -255,7 +255,7 @@ GET /t
 
 
 
-=== TEST 6: a handle that a program changed is not what request() gives next
+=== TEST 6: request() does not return a handle that a program changed
 --- config
     location = /t {
         content_by_lua_block {

@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a handle is opaque cdata, the same one however often asked for
+=== TEST 1: a handle is opaque cdata, and the same one each time
 --- config
     location = /t {
         content_by_lua_block {
@@ -82,7 +82,7 @@ log same;
 
 
 
-=== TEST 3: kept past its request, a handle is stale for everything
+=== TEST 3: after the end of its request a handle is stale, for every function
 --- config
     location = /keep {
         content_by_lua_block {
@@ -116,7 +116,7 @@ log same;
 
 
 
-=== TEST 4: an address in use again does not bring a handle back
+=== TEST 4: a handle stays stale when its request's address is used again
 --- config
     location = /t {
         content_by_lua_block {
@@ -192,7 +192,7 @@ $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
 
 
 
-=== TEST 5: through every kind of internal redirect
+=== TEST 5: a handle is the same after every kind of internal redirect
 --- config
     location = /exec {
         rewrite_by_lua_block { begin() }
@@ -349,7 +349,7 @@ GET /t
 
 
 
-=== TEST 8: a handle of another request that is live names that one
+=== TEST 8: a handle of another live request reads that request
 --- config
     location = /t {
         content_by_lua_block {
@@ -473,7 +473,7 @@ bad: 400 true true;
 
 
 
-=== TEST 12: a cosocket client of many requests at once, all with their own handle
+=== TEST 12: many requests at once, each with its own handle
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config

@@ -234,7 +234,7 @@ false attempt to yield before
 
 
 
-=== TEST 8: what cannot be set: the sentences of ngx.var
+=== TEST 8: what cannot be set: the errors of ngx.var
 --- http_config
     map $uri $mapped { default "x"; }
 --- config
@@ -292,7 +292,7 @@ Cookie: a=1
 
 
 
-=== TEST 9: the sentences themselves
+=== TEST 9: the texts of the errors
 --- http_config
     map $uri $loose { default "x"; }
 --- config
@@ -446,7 +446,7 @@ variable "nope" not found
 
 
 
-=== TEST 14: in every phase that has variables, and seen by nginx
+=== TEST 14: in every phase that has variables; nginx sees the value
 --- config
     location = /t {
         set $own "conf";

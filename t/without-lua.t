@@ -138,7 +138,7 @@ GET /t?a=1
 
 
 
-=== TEST 8: another code
+=== TEST 8: a code other than 500
 --- config
     error_page 500 =202 /page;
     location = /t { return 500; }
@@ -148,7 +148,7 @@ GET /t?a=1
 
 
 
-=== TEST 9: the code of the page
+=== TEST 9: the page's own code is sent
 --- config
     error_page 500 = /page;
     location = /t { return 500; }
@@ -158,7 +158,7 @@ GET /t?a=1
 
 
 
-=== TEST 10: a URL elsewhere redirects the client, not the request
+=== TEST 10: a URL elsewhere redirects the client and is no internal redirect
 --- config
     error_page 500 http://127.0.0.1:$server_port/page;
     location = /t { return 500; add_header X-From "[$from_error_page]" always; }
@@ -180,7 +180,7 @@ X-From: []
 
 
 
-=== TEST 12: of http, of a server, of a location, of a location around it
+=== TEST 12: at every level: http, server, location, the location around it
 --- http_config
     error_page 500 /page?level=http;
     server {
@@ -212,7 +212,7 @@ X-From: []
 
 
 
-=== TEST 13: many entries, the first for a code counts
+=== TEST 13: several entries: the first one for a code counts
 --- config
     error_page 500 502 504 /page?first;
     error_page 403 404 @page;
@@ -284,7 +284,7 @@ GET /limited
 
 
 
-=== TEST 17: an error in a page, without recursion
+=== TEST 17: an error in a page, without recursive_error_pages
 --- config
     error_page 500 /second;
     error_page 502 /page;
@@ -297,7 +297,7 @@ X-From: [true]
 
 
 
-=== TEST 18: the client's own request of a page
+=== TEST 18: a page that the client requests itself
 --- config
     error_page 500 /page;
     location = /t { return 500; }
@@ -308,7 +308,7 @@ GET /page
 
 
 
-=== TEST 19: internal redirects of other kinds
+=== TEST 19: internal redirects of other kinds: empty
 --- config
     location = /rewrite { rewrite ^ /second; }
     location = /try_files { try_files /none /second; }
@@ -393,7 +393,7 @@ two
 
 
 
-=== TEST 25: a subrequest that comes through an error page does not tell of its parent
+=== TEST 25: a subrequest that comes through an error page: its parent stays empty
 --- config
     location = /t {
         ssi on;
@@ -459,7 +459,7 @@ main [true]
 
 
 
-=== TEST 29: set by hand before an error page: that does not count after it
+=== TEST 29: a value set before an error page does not count after it
 --- config
     error_page 500 /page;
     location = /t {
@@ -540,7 +540,7 @@ main [true]
 
 
 
-=== TEST 34: the directives are taken, and do nothing
+=== TEST 34: the other directives are accepted and do nothing
 --- http_config
     lua_var_ctx_restore off;
     lua_var_index $uri $own $http_x;

@@ -53,7 +53,7 @@ GET 1 localhost
 
 
 
-=== TEST 2: without a config the block before goes on
+=== TEST 2: a block without config goes on with the configuration of the block before
 --- request
 GET /t?a=2
 --- response_body
@@ -392,7 +392,7 @@ GET /t
 
 
 
-=== TEST 25: patterns a body must not match
+=== TEST 25: patterns that a body must not match
 --- config
     location = /t { return 200 "abc 123\n"; }
 --- request
@@ -578,7 +578,7 @@ needle
 
 
 
-=== TEST 38: a configuration that must not be accepted
+=== TEST 38: a configuration that must be refused
 --- config
     no_such_directive;
 --- must_die
@@ -601,7 +601,7 @@ no start today
 
 
 
-=== TEST 40: a response that does not come in time
+=== TEST 40: a response that does not arrive in time
 --- config
     location = /t { content_by_lua_block { ngx.sleep(0.5) ngx.say("late") } }
 --- request
@@ -687,7 +687,7 @@ GET /t
 
 
 
-=== TEST 48: the client shuts down its side
+=== TEST 48: the client shuts down its sending side
 --- config
     lua_check_client_abort on;
     location = /t {

@@ -32,7 +32,11 @@ sub new ($class, $port, %options) {
     CORE::socket(my $socket, PF_INET, SOCK_STREAM, 0) or die "$cannot: $!\n";
     my $seconds = pack 'l!l!', int $timeout, ($timeout - int $timeout) * 1e6;
     setsockopt $socket, SOL_SOCKET, $_, $seconds for SO_RCVTIMEO, SO_SNDTIMEO;
-    connect $socket, pack_sockaddr_in($port, inet_aton($address)) or die "$cannot: $!\n";
+    until (connect $socket, pack_sockaddr_in($port, inet_aton($address))) {
+        # A signal does not end the attempt.
+        last if $!{EISCONN};
+        die "$cannot: $!\n" if !$!{EINTR} && !$!{EALREADY};
+    }
     if ($options{tls}) {
         require IO::Socket::SSL;
         $socket = IO::Socket::SSL->start_SSL($socket, SSL_verify_mode => 0, Timeout => $timeout)

@@ -360,3 +360,31 @@ GET /t
 --- response_body
 page
 --- seen: everywhere
+
+
+
+=== TEST 12: without the directive nothing is restored after ngx.exec, try_files and index
+--- config
+    location = /exec {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("/page") }
+    }
+    location = /try-files {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        try_files /missing @page;
+    }
+    location = /dir/ {
+        root html;
+        index page;
+        rewrite_by_lua_block { witness.keep() }
+    }
+    location = /dir/page { content_by_lua_block { witness.page() } }
+--- user_files
+>>> dir/page
+a file, for the index module to find
+--- request eval
+["GET /exec", "GET /try-files", "GET /dir/"]
+--- response_body eval
+["page\n", "page\n", "page\n"]
+--- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new

@@ -1,17 +1,38 @@
 # The two commands of the README, and what they are made of. See CONTRIBUTING.md.
 
 SHELL    := /bin/bash
-TREE      = $(shell .ci/nginx-tree path)
-SO       := target/release/libngx_http_lua_var_module.so
-TEST_SO  := target/testing/release/libngx_http_lua_var_module.so
+.DEFAULT_GOAL := all
 PROVE    := prove $(if $(TEST_NGINX),-I$(TEST_NGINX)/lib)
 T        ?= t
 
+# make … NGINX=/path/to/nginx: what is built, run and tested is for that nginx, not for
+# the one that is installed. To nginx itself a variable of this name is a list of sockets
+# to take over, so it goes by another one from here.
+unexport NGINX
+export NGINX_BIN := $(if $(NGINX),$(abspath $(NGINX)),$(NGINX_BIN))
+OF_NGINX  = $(shell NGINX_BIN='$(NGINX_BIN)' NGINX_SOURCE_DIR='$(NGINX_SOURCE_DIR)' \
+            NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' .ci/nginx-tree $(1))
+
+# Where this nginx's builds go, and what they are.
+TARGET    = $(call OF_NGINX,target)
+SO        = $(CURDIR)/$(TARGET)/release/libngx_http_lua_var_module.so
+TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
+
 # For cargo, once the tree is there.
-BUILD_ENV = NGINX_SOURCE_DIR=$(TREE) NGINX_BUILD_DIR=$(TREE)/objs
+BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
+# An nginx that has the module linked in has none built for it, see .ci/linked-nginx.
+CARGO     = .ci/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
+# For what starts that nginx.
+STARTS   := test test-hup test-valgrind test-leak fuzz soak bench
+$(STARTS): export TEST_NGINX_BINARY = $(call OF_NGINX,nginx)
+$(STARTS): export TEST_NGINX_MODULE = $(SO)
+$(STARTS): export TEST_NGINX_TESTING_MODULE = $(TEST_SO)
+bench: export BENCH_SO = $(SO)
+demo run: export MODULE_SO = $(SO)
+demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-guard \
-        check unit miri fuzz soak bench mutants clean
+        check unit miri fuzz differ soak bench mutants clean
 
 all: build
 
@@ -19,14 +40,15 @@ all: build
 setup:
 	@.ci/setup
 
-# The module. The headers it is built against follow the nginx that is installed.
+# The module, against the headers of the nginx that is to load it.
 build: setup
 	@.ci/nginx-tree make
-	@$(BUILD_ENV) cargo build --release --locked
+	@$(CARGO) --target-dir $(TARGET)
+	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
 # The module with the hooks that some tests need (src/testing.rs).
 testing: build
-	@$(BUILD_ENV) cargo build --release --locked --features testing --target-dir target/testing
+	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
 demo: build
 	@nginx-conf/demo play
@@ -70,6 +92,9 @@ check: build
 
 fuzz: testing
 	@t/bin/fuzz
+
+differ: testing
+	@t/bin/differ
 
 soak: testing
 	@t/bin/soak

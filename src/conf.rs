@@ -1,6 +1,33 @@
-//! The module's configuration.
+//! Directives, the structures they fill, and the module's place among nginx's modules.
 
-use crate::sys::{self, ngx_array_t, ngx_int_t, ngx_uint_t};
+use core::cell::Cell;
+use core::ffi::{c_char, c_void};
+use core::ptr;
+
+use crate::nginx::array::{Elements, push};
+use crate::nginx::conf::{
+    self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, UNSET_UINT, conf_error,
+};
+use crate::nginx::request::Request;
+use crate::nginx::string::{bytes, name, str_of};
+use crate::nginx::value::{defined, prefixes};
+use crate::nginx::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t};
+use crate::statics::{PerWorker, Shared};
+
+/// `ngx_http_lua_var_module.ctx_index`, once nginx has assigned it.
+static CTX_INDEX: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
+
+/// The module's place in `r->ctx` and the like.
+#[inline]
+pub(crate) fn ctx_index() -> usize {
+    CTX_INDEX.get()
+}
+
+/// Notes it, before nginx calls anything else of the module's.
+pub(crate) fn set_ctx_index(index: usize) {
+    CTX_INDEX.set(index);
+}
 
 /// `lua_var_ctx_restore`: after which redirects a request gets its context back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,62 +40,250 @@ pub enum Restore {
     All,
 }
 
-impl Restore {
-    /// Values as a location's configuration keeps them.
-    pub const OFF: ngx_uint_t = 0;
-    /// See [`Restore::OFF`].
-    pub const ERROR_PAGE: ngx_uint_t = 1;
-    /// See [`Restore::OFF`].
-    pub const ALL: ngx_uint_t = 2;
-}
+/// The values of `lua_var_ctx_restore`, by the number that a location keeps.
+const RESTORE: [(&[u8], Restore); 3] = [
+    (b"off", Restore::Off),
+    (b"error_page", Restore::ErrorPage),
+    (b"all", Restore::All),
+];
+const DEFAULT_RESTORE: ngx_uint_t = 1;
 
-/// `http {}`: one for the configuration.
+/// `http {}`: one for the configuration. Valid when zeroed.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct MainConf {
     /// Arguments of `lua_var_index`, without the `$`; null without the directive.
-    pub names: *mut ngx_array_t,
-    /// Index of `$from_error_page`.
-    pub from_error_page: ngx_int_t,
+    names: *mut ngx_array_t,
+    /// Place of `$from_error_page` in `r->variables`.
+    pub from_error_page: u32,
+}
+
+impl MainConf {
+    const NEW: Self = MainConf {
+        names: ptr::null_mut(),
+        from_error_page: 0,
+    };
+
+    /// The names that `lua_var_index` lists.
+    pub(crate) fn index_names(&self) -> impl Iterator<Item = &ngx_str_t> {
+        // SAFETY: null or the array that `lua_var_index` made, which is complete when
+        // it is asked for.
+        let names = unsafe { Elements::of(self.names) };
+        names.into_iter().flat_map(Elements::read)
+    }
 }
 
 /// One for each location.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct LocConf {
     restore: ngx_uint_t,
 }
 
 impl LocConf {
-    /// Whether the location sets it itself.
-    pub fn is_set(&self) -> bool {
-        self.restore != sys::UNSET_UINT
-    }
+    const NEW: Self = LocConf {
+        restore: UNSET_UINT,
+    };
 
-    /// Sets it to one of the values of [`Restore`].
-    pub fn set(&mut self, restore: ngx_uint_t) {
-        self.restore = restore;
-    }
-
-    /// Marks everything as not set.
-    pub fn unset(&mut self) {
-        self.restore = sys::UNSET_UINT;
-    }
-
-    /// Inherits what is not set; the default is `error_page`.
-    pub fn merge(&mut self, outer: &LocConf) {
-        if self.restore == sys::UNSET_UINT {
+    /// Inherits what is not set.
+    pub(crate) fn merge(&mut self, outer: &LocConf) {
+        if self.restore == UNSET_UINT {
             self.restore = match outer.restore {
-                sys::UNSET_UINT => Restore::ERROR_PAGE,
+                UNSET_UINT => DEFAULT_RESTORE,
                 set => set,
             };
         }
     }
 
     /// The setting that counts here.
-    pub fn restore(&self) -> Restore {
-        match self.restore {
-            Restore::OFF => Restore::Off,
-            Restore::ALL => Restore::All,
-            _ => Restore::ErrorPage,
+    pub(crate) fn restore(&self) -> Restore {
+        RESTORE
+            .get(self.restore)
+            .map_or(Restore::ErrorPage, |(_, restore)| *restore)
+    }
+}
+
+/// The module's main configuration that serves a request.
+pub(crate) fn main_of(r: Request<'_>) -> Option<&MainConf> {
+    // SAFETY: nginx made it with `create_main_conf`.
+    unsafe { r.main_conf(ctx_index()) }
+}
+
+/// The module's configuration of the location that a request is in.
+pub(crate) fn loc_of(r: Request<'_>) -> Option<&LocConf> {
+    // SAFETY: nginx made it with `create_loc_conf`.
+    unsafe { r.loc_conf(ctx_index()) }
+}
+
+/// The module's main configuration that is being read.
+///
+/// # Safety
+/// Nobody else holds it.
+pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
+    // SAFETY: nginx made it with `create_main_conf`; for the rest the caller's word.
+    unsafe { cf.main_conf(ctx_index()).cast::<MainConf>().as_mut() }
+}
+
+/// Makes the main configuration.
+pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx's.
+    let cf = unsafe { Conf::from_raw(cf) };
+    let place = cf
+        .and_then(Conf::pool)
+        .and_then(|pool| pool.put(MainConf::NEW));
+    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+}
+
+/// Makes a location's configuration.
+pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx's.
+    let cf = unsafe { Conf::from_raw(cf) };
+    let place = cf
+        .and_then(Conf::pool)
+        .and_then(|pool| pool.put(LocConf::NEW));
+    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+}
+
+const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+/// The directives.
+pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
+    ngx_command_t {
+        name: name(c"lua_var_ctx_restore"),
+        type_: (ANY_LEVEL | NGX_CONF_TAKE1) as ngx_uint_t,
+        set: Some(lua_var_ctx_restore),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_index"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_1MORE) as ngx_uint_t,
+        set: Some(lua_var_index),
+        conf: 0,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
+    conf::NO_COMMAND,
+]);
+
+/// `lua_var_ctx_restore off | error_page | all`
+unsafe extern "C" fn lua_var_ctx_restore(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx's.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: nginx passes the location's conf, from `create_loc_conf`.
+    let conf = unsafe { conf.cast::<LocConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.restore != UNSET_UINT {
+        // nginx makes it: "lua_var_ctx_restore" directive is duplicate
+        return c"is duplicate".as_ptr().cast_mut();
+    }
+    let Some(argument) = cf.arguments().nth(1) else {
+        return CONF_ERROR;
+    };
+    // SAFETY: the arguments live as long as the configuration.
+    let text = unsafe { bytes(*argument) };
+    // As nginx's own enumerations, in either case.
+    match RESTORE
+        .iter()
+        .position(|(name, _)| text.eq_ignore_ascii_case(name))
+    {
+        Some(restore) => {
+            conf.restore = restore;
+            CONF_OK
+        }
+        None => {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"lua_var_ctx_restore\" directive, it must be \
+                 \"off\", \"error_page\" or \"all\"",
+                ptr::from_ref(argument)
+            );
+            CONF_ERROR
         }
     }
+}
+
+/// `lua_var_index $name …`
+unsafe extern "C" fn lua_var_index(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx's.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
+    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.names.is_null() {
+        conf.names = cf
+            .pool()
+            .map_or(ptr::null_mut(), |pool| pool.array::<ngx_str_t>(8));
+    }
+    for argument in cf.arguments().skip(1) {
+        // As everywhere in a configuration, a name may be written in upper case.
+        let Some(lower) = cf.lower_case(argument) else {
+            return CONF_ERROR;
+        };
+        let Some(name) = lower.strip_prefix(b"$").filter(|name| is_name(name)) else {
+            conf_error!(cf, "invalid variable name \"%V\"", ptr::from_ref(argument));
+            return CONF_ERROR;
+        };
+        let is_it = |other: &ngx_str_t| {
+            // SAFETY: they are strings of the configuration too.
+            unsafe { bytes(*other) == name }
+        };
+        if conf.index_names().any(is_it) {
+            conf_error!(cf, "duplicate variable \"%V\"", ptr::from_ref(argument));
+            return CONF_ERROR;
+        }
+        // SAFETY: null, or the array that was made above.
+        if !unsafe { push(conf.names, str_of(name)) } {
+            return CONF_ERROR;
+        }
+    }
+    CONF_OK
+}
+
+/// Whether nginx's own parser would read it as the name of one variable, in lower case.
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name
+            .iter()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+/// Whether every name of `lua_var_index` is a variable or has a variable's prefix. To be
+/// asked in postconfiguration, when directives have defined theirs and nginx still has
+/// the list that it makes its hash of.
+pub(crate) fn check_index_names(cf: Conf<'_>) -> bool {
+    // SAFETY: only read, and only here.
+    let conf = unsafe { main_being_read(cf) };
+    let (Some(conf), Some(cmcf)) = (conf, cf.core_main_conf()) else {
+        return false;
+    };
+    for name in conf.index_names() {
+        // SAFETY: a string of the configuration.
+        let text = unsafe { bytes(*name) };
+        let is_defined = defined(cmcf).is_ok_and(|mut all| all.any(|v| v.name() == text));
+        let has_prefix =
+            || prefixes(cmcf).is_ok_and(|mut all| all.any(|p| text.starts_with(p.name())));
+        if !is_defined && !has_prefix() {
+            conf_error!(
+                cf,
+                "unknown \"%V\" variable in \"lua_var_index\"",
+                ptr::from_ref(name)
+            );
+            return false;
+        }
+    }
+    true
 }

@@ -1,47 +1,83 @@
-//! The hook that runs before an `error_page` redirect.
+//! `error_page`: the hook that runs before its redirect, whether a request came through
+//! one, and `$from_error_page`, which says so.
 //!
-//! nginx has none, but `ngx_http_send_error_page` evaluates the `error_page`
+//! nginx has no such hook, but `ngx_http_send_error_page` evaluates the `error_page`
 //! value with `ngx_http_complex_value` right before it redirects, while `r->ctx`
 //! is whole. So each value is compiled again with a variable of the module's in
 //! front, whose value is empty and whose get handler is the hook.
 
-use core::ptr::NonNull;
+use core::cell::Cell;
 
-use crate::ctx;
-use crate::slots::Slot;
-use crate::sys::{
-    self, Request, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_err_page_t, ngx_http_request_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_str_t,
+use crate::conf;
+use crate::mode;
+use crate::nginx::conf::{
+    Conf, ErrorPage, NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
 };
+use crate::nginx::log::log_debug;
+use crate::nginx::request::Request;
+use crate::nginx::value::{VarValue, fill};
+use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
+use crate::ngx_ctx;
+use crate::registry::registry;
+use crate::registry::slots::Slot;
+use crate::statics::PerWorker;
 
 /// Name of the variable that is the hook.
-pub const VARIABLE: &[u8] = b"lua_var_on_error_page";
+const HOOK: &[u8] = b"lua_var_on_error_page";
 /// Name of the one for a URI that has neither arguments nor variables.
-pub const VARIABLE_BARE: &[u8] = b"lua_var_on_error_page_bare";
+const HOOK_BARE: &[u8] = b"lua_var_on_error_page_bare";
 /// What all recompiled values begin with.
 const MARK: &[u8] = b"${lua_var_on_error_page";
-/// The hook's `data` in [`VARIABLE_BARE`].
-pub const BARE: usize = 1;
+/// The hook's `data` in [`HOOK_BARE`].
+const BARE: usize = 1;
+
+const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
+
+/// Address of the request that an `error_page` without arguments is redirecting; 0: none.
+/// The redirect runs the phases at once, so there is never more than one.
+static REDIRECTING: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
+
+/// Defines the variables. False with the error logged.
+pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
+    // Known to the configuration only: read by name, they would run the hook.
+    let hidden = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH;
+    let settable = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_CHANGEABLE;
+    if !cf.add_variable(HOOK, hidden, on_error_page, 0)
+        || !cf.add_variable(HOOK_BARE, hidden, on_error_page, BARE)
+        || !cf.add_variable(FROM_ERROR_PAGE, settable, from_error_page, 0)
+    {
+        return false;
+    }
+    // By index, so that `set` and `ngx.var.from_error_page = …` store a value there.
+    let index = cf.index_variable(FROM_ERROR_PAGE);
+    // SAFETY: nothing else holds it while variables are defined.
+    match (unsafe { conf::main_being_read(cf) }, index) {
+        (Some(conf), Some(index)) => {
+            conf.from_error_page = index;
+            true
+        }
+        _ => false,
+    }
+}
 
 /// Puts the hook in front of the values of every `error_page` in force in the
 /// location being merged. False with the error logged.
 ///
 /// The core module has merged them already; locations that inherit share the
-/// array, so values that have the hook are left alone.
-pub(crate) fn install(cf: NonNull<ngx_conf_t>) -> bool {
-    let core = sys::loc_conf(cf, sys::core_index()).cast::<ngx_http_core_loc_conf_t>();
-    // SAFETY: the core module's configuration of the location that nginx is merging.
-    let pages = unsafe { (*core).error_pages };
-    // SAFETY: null or an array of error pages, which nobody else holds.
-    let pages = unsafe { sys::elements::<ngx_http_err_page_t>(pages) };
-    pages.iter_mut().all(|page| hook(cf, page))
+/// array, so values that have the hook are left alone. Where the layout of requests is
+/// not known, nothing could be stashed: the values stay as they are.
+pub(crate) fn install(cf: Conf<'_>) -> bool {
+    if mode::is_foreign() {
+        return true;
+    }
+    match cf.error_pages() {
+        Ok(mut pages) => pages.all(|page| hook(cf, page)),
+        Err(_) => true,
+    }
 }
 
-fn hook(cf: NonNull<ngx_conf_t>, page: &mut ngx_http_err_page_t) -> bool {
-    // SAFETY: the value's text lives as long as the configuration.
-    let value = unsafe { sys::bytes(page.value.value) };
-    // SAFETY: so does that of its arguments.
-    let args = unsafe { sys::bytes(page.args) };
+fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
+    let value = page.value();
     if value.starts_with(MARK) {
         return true;
     }
@@ -49,83 +85,135 @@ fn hook(cf: NonNull<ngx_conf_t>, page: &mut ngx_http_err_page_t) -> bool {
     // variables, as it is now, they are split off when it is evaluated. Where there
     // is no "?" their address stays what it was on nginx's stack, so there is always
     // one, and `after_redirect` takes it back.
-    let bare = page.value.lengths.is_null() && page.args.data.is_null();
-    let parts: [&[u8]; 4] = match value.first() {
-        Some(b'/') if bare => [MARK, b"_bare}", value, b"?"],
-        _ if page.args.data.is_null() => [MARK, b"}", value, b""],
-        _ => [MARK, b"}", value, b"?"],
-    };
-    let [mark, close, value, question] = parts;
-    let Some(text) = concat(cf, &[mark, close, value, question, args]) else {
-        return false;
-    };
-    page.args = sys::EMPTY;
-    sys::compile_value(cf, text, &raw mut page.value)
-}
-
-/// The parts one after another, in the configuration's pool.
-fn concat(cf: NonNull<ngx_conf_t>, parts: &[&[u8]]) -> Option<ngx_str_t> {
-    let len = parts
-        .iter()
-        .fold(0usize, |len, part| len.saturating_add(part.len()));
-    // SAFETY: `cf` is nginx's.
-    let pool = unsafe { cf.as_ref() }.pool;
-    // One byte more, for nginx likes to find a zero after a configuration's strings.
-    let data = sys::palloc(pool, len.saturating_add(1)).cast::<u8>();
-    let mut end = NonNull::new(data)?;
-    for part in parts {
-        // SAFETY: the parts fit, their lengths were added up above.
-        unsafe { end.copy_from_nonoverlapping(NonNull::from_ref(*part).cast(), part.len()) };
-        // SAFETY: as above.
-        end = unsafe { end.add(part.len()) };
+    let args = page.args();
+    let is_uri = value.first() == Some(&b'/');
+    let is_bare = is_uri && args.is_none() && !page.has_variables();
+    let close: &[u8] = if is_bare { b"_bare}" } else { b"}" };
+    let question: &[u8] = if is_bare || args.is_some() { b"?" } else { b"" };
+    let parts = [MARK, close, value, question, args.unwrap_or_default()];
+    match cf.pool().and_then(|pool| pool.concat(&parts)) {
+        Some(source) => page.recompile(cf, source),
+        None => false,
     }
-    // SAFETY: the byte that was allocated beyond them.
-    unsafe { end.write(0) };
-    Some(ngx_str_t { len, data })
 }
 
-/// Get handler of the hook's variable: stashes what the redirect will clear.
+/// Get handler of the hook's variables: stashes what the redirect will clear.
 ///
 /// # Safety
 /// Only nginx calls it, with a live request and a value to fill.
-pub(crate) unsafe extern "C" fn on_error_page(
+unsafe extern "C" fn on_error_page(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     data: usize,
 ) -> ngx_int_t {
-    sys::fill(v, b"");
+    // SAFETY: nginx passes a value to fill.
+    unsafe { fill(v, b"") };
     // SAFETY: nginx passes the request whose error page it is evaluating.
-    let Some(r) = (unsafe { Request::from_raw(r) }) else {
-        return sys::ERROR;
+    let Some(r) = (unsafe { Request::from_nginx(r) }) else {
+        return ERROR;
     };
-    let Some(slot) = ctx::slot_of(r) else {
-        return sys::OK;
+    REDIRECTING.set(if data == BARE { r.address() } else { 0 });
+    if mode::is_foreign() {
+        return OK;
+    }
+    let Some(slot) = ngx_ctx::slot_of(r) else {
+        return OK;
     };
 
     // Was it redirected before? The note of that hook is about to be replaced.
-    ctx::redirected(r, slot);
-    slot.set_hooked(r.uri_changes() as u32, data == BARE);
-    ctx::stash(r, slot);
-    ctx::forget_by_hand(r);
-    sys::log_debug!(
+    redirected(r, slot);
+    slot.set_hooked(r.uri_changes() as u32);
+    ngx_ctx::stash(r, slot);
+    forget_by_hand(r);
+    log_debug!(
         r,
         "lua_var: error_page of request %p, status %ui",
         r.as_ptr(),
-        { r.get().err_status }
+        r.err_status()
     );
-    sys::OK
+    OK
 }
 
 /// Unsets the arguments of a request that an `error_page` without any sent on, as
 /// nginx does for the value as it was written: to be called in the server-rewrite
 /// phase, before anybody reads them.
-pub(crate) fn after_redirect(r: Request, slot: &Slot) {
-    let first = r.uri_changes().wrapping_add(1);
-    if slot.has(Slot::BARE)
-        && slot
-            .hook_changes()
-            .is_some_and(|before| before as usize == first)
-    {
-        r.unset_args();
+pub(crate) fn after_redirect(r: Request<'_>) {
+    if REDIRECTING.get() == r.address() {
+        REDIRECTING.set(0);
+        if let Some(args) = r.definition(b"args", crate::variable::name::nginx_hash(b"args")) {
+            r.unset_args(args);
+        }
     }
+}
+
+/// Forgets a redirect that did not happen: the request at this address is another.
+pub(crate) fn not_redirected(r: Request<'_>) {
+    if REDIRECTING.get() == r.address() {
+        REDIRECTING.set(0);
+    }
+}
+
+/// Whether the request came to where it is through an `error_page`.
+///
+/// A value that `set $from_error_page` gave it counts, unless it is empty.
+pub(crate) fn came_through_one(r: Request<'_>, slot: &Slot) -> bool {
+    match set_by_hand(r) {
+        Some(b"") | None => redirected(r, slot),
+        Some(value) => value == b"true",
+    }
+}
+
+/// Whether an `error_page` redirected the request.
+///
+/// The hook sees every `error_page` value, those that answer with a `302` to
+/// another host too. An internal redirect always counts `r->uri_changes` down
+/// (`ngx_http_internal_redirect`, `ngx_http_named_location`), a `302` never does.
+fn redirected(r: Request<'_>, slot: &Slot) -> bool {
+    if slot.has(Slot::FROM_ERROR_PAGE) {
+        return true;
+    }
+    let came = slot
+        .hook_changes()
+        .is_some_and(|before| r.uri_changes() != before as usize);
+    if came {
+        slot.raise(Slot::FROM_ERROR_PAGE);
+    }
+    came
+}
+
+/// What `set $from_error_page` gave the request since the last error page.
+///
+/// The get handler's own values are no-cacheable; those that `set` or Lua store are not.
+fn set_by_hand(r: Request<'_>) -> Option<&[u8]> {
+    r.cached(conf::main_of(r)?.from_error_page)?
+}
+
+/// Drops such a value: what was said before an error page does not count after it.
+fn forget_by_hand(r: Request<'_>) {
+    if let Some(conf) = conf::main_of(r) {
+        r.store(conf.from_error_page, VarValue::EMPTY);
+    }
+}
+
+/// Get handler of `$from_error_page`: `true` in a request that came through
+/// `error_page`, else empty. Any phase.
+///
+/// # Safety
+/// Only nginx calls it, with a live request and a value to fill.
+unsafe extern "C" fn from_error_page(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    _data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes the request it evaluates the variable for.
+    let came = match unsafe { Request::from_nginx(r) } {
+        // A request that is not registered never met the hook.
+        Some(r) => registry()
+            .find(r.address())
+            .is_some_and(|slot| !mode::is_foreign() && redirected(r, slot)),
+        None => false,
+    };
+    // SAFETY: nginx passes a value to fill.
+    unsafe { fill(v, if came { b"true" } else { b"" }) };
+    OK
 }

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// Chunks of the side table.
+/// Chunks of the registry.
 pub const CHUNK: usize = 0;
 /// Allocations from pools.
 pub const POOL: usize = 1;

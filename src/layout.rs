@@ -1,175 +1,326 @@
-//! Whether nginx and this module agree on where a request's members are.
+//! Where members are, for readers in Lua; and whether nginx and this module agree on it.
 //!
-//! nginx's module signature does not say: OpenResty's patches add members to
-//! `ngx_http_request_t` without changing it. Two things are compared. Offsets:
-//! the variables that `ngx_http_variable_request` and `ngx_http_variable_header`
-//! serve carry nginx's own `offsetof` as their data, which is known before any
-//! request is touched. Values: on the worker's first request, what the module
-//! reads itself against what nginx's handlers say.
+//! nginx's module signature does not say: OpenResty's patches add members to structures
+//! without changing it. What offsets alone can tell is compared when the configuration
+//! is read, so that `nginx -t` says it: the variables that `ngx_http_variable_request`
+//! and `ngx_http_variable_header` serve carry nginx's own `offsetof` as their data, and
+//! so do the core module's directives. What needs a request is compared on the worker's
+//! first one: what the module reads itself with what nginx's handlers give, on values of
+//! the module's own, so that nothing that nginx keeps is changed by it.
 //!
-//! If anything differs, variables are read through nginx's handlers from then on
-//! and no context is restored.
+//! If anything differs, variables are read through nginx's handlers from then on and no
+//! context is restored.
 
+use core::cell::Cell;
 use core::ffi::CStr;
 use core::mem::offset_of;
-use core::sync::atomic::Ordering;
 
-use crate::names::{self, Field};
-use crate::request::{LiveRequest, Value};
-use crate::sys::{self, Request, VarValue, ngx_http_request_t};
-use crate::table::Table;
-use crate::worker::{Mode, worker};
+use crate::mode::{self, Mode};
+use crate::nginx::conf::core_directive_offset;
+use crate::nginx::log::{EMERG, Log, log_error};
+use crate::nginx::request::Request;
+use crate::nginx::shim::ngx_http_lua_var_member_t as Member;
+use crate::nginx::value::{Getter, VarValue};
+use crate::nginx::{
+    FRESH_URI_CHANGES, ngx_array_t, ngx_connection_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
+    ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_table_elt_t, ngx_time_t,
+};
+use crate::registry::slots::Slot;
+use crate::request::Readable;
+use crate::statics::{PerWorker, Shared};
+use crate::variable::builtin::builtins;
+use crate::variable::field::Field;
+use crate::variable::number;
+use crate::variable::value::Value;
+
+/// Members that readers in Lua use, `structure name: type in Lua`.
+macro_rules! members {
+    ($($structure:literal $name:literal: $type:literal = $offset:expr;)+) => {
+        [$(Member {
+            structure: concat!($structure, "\0").as_ptr().cast(),
+            name: concat!($name, "\0").as_ptr().cast(),
+            type_: concat!($type, "\0").as_ptr().cast(),
+            offset: $offset,
+        },)+]
+    };
+}
+
+macro_rules! in_request {
+    ($($member:tt)+) => { offset_of!(ngx_http_request_t, $($member)+) };
+}
+
+/// Structures in the order in which C has to declare them. LuaJIT compiles best what it
+/// reads as signed, so most are.
+static MEMBERS: Shared<[Member; MEMBER_COUNT]> = Shared(members! {
+    "connection" "ssl": "const void *" = offset_of!(ngx_connection_t, ssl);
+    "connection" "sent": "int64_t" = offset_of!(ngx_connection_t, sent);
+    "connection" "addr_text": "ngx_str_t" = offset_of!(ngx_connection_t, addr_text);
+    "connection" "number": "int64_t" = offset_of!(ngx_connection_t, number);
+    "connection" "requests": "int64_t" = offset_of!(ngx_connection_t, requests);
+    "connection" "local_sockaddr": "const int32_t *"
+        = offset_of!(ngx_connection_t, local_sockaddr);
+    "array" "elts": "const void *" = offset_of!(ngx_array_t, elts);
+    "array" "nelts": "int64_t" = offset_of!(ngx_array_t, nelts);
+    "state" "response_time": "int64_t" = offset_of!(ngx_http_upstream_state_t, response_time);
+    "state" "header_time": "int64_t" = offset_of!(ngx_http_upstream_state_t, header_time);
+    "state" "connect_time": "int64_t" = offset_of!(ngx_http_upstream_state_t, connect_time);
+    "header" "hash": "int64_t" = offset_of!(ngx_table_elt_t, hash);
+    "header" "value": "ngx_str_t" = offset_of!(ngx_table_elt_t, value);
+    "srv_conf" "server_name": "ngx_str_t" = offset_of!(ngx_http_core_srv_conf_t, server_name);
+    // Length and flags share the first word.
+    "cached" "word": "int32_t" = 0;
+    "cached" "data": "const void *" = offset_of!(ngx_http_variable_value_t, data);
+    "time" "sec": "int64_t" = offset_of!(ngx_time_t, sec);
+    "time" "msec": "int64_t" = offset_of!(ngx_time_t, msec);
+    "request" "signature": "int32_t" = in_request!(signature);
+    "request" "connection": "const ngx_http_lua_var_connection_t *" = in_request!(connection);
+    "request" "main": "const void *" = in_request!(main);
+    "request" "uri": "ngx_str_t" = in_request!(uri);
+    "request" "unparsed_uri": "ngx_str_t" = in_request!(unparsed_uri);
+    "request" "args": "ngx_str_t" = in_request!(args);
+    "request" "http_protocol": "ngx_str_t" = in_request!(http_protocol);
+    "request" "method_name": "ngx_str_t" = in_request!(method_name);
+    "request" "server": "ngx_str_t" = in_request!(headers_in.server);
+    "request" "err_status": "int32_t" = in_request!(err_status);
+    "request" "out_status": "int32_t" = in_request!(headers_out.status);
+    "request" "http_version": "int32_t" = in_request!(http_version);
+    "request" "start_sec": "int64_t" = in_request!(start_sec);
+    "request" "start_msec": "int64_t" = in_request!(start_msec);
+    "request" "request_length": "int64_t" = in_request!(request_length);
+    "request" "variables": "const ngx_http_lua_var_cached_t *" = in_request!(variables);
+    "request" "srv_conf": "const ngx_http_lua_var_srv_conf_t *const *" = in_request!(srv_conf);
+    "request" "upstream_states": "const ngx_http_lua_var_array_t *"
+        = in_request!(upstream_states);
+    "slot" "generation": "int32_t" = Slot::OFFSETS.generation;
+    "slot" "readable": "const ngx_http_lua_var_request_t *" = Slot::OFFSETS.readable;
+    "slot" "connection": "const ngx_http_lua_var_connection_t *" = Slot::OFFSETS.connection;
+});
+const MEMBER_COUNT: usize = 39;
+
+/// What readers in Lua have to know of nginx's structures.
+pub(crate) fn members() -> &'static [Member] {
+    &MEMBERS.0
+}
 
 /// Variables whose data is the offset of the member they show.
-const OFFSETS: [(&CStr, usize); 6] = [
+const VARIABLES: [(&str, usize); 7] = [
+    ("uri", in_request!(uri)),
+    ("args", in_request!(args)),
+    ("request_uri", in_request!(unparsed_uri)),
+    ("server_protocol", in_request!(http_protocol)),
+    ("query_string", in_request!(args)),
+    ("http_host", in_request!(headers_in.host)),
+    ("http_user_agent", in_request!(headers_in.user_agent)),
+];
+
+/// Directives of the core module: members around those that the module uses.
+const DIRECTIVES: [(&str, usize); 4] = [
     (
-        c"http_host",
-        offset_of!(ngx_http_request_t, headers_in.host),
+        "variables_hash_max_size",
+        offset_of!(ngx_http_core_main_conf_t, variables_hash_max_size),
     ),
     (
-        c"http_user_agent",
-        offset_of!(ngx_http_request_t, headers_in.user_agent),
+        "connection_pool_size",
+        offset_of!(ngx_http_core_srv_conf_t, connection_pool_size),
     ),
-    (c"uri", offset_of!(ngx_http_request_t, uri)),
-    (c"args", offset_of!(ngx_http_request_t, args)),
-    (c"request_uri", offset_of!(ngx_http_request_t, unparsed_uri)),
     (
-        c"server_protocol",
-        offset_of!(ngx_http_request_t, http_protocol),
+        "log_not_found",
+        offset_of!(ngx_http_core_loc_conf_t, log_not_found),
+    ),
+    (
+        "types_hash_max_size",
+        offset_of!(ngx_http_core_loc_conf_t, types_hash_max_size),
     ),
 ];
 
-/// Members behind those that have an offset, and of other structures. Numbers before
-/// what is found by following a pointer behind them.
-const VALUES: [(&CStr, Field); 12] = [
-    (c"uri", Field::Uri),
-    (c"args", Field::Args),
-    (c"request_method", Field::RequestMethod),
-    (c"server_protocol", Field::ServerProtocol),
-    (c"remote_addr", Field::RemoteAddr),
-    (c"host", Field::Host),
-    (c"server_name", Field::ServerName),
-    (c"request_length", Field::RequestLength),
-    (c"connection", Field::Connection),
-    (c"connection_requests", Field::ConnectionRequests),
-    (c"server_port", Field::ServerPort),
-    (c"https", Field::Https),
+/// Members behind those that have an offset, and of other structures.
+const FIELDS: [Field; 12] = [
+    Field::Uri,
+    Field::Args,
+    Field::RequestMethod,
+    Field::ServerProtocol,
+    Field::RemoteAddr,
+    Field::Host,
+    Field::ServerName,
+    Field::RequestLength,
+    Field::Connection,
+    Field::ConnectionRequests,
+    Field::ServerPort,
+    Field::Https,
 ];
 
 const REBUILD: &CStr = c"rebuild ngx_http_lua_var_module against the sources of this nginx; \
      until then variables are read through nginx's handlers and lua_var_ctx_restore is off";
 
-/// Compares offsets. To be called in each worker before its first request.
-pub(crate) fn check_offsets(table: &Table) {
-    if !VarValue::layout_agrees() {
-        sys::log_error!(
-            sys::EMERG,
-            sys::cycle_log(),
-            "lua_var: ngx_variable_value_t is not laid out as this module thinks; %s",
-            REBUILD.as_ptr()
-        );
-        return differs();
-    }
-    for (name, ours) in OFFSETS {
-        if let Some(var) = table.find(name.to_bytes())
-            && var.data != ours
-        {
-            sys::log_error!(
-                sys::EMERG,
-                sys::cycle_log(),
-                "lua_var: the layout of ngx_http_request_t is not the one this module was \
-                 built for: the member behind $%s is at offset %uz in nginx and at %uz in \
-                 the module; %s",
-                name.as_ptr(),
-                var.data,
-                ours,
-                REBUILD.as_ptr()
-            );
-            return differs();
-        }
+/// An offset that nginx and the module do not agree on.
+#[derive(Clone, Copy)]
+struct Difference {
+    /// A variable or a directive that tells where nginx has the member.
+    name: &'static str,
+    theirs: usize,
+    ours: usize,
+}
+
+static DIFFERENCE: PerWorker<Cell<Option<Difference>>> = PerWorker(Cell::new(None));
+
+/// Compares what can be compared without a request. To be called in preconfiguration,
+/// since a configuration is read differently where the layout is another.
+pub(crate) fn check_offsets() {
+    let found = if VarValue::layout_agrees() {
+        offsets().find(|offset| offset.theirs != offset.ours)
+    } else {
+        Some(Difference {
+            name: "ngx_variable_value_t",
+            theirs: 0,
+            ours: 0,
+        })
+    };
+    DIFFERENCE.set(found);
+    if found.is_some() {
+        mode::set(Mode::Handlers);
     }
 }
 
-/// Compares values, on the worker's first request that has variables.
-pub(crate) fn check_request(live: &LiveRequest) {
+/// All offsets that nginx tells.
+fn offsets() -> impl Iterator<Item = Difference> {
+    let known = |name: &str| {
+        let fields = builtins().fields().map(|(name, _, getter)| (name, getter));
+        let mut all = fields.chain(builtins().headers());
+        let found = all.find(|(other, getter)| *other == name && *getter != Getter::NONE);
+        found.map(|(_, getter)| getter.data())
+    };
+    let variables = VARIABLES
+        .iter()
+        .map(move |(name, ours)| (*name, known(name), *ours));
+    let directives = DIRECTIVES
+        .iter()
+        .map(|(name, ours)| (*name, core_directive_offset(name.as_bytes()), *ours));
+    variables
+        .chain(directives)
+        .filter_map(|(name, theirs, ours)| {
+            let theirs = theirs?;
+            Some(Difference { name, theirs, ours })
+        })
+}
+
+/// Says what [`check_offsets`] found, when the log of the configuration is open.
+pub(crate) fn report_offsets() {
+    if let Some(Difference { name, theirs, ours }) = DIFFERENCE.get() {
+        log_error!(
+            EMERG,
+            Log::of_cycle(),
+            "lua_var: the layout of nginx's structures is not the one this module was \
+             built for: the member behind \"%*s\" is at offset %uz in nginx and at %uz in \
+             the module; %s",
+            name.len(),
+            name.as_ptr(),
+            theirs,
+            ours,
+            REBUILD.as_ptr()
+        );
+    }
+}
+
+/// Compares what a request reads, on the worker's first main request, in its post-read
+/// phase: it was not redirected yet.
+pub(crate) fn check_request(live: Readable<'_>) {
     let r = live.request();
-    // This is the post-read phase: a main request, and not yet redirected.
     if !r.is_main() {
-        let main = value_text(r.get().main as u64);
-        return report(r, c"main", &main, &value_text(r.address() as u64));
+        return report_number(r, "main", r.main_address() as u64, r.address() as u64);
     }
-    let changes = r.uri_changes() as u64;
-    if changes != sys::FRESH_URI_CHANGES as u64 {
-        let expected = value_text(sys::FRESH_URI_CHANGES as u64);
-        return report(r, c"uri_changes", &value_text(changes), &expected);
+    let (changes, fresh) = (r.uri_changes() as u64, FRESH_URI_CHANGES as u64);
+    if changes != fresh {
+        return report_number(r, "uri_changes", changes, fresh);
     }
-    for (name, field) in VALUES {
-        // SAFETY: null or a value in the request's pool.
-        let theirs = unsafe {
-            r.variable_named(name.to_bytes(), names::nginx_hash(name.to_bytes()))
-                .as_ref()
-        };
-        let Some(theirs) = theirs else { continue };
-        let theirs = theirs.text().unwrap_or(sys::EMPTY);
-        // SAFETY: a variable's text lives as long as the request.
-        let theirs = Text::of(unsafe { sys::bytes(theirs) });
-        let ours = match live.field(field) {
-            // SAFETY: as above; with a wrong layout it would not have passed `check_offsets`.
-            Value::Text(text) => Text::of(unsafe { sys::bytes(text) }),
-            Value::Number(number) => value_text(number as u64),
-            Value::Nil => Text::of(b""),
-        };
-        if ours != theirs {
-            return report(r, name, &ours, &theirs);
+    for wanted in FIELDS {
+        // Its handler would ask the system for the address, and note it.
+        if wanted == Field::ServerPort && r.local_port().is_none() {
+            continue;
+        }
+        for (name, field, getter) in builtins().fields() {
+            if field == wanted && !agrees(r, name, field, r.evaluate(getter)) {
+                return;
+            }
         }
     }
-    worker().mode.set(Mode::Direct);
+    mode::set(Mode::Direct);
     live.slot().allow_direct();
 }
 
+/// Whether the module reads what nginx's handler gives; false with the error logged.
+///
+/// A text is compared by its address and length alone: where the layout differs, what
+/// was read as its address may be anything.
+fn agrees(r: Request<'_>, name: &str, field: Field, theirs: Option<&[u8]>) -> bool {
+    let number = match field.read(r) {
+        Some(Value::Number(number)) => number as u64,
+        Some(Value::Decimal(number)) => number,
+        Some(Value::Text(ours)) => {
+            let is_same = match theirs {
+                // The module's "on" is not nginx's.
+                Some(theirs) if field == Field::Https => ours.len() == theirs.len(),
+                Some(theirs) => core::ptr::eq(ours, theirs),
+                None => false,
+            };
+            if !is_same {
+                report(r, name, ours.as_ptr() as u64, ours.len(), theirs);
+            }
+            return is_same;
+        }
+        _ => {
+            if let Some(theirs) = theirs {
+                report(r, name, 0, 0, Some(theirs));
+            }
+            return theirs.is_none();
+        }
+    };
+    let ours = number::decimal(number);
+    if Some(ours.as_bytes()) == theirs {
+        return true;
+    }
+    report_text(r, name, ours.as_bytes(), theirs.unwrap_or_default());
+    false
+}
+
 /// Says which member differs, in the module's reading and in nginx's.
-fn report(r: Request, name: &CStr, ours: &Text, theirs: &Text) {
-    differs();
-    sys::log_error!(
-        sys::EMERG,
+fn report(r: Request<'_>, name: &str, at: u64, len: usize, theirs: Option<&[u8]>) {
+    let theirs = theirs.unwrap_or_default();
+    mode::set(Mode::Handlers);
+    log_error!(
+        EMERG,
         r.log(),
         "lua_var: the layout of ngx_http_request_t is not the one this module was built for: \
-         %s reads \"%*s\" in the module, \"%*s\" in nginx; %s",
+         %*s reads %uz bytes at %xL in the module, \"%*s\" at %p in nginx; %s",
+        name.len(),
         name.as_ptr(),
-        ours.len,
-        ours.bytes.as_ptr(),
-        theirs.len,
-        theirs.bytes.as_ptr(),
+        len,
+        at,
+        theirs.len(),
+        theirs.as_ptr(),
+        theirs.as_ptr(),
         REBUILD.as_ptr()
     );
 }
 
-fn differs() {
-    worker().mode.set(Mode::Handlers);
-    sys::LAYOUT_DIFFERS.store(true, Ordering::Relaxed);
+fn report_number(r: Request<'_>, name: &str, ours: u64, theirs: u64) {
+    let [ours, theirs] = [ours, theirs].map(number::decimal);
+    report_text(r, name, ours.as_bytes(), theirs.as_bytes());
 }
 
-fn value_text(number: u64) -> Text {
-    Text::of(crate::value::decimal(number).as_bytes())
-}
-
-/// The beginning of a text, copied: nginx may move the original while it is compared.
-#[derive(PartialEq, Eq)]
-struct Text {
-    len: usize,
-    bytes: [u8; 64],
-}
-
-impl Text {
-    fn of(source: &[u8]) -> Self {
-        let mut text = Text {
-            len: 0,
-            bytes: [0; 64],
-        };
-        for (to, from) in text.bytes.iter_mut().zip(source) {
-            *to = *from;
-            text.len = text.len.wrapping_add(1);
-        }
-        text
-    }
+fn report_text(r: Request<'_>, name: &str, ours: &[u8], theirs: &[u8]) {
+    mode::set(Mode::Handlers);
+    log_error!(
+        EMERG,
+        r.log(),
+        "lua_var: the layout of ngx_http_request_t is not the one this module was built for: \
+         %*s reads \"%*s\" in the module, \"%*s\" in nginx; %s",
+        name.len(),
+        name.as_ptr(),
+        ours.len(),
+        ours.as_ptr(),
+        theirs.len(),
+        theirs.as_ptr(),
+        REBUILD.as_ptr()
+    );
 }

@@ -24,5 +24,5 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let (file, line) = info
         .location()
         .map_or(("?", 0), |at| (at.file(), at.line()));
-    crate::sys::abort_with(file.as_bytes(), line as usize);
+    crate::nginx::log::abort_with(file.as_bytes(), line as usize);
 }

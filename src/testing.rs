@@ -1,27 +1,27 @@
-//! What the test suite asks of the side table. Only in builds with the `testing`
+//! What the test suite asks of the registry. Only in builds with the `testing`
 //! feature.
 
-use crate::sys::{ngx_http_request_t, ngx_str_t};
-use crate::worker::worker;
+use crate::nginx::{ngx_http_request_t, ngx_str_t};
+use crate::registry::registry;
 
-/// Figures of the side table: 0 live, 1 retired, 2 slots with memory, 3 handles
+/// Figures of the registry: 0 live, 1 retired, 2 slots with memory, 3 handles
 /// refused, 4 contexts restored.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
-    let worker = worker();
+    let registry = registry();
     match which {
-        0 => f64::from(worker.slots.live()),
-        1 => f64::from(worker.slots.retired()),
-        2 => worker.slots.capacity() as f64,
-        3 => worker.refused.get() as f64,
-        _ => worker.restored.get() as f64,
+        0 => f64::from(registry.slots.live()),
+        1 => f64::from(registry.slots.retired()),
+        2 => registry.slots.capacity() as f64,
+        3 => registry.refused.get() as f64,
+        _ => registry.restored.get() as f64,
     }
 }
 
 /// Makes the generation of a slot's occupant its last; 0 when there is no such slot.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
-    worker().slots.by_id(id).map_or(0, |slot| {
+    registry().slots.by_id(id).map_or(0, |slot| {
         slot.age();
         1
     })

@@ -1,4 +1,4 @@
-# The directives, well and badly used: src/directives.rs.  What
+# The directives, well and badly used: src/conf.rs.  What
 # lua_var_ctx_restore does is in lua_var_ctx_restore.t.
 
 use v5.36;

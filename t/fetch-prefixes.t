@@ -1,5 +1,5 @@
 # Variables of a prefix, which the module looks up itself: cookies, arguments and
-# headers (src/scan.rs), and the headers that getters find by a pointer.  Each is
+# headers (src/variable/scan.rs), and the headers that getters find by a pointer.  Each is
 # read in all ways there are, which have to agree with ngx.var, and then shown.
 
 use lib 't/lib';

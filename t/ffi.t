@@ -1,4 +1,4 @@
-# The C functions that lua-var-nginx-module exports too: src/ffi.rs.
+# The C functions that lua-var-nginx-module exports too: src/api/compat.rs.
 
 use lib 't/lib';
 use NgxVarTest;

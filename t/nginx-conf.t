@@ -13,8 +13,8 @@ use Test::More;
 
 use NgxVarTest ();
 use NgxVarTest::Client ();
-use NgxVarTest::Nginx ();
 use NgxVarTest::Process qw(is_alive read_file spawn wait_until);
+use NgxVarTest::Server ();
 NgxVarTest->import;
 
 my $ROOT  = NgxVarTest::Env::root();
@@ -110,13 +110,16 @@ my @FILES = map { basename($_) } sort glob("$ROOT/nginx-conf/*.conf");
 is("@FILES", 'demo.conf error-page.conf migrate-apisix.conf migrate-lua-var.conf minimal.conf',
     'every file of nginx-conf/ has its test here');
 
-make_path(map { "$WORK/prefix/$_" } qw(conf logs modules));
+make_path(map { "$WORK/prefix/$_" } qw(conf conf/modules-enabled logs modules));
+open my $enabled, '>', "$WORK/prefix/conf/modules-enabled/lua.conf" or die "lua.conf: $!";
+print {$enabled} map { "load_module modules/$_;\n" } sort grep { !/lua_var/ } keys %MODULE;
+close $enabled;
 copy($_, "$WORK/prefix/conf") for glob("$ROOT/nginx-conf/*");
 copy("$ENV{TEST_NGINX_CERT_DIR}/test.$_", "$WORK/prefix/conf/demo.$_") for qw(crt key);
 symlink $MODULE{$_}, "$WORK/prefix/modules/$_" for keys %MODULE;
 
 for my $file (@FILES) {
-    my ($status, $output) = NgxVarTest::Nginx->new(prefix => "$WORK/prefix", conf => "conf/$file")->test;
+    my ($status, $output) = NgxVarTest::Server->new(prefix => "$WORK/prefix", conf => "conf/$file")->test;
     is($status, 0, "$file: nginx -t");
     my @lines = grep { !/ syntax is ok$| test is successful$/ } split /\n/, $output;
     is("@lines", '', "$file: no warning");

@@ -236,7 +236,7 @@ sub check_sentences {
 # ---- Numbers and versions --------------------------------------------------------------
 
 sub check_numbers {
-    my $slots = slurp("$ROOT/src/slots.rs");
+    my $slots = sources();
     my %const = $slots =~ /^pub const (\w+): usize = (\d+);/mg;
     my ($limit) = $PROSE =~ /(\d[\d ]*\d) requests can be live/ or return fail('how many requests can be live');
     is($limit =~ tr/ //dr, $const{CHUNK} * $const{MAX_CHUNKS}, "$limit requests can be live");

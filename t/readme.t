@@ -38,7 +38,6 @@ subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
 subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
 subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
 subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
-subtest 'layers' => \&check_layers;
 done_testing;
 
 # ---- Links and loose ends --------------------------------------------------------------
@@ -192,7 +191,7 @@ sub check_synopsis (@synopses) {
 
     for my $order (orders($text)) {
         my $nginx = pasted($order);
-        my $names = join ', ', $order =~ /^load_module \S*?(\w+)\.so;/mg;
+        my $names = join ', ', $order =~ /^(include|load_module) /mg;
         my ($status, $output) = $nginx->test;
         is($status, 0, "nginx -t: $names") or diag($output);
         next if $status;
@@ -220,13 +219,10 @@ sub check_synopsis (@synopses) {
     return;
 }
 
-# The configuration with the module's line at each place.  NDK's has to come before
-# Lua's, which needs its functions when it is loaded.
+# The configuration with the module's line before and after the one for Lua.
 sub orders ($text) {
-    my ($ndk, $lua, $module) = my @lines = $text =~ /^(load_module .*\n)/mg;
-    my $lines = join '', @lines;
-    return map { replace($text, [ $lines => $_ ]) }
-        "$ndk$lua$module", "$ndk$module$lua", "$module$ndk$lua";
+    my ($lua, $module) = $text =~ /^(include .*\n)(load_module .*\n)/m or die "README: no module is loaded\n";
+    return map { replace($text, [ "$lua$module" => $_ ]) } "$lua$module", "$module$lua";
 }
 
 # An nginx with this as its whole configuration, but for what depends on where it is.
@@ -238,11 +234,14 @@ sub pasted ($text) {
     my $user  = $> == 0 ? "user root;\n" : '';
     my $port  = NginxServer->port;
 
-    mkdir "$root/modules" or die "$root/modules: $!";
-    for my $module (NginxServer->modules) {
-        symlink $module, "$root/modules/" . basename($module) or die "symlink: $!";
+    mkdir "$root/conf/modules-enabled" or die "modules-enabled: $!";
+    open my $lua, '>', "$root/conf/modules-enabled/lua.conf" or die "lua.conf: $!";
+    print {$lua} map { "load_module $_;\n" } grep { !/lua_var/ } NginxServer->modules;
+    close $lua or die "lua.conf: $!";
+    if (!defined $MODULE) {     # it is linked in
+        $text =~ s{^load_module /path/to/.*\n}{}m;
     }
-    if ($text =~ m{/path/to/}) {
+    elsif ($text =~ m{/path/to/}) {
         $text = replace($text, [ '/path/to/libngx_http_lua_var_module.so' => $MODULE ]);
     }
     $text = replace($text,
@@ -312,37 +311,6 @@ sub check_guide_files {
     cmp_ok(scalar @files, '>', 20, 'files');
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
-    }
-    return;
-}
-
-# The table is complete, and each file uses only those above it, or beside it, as
-# long as those do not use it.
-sub check_layers {
-    my ($head, @rows) = Markdown::rows($GUIDE->section('Layers')->{text});
-    my %layer;
-    for my $row (@rows) {
-        $layer{ s{\.rs$|/$}{}r } = $row->[0] for Markdown::spans($row->[1]);
-    }
-    my ($rest) = $GUIDE->prose =~ /(`\w+\.rs` and `\w+\.rs`) are in builds for the test suite only/;
-    my @testing = map { s/\.rs$//r } Markdown::spans($rest // '');
-    is(in_order(keys %layer, @testing),
-        in_order(uniq(map { basename($_) =~ s/\.rs$//r } glob "$ROOT/src/*")),
-        'every file of src/ is in the table, or for tests only, and no other') or return;
-
-    my %uses;
-    for my $file (sort keys %layer) {
-        my $source = slurp("$ROOT/src/$file.rs") // next;
-        like($source, qr/^#!\[forbid\(unsafe_code\)\]$/m, "$file.rs forbids unsafe code")
-            if $layer{$file} == 1;
-        $source =~ s{^\s*//.*\n}{}mg;
-        my @used = map { /^\{(.*)\}$/s ? split /[\s,]+/, $1 : $_ } $source =~ /\bcrate::(\w+|\{[^}]*\})/g;
-        $uses{$file} = { map { $_ => 1 } grep { defined $layer{$_} && $_ ne $file } @used };
-    }
-    for my $file (sort { $layer{$a} <=> $layer{$b} } keys %uses) {
-        my @wrong = grep { $layer{$_} > $layer{$file} || $layer{$_} == $layer{$file} && $uses{$_}{$file} }
-            sort keys %{ $uses{$file} };
-        is("@wrong", '', "$file.rs uses nothing below it");
     }
     return;
 }

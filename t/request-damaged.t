@@ -24,6 +24,18 @@ add_block_preprocessor(sub ($block) {
 
         local layout = ffi.new("ngx_http_lua_var_layout_t")
         C.ngx_http_lua_var_ffi_layout(layout)
+
+        local function offset_of(name)
+            for i = 0, tonumber(layout.nmembers) - 1 do
+                local member = layout.members[i]
+                if ffi.string(member.structure) == "request"
+                   and ffi.string(member.name) == name
+                then
+                    return tonumber(member.offset)
+                end
+            end
+        end
+
         local text = ffi.new("ngx_str_t")
 
         local function ways(handle)
@@ -45,7 +57,7 @@ add_block_preprocessor(sub ($block) {
         -- what every way says while the member at an offset is another value
         function damaged(ctype, member, value)
             local handle = ngxvar.request()
-            local at = ffi.cast("char *", get_request()) + layout[member]
+            local at = ffi.cast("char *", get_request()) + offset_of(member)
             local place = ffi.cast(ctype .. "*", at)
             local right = place[0]
 
@@ -75,7 +87,7 @@ __DATA__
 --- config
     location = /t {
         set $own "own";
-        content_by_lua_block { damaged("uint32_t", "request_signature", 0x50545448) }
+        content_by_lua_block { damaged("uint32_t", "signature", 0x50545448) }
     }
 --- response_body
 live: true
@@ -98,7 +110,7 @@ own: changed, live: true
 --- config
     location = /t {
         set $own "own";
-        content_by_lua_block { damaged("uint32_t", "request_signature", 0) }
+        content_by_lua_block { damaged("uint32_t", "signature", 0) }
     }
 --- response_body
 own: own, live: true
@@ -113,7 +125,7 @@ own: own, live: true
         set $own "own";
         content_by_lua_block {
             local another = require("ffi").new("char[1024]")
-            damaged("void *", "request_connection", another)
+            damaged("void *", "connection", another)
         }
     }
 --- response_body

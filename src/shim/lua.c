@@ -82,12 +82,14 @@ static struct {
 #define X(result, name, parameters)  result (*name) parameters;
     LUA_VAR_API(X)
 #undef X
-    unsigned  found:1;          /* in the configuration being read */
-    unsigned  present:1;        /* in the one that runs */
+    unsigned  is_configured:1;  /* the configuration being read has the module */
+    unsigned  is_running:1;     /* the one that runs has it */
 } api;
 
+static const lua_var_rust_t  *rust;
 
-/* Names that are kept, and the slots they are found in again. */
+
+/* A cache of names: how many there may be, and places they are found in again. */
 #define NAMES_MAX           512
 #define NAMES_SLOTS         1024
 /* code may make names of a prefix of what a client sent: those leave room */
@@ -98,8 +100,8 @@ static struct {
  * address is that of no other object.
  */
 typedef struct {
-    const void       *string;   /* lua_topointer() of it; NULL: none */
-    lua_var_found_t   found;
+    const void                *string;  /* lua_topointer() of it; NULL: none */
+    ngx_http_lua_var_found_t   found;
 } lua_var_name_t;
 
 
@@ -111,7 +113,7 @@ typedef struct {
      */
     const void      *last;
     uint64_t         last_handle;
-    uint32_t         flavour;
+    int32_t          flavour;
     uint32_t         nnames;
     uint32_t         nprefixed;
     /* ctype ids; cdata of any other type names no request */
@@ -206,28 +208,37 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
 }
 
 
+/*
+ * A string is copied only after the collector had its turn, which may run a
+ * finalizer, and that may call this module: so *v is the caller's own, and what
+ * it points to is the request's.
+ */
 static int
-push_value(lua_State *L, const lua_var_value_t *v)
+push_value(lua_State *L, const ngx_http_lua_var_value_t *v)
 {
     switch (v->kind) {
 
-    case LUA_VAR_STRING:
+    case NGX_HTTP_LUA_VAR_STRING:
         api.lua_pushlstring(L, (const char *) v->data, v->len);
         return 1;
 
-    case LUA_VAR_NUMBER:
+    case NGX_HTTP_LUA_VAR_NUMBER:
         api.lua_pushnumber(L, v->number);
         return 1;
 
-    case LUA_VAR_FIXED:
+    case NGX_HTTP_LUA_VAR_WRITTEN:
+        api.lua_pushlstring(L, (const char *) v->text, v->len);
+        return 1;
+
+    case NGX_HTTP_LUA_VAR_FIXED:
         api.lua_pushvalue(L, UP_FIXED(v->len));
         return 1;
 
-    case LUA_VAR_TRUE:
+    case NGX_HTTP_LUA_VAR_TRUE:
         api.lua_pushboolean(L, 1);
         return 1;
 
-    case LUA_VAR_ERROR:
+    case NGX_HTTP_LUA_VAR_ERROR:
         api.lua_pushnil(L);
         api.lua_pushlstring(L, (const char *) v->data, v->len);
         return 2;
@@ -266,7 +277,7 @@ lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
 
 static void
 fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
-    uint32_t flavour, lua_var_value_t *out)
+    int32_t flavour, ngx_http_lua_var_value_t *out)
 {
     u_char         buf[NAME_BUF];
     size_t         len;
@@ -274,11 +285,11 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 
     name = (const u_char *) api.lua_tolstring(L, idx, &len);
 
-    lua_var_rs_fetch(req, name, len, flavour, out);
+    rust->fetch(req, name, len, flavour, out);
 
-    if (out->kind == LUA_VAR_LOWER) {
+    if (out->kind == NGX_HTTP_LUA_VAR_AGAIN) {
         name = lower_case(L, name, len, buf);
-        lua_var_rs_fetch(req, name, len, flavour, out);
+        rust->fetch(req, name, len, flavour, out);
     }
 }
 
@@ -287,11 +298,11 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 static void
 remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 {
-    size_t            len;
-    const void       *string;
-    const u_char     *data;
-    lua_var_name_t   *slot;
-    lua_var_found_t   found;
+    size_t                     len;
+    const void                *string;
+    const u_char              *data;
+    lua_var_name_t            *slot;
+    ngx_http_lua_var_found_t   found;
 
     string = api.lua_topointer(L, idx);
     slot = name_slot(vm, string);
@@ -302,7 +313,7 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 
     data = (const u_char *) api.lua_tolstring(L, idx, &len);
 
-    if (!lua_var_rs_find(data, len, &found)) {
+    if (!rust->find(data, len, &found)) {
         return;
     }
 
@@ -312,14 +323,14 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 
     if (api.lua_type(L, -1) <= LUA_TNIL) {
         if (vm->nnames == NAMES_MAX
-            || (found.var == NULL && vm->nprefixed == PREFIXED_MAX))
+            || (found.variable < 0 && vm->nprefixed == PREFIXED_MAX))
         {
             api.lua_settop(L, -2);
             return;
         }
 
         vm->nnames++;
-        vm->nprefixed += found.var == NULL;
+        vm->nprefixed += found.variable < 0;
 
         api.lua_pushvalue(L, idx);
         api.lua_pushboolean(L, 1);
@@ -337,8 +348,8 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 static int
 fetch_slow(lua_State *L, lua_var_vm_t *vm)
 {
-    lua_var_req_t    req;
-    lua_var_value_t  out;
+    lua_var_req_t              req;
+    ngx_http_lua_var_value_t   out;
 
     request_arg(L, vm, 2, &req);
 
@@ -351,14 +362,14 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     case LUA_TSTRING:
         fetch_by_name(L, 1, &req, vm->flavour, &out);
 
-        if (out.kind != LUA_VAR_ERROR && out.kind != LUA_VAR_NIL) {
+        if (out.kind != NGX_HTTP_LUA_VAR_ERROR && out.kind != NGX_HTTP_LUA_VAR_NIL) {
             remember_name(L, vm, 1);
         }
 
         return push_value(L, &out);
 
     case LUA_TNUMBER:
-        lua_var_rs_capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
+        rust->capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
         return push_value(L, &out);
 
     default:
@@ -376,10 +387,10 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 static int
 l_fetch(lua_State *L)
 {
-    const void       *string;
-    lua_var_vm_t     *vm;
-    lua_var_name_t   *name;
-    lua_var_value_t   out;
+    const void                *string;
+    lua_var_vm_t              *vm;
+    lua_var_name_t            *name;
+    ngx_http_lua_var_value_t   out;
 
     vm = vm_of(L);
     string = api.lua_topointer(L, 1);
@@ -387,11 +398,11 @@ l_fetch(lua_State *L)
 
     if (name->string == string && string != NULL
         && vm->last == api.lua_topointer(L, 2)
-        && vm->flavour == LUA_VAR_TYPED)
+        && vm->flavour == NGX_HTTP_LUA_VAR_TYPED)
     {
-        lua_var_rs_read(vm->last_handle, &name->found, &out);
+        rust->read(vm->last_handle, &name->found, &out);
 
-        if (out.kind != LUA_VAR_AGAIN) {
+        if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
             return push_value(L, &out);
         }
     }
@@ -407,17 +418,17 @@ l_fetch(lua_State *L)
 static int
 l_var_index(lua_State *L)
 {
-    lua_var_req_t    req;
-    lua_var_value_t  out;
+    lua_var_req_t              req;
+    ngx_http_lua_var_value_t   out;
 
     if (api.lua_type(L, 2) == LUA_TSTRING) {
         req.current = api.ngx_http_lua_get_request(L);
         req.value = 0;
         req.kind = LUA_VAR_REQ_CURRENT;
 
-        fetch_by_name(L, 2, &req, LUA_VAR_TEXT, &out);
+        fetch_by_name(L, 2, &req, NGX_HTTP_LUA_VAR_NGX_VAR, &out);
 
-        if (out.kind != LUA_VAR_ERROR) {
+        if (out.kind != NGX_HTTP_LUA_VAR_ERROR) {
             return push_value(L, &out);
         }
     }
@@ -432,11 +443,11 @@ l_var_index(lua_State *L)
 static int
 l_set(lua_State *L)
 {
-    u_char           buf[NAME_BUF];
-    size_t           len, value_len;
-    const u_char    *name, *value;
-    lua_var_req_t    req;
-    lua_var_value_t  out;
+    u_char                     buf[NAME_BUF], sentence[LUA_VAR_SENTENCE];
+    size_t                     len, value_len;
+    const u_char              *name, *value;
+    lua_var_req_t              req;
+    ngx_http_lua_var_value_t   out;
 
     request_arg(L, vm_of(L), 3, &req);
 
@@ -466,11 +477,11 @@ l_set(lua_State *L)
 
     name = (const u_char *) api.lua_tolstring(L, 1, &len);
 
-    lua_var_rs_set(&req, name, len, value, value_len, &out);
+    rust->set(&req, name, len, value, value_len, sentence, &out);
 
-    if (out.kind == LUA_VAR_LOWER) {
+    if (out.kind == NGX_HTTP_LUA_VAR_AGAIN) {
         name = lower_case(L, name, len, buf);
-        lua_var_rs_set(&req, name, len, value, value_len, &out);
+        rust->set(&req, name, len, value, value_len, sentence, &out);
     }
 
     return push_value(L, &out);
@@ -481,8 +492,8 @@ l_set(lua_State *L)
 static int
 l_live(lua_State *L)
 {
-    lua_var_req_t    req;
-    lua_var_value_t  out;
+    lua_var_req_t              req;
+    ngx_http_lua_var_value_t   out;
 
     request_arg(L, vm_of(L), 1, &req);
 
@@ -493,9 +504,9 @@ l_live(lua_State *L)
         return 2;
     }
 
-    lua_var_rs_live(&req, &out);
+    rust->live(&req, &out);
 
-    if (out.kind != LUA_VAR_ERROR) {
+    if (out.kind != NGX_HTTP_LUA_VAR_ERROR) {
         api.lua_pushboolean(L, 1);
         return 1;
     }
@@ -510,13 +521,13 @@ l_live(lua_State *L)
 static int
 l_acquire(lua_State *L)
 {
-    uint32_t         id, generation;
-    lua_var_value_t  out;
+    uint32_t                   id, generation;
+    ngx_http_lua_var_value_t   out;
 
-    lua_var_rs_acquire(api.ngx_http_lua_get_request(L), &id, &generation,
+    rust->acquire(api.ngx_http_lua_get_request(L), &id, &generation,
                        &out);
 
-    if (out.kind == LUA_VAR_ERROR) {
+    if (out.kind == NGX_HTTP_LUA_VAR_ERROR) {
         return push_value(L, &out);
     }
 
@@ -530,8 +541,8 @@ l_acquire(lua_State *L)
 static int
 l_plain(lua_State *L)
 {
-    vm_of(L)->flavour = api.lua_toboolean(L, 1) ? LUA_VAR_PLAIN
-                                                : LUA_VAR_TYPED;
+    vm_of(L)->flavour = api.lua_toboolean(L, 1) ? NGX_HTTP_LUA_VAR_PLAIN
+                                                : NGX_HTTP_LUA_VAR_TYPED;
     return 0;
 }
 
@@ -614,7 +625,7 @@ new_core(lua_State *L)
 {
     int      up;
     size_t   i;
-    Dl_info  info;
+    Dl_info  info, nginx;
 
     api.lua_createtable(L, 0, 16);
 
@@ -630,22 +641,44 @@ new_core(lua_State *L)
     api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
     api.lua_setfield(L, -2, "version");
 
-    api.lua_pushnumber(L, lua_var_rs_vm());
+    api.lua_pushnumber(L, rust->vm());
     api.lua_setfield(L, -2, "vm");
 
+    api.lua_pushlstring(L, (const char *) rust->cdef, rust->cdef_len);
+    api.lua_setfield(L, -2, "cdef");
+
     /*
-     * Where this copy of the module came from.  While a reload takes it from
-     * another file both are mapped, and ffi.C finds the functions of the older.
+     * The file that this copy of the module was loaded from; none when it is
+     * where nginx is, that is linked into it.  For lua/resty/ngxvar/call.lua.
      */
-    if (dladdr((const void *) &lua_var_lua_init, &info) == 0) {
+    if (dladdr((const void *) &lua_var_lua_init, &info) == 0
+        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
+    {
         return api.luaL_error(L, "resty.ngxvar: the module does not find the "
                               "file that it was loaded from");
     }
 
-    api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
-    api.lua_setfield(L, -2, "file");
+    if (info.dli_fbase != nginx.dli_fbase) {
+        api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
+        api.lua_setfield(L, -2, "file");
+    }
 
     return 1;
+}
+
+
+static const lua_var_chunk_t *
+find_chunk(const char *package)
+{
+    size_t  i;
+
+    for (i = 0; package != NULL && i < rust->nchunks; i++) {
+        if (ngx_strcmp(rust->chunks[i].package, package) == 0) {
+            return &rust->chunks[i];
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -686,13 +719,19 @@ push_core(lua_State *L)
 }
 
 
-/* Runs an embedded file with the core as its argument; returns its result. */
+/* The opener of a package: runs its file with the core as the argument. */
 static int
-open_chunk(lua_State *L, size_t n)
+open_package(lua_State *L)
 {
     const lua_var_chunk_t  *chunk;
 
-    chunk = lua_var_rs_chunk(n);
+    /* what require() was called with */
+    chunk = find_chunk(api.lua_tolstring(L, 1, NULL));
+
+    if (chunk == NULL) {
+        return api.luaL_error(L, "resty.ngxvar: require() of a package that "
+                              "the module does not have");
+    }
 
     if (api.luaL_loadbuffer(L, (const char *) chunk->source, chunk->len,
                             chunk->name)
@@ -706,61 +745,6 @@ open_chunk(lua_State *L, size_t n)
 
     return 1;
 }
-
-
-static int
-open_ngxvar(lua_State *L)
-{
-    return open_chunk(L, 0);
-}
-
-
-static int
-open_access(lua_State *L)
-{
-    return open_chunk(L, 1);
-}
-
-
-static int
-open_live(lua_State *L)
-{
-    return open_chunk(L, 2);
-}
-
-
-static int
-open_readers(lua_State *L)
-{
-    return open_chunk(L, 3);
-}
-
-
-static int
-open_texts(lua_State *L)
-{
-    return open_chunk(L, 4);
-}
-
-
-static int
-open_core_ctx(lua_State *L)
-{
-    return open_chunk(L, 5);
-}
-
-
-static const struct {
-    const char     *package;
-    lua_CFunction   open;
-} packages[] = {
-    { "resty.ngxvar", open_ngxvar },
-    { "resty.ngxvar.access", open_access },
-    { "resty.ngxvar.live", open_live },
-    { "resty.ngxvar.readers", open_readers },
-    { "resty.ngxvar.texts", open_texts },
-    { "resty.core.ctx", open_core_ctx },
-};
 
 
 /*
@@ -786,11 +770,13 @@ has_lua_module(ngx_conf_t *cf)
 
 
 ngx_int_t
-lua_var_lua_init(ngx_conf_t *cf, const char **missing)
+lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
+    const char **missing)
 {
     size_t  i;
 
-    api.found = 0;
+    rust = functions;
+    api.is_configured = 0;
     *missing = NULL;
 
     if (!has_lua_module(cf)) {
@@ -806,47 +792,47 @@ lua_var_lua_init(ngx_conf_t *cf, const char **missing)
     LUA_VAR_API(X)
 #undef X
 
-    for (i = 0; i < sizeof(packages) / sizeof(packages[0]); i++) {
-        if (api.ngx_http_lua_add_package_preload(cf, packages[i].package,
-                                                 packages[i].open)
+    for (i = 0; i < rust->nchunks; i++) {
+        if (api.ngx_http_lua_add_package_preload(cf, rust->chunks[i].package,
+                                                 open_package)
             != NGX_OK)
         {
-            *missing = packages[i].package;
+            *missing = rust->chunks[i].package;
             return NGX_ERROR;
         }
     }
 
-    api.found = 1;
+    api.is_configured = 1;
 
     return NGX_OK;
 }
 
 
 ngx_uint_t
-lua_var_lua_found(void)
+lua_var_lua_is_configured(void)
 {
-    return api.found;
+    return api.is_configured;
 }
 
 
 ngx_uint_t
-lua_var_lua_present(void)
+lua_var_lua_is_running(void)
 {
-    return api.present;
+    return api.is_running;
 }
 
 
 void
 lua_var_lua_commit(void)
 {
-    api.present = api.found;
+    api.is_running = api.is_configured;
 }
 
 
 ngx_int_t
 lua_var_lua_ctx_ref(ngx_http_request_t *r)
 {
-    return api.present ? api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL) : -1;
+    return api.is_running ? api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL) : -1;
 }
 
 
@@ -858,7 +844,7 @@ lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
     u_char     *low;
     ngx_int_t   rc;
 
-    if (!api.present) {
+    if (!api.is_running) {
         *error = err;
         return NGX_ERROR;
     }
@@ -883,26 +869,25 @@ lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
 
 ngx_int_t
 lua_var_lua_set(ngx_http_request_t *r, const u_char *name, size_t len,
-    const u_char *value, size_t value_len, ngx_str_t *error)
+    const u_char *value, size_t value_len, u_char *sentence,
+    size_t *sentence_len)
 {
     u_char     *low;
     ngx_int_t   rc;
 
-    static u_char  sentence[256];
+    static const char  no_memory[] = "no memory";
 
-    low = api.present ? ngx_alloc(len + 1, ngx_cycle->log) : NULL;
+    low = api.is_running ? ngx_alloc(len + 1, ngx_cycle->log) : NULL;
 
     if (low == NULL) {
-        ngx_str_set(error, "no memory");
+        *sentence_len = sizeof(no_memory) - 1;
+        ngx_memcpy(sentence, no_memory, *sentence_len);
         return NGX_ERROR;
     }
 
-    error->data = sentence;
-    error->len = sizeof(sentence);
-
     rc = api.ngx_http_lua_ffi_var_set(r, (u_char *) name, len, low,
                                       (u_char *) value, value_len, sentence,
-                                      &error->len);
+                                      sentence_len);
 
     ngx_free(low);
 

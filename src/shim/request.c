@@ -13,13 +13,6 @@ lua_var_uri_changes(const ngx_http_request_t *r)
 }
 
 
-ngx_uint_t
-lua_var_internal(const ngx_http_request_t *r)
-{
-    return r->internal;
-}
-
-
 ngx_table_elt_t *
 lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n)
 {

@@ -12,12 +12,12 @@ package NginxServer;
 #     my $response = $nginx->get('/t');       # status, content, headers
 #     $nginx->stop_cleanly;                   # with a test that nothing was amiss
 #
-# What can be done with it is in NgxVarTest::Nginx.  Everything it makes is below
+# What can be done with it is in NgxVarTest::Server.  Everything it makes is below
 # target/ and goes at the end.
 
 use v5.36;
 
-use parent 'NgxVarTest::Nginx';
+use parent 'NgxVarTest::Server';
 
 use File::Path qw(make_path remove_tree);
 use Test::More ();
@@ -26,7 +26,7 @@ use NgxVarTest::Client ();
 use NgxVarTest::Env ();
 use NgxVarTest::Signals ();
 
-use constant TIMEOUT => NgxVarTest::Nginx::TIMEOUT;
+use constant TIMEOUT => NgxVarTest::Server::TIMEOUT;
 
 my $owner_pid = $$;
 my $count     = 0;
@@ -65,7 +65,7 @@ sub skip_unless_plain ($class) {
 }
 
 # Options: http, main, events (texts of configuration); modules, workers,
-# master (on, off), log_level; those of NgxVarTest::Nginx.
+# master (on, off), log_level; those of NgxVarTest::Server.
 sub new ($class, %options) {
     my $root = NgxVarTest::Env::root() . "/target/servroot-$$-" . ++$count;
     my $self = $class->SUPER::new(

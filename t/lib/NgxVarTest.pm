@@ -19,7 +19,7 @@ use File::Spec ();
 use Test::More ();
 
 use NgxVarTest::Env ();
-use NgxVarTest::Nginx ();
+use NgxVarTest::Server ();
 use NgxVarTest::Signals ();
 
 # Compiled before Test::Nginx::Util on purpose: END blocks run last in, first

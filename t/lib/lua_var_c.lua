@@ -1,5 +1,5 @@
 -- The six C functions that lua-var-nginx-module exports, for tests that call
--- them as its Lua file does: src/ffi.rs.
+-- them as its Lua file does: src/api/compat.rs.
 
 local ffi = require "ffi"
 local base = require "resty.core.base"

@@ -2,7 +2,7 @@ package Stage;
 
 # An nginx for t/bin/fuzz, t/bin/soak and t/bin/limits, from a template of its
 # configuration: its own prefix under target/, its own ports on 127.0.0.1.  What can be
-# done with it is in NgxVarTest::Nginx.
+# done with it is in NgxVarTest::Server.
 
 use v5.36;
 
@@ -11,7 +11,7 @@ use File::Path qw(make_path remove_tree);
 
 use lib dirname(__FILE__), dirname(__FILE__) . '/../lib';
 
-use parent 'NgxVarTest::Nginx';
+use parent 'NgxVarTest::Server';
 
 use NgxVarTest::Env ();
 use NgxVarTest::Ports ();

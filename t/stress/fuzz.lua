@@ -190,7 +190,11 @@ local function run_fake(seed, cases)
     local entry = requests.enter({}, FAKE)
 
     entry.fake = true
+    -- it may have a ngx.ctx, but loses none
+    ngx.ctx.marker = FAKE
+    assert(C.fuzz_ctx_lost(entry.address, 0) == 0, "a lost ngx.ctx")
     run(seed, cases, entry)
+    assert(ngx.ctx.marker == FAKE, "another ngx.ctx")
     requests.leave(entry)
 end
 

@@ -26,27 +26,17 @@ int fuzz_ctx_lost(uint64_t r, uint32_t vm) __asm__("ngx_http_lua_var_ffi_ctx_los
 void fuzz_ctx_made(uint64_t r, int reference, uint32_t vm, int again)
     __asm__("ngx_http_lua_var_ffi_ctx_made");
 void fuzz_layout(void *out) __asm__("ngx_http_lua_var_ffi_layout");
-typedef struct { int64_t number; int64_t own; int index; int header; } fuzz_way_t;
-void fuzz_resolve(const uint32_t *handle, const char *name, size_t len, fuzz_way_t *way)
-    __asm__("ngx_http_lua_var_ffi_resolve");
-int fuzz_own(const uint32_t *handle, uint32_t number, const char *name, size_t len,
-    ngx_str_t *out) __asm__("ngx_http_lua_var_ffi_own");
-int fuzz_text(const uint32_t *handle, uint32_t number, ngx_str_t *out)
-    __asm__("ngx_http_lua_var_ffi_text");
-int fuzz_named(const uint32_t *handle, const char *name, size_t len, ngx_str_t *out)
-    __asm__("ngx_http_lua_var_ffi_named");
-int fuzz_assign(const uint32_t *handle, uint32_t number, const char *value, size_t len)
-    __asm__("ngx_http_lua_var_ffi_assign");
-typedef struct { const uint8_t *data; size_t len; double number; } fuzz_out_t;
-int fuzz_value(const uint32_t *handle, const char *name, size_t len, fuzz_out_t *out)
-    __asm__("ngx_http_lua_var_ffi_value");
-int fuzz_current(uint64_t r, const char *name, size_t len, uint32_t typed, fuzz_out_t *out)
-    __asm__("ngx_http_lua_var_ffi_current");
-double fuzz_upstream_seconds(const uint32_t *handle, int kind)
-    __asm__("ngx_http_lua_var_ffi_upstream_seconds");
+void fuzz_resolve(const uint32_t *handle, const char *name, size_t len,
+    ngx_http_lua_var_found_t *found) __asm__("ngx_http_lua_var_ffi_resolve");
+int fuzz_assign(const uint32_t *handle, const ngx_http_lua_var_found_t *found,
+    const char *value, size_t len) __asm__("ngx_http_lua_var_ffi_assign");
+int fuzz_fetch(const uint32_t *handle, uint64_t current, const char *name, size_t len,
+    int flavour, ngx_http_lua_var_value_t *out) __asm__("ngx_http_lua_var_ffi_fetch");
+int fuzz_read(const uint32_t *handle, const ngx_http_lua_var_found_t *found,
+    ngx_http_lua_var_value_t *out) __asm__("ngx_http_lua_var_ffi_read");
 ]]
 
-local OK, ERROR, AGAIN, DECLINED = 0, -1, -2, -5
+local OK, ERROR, DECLINED = 0, -1, -5
 
 local out = ffi.new("ngx_str_t[1]")
 local poison = ffi.cast("uint8_t *", 16)
@@ -190,47 +180,14 @@ local function any_handle()
 end
 
 
-local function check_text(what, name, entry, rc)
-    if entry then
-        if rc == OK then
-            return check_served(what, name, entry, ffi.string(out[0].data, out[0].len))
-        end
-
-        if rc ~= DECLINED and rc ~= AGAIN then
-            return wrong(what, name, rc)
-        end
-
-        outcome.served()
-        return
-    end
-
-    if rc ~= ERROR or out[0].len ~= 1000 then
-        return wrong(what .. ": not refused", name, rc)
-    end
-
-    outcome.refused()
-end
-
-
-local way = ffi.new("fuzz_way_t")
+local found = ffi.new("ngx_http_lua_var_found_t")
+-- what was resolved has to stay where it is
+local resolved_name
 
 local function resolve(name)
-    way.number, way.own, way.index, way.header = -1000, -1000, -1000, -1000
-    C.fuzz_resolve(handle_words, name, #name, way)
-    return tonumber(way.number)
-end
-
-
--- The number of a variable, and its name; or any number.
-local function any_number()
-    local name = arguments.name(requests.names)
-    local number = resolve(name)
-
-    if number < 0 then
-        return below(2 ^ 32), ""
-    end
-
-    return number, name
+    ffi.fill(found, ffi.sizeof(found), 0xa5)
+    resolved_name = name
+    C.fuzz_resolve(handle_words, name, #name, found)
 end
 
 
@@ -238,72 +195,65 @@ local function c_resolve()
     local entry = any_handle()
     local name = arguments.name(requests.names)
 
-    local number = resolve(name)
-    local own = tonumber(way.own)
+    if below(16) == 0 then
+        C.fuzz_resolve(handle_words, name, #name, nil)
+    end
 
-    if number < -1 or number > 2 ^ 32 - 1 or own < -1 or own > 2 ^ 32 - 1
-       or way.index < -1 or way.index > 1000 or way.header < -1 or way.header > 4096
-       or not entry and (number ~= -1 or own ~= -1 or way.index ~= -1 or way.header ~= -1)
+    resolve(name)
+
+    if found.variable < -1 or found.prefix < -1 or found.prefix > 4
+       or found.cached < -1 or found.cached > 1000 or found.header < -1 or found.header > 4096
+       or found.variable >= 0 and found.prefix >= 0
+       or not entry and (found.variable ~= -1 or found.prefix ~= -1 or found.cached ~= -1
+                         or found.header ~= -1 or found.epoch ~= 0)
     then
-        return wrong("C resolve", name, number, way.index)
+        return wrong("C resolve", name, found.variable, found.cached)
     end
 
     outcome.served_if(entry)
 end
 
 
-local function c_text()
-    local entry = any_handle()
-    local number, name = any_number()
-
-    out[0].data = poison
-    out[0].len = 1000
-    check_text("C text", name, entry, C.fuzz_text(handle_words, number, out))
-end
-
-
--- By the number of a prefix and a name, of which nothing has to be known.
-local function c_own()
-    local entry = any_handle()
+-- How a name was found; or anything, but for the place of the name.
+local function any_found()
     local name = arguments.name(requests.names)
-    local prefix, rest = name:match("^(%l+_)(.*)")
 
     resolve(name)
 
-    local own = tonumber(way.own)
-    local is_known = own >= 0 and (prefix == "http_" or prefix == "arg_" or prefix == "cookie_")
+    if below(3) == 0 then
+        local member = ({ "epoch", "variable", "prefix", "cached", "header", "is_direct",
+                          "is_number" })[below(7) + 1]
 
-    if not is_known then
-        -- the first table's numbers, or any
-        own = below(2) == 0 and 65536 + below(8) or below(2 ^ 32)
-        rest, name = name, ""
+        found[member] = below(2) == 0 and below(8) or below(2 ^ 31)
+
+        -- the number of another variable, or nothing
+        return ""
     end
 
-    out[0].data = poison
-    out[0].len = 1000
-    check_text("C own", name, entry, C.fuzz_own(handle_words, own, rest, #rest, out))
+    return name
 end
 
 
 local function c_assign()
     local entry = any_handle()
-    local number, name = 0, "fuzz_set"
+    local is_right = below(2) == 0
 
-    if entry and below(2) == 0 then
-        number = resolve(name)
+    if is_right then
+        resolve("fuzz_set")
     else
-        -- of another table: epochs count from 1
-        number = below(2) == 0 and below(65536) or below(2 ^ 31) + 2 ^ 31
+        any_found()
+        -- of another configuration: epochs count from 1
+        found.epoch = below(2) * (2 + below(2 ^ 31))
     end
 
     local value = ("v"):rep(below(100))
-    local rc = C.fuzz_assign(handle_words, number, value, #value)
+    local rc = C.fuzz_assign(handle_words, below(16) ~= 0 and found or nil, value, #value)
 
     if entry then
-        if rc ~= OK and rc ~= AGAIN
-           or rc == OK and fetch("fuzz_set", entry.handle) ~= value
+        if rc ~= OK and rc ~= DECLINED
+           or rc == OK and (not is_right or fetch("fuzz_set", entry.handle) ~= value)
         then
-            return wrong("C assign", number, rc)
+            return wrong("C assign", rc)
         end
 
         outcome.served()
@@ -318,51 +268,54 @@ local function c_assign()
 end
 
 
-local function c_named()
-    local entry = any_handle()
-    local name = arguments.name(requests.names)
+-- the kinds of value that the functions give
+local NIL, STRING, NUMBER, WRITTEN, AGAIN = 0, 1, 2, 3, 7
+local value = ffi.new("ngx_http_lua_var_value_t")
 
-    out[0].data = poison
-    out[0].len = 1000
-    check_text("C named", name, entry, C.fuzz_named(handle_words, name, #name, out))
-end
+local function check_value(what, name, entry, call)
+    if call ~= value.call then
+        return wrong(what .. ": another call's number", call)
+    end
 
-
--- what value and requests.current return
-local TEXT, NUMBER, NIL = 0, 1, 2
-local typed_out = ffi.new("fuzz_out_t")
-
-local function check_value(what, name, entry, rc)
-    if entry then
-        local value
-
-        if rc == TEXT then
-            value = ffi.string(typed_out.data, typed_out.len)
-        elseif rc == NUMBER then
-            value = typed_out.number
-        elseif rc == AGAIN and name ~= name:lower() then
-            name = ""
-        elseif rc ~= NIL then
-            return wrong(what, name, rc)
+    if not entry then
+        if value.kind ~= AGAIN or value.len ~= 1000 then
+            return wrong(what .. ": not refused", name, value.kind)
         end
 
-        return check_served(what, name, entry, value)
+        outcome.refused()
+        return
     end
 
-    if rc ~= ERROR or typed_out.len ~= 1000 then
-        return wrong(what .. ": not refused", name, rc)
+    local got
+
+    if value.kind == STRING then
+        got = ffi.string(value.data, value.len)
+    elseif value.kind == NUMBER then
+        got = value.number
+    elseif value.kind == WRITTEN and value.len <= ffi.sizeof(value.text) then
+        got = ffi.string(value.text, value.len)
+    elseif value.kind == AGAIN then
+        -- in lower case, or through fetch
+        name = ""
+    elseif value.kind ~= NIL then
+        return wrong(what, name, value.kind)
     end
 
-    outcome.refused()
+    return check_served(what, name, entry, got)
 end
 
 
-local function c_value()
+local function c_fetch()
     local entry = any_handle()
     local name = arguments.name(requests.names)
 
-    typed_out.data, typed_out.len = poison, 1000
-    check_value("C value", name, entry, C.fuzz_value(handle_words, name, #name, typed_out))
+    if below(16) == 0 then
+        C.fuzz_fetch(handle_words, 0, name, #name, 0, nil)
+    end
+
+    value.data, value.len = poison, 1000
+    check_value("C fetch", name, entry,
+                C.fuzz_fetch(handle_words, arguments.address(), name, #name, 0, value))
 end
 
 
@@ -370,32 +323,28 @@ local function c_current()
     local address, entry = any_address()
     local name = arguments.name(requests.names)
 
-    typed_out.data, typed_out.len = poison, 1000
-    check_value("C current", name, entry,
-                C.fuzz_current(address, name, #name, below(3), typed_out))
+    value.data, value.len = poison, 1000
+    check_value("C fetch, current", name, entry,
+                C.fuzz_fetch(nil, address, name, #name, below(4), value))
 end
 
 
-local function c_upstream_seconds()
+local function c_read()
     local entry = any_handle()
-    local seconds = C.fuzz_upstream_seconds(handle_words, below(8) - 2)
-    local is_right
+    local name = any_found()
 
-    if entry and entry.upstream then
-        is_right = seconds >= 0
-    else
-        is_right = seconds == (entry and -1 or -2)
+    if below(16) == 0 then
+        C.fuzz_read(handle_words, nil, value)
+        C.fuzz_read(handle_words, found, nil)
+        C.fuzz_read(nil, found, value)
     end
 
-    if not is_right then
-        return wrong("C upstream_seconds", seconds)
-    end
-
-    outcome.served_if(entry)
+    value.data, value.len = poison, 1000
+    check_value("C read", name, entry, C.fuzz_read(handle_words, found, value))
 end
 
 
-local layout = ffi.new("uint64_t[64]")
+local layout = ffi.new("ngx_http_lua_var_layout_t")
 
 local function c_layout()
     C.fuzz_layout(below(2) == 0 and layout or nil)
@@ -408,8 +357,8 @@ local function with_name(handle, name)
     handle_words[0], handle_words[1] = handle.id, handle.generation
 
     resolve(name)
-    C.fuzz_named(handle_words, name, #name, out)
-    C.fuzz_value(handle_words, name, #name, typed_out)
+    C.fuzz_read(handle_words, found, value)
+    C.fuzz_fetch(handle_words, 0, name, #name, 0, value)
 end
 
 
@@ -417,23 +366,24 @@ end
 local function module_memory()
     C.fuzz_layout(layout)
 
-    local slots = layout[0]
+    local slots = ffi.cast("uint64_t", layout.slots)
+    local size = layout.slot_size
 
-    return { slots, slots + 48, slots + 1024 * 48, slots + 4096 * 1024 * 48 - 48 }
+    return { slots, slots + size, slots + 1024 * size, slots + layout.nslots * size - size }
 end
 
 
 return {
     -- by name, after ngx_http_lua_var_ffi_
     tried = { "uri", "host", "remote_addr", "scheme", "request_time",
-              "upstream_response_time", "ctx_lost", "ctx_made", "layout", "resolve", "text", "own",
-              "named", "assign", "value", "current", "upstream_seconds" },
+              "upstream_response_time", "ctx_lost", "ctx_made", "layout", "resolve", "fetch",
+              "read", "assign" },
     -- more often those that take any address
     cases = {
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
-        c_request_time, c_upstream_response_time, c_ctx, c_resolve, c_text, c_own, c_named,
-        c_assign, c_value, c_current, c_current, c_upstream_seconds, c_layout,
+        c_request_time, c_upstream_response_time, c_ctx, c_resolve, c_fetch, c_read, c_read,
+        c_assign, c_current, c_current, c_layout,
     },
     with_name = with_name,
     module_memory = module_memory,

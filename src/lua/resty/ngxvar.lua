@@ -1,86 +1,37 @@
 -- resty.ngxvar: NGINX variables, read from a request that is known to be live.
 --
--- fetch has two ways to the same value. Interpreted, as a handler's straight code
--- mostly is, an FFI call costs ten times a function of Lua's C API; compiled, a
--- third of it. So the interpreter takes the C function, and what LuaJIT compiles
--- takes the call over FFI: see on_trace. For hot loops there are getter() and
--- setter(), which need no call at all for most of what they do.
+-- fetch has two ways to the same value: the interpreter takes a function of Lua's C
+-- API, what LuaJIT compiles takes a call over FFI (resty.ngxvar.trace says why). For
+-- hot loops there are getter() and setter(), which need no call at all for most of
+-- what they do.
 
 local core = ...
-
-local bit = require "bit"
-local ffi = require "ffi"
-local base = require "resty.core.base"
-
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
-local acquire = core.acquire
-local band = bit.band
-local core_fetch = core.fetch
-local ffi_string = ffi.string
-local format = string.format
-local get_request = base.get_request
-local ipairs = ipairs
-local istype = ffi.istype
-local remember = core.remember
-local select = select
-local tonumber = tonumber
-local type = type
-local typeof = ffi.typeof
 
 if ngx.config.subsystem ~= "http" then
     error("resty.ngxvar: no variables in the " .. ngx.config.subsystem
           .. " subsystem")
 end
 
-ffi.cdef[[
-typedef struct {
-    const uint32_t    id;
-    const uint32_t    generation;
-} ngx_http_lua_var_handle_t;
+local ffi = require "ffi"
+local base = require "resty.core.base"
+local call = require "resty.ngxvar.call"
+local handles = require "resty.ngxvar.live"
+local trace = require "resty.ngxvar.trace"
 
-typedef struct {
-    const unsigned char  *data;
-    size_t                len;
-    double                number;
-} ngx_http_lua_var_out_t;
+local acquire = core.acquire
+local call_fetch = call.fetch
+local core_fetch = core.fetch
+local core_index = core.var_index
+local get_request = base.get_request
+local handle_t = handles.handle_t
+local is_handle = handles.is_handle
+local remember = core.remember
+local select = select
+local tonumber = tonumber
+local type = type
 
-int32_t ngx_http_lua_var_ffi_value(const ngx_http_lua_var_handle_t *handle,
-    const char *name, size_t len, ngx_http_lua_var_out_t *out);
-int32_t ngx_http_lua_var_ffi_current(ngx_http_request_t *r, const char *name,
-    size_t len, uint32_t typed, ngx_http_lua_var_out_t *out);
-]]
-
--- what the two functions return
-local TEXT = 0
-local NUMBER = 1
-local NIL = 2
-
-local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
-    __tostring = function (self)
-        return format("request: %d/%d", self.id, self.generation)
-    end,
-})
-
-local HANDLE = tonumber(handle_t)
-local BEYOND_SLOTS = bit.lshift(-1, 22)     -- 4096 chunks of 1024, see src/slots.rs
-
-
--- istype() alone also takes pointers and references to a handle, which may point
--- anywhere; the type itself, which passes for one of its values, is a number to
--- tonumber(), which a structure never is.
-local function is_handle(value)
-    return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
-           and tonumber(value) == nil and band(value.id, BEYOND_SLOTS) == 0
-end
-
-core.is_handle = is_handle
-
-local out = ffi.new("ngx_http_lua_var_out_t")
-
--- looked up here, for LuaJIT does not look symbols up while it records a trace
-local ffi_value = lib.ngx_http_lua_var_ffi_value
-local ffi_current = lib.ngx_http_lua_var_ffi_current
+local TYPED = tonumber(call.lib.NGX_HTTP_LUA_VAR_TYPED)
+local NGX_VAR = tonumber(call.lib.NGX_HTTP_LUA_VAR_NGX_VAR)
 
 if not core.ctypes(handle_t(), tonumber(handle_t),
                    ffi.new("void *"), tonumber(ffi.typeof("void *")),
@@ -110,34 +61,19 @@ function _M.request()
     end
 
     if id ~= last.id or generation ~= last.generation then
-        last = handle_t(id, generation)
-        remember(last)
+        local handle = handle_t(id, generation)
+
+        -- in this order, so that what C knows by its address is always kept
+        remember(handle)
+        last = handle
     end
 
     return last
 end
 
 
--- True while LuaJIT records a trace, else false. It is never assigned in this
--- source, so LuaJIT takes it for a constant: a trace is made with the branch that
--- is right for it, without a test, and the interpreter tests and takes the other.
--- Both give the same; were it not so, only the speed would suffer.
+-- see resty.ngxvar.trace
 local on_trace = false
-
-
--- What the call that returned rc left in `out`; nil and true when it declined.
-local function taken(rc)
-    if rc == TEXT then
-        local text = ffi_string(out.data, out.len)
-        return text
-    end
-
-    if rc == NUMBER then
-        return out.number
-    end
-
-    return nil, rc ~= NIL
-end
 
 
 -- On traces the module is asked by name. A getter for the name would do without the
@@ -147,11 +83,9 @@ end
 -- not compile a function that ends in a tail call to a builtin.
 local function fetch_by_handle(name, req)
     if is_handle(req) then
-        local rc = ffi_value(req, name, #name, out)
+        local value, is_taken = call_fetch(req, nil, name, TYPED)
 
-        local value, declined = taken(rc)
-
-        if not declined then
+        if is_taken then
             return value
         end
     end
@@ -165,11 +99,9 @@ local function fetch_current(name)
     local r = get_request()
 
     if r then
-        local rc = ffi_current(r, name, #name, 1, out)
+        local value, is_taken = call_fetch(nil, r, name, TYPED)
 
-        local value, declined = taken(rc)
-
-        if not declined then
+        if is_taken then
             return value
         end
     end
@@ -226,24 +158,7 @@ function _M.enable_patch(state)
 end
 
 
--- Functions with an upvalue "on_trace", and its number in them.
-local watched = {}
-
-
--- Has f's on_trace, which functions of one file share, tell the truth.
-local function watch(f)
-    for i = 1, 60 do
-        if debug.getupvalue(f, i) == "on_trace" then
-            watched[#watched + 1] = { f = f, at = i }
-        end
-    end
-end
-
-core.watch = watch
-
-
 local stock_index
-local core_index = core.var_index
 
 
 local function var_index(self, name)
@@ -251,11 +166,9 @@ local function var_index(self, name)
         local r = get_request()
 
         if r then
-            local rc = ffi_current(r, name, #name, 0, out)
+            local value, is_taken = call_fetch(nil, r, name, NGX_VAR)
 
-            local value, declined = taken(rc)
-
-            if not declined then
+            if is_taken then
                 return value
             end
         end
@@ -283,20 +196,6 @@ function _M.patch_ngx_var()
 end
 
 
-do
-    watch(_M.fetch)
-
-    -- there is one listener of each kind; one that is there already stays
-    local events = debug.getregistry()._VMEVENTS
-
-    if not (events and next(events)) then
-        jit.attach(function (what)
-            for _, it in ipairs(watched) do
-                debug.setupvalue(it.f, it.at, what == "start")
-            end
-        end, "trace")
-    end
-end
-
+trace.watch(_M.fetch)
 
 return _M

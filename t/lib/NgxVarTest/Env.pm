@@ -11,13 +11,13 @@ use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
 
 use NgxVarTest::Cert ();
+use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 use NgxVarTest::Valgrind ();
 
 my $LIB_DIR  = abs_path(dirname(__FILE__) . '/..');
 my $ROOT     = abs_path("$LIB_DIR/../..");
 my $TARGET   = "$ROOT/target";
-my $MODULES  = '/usr/lib/nginx/modules';
 
 # Directories made for this process, to be removed at its end.
 my @own_dirs;
@@ -34,16 +34,27 @@ sub nginx {
     return '/usr/sbin/nginx';
 }
 
-# The Lua module, and what it needs to be loaded before.
-sub lua_modules { return map { "$MODULES/$_.so" } qw(ndk_http_module ngx_http_lua_module) }
+# For what asks NgxVarTest::Nginx.
+sub set_nginx {
+    $ENV{TEST_NGINX_BINARY} = nginx();
+    return;
+}
+
+# The files of the Lua module and of what it needs, unless they are linked in.
+sub lua_modules {
+    set_nginx();
+    return NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
+}
 
 # The pair of test.crt and test.key for tests with TLS, made once per checkout.
 sub cert_dir { return NgxVarTest::Cert::make_once("$TARGET/test-cert") }
 
 sub set_defaults {
-    $ENV{TEST_NGINX_BINARY} = nginx();
+    set_nginx();
+    # `make test` names the module that was built for this nginx.
+    $ENV{TEST_NGINX_MODULE} //= "$TARGET/release/libngx_http_lua_var_module.so";
     $ENV{TEST_NGINX_LOAD_MODULES} //= join ' ', lua_modules(),
-        "$TARGET/release/libngx_http_lua_var_module.so";
+        NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : $ENV{TEST_NGINX_MODULE};
 
     make_path($TARGET);
     _choose_servroot();

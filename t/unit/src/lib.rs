@@ -3,16 +3,18 @@
 //! They are included, not copied. Their names here are the ones they have in the
 //! module, so that `use crate::slots::…` in one of them means the same.
 
-#[path = "../../../src/index.rs"]
-pub mod index;
-#[path = "../../../src/names.rs"]
-pub mod names;
-#[path = "../../../src/scan.rs"]
-pub mod scan;
-#[path = "../../../src/slots.rs"]
-pub mod slots;
-#[path = "../../../src/value.rs"]
-pub mod value;
+#[path = "../../../src/registry"]
+pub mod registry {
+    pub mod by_address;
+    pub mod slots;
+}
+
+#[path = "../../../src/variable"]
+pub mod variable {
+    pub mod name;
+    pub mod number;
+    pub mod scan;
+}
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 --
 -- lua-nginx-module keeps the ngx.ctx table of a request in ctxs[ref] until the
 -- request's pool goes, but the number ref in r->ctx, which redirects clear. The
--- module's side table knows the number still. It is not used again: a second
+-- registry knows the number still. It is not used again: a second
 -- cleanup for the same number would free it twice. The table gets a new one.
 
 local core = ...
@@ -16,8 +16,7 @@ local base = require "resty.core.base"
 local misc = require "resty.core.misc"
 
 local C = ffi.C
--- not ffi.C for what is the module's own: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+local lib = require("resty.ngxvar.call").lib
 local get_request = base.get_request
 local ref_in_table = base.ref_in_table
 local vm = core.vm
@@ -76,12 +75,6 @@ then
             "ngx.ctx is not restored after redirects")
     return stock
 end
-
-ffi.cdef[[
-int ngx_http_lua_var_ffi_ctx_lost(ngx_http_request_t *r, uint32_t vm);
-void ngx_http_lua_var_ffi_ctx_made(ngx_http_request_t *r, int reference,
-    uint32_t vm, int again);
-]]
 
 local ctxs = debug.getregistry().ngx_lua_ctx_tables
 local get_ref = C.ngx_http_lua_ffi_get_ctx_ref

@@ -1,186 +1,188 @@
 -- getter(name), setter(name): access to one variable that LuaJIT compiles.
 --
--- live.lua finds the request, readers.lua reads what is in it. What cannot be
--- read so is asked of the module, over FFI.
+-- On a trace, live.lua finds the request, readers.lua reads what is in it, and what
+-- cannot be read so is asked of the module over FFI. The interpreter, for which all of
+-- that would be slow, takes fetch.
 
 local core = ...
 
 local bit = require "bit"
 local ffi = require "ffi"
+local call = require "resty.ngxvar.call"
 local request = require "resty.ngxvar.live"
-local fields = require "resty.ngxvar.readers"
+local readers = require "resty.ngxvar.readers"
 local new_text = require "resty.ngxvar.texts"
+local is_recorded = require("resty.ngxvar.trace").is_recorded
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
 local arshift = bit.arshift
 local band = bit.band
 local bxor = bit.bxor
 local tobit = bit.tobit
-local ffi_string = ffi.string
-local ipairs = ipairs
-local lower_case = string.lower
-local sub = string.sub
+local call_fetch = call.fetch
+local call_read = call.read
+local fetch = core.fetch
+local is_handle = request.is_handle
 local live = request.live
+local text_at = readers.text_at
+local lower_case = string.lower
+local set = core.set
 local tonumber = tonumber
 local type = type
-local fetch = core.fetch
-local set = core.set
-local numbers = fields.numbers
-local partial = fields.partial
-local places = fields.places
-local readers = fields.readers
-local upstream = fields.upstream
 local IS_LINKED = request.is_linked
 
-ffi.cdef[[
-typedef struct {
-    int64_t    number;
-    int64_t    own;
-    int32_t    index;
-    int32_t    header;
-} ngx_http_lua_var_way_t;
+local ffi_assign = call.lib.ngx_http_lua_var_ffi_assign
+local ffi_resolve = call.lib.ngx_http_lua_var_ffi_resolve
 
-void ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,
-    const char *name, size_t len, ngx_http_lua_var_way_t *way);
-int32_t ngx_http_lua_var_ffi_own(const ngx_http_lua_var_handle_t *handle,
-    uint32_t number, const char *name, size_t len, ngx_str_t *out);
-int32_t ngx_http_lua_var_ffi_text(const ngx_http_lua_var_handle_t *handle,
-    uint32_t number, ngx_str_t *out);
-int32_t ngx_http_lua_var_ffi_named(const ngx_http_lua_var_handle_t *handle,
-    const char *name, size_t len, ngx_str_t *out);
-int32_t ngx_http_lua_var_ffi_assign(const ngx_http_lua_var_handle_t *handle,
-    uint32_t number, const char *value, size_t len);
-double ngx_http_lua_var_ffi_upstream_seconds(
-    const ngx_http_lua_var_handle_t *handle, int32_t kind);
-]]
+local TYPED = tonumber(call.lib.NGX_HTTP_LUA_VAR_TYPED)
 
 local VALUE_FLAGS = 0x70000000      -- valid, no_cacheable and not_found
-local VALUE_KEPT = 0x10000000       -- valid alone: nginx would take this value
+local VALUE_CACHED = 0x10000000     -- valid alone: nginx would take this value
 local VALUE_ODD = 0x60000000        -- nothing to read directly
 local VALUE_LEN = 0x0fffffff
 
--- src/scan.rs; no two of them are the beginning of one name
-local PREFIXES = { "http_", "arg_", "cookie_", "sent_http_", "upstream_http_" }
-
-local DECLINED = -5
-
+local found_t = ffi.typeof("ngx_http_lua_var_found_t")
 local header_pp = ffi.typeof("const ngx_http_lua_var_header_t *const *")
-local state_p = ffi.typeof("const ngx_http_lua_var_state_t *")
-local value_p = ffi.typeof("const ngx_http_lua_var_value_t *")
+local cached_p = ffi.typeof("const ngx_http_lua_var_cached_t *")
 local int64_t = ffi.typeof("int64_t")
 
-local out = ffi.new("ngx_str_t[1]")
-local way = ffi.new("ngx_http_lua_var_way_t")
 
+-- How a variable is found; its name has to be kept as long as this.
+local function new_found()
+    local found = found_t()
 
--- how to read the variable: see src/ffi.rs, "Way"
-local function resolve(handle, name)
-    lib.ngx_http_lua_var_ffi_resolve(handle, name, #name, way)
-    return tonumber(way.number), way.index, tonumber(way.own), way.header
+    found.variable = -1
+    found.prefix = -1
+
+    return found
 end
 
 
--- The value that nginx keeps, if it keeps one, else the string. They look alike, a
--- length and a pointer; chosen without a branch, which would be another trace.
-local function kept_or(value, s)
-    local there = ffi.cast(int64_t, ffi.cast(value_p, s))
-    local kept_there = ffi.cast(int64_t, value)
-    local is_not_kept = bxor(band(value.word, VALUE_FLAGS), VALUE_KEPT)
-    local mask = arshift(tobit(is_not_kept - 1), 31)
+-- Resolves a name, for good if the handle's request can be asked; to be called where
+-- it is interpreted.
+local function resolve(found, name, handle)
+    if is_handle(handle) then
+        ffi_resolve(handle, name, #name, found)
+    end
 
-    return ffi.cast(value_p, there + band(kept_there - there, int64_t(mask)))
+    return found.epoch ~= 0
 end
 
 
--- The value of a string that has no bytes.
-local function empty(name, s, handle)
-    -- without a Host header it is the server's name
-    if name == "host" then
-        return fetch(name, handle)
+-- A variable that the module has to be asked for, of a handle whose request is live.
+local function ask(name, handle, found)
+    local value, is_taken = call_read(handle, found)
+
+    -- unknown, or of a prefix that the module does not look up
+    if not is_taken then
+        value, is_taken = call_fetch(handle, nil, name, TYPED)
     end
 
-    if s.data ~= nil then
-        return ""
+    if is_taken then
+        return value
     end
+
+    return fetch(name, handle)
+end
+
+
+-- The place of the value that nginx has cached, if it would take that, else the one of
+-- the string; chosen without a branch, which would be another trace.
+local function cached_or(cached, place)
+    local is_not_cached = bxor(band(cached.word, VALUE_FLAGS), VALUE_CACHED)
+    local mask = arshift(tobit(is_not_cached - 1), 31)
+    local there = ffi.cast(int64_t, ffi.cast(cached_p, place))
+    local cached_there = ffi.cast(int64_t, cached)
+
+    return ffi.cast(cached_p, there + band(cached_there - there, int64_t(mask)))
 end
 
 
 -- A string in the request. Of some, nginx keeps the first value, if the
 -- configuration uses them by index: then that value counts, as it does for ngx.var.
-local function string_getter(name, place)
+local function string_getter(name, place_in)
     local text = new_text()
-    local number, index
+    local found = new_found()
+    local is_resolved, is_direct, cached
 
     return function (handle)
+        if not is_recorded() then
+            if not is_resolved then
+                is_resolved = resolve(found, name, handle)
+                is_direct, cached = found.is_direct == 1, found.cached
+            end
+
+            return fetch(name, handle)
+        end
+
         local r = live(handle)
 
         if not r then
             return fetch(name, handle)
         end
 
-        if not number then
-            number, index = resolve(handle, name)
+        if not is_direct then
+            return ask(name, handle, found)
         end
 
-        local s = ffi.cast(value_p, place(r))
+        local place = place_in(r)
 
-        if index >= 0 then
-            local value = r.variables + index
+        if cached >= 0 then
+            local value = r.variables + cached
 
             if band(value.word, VALUE_ODD) ~= 0 then
-                return fetch(name, handle)
+                return ask(name, handle, found)
             end
 
-            s = kept_or(value, s)
+            place = cached_or(value, place)
         end
 
-        local len = band(s.word, VALUE_LEN)
+        local word, data = text_at(place)
 
-        if len == 0 then
-            return empty(name, s, handle)
+        local len = band(word, VALUE_LEN)
+
+        -- an empty string, or one that was never set; or what was cached is not any more
+        if len == 0 or band(word, VALUE_ODD) ~= 0 then
+            return ask(name, handle, found)
         end
 
-        return (text(s.data, len))
+        return (text(data, len))
     end
 end
 
 
--- Another variable of which nginx may have kept the first value.
-local function direct_getter(name, read)
-    local number, index
-    local is_partial = partial[name]
-    local is_number = numbers[name]
+-- Another variable that is read from the request.
+local function value_getter(name, read)
+    local found = new_found()
+    local is_resolved, is_direct, cached
 
     return function (handle)
+        if not is_recorded() then
+            if not is_resolved then
+                is_resolved = resolve(found, name, handle)
+                is_direct, cached = found.is_direct == 1, found.cached
+            end
+
+            return fetch(name, handle)
+        end
+
         local r = live(handle)
 
         if not r then
             return fetch(name, handle)
         end
 
-        if not number then
-            number, index = resolve(handle, name)
+        if not is_direct then
+            return ask(name, handle, found)
         end
 
-        if index >= 0 then
-            local kept_value = r.variables[index]
-            local word = kept_value.word
-            local flags = band(word, VALUE_FLAGS)
-
-            if flags == VALUE_KEPT and not is_number then
-                return (ffi_string(kept_value.data, band(word, VALUE_LEN)))
-            end
-
-            if flags ~= 0 then
-                return fetch(name, handle)
-            end
+        if cached >= 0 and band(r.variables[cached].word, VALUE_FLAGS) ~= 0 then
+            return ask(name, handle, found)
         end
 
         local value = read(r)
 
-        if value == nil and is_partial then
-            return fetch(name, handle)
+        if value == nil then
+            return ask(name, handle, found)
         end
 
         return value
@@ -188,140 +190,65 @@ local function direct_getter(name, read)
 end
 
 
--- A variable that nginx always asks its handler for.
-local function volatile_getter(name, read)
-    return function (handle)
-        local r = live(handle)
-
-        if r then
-            return read(r)
-        end
-
-        return fetch(name, handle)
-    end
-end
-
-
-local function upstream_getter(name, time)
-    local kind, read, seconds_of = time.kind, time.read, time.seconds
-
-    return function (handle)
-        local r = live(handle)
-
-        if r then
-            local states = r.upstream_states
-
-            if states == nil then
-                return nil
-            end
-
-            if states.nelts == 1 then
-                local state = ffi.cast(state_p, states.elts)
-                return (seconds_of(tonumber(read(state))))
-            end
-
-            -- over several attempts it is a sum
-            local seconds = lib.ngx_http_lua_var_ffi_upstream_seconds(handle, kind)
-
-            if seconds >= 0 then
-                return seconds
-            end
-
-            -- no upstream was asked; -2 would be a refusal
-            if seconds == -1 then
-                return nil
-            end
-        end
-
-        return fetch(name, handle)
-    end
-end
-
-
--- A variable of the configuration, by number; of a prefix, by name.
+-- A variable that nginx's handler, or a look-up of the module's, gives.
 local function handler_getter(name)
     local text = new_text()
-    local number, index, own, header
-    local rest = name
-
-    for _, prefix in ipairs(PREFIXES) do
-        if sub(name, 1, #prefix) == prefix then
-            rest = sub(name, #prefix + 1)
-        end
-    end
+    local found = new_found()
+    local is_resolved, cached, header
 
     return function (handle)
-        local r = live(handle)
+        if not is_recorded() then
+            if not is_resolved then
+                is_resolved = resolve(found, name, handle)
+                cached, header = found.cached, found.header
+            end
 
-        if not r then
             return fetch(name, handle)
         end
 
-        if not number then
-            number, index, own, header = resolve(handle, name)
+        local r = live(handle)
+
+        if not r or not is_resolved then
+            return fetch(name, handle)
         end
 
-        if index >= 0 then
-            local kept_value = r.variables[index]
-            local word = kept_value.word
+        if cached >= 0 then
+            local word, data = text_at(r.variables + cached)
 
-            if band(word, VALUE_FLAGS) == VALUE_KEPT then
-                return (text(kept_value.data, band(word, VALUE_LEN)))
+            if band(word, VALUE_FLAGS) == VALUE_CACHED then
+                return (text(data, band(word, VALUE_LEN)))
             end
 
         elseif header >= 0 then
-            local at = ffi.cast("const char *", r) + header
-            local h = ffi.cast(header_pp, at)[0]
+            local h = ffi.cast(header_pp, ffi.cast("const char *", r) + header)[0]
 
             if h == nil then
                 return nil
             end
 
             if not IS_LINKED or (h.next == nil and h.hash ~= 0) then
-                local value = h.value
-                return (text(value.data, tonumber(value.len)))
+                local len, data = text_at(h.value)
+                return (text(data, len))
             end
         end
 
-        local rc
-
-        if own >= 0 then
-            rc = lib.ngx_http_lua_var_ffi_own(handle, own, rest, #rest, out)
-
-        elseif number >= 0 then
-            rc = lib.ngx_http_lua_var_ffi_text(handle, number, out)
-
-        else
-            rc = lib.ngx_http_lua_var_ffi_named(handle, name, #name, out)
-        end
-
-        if rc == 0 then
-            return (text(out[0].data, tonumber(out[0].len)))
-        end
-
-        if rc == DECLINED then
-            return nil
-        end
-
-        return fetch(name, handle)
+        return ask(name, handle, found)
     end
 end
 
 
 -- The counterpart: set(value, handle) for one variable.
 local function new_setter(name)
-    local number
+    local found = new_found()
+    local is_resolved
 
     return function (value, handle)
         if type(value) == "string" and live(handle) then
-            if not number or number < 0 then
-                number = resolve(handle, name)
+            if not is_resolved then
+                is_resolved = resolve(found, name, handle)
             end
 
-            if number >= 0
-               and lib.ngx_http_lua_var_ffi_assign(handle, number, value, #value)
-                   == 0
-            then
+            if ffi_assign(handle, found, value, #value) == 0 then
                 return true
             end
         end
@@ -331,11 +258,6 @@ local function new_setter(name)
 end
 
 
-local volatile = {
-    request_method = true, status = true, request_time = true,
-    request_length = true, msec = true,
-}
-
 local getters = {}
 
 
@@ -344,33 +266,24 @@ local function getter(name)
         error("bad variable name", 2)
     end
 
-    local lower = lower_case(name)
-    local get = getters[lower]
+    name = lower_case(name)
 
-    if get then
-        return get
+    if getters[name] then
+        return getters[name]
     end
 
-    if volatile[lower] then
-        get = volatile_getter(lower, readers[lower])
+    if readers.strings[name] then
+        getters[name] = string_getter(name, readers.strings[name])
 
-    elseif places[lower] then
-        get = string_getter(lower, places[lower])
-
-    elseif readers[lower] then
-        get = direct_getter(lower, readers[lower])
-
-    elseif upstream[lower] then
-        get = upstream_getter(lower, upstream[lower])
+    elseif readers.values[name] then
+        getters[name] = value_getter(name, readers.values[name])
 
     else
-        get = handler_getter(lower)
         -- any name will do here, so these are not kept: callers keep getters
-        return get
+        return handler_getter(name)
     end
 
-    getters[lower] = get
-    return get
+    return getters[name]
 end
 
 

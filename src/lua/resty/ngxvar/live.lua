@@ -1,79 +1,33 @@
--- The request that a handle names, as LuaJIT can read it without a call.
+-- Handles, and finding the request that one names without a call.
 --
--- Validation is the same as fetch's, written so that a trace needs no call for
--- it: the handle's slot is read where the module keeps it, its generation is
+-- The validation is the same as fetch's, written so that a trace needs no call for
+-- it: the handle's slot is read where the registry has it, its generation is
 -- compared, then the request's signature and connection. Slots have their place for
--- ever, all that there can be (src/worker.rs), so reading one is always allowed; the
--- request itself is read only once all of that agrees. Where its members are, the module
--- says (src/ffi.rs), and whether that is what nginx thinks (src/layout.rs).
-
-local core = ...
+-- ever, all that there can be (src/registry), so reading one is always allowed; the
+-- request itself is read only once all of that agrees. Where members are, the module
+-- says, and whether nginx thinks the same (src/layout.rs).
 
 local bit = require "bit"
 local ffi = require "ffi"
+local lib = require("resty.ngxvar.call").lib
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+local band = bit.band
+local bnot = bit.bnot
 local tobit = bit.tobit
 local format = string.format
-local ipairs = ipairs
-local is_handle = core.is_handle
-
-
-ffi.cdef[[
-typedef struct {
-    const void  *slots;
-    const void  *time;
-    uint32_t     signature;
-    uint32_t     request_signature;
-    uint32_t     request_connection;
-    uint32_t     request_main;
-    uint32_t     request_uri;
-    uint32_t     request_unparsed_uri;
-    uint32_t     request_args;
-    uint32_t     request_http_protocol;
-    uint32_t     request_method_name;
-    uint32_t     request_server;
-    uint32_t     request_err_status;
-    uint32_t     request_out_status;
-    uint32_t     request_http_version;
-    uint32_t     request_start_sec;
-    uint32_t     request_start_msec;
-    uint32_t     request_request_length;
-    uint32_t     request_variables;
-    uint32_t     request_srv_conf;
-    uint32_t     request_upstream_states;
-    uint32_t     connection_ssl;
-    uint32_t     connection_sent;
-    uint32_t     connection_addr_text;
-    uint32_t     connection_number;
-    uint32_t     connection_requests;
-    uint32_t     connection_local_sockaddr;
-    uint32_t     core_srv_index;
-    uint32_t     core_srv_server_name;
-    uint32_t     array_elts;
-    uint32_t     array_nelts;
-    uint32_t     state_response_time;
-    uint32_t     state_header_time;
-    uint32_t     state_connect_time;
-    uint32_t     header_hash;
-    uint32_t     header_value;
-    uint32_t     header_next;
-} ngx_http_lua_var_layout_t;
-void ngx_http_lua_var_ffi_layout(ngx_http_lua_var_layout_t *out);
-]]
+local istype = ffi.istype
+local tonumber = tonumber
+local typeof = ffi.typeof
 
 local layout = ffi.new("ngx_http_lua_var_layout_t")
 
 lib.ngx_http_lua_var_ffi_layout(layout)
 
+local HEADER_NEXT = layout.header_next
 
--- Declares a structure whose members are where the layout says.
+
+-- Declares a structure whose members are where they are in nginx's.
 local function declare(name, members)
-    for _, member in ipairs(members) do
-        member.offset = layout[member.at]
-    end
-
     table.sort(members, function (a, b) return a.offset < b.offset end)
 
     local text = { "typedef struct __attribute__((packed)) {" }
@@ -85,103 +39,67 @@ local function declare(name, members)
                                      member.offset - at)
         end
 
-        text[#text + 1] = member[1] .. " " .. member[2] .. ";"
-        at = member.offset + ffi.sizeof(member[1])
+        text[#text + 1] = member.type .. " " .. member.name .. ";"
+        at = member.offset + ffi.sizeof(member.type)
     end
 
-    text[#text + 1] = "} " .. name .. ";"
+    text[#text + 1] = "} ngx_http_lua_var_" .. name .. "_t;"
     ffi.cdef(table.concat(text, "\n"))
 end
 
 
-declare("ngx_http_lua_var_connection_t", {
-    { "const void *", "ssl", at = "connection_ssl" },
-    { "int64_t", "sent", at = "connection_sent" },
-    { "ngx_str_t", "addr_text", at = "connection_addr_text" },
-    { "int64_t", "number", at = "connection_number" },
-    { "const void *", "local_sockaddr", at = "connection_local_sockaddr" },
-    { "int64_t", "requests", at = "connection_requests" },
+do
+    local members, structure = {}, nil
+
+    for i = 0, tonumber(layout.nmembers) - 1 do
+        local member = layout.members[i]
+        local its = ffi.string(member.structure)
+
+        if structure and its ~= structure then
+            declare(structure, members)
+            members = {}
+        end
+
+        structure = its
+        members[#members + 1] = {
+            name = ffi.string(member.name),
+            type = ffi.string(member.type),
+            offset = tonumber(member.offset),
+        }
+
+        -- several headers of one name: nginx before 1.23 does not link them
+        if structure == "header" and #members == 1 and HEADER_NEXT ~= 0 then
+            members[2] = { name = "next", type = "const void *",
+                           offset = HEADER_NEXT }
+        end
+    end
+
+    declare(structure, members)
+end
+
+local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
+    __tostring = function (self)
+        return format("request: %d/%d", self.id, self.generation)
+    end,
 })
 
-declare("ngx_http_lua_var_array_t", {
-    { "const void *", "elts", at = "array_elts" },
-    { "uint64_t", "nelts", at = "array_nelts" },
-})
+local HANDLE = tonumber(handle_t)
+-- the number of slots is a power of two
+local BEYOND_SLOTS = bnot(tonumber(layout.nslots) - 1)
 
--- times that are not known yet are -1
-declare("ngx_http_lua_var_state_t", {
-    { "int64_t", "response_time", at = "state_response_time" },
-    { "int64_t", "header_time", at = "state_header_time" },
-    { "int64_t", "connect_time", at = "state_connect_time" },
-})
 
--- several headers of one name: nginx before 1.23 does not link them
-local IS_LINKED = layout.header_next ~= 0
+-- istype() alone also takes pointers and references to a handle, which may point
+-- anywhere; the type itself, which passes for one of its values, is a number to
+-- tonumber(), which a structure never is.
+local function is_handle(value)
+    return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
+           and tonumber(value) == nil and band(value.id, BEYOND_SLOTS) == 0
+end
 
-declare("ngx_http_lua_var_header_t", {
-    { "uint64_t", "hash", at = "header_hash" },
-    { "ngx_str_t", "value", at = "header_value" },
-    IS_LINKED and { "const void *", "next", at = "header_next" } or nil,
-})
 
-declare("ngx_http_lua_var_srv_conf_t", {
-    { "ngx_str_t", "server_name", at = "core_srv_server_name" },
-})
-
--- ngx_variable_value_t: its bitfields are one word
-ffi.cdef[[
-typedef struct {
-    int32_t      word;
-    const void  *data;
-} ngx_http_lua_var_value_t;
-]]
-
-declare("ngx_http_lua_var_request_t", {
-    { "uint32_t", "signature", at = "request_signature" },
-    { "const ngx_http_lua_var_connection_t *", "connection",
-      at = "request_connection" },
-    { "const void *", "main", at = "request_main" },
-    { "ngx_str_t", "uri", at = "request_uri" },
-    { "ngx_str_t", "unparsed_uri", at = "request_unparsed_uri" },
-    { "ngx_str_t", "args", at = "request_args" },
-    { "ngx_str_t", "http_protocol", at = "request_http_protocol" },
-    { "ngx_str_t", "method_name", at = "request_method_name" },
-    { "ngx_str_t", "server", at = "request_server" },
-    { "int32_t", "err_status", at = "request_err_status" },
-    { "int32_t", "out_status", at = "request_out_status" },
-    { "int32_t", "http_version", at = "request_http_version" },
-    { "int64_t", "start_sec", at = "request_start_sec" },
-    { "int64_t", "start_msec", at = "request_start_msec" },
-    { "int64_t", "request_length", at = "request_request_length" },
-    { "const ngx_http_lua_var_value_t *", "variables",
-      at = "request_variables" },
-    { "const ngx_http_lua_var_srv_conf_t *const *", "srv_conf",
-      at = "request_srv_conf" },
-    { "const ngx_http_lua_var_array_t *", "upstream_states",
-      at = "request_upstream_states" },
-})
-
--- src/slots.rs
-ffi.cdef[[
-typedef struct {
-    uint32_t                              generation;
-    uint32_t                              id;
-    const ngx_http_lua_var_request_t     *readable;
-    const ngx_http_lua_var_connection_t  *connection;
-    const void                           *request;
-    uint32_t                              flags;
-    uint32_t                              link;
-    int32_t                               ctx_ref;
-    uint32_t                              ctx_vm;
-} ngx_http_lua_var_slot_t;
-
-typedef struct {
-    int64_t    sec;
-    int64_t    msec;
-} ngx_http_lua_var_time_t;
-]]
-
-local slots = ffi.cast("const ngx_http_lua_var_slot_t *", layout.slots)
+local slot_p = typeof("const ngx_http_lua_var_slot_t *")
+local slots = ffi.cast("const char *", layout.slots)
+local SLOT_SIZE = tonumber(layout.slot_size)
 local SIGNATURE = tobit(layout.signature)
 
 
@@ -192,12 +110,12 @@ local function live(handle)
     end
 
     -- is_handle() has seen to it that there is such a slot
-    local slot = slots + handle.id
+    local slot = ffi.cast(slot_p, slots + handle.id * SLOT_SIZE)
     local r = slot.readable
 
     -- compared as integers: as uint32_t, LuaJIT makes numbers of both first
-    if r == nil or tobit(slot.generation) ~= tobit(handle.generation)
-       or tobit(r.signature) ~= SIGNATURE or r.connection ~= slot.connection
+    if r == nil or slot.generation ~= tobit(handle.generation)
+       or r.signature ~= SIGNATURE or r.connection ~= slot.connection
     then
         return nil
     end
@@ -207,8 +125,10 @@ end
 
 
 return {
+    handle_t = handle_t,
+    is_handle = is_handle,
     live = live,
     layout = layout,
     -- several headers of one name: nginx before 1.23 does not link them
-    is_linked = IS_LINKED,
+    is_linked = HEADER_NEXT ~= 0,
 }

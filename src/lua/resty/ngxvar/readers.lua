@@ -1,4 +1,5 @@
--- Readers of what is in a request that is known to be live (live.lua): no calls.
+-- Readers of what is in a request that is known to be live (live.lua): no calls. A
+-- reader that gives nil leaves it to the module.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -6,20 +7,33 @@ local live = require "resty.ngxvar.live"
 
 local band = bit.band
 local rshift = bit.rshift
-local ffi_string = ffi.string
 local format = string.format
 local max = math.max
 local tonumber = tonumber
 local layout = live.layout
 
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
+local bytes_p = ffi.typeof("const uint8_t *")
+local value_p = ffi.typeof("const ngx_http_lua_var_cached_t *")
+local state_p = ffi.typeof("const ngx_http_lua_var_state_t *")
 local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
-local word_p = ffi.typeof("const int32_t *")
-local CORE = layout.core_srv_index
+local CORE = layout.core_index
+
+
+-- The bytes of a ngx_str_t or of a variable's value, which look alike: a length, with
+-- flags in it or without, and a pointer. Both are read before anything else is done:
+-- where it is interpreted, reading a pointer may run a finalizer after it, and that may
+-- change what is there.
+local function text_at(place)
+    local at = ffi.cast(value_p, place)
+    local word, data = at.word, at.data
+
+    return word, ffi.cast(bytes_p, data)
+end
 
 
 -- Where strings are.
-local places = {
+local strings = {
     uri = function (r) return r.uri end,
     args = function (r) return r.args end,
     request_uri = function (r) return r.unparsed_uri end,
@@ -28,42 +42,33 @@ local places = {
     host = function (r) return r.server end,
 }
 
-places.document_uri = places.uri
-places.query_string = places.args
+strings.document_uri = strings.uri
+strings.query_string = strings.args
 
 
--- Readers of what is in the request itself: nil when it is not set.
+local values = {}
 
-local function text(s)
-    if s.data ~= nil then
-        return (ffi_string(s.data, s.len))
-    end
+
+local function is_get(len, data)
+    return len == 3 and data[0] == 71 and data[1] == 69 and data[2] == 84
 end
 
 
-local function is_get(s)
-    local data = s.data
-    return s.len == 3 and data[0] == 71 and data[1] == 69 and data[2] == 84
-end
-
-
-local function is_post(s)
-    local data = s.data
-    return s.len == 4 and data[0] == 80 and data[1] == 79 and data[2] == 83
+local function is_post(len, data)
+    return len == 4 and data[0] == 80 and data[1] == 79 and data[2] == 83
            and data[3] == 84
 end
 
 
 -- "HTTP/" and what follows; the request line has been parsed, so it is that
-local function is_http(s, major, minor)
-    local data = s.data
-    return s.len == 8 and data[5] == major and data[7] == minor
+local function is_http(len, data, major, minor)
+    return len == 8 and data[5] == major and data[7] == minor
            and data[0] == 72 and data[4] == 47 and data[6] == 46
 end
 
 
--- What is made of a number, kept while the number stays the same.
-local function kept(make)
+-- What is made of a number, made again only when the number is another.
+local function cached(make)
     local last, made
 
     return function (n)
@@ -89,12 +94,12 @@ local function integer(n)
 end
 
 
-local connection_text = kept(integer)
-local requests_text = kept(integer)
+local connection_text = cached(integer)
+local requests_text = cached(integer)
 
 -- of the first four bytes of an address: AF_INET (2) and AF_INET6 (10) have the port
 -- behind the family, most significant byte first
-local port_text = kept(function (word)
+local port_text = cached(function (word)
     local family = band(word, 0xffff)
 
     if family == 2 or family == 10 then
@@ -102,132 +107,136 @@ local port_text = kept(function (word)
     end
 end)
 
-local request_seconds = kept(seconds)
-local msec_text = kept(function (n) return (format("%.3f", n / 1000)) end)
+local request_seconds = cached(seconds)
+local msec_text = cached(function (n) return (format("%.3f", n / 1000)) end)
 
 
-local readers = {
-    scheme = function (r)
-        if r.connection.ssl ~= nil then
-            return "https"
+function values.scheme(r)
+    if r.connection.ssl ~= nil then
+        return "https"
+    end
+
+    return "http"
+end
+
+
+function values.https(r)
+    if r.connection.ssl ~= nil then
+        return "on"
+    end
+
+    return ""
+end
+
+
+function values.request_method(r)
+    local len, data = text_at(ffi.cast(request_p, r.main).method_name)
+
+    if is_get(len, data) then
+        return "GET"
+    end
+
+    if is_post(len, data) then
+        return "POST"
+    end
+end
+
+
+function values.server_protocol(r)
+    local len, data = text_at(r.http_protocol)
+
+    if is_http(len, data, 49, 49) then
+        return "HTTP/1.1"
+    end
+
+    if is_http(len, data, 50, 48) then
+        return "HTTP/2.0"
+    end
+end
+
+
+function values.status(r)
+    if r.err_status ~= 0 then
+        return r.err_status
+    end
+
+    if r.out_status == 0 and r.http_version == 9 then
+        return 9
+    end
+
+    return r.out_status
+end
+
+
+function values.request_time(r)
+    local now = time[0]
+    local ms = (now.sec - r.start_sec) * 1000 + (now.msec - r.start_msec)
+
+    return (request_seconds(tonumber(ms)))
+end
+
+
+function values.bytes_sent(r)
+    return (tonumber(r.connection.sent))
+end
+
+
+function values.request_length(r)
+    return (tonumber(r.request_length))
+end
+
+
+function values.connection(r)
+    return (connection_text(tonumber(r.connection.number)))
+end
+
+
+function values.connection_requests(r)
+    return (requests_text(tonumber(r.connection.requests)))
+end
+
+
+function values.msec()
+    local now = time[0]
+    return (msec_text(tonumber(now.sec) * 1000 + tonumber(now.msec)))
+end
+
+
+function values.server_port(r)
+    local sa = r.connection.local_sockaddr
+
+    if sa ~= nil then
+        return (port_text(sa[0]))
+    end
+end
+
+
+-- Seconds of the one attempt at an upstream; over several it is a sum, which the
+-- module makes.
+local function attempt(read)
+    local seconds_of = cached(seconds)
+
+    return function (r)
+        local states = r.upstream_states
+
+        if states ~= nil and states.nelts == 1 then
+            local state = ffi.cast(state_p, states.elts)
+            return (seconds_of(tonumber(read(state))))
         end
+    end
+end
 
-        return "http"
-    end,
+values.upstream_response_time = attempt(function (state)
+    return state.response_time
+end)
 
-    https = function (r)
-        if r.connection.ssl ~= nil then
-            return "on"
-        end
+values.upstream_header_time = attempt(function (state)
+    return state.header_time
+end)
 
-        return ""
-    end,
-
-    request_method = function (r)
-        local s = ffi.cast(request_p, r.main).method_name
-
-        if is_get(s) then
-            return "GET"
-        end
-
-        if is_post(s) then
-            return "POST"
-        end
-
-        return text(s)
-    end,
-
-    server_protocol = function (r)
-        local s = r.http_protocol
-
-        if is_http(s, 49, 49) then
-            return "HTTP/1.1"
-        end
-
-        if is_http(s, 50, 48) then
-            return "HTTP/2.0"
-        end
-
-        return text(s)
-    end,
-
-    status = function (r)
-        if r.err_status ~= 0 then
-            return r.err_status
-        end
-
-        if r.out_status == 0 and r.http_version == 9 then
-            return 9
-        end
-
-        return r.out_status
-    end,
-
-    request_time = function (r)
-        local now = time[0]
-        local ms = (now.sec - r.start_sec) * 1000 + (now.msec - r.start_msec)
-
-        return (request_seconds(tonumber(ms)))
-    end,
-
-    bytes_sent = function (r) return (tonumber(r.connection.sent)) end,
-    request_length = function (r) return (tonumber(r.request_length)) end,
-
-    connection = function (r)
-        return (connection_text(tonumber(r.connection.number)))
-    end,
-
-    connection_requests = function (r)
-        return (requests_text(tonumber(r.connection.requests)))
-    end,
-
-    msec = function ()
-        local now = time[0]
-        return (msec_text(tonumber(now.sec) * 1000 + tonumber(now.msec)))
-    end,
-
-    server_port = function (r)
-        local sa = r.connection.local_sockaddr
-
-        if sa ~= nil then
-            return (port_text(ffi.cast(word_p, sa)[0]))
-        end
-    end,
-}
-
--- the only one here that fetch gives as a number and nginx may keep as text
-local numbers = {
-    bytes_sent = true,
-}
-
--- for these, a reader's nil means that nginx has to be asked
-local partial = {
-    server_port = true,
-}
-
-local upstream = {
-    upstream_response_time = {
-        kind = 0,
-        seconds = kept(seconds),
-        read = function (state) return state.response_time end,
-    },
-    upstream_header_time = {
-        kind = 1,
-        seconds = kept(seconds),
-        read = function (state) return state.header_time end,
-    },
-    upstream_connect_time = {
-        kind = 2,
-        seconds = kept(seconds),
-        read = function (state) return state.connect_time end,
-    },
-}
+values.upstream_connect_time = attempt(function (state)
+    return state.connect_time
+end)
 
 
-return {
-    places = places,
-    readers = readers,
-    numbers = numbers,
-    partial = partial,
-    upstream = upstream,
-}
+return { strings = strings, values = values, text_at = text_at }

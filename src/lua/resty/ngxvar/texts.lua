@@ -1,12 +1,9 @@
--- Texts that come again.
+-- A cache of the string made last, for values that repeat.
 --
--- To make a Lua string of a text, LuaJIT hashes it, looks for it among all strings
+-- To make a Lua string of bytes, LuaJIT hashes them, looks for it among all strings
 -- and compares it with what it finds. A variable that is read in a loop mostly has
 -- the value that it had before; to compare it with a copy of that takes a trace a
--- few instructions, and is as exact. The interpreter would take longer for them
--- than for all the rest, so it makes strings as ever, and only keeps the copy.
-
-local core = ...
+-- few instructions, and is as exact. For traces only: see resty.ngxvar.trace.
 
 local ffi = require "ffi"
 
@@ -18,21 +15,10 @@ local min = math.min
 local bytes_p = ffi.typeof("const uint8_t *")
 local word_p = ffi.typeof("const int64_t *")
 
--- a text is compared as its first and its last sixteen bytes, eight at a time,
--- which overlap where it is shorter than that
+-- bytes are compared as the first and the last sixteen, eight at a time, which
+-- overlap where there are fewer
 local SHORTEST = 8
 local LONGEST = 32
-
--- see resty.ngxvar
-local on_trace = false
-
-
--- Of these there is one closure each, of text() below many: LuaJIT takes upvalues
--- for constants only in the former.
-
-local function is_compiled()
-    return on_trace
-end
 
 
 local function is_same(one, other, offset)
@@ -51,25 +37,33 @@ local function are_equal(data, copied, len)
 end
 
 
-local function can_be_kept(len)
+local function can_be_cached(len)
     return len >= SHORTEST and len <= LONGEST
 end
 
 
--- A function that makes strings of texts; one for each variable.
-local function new()
+-- A function that makes strings; one for each variable.
+return function ()
     local copy = ffi.new("uint8_t[?]", LONGEST)
     local copied = ffi.cast(bytes_p, copy)
     local last, last_len
+    -- counts copies: where a trace is left while it compares, a finalizer may run
+    -- and make another
+    local copies = 0
 
     return function (data, len)
-        if is_compiled() and len == last_len and are_equal(data, copied, len) then
-            return last
+        if len == last_len then
+            local before = copies
+
+            if are_equal(data, copied, len) and copies == before then
+                return last
+            end
         end
 
         local made = ffi_string(data, len)
 
-        if made ~= last and can_be_kept(len) then
+        if made ~= last and can_be_cached(len) then
+            copies = copies + 1
             copy_to(copy, made, len)
             last, last_len = made, len
         end
@@ -77,8 +71,3 @@ local function new()
         return made
     end
 end
-
-
-core.watch(is_compiled)
-
-return new

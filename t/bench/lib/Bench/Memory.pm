@@ -15,7 +15,7 @@ use Bench::Worker ();
 # pool, a block that nginx takes anyway, so the heap does not show it.
 use constant CLEANUP => 24;
 
-# Worker::RESERVED in src/worker.rs.
+# Registry::RESERVED in src/registry/mod.rs.
 use constant TABLE => 4096 * 1024 * 48;
 
 use constant SERVER => <<'CONF';

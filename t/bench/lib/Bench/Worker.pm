@@ -4,7 +4,7 @@ package Bench::Worker;
 
 use v5.36;
 
-use parent 'NgxVarTest::Nginx';
+use parent 'NgxVarTest::Server';
 
 use File::Path qw(make_path remove_tree);
 

@@ -5,17 +5,18 @@
 
 #![allow(dead_code)]
 
-#[path = "../../../../src/index.rs"]
-mod index;
-#[path = "../../../../src/slots.rs"]
-mod slots;
+#[path = "../../../../src/registry"]
+mod registry {
+    pub mod by_address;
+    pub mod slots;
+}
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::hint::black_box;
 use std::time::Instant;
 
-use index::Index;
-use slots::{Handle, Slot, Slots};
+use registry::by_address::Index;
+use registry::slots::{Handle, Slot, Slots};
 
 const LIVE: [usize; 3] = [1, 1_000, 100_000];
 const GROWTH: usize = 100_000;
@@ -51,7 +52,7 @@ impl Table {
     fn register(&self, address: usize) -> &'static Slot {
         // SAFETY: slots are cells of integers.
         let more = || unsafe { zeroed() };
-        let slot = self.slots.acquire(address, address, 0, more);
+        let slot = self.slots.acquire(address, address, more);
         let slot = slot.expect("no memory");
         // SAFETY: bucket heads are cells of integers.
         let inserted = self.index.insert(&self.slots, slot, || unsafe { zeroed() });

@@ -1,11 +1,11 @@
-//! `src/index.rs`: nothing is ever lost, and no insertion is expensive.
+//! `src/registry/by_address.rs`: nothing is ever lost, and no insertion is expensive.
 
 use std::collections::HashMap;
 
 use super::many;
 use super::side_table::{SideTable, head_chunk, request_address, slot_chunk};
-use crate::index::{HEADS, Index};
-use crate::slots::{Slot, Slots};
+use crate::registry::by_address::{HEADS, Index};
+use crate::registry::slots::{Slot, Slots};
 
 const MANY: usize = many(100_000, 200);
 
@@ -214,7 +214,7 @@ fn no_insertion_moves_more_than_one_chain() {
 }
 
 fn occupied(slots: &Slots, address: usize) -> &'static Slot {
-    slots.acquire(address, 1, 0, || Some(slot_chunk())).unwrap()
+    slots.acquire(address, 1, || Some(slot_chunk())).unwrap()
 }
 
 #[test]

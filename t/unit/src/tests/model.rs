@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::many;
 use super::side_table::{SideTable, connection_of, request_address};
-use crate::slots::Handle;
+use crate::registry::slots::Handle;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -127,7 +127,7 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
                     .slots
                     .get(live.handle)
                     .unwrap()
-                    .set_hooked(uri_changes, false);
+                    .set_hooked(uri_changes);
                 live.hook = Some(uri_changes);
             }
         }
@@ -200,7 +200,6 @@ fn check_all(table: &SideTable, model: &Model) {
         assert_eq!(slot.connection(), connection_of(live.address));
         assert_eq!(slot.ctx(), live.ctx);
         assert_eq!(slot.hook_changes(), live.hook);
-        assert!(!slot.has(crate::slots::Slot::FAKE));
         let found = table.find(live.address).expect("a live request's address");
         assert!(core::ptr::eq(found, slot));
         assert!(

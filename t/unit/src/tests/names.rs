@@ -1,83 +1,38 @@
-//! `src/names.rs`
+//! `src/variable/name.rs`
 
 use std::collections::HashSet;
 
 use proptest::prelude::*;
 
 use super::many;
+use crate::variable::name::{Key, has_upper, is_safe, nginx_hash};
 
-use crate::names::{Field, Key, has_upper, is_safe, nginx_hash};
-
-/// Every name that is read directly, and what as.
-const FIELDS: [(&str, Field); 23] = [
-    ("uri", Field::Uri),
-    ("document_uri", Field::Uri),
-    ("request_uri", Field::RequestUri),
-    ("args", Field::Args),
-    ("query_string", Field::Args),
-    ("host", Field::Host),
-    ("server_name", Field::ServerName),
-    ("remote_addr", Field::RemoteAddr),
-    ("scheme", Field::Scheme),
-    ("https", Field::Https),
-    ("request_method", Field::RequestMethod),
-    ("server_protocol", Field::ServerProtocol),
-    ("status", Field::Status),
-    ("request_time", Field::RequestTime),
-    ("request_length", Field::RequestLength),
-    ("bytes_sent", Field::BytesSent),
-    ("upstream_response_time", Field::UpstreamResponseTime),
-    ("upstream_header_time", Field::UpstreamHeaderTime),
-    ("upstream_connect_time", Field::UpstreamConnectTime),
-    ("connection", Field::Connection),
-    ("connection_requests", Field::ConnectionRequests),
-    ("server_port", Field::ServerPort),
-    ("msec", Field::Msec),
+/// Names of variables, short and long.
+const NAMES: [&str; 23] = [
+    "uri",
+    "document_uri",
+    "request_uri",
+    "args",
+    "query_string",
+    "host",
+    "server_name",
+    "remote_addr",
+    "scheme",
+    "https",
+    "request_method",
+    "server_protocol",
+    "status",
+    "request_time",
+    "request_length",
+    "bytes_sent",
+    "upstream_response_time",
+    "upstream_header_time",
+    "upstream_connect_time",
+    "connection",
+    "connection_requests",
+    "server_port",
+    "msec",
 ];
-
-#[test]
-fn fields_by_name() {
-    for (name, field) in FIELDS {
-        assert_eq!(Field::named(name.as_bytes()), Some(field), "{name}");
-    }
-}
-
-#[test]
-fn a_name_that_is_nearly_one_is_none() {
-    for (name, _) in FIELDS {
-        let upper = name.to_uppercase();
-        let longer = format!("{name}\0");
-        let prefixed = format!("${name}");
-        let shorter = &name[..name.len() - 1];
-        for other in [upper.as_str(), &longer, &prefixed, shorter] {
-            assert_eq!(Field::named(other.as_bytes()), None, "{other:?}");
-        }
-    }
-    for other in ["", "http_host", "arg_uri", "remote_port", "upstream_status"] {
-        assert_eq!(Field::named(other.as_bytes()), None, "{other:?}");
-    }
-}
-
-#[test]
-fn numbers_are_those_of_lua_var() {
-    let numbers: Vec<_> = FIELDS
-        .iter()
-        .filter(|(_, field)| field.is_number())
-        .map(|(name, _)| *name)
-        .collect();
-    assert_eq!(
-        numbers,
-        [
-            "status",
-            "request_time",
-            "request_length",
-            "bytes_sent",
-            "upstream_response_time",
-            "upstream_header_time",
-            "upstream_connect_time",
-        ]
-    );
-}
 
 #[test]
 fn nginx_hashes() {
@@ -134,14 +89,14 @@ fn keys_of_names_that_differ_in_one_byte() {
 #[test]
 fn hashes_spread_the_names_that_nginx_has() {
     let mut seen = HashSet::new();
-    for (name, _) in FIELDS {
+    for name in NAMES {
         seen.insert(Key::new(name.as_bytes()).hash() % 64);
     }
     assert!(
-        seen.len() > FIELDS.len() / 2,
+        seen.len() > NAMES.len() / 2,
         "{} of {}",
         seen.len(),
-        FIELDS.len()
+        NAMES.len()
     );
 }
 

@@ -1,10 +1,9 @@
-//! `src/scan.rs` against nginx's own way of looking arguments and headers up.
+//! `src/variable/scan.rs` against nginx's own way of looking arguments and headers up.
 
 use proptest::prelude::*;
 
 use super::many;
-
-use crate::scan::{Cookie, Own, arg, cookie, is_header};
+use crate::variable::scan::{Cookie, Prefix, arg, cookie, is_header};
 
 /// What `ngx_http_arg` does, for names without a `&`: the first place where the name
 /// is, at the beginning or after a `&`, with a `=` behind.
@@ -181,7 +180,7 @@ fn cookies_behind_a_comma_are_for_nginx_to_find() {
 
 #[test]
 fn prefixes_are_nginxs() {
-    let prefixes: Vec<_> = Own::ALL.iter().map(|own| own.prefix()).collect();
+    let prefixes: Vec<_> = Prefix::ALL.iter().map(|prefix| prefix.text()).collect();
     assert_eq!(
         prefixes,
         [

@@ -1,9 +1,9 @@
-//! Slots and index put together as `src/worker.rs` does, which itself needs nginx.
+//! Slots and index put together as `src/registry/mod.rs` does, which itself needs nginx.
 
 use core::cell::Cell;
 
-use crate::index::{HEADS, HeadChunk, Index};
-use crate::slots::{CHUNK, Chunk, Handle, Slot, Slots};
+use crate::registry::by_address::{HEADS, HeadChunk, Index};
+use crate::registry::slots::{CHUNK, Chunk, Handle, Slot, Slots};
 
 /// A chunk of free slots that is never freed, as the module's are.
 pub(super) fn slot_chunk() -> &'static Chunk {
@@ -47,9 +47,9 @@ impl SideTable {
         Some(())
     }
 
-    /// `Worker::register`, of a request that is not in the table.
+    /// `Registry::register`, of a request that is not in the table.
     pub(super) fn register(&self, address: usize) -> Option<&'static Slot> {
-        let slot = self.slots.acquire(address, connection_of(address), 0, || {
+        let slot = self.slots.acquire(address, connection_of(address), || {
             Self::take(&self.slot_chunks).map(|()| slot_chunk())
         })?;
         let more = || Self::take(&self.head_chunks).map(|()| head_chunk());
@@ -60,14 +60,14 @@ impl SideTable {
         None
     }
 
-    /// `Worker::forget`
+    /// `Registry::forget`
     pub(super) fn forget(&self, handle: Handle) {
         let slot = self.slots.get(handle).expect("the slot is occupied");
         assert!(self.index.remove(&self.slots, slot));
         assert!(self.slots.release(handle));
     }
 
-    /// `Worker::find`
+    /// `Registry::find`
     pub(super) fn find(&self, address: usize) -> Option<&'static Slot> {
         self.index.find(&self.slots, address)
     }

@@ -1,15 +1,15 @@
-//! `src/slots.rs`: the ends of what `model.rs` walks through the middle of.
+//! `src/registry/slots.rs`: the ends of what `model.rs` walks through the middle of.
 
 use super::many;
 use super::side_table::slot_chunk;
-use crate::slots::{CHUNK, Handle, MAX_CHUNKS, Slot, Slots};
+use crate::registry::slots::{CHUNK, Handle, MAX_CHUNKS, Slot, Slots};
 
 fn slots() -> Box<Slots> {
     Box::new(Slots::new())
 }
 
 fn acquire(slots: &Slots, address: usize) -> Option<&'static Slot> {
-    slots.acquire(address, address + 1, 0, || Some(slot_chunk()))
+    slots.acquire(address, address + 1, || Some(slot_chunk()))
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn the_slot_freed_last_is_used_first_under_another_generation() {
 fn a_free_slot_keeps_nothing_of_its_occupant() {
     let slots = slots();
     let slot = slots
-        .acquire(0x1000, 0x2000, Slot::FAKE, || Some(slot_chunk()))
+        .acquire(0x1000, 0x2000, || Some(slot_chunk()))
         .unwrap();
     slot.set_ctx(7, 1);
-    slot.set_hooked(5, false);
+    slot.set_hooked(5);
     slot.raise(Slot::FROM_ERROR_PAGE);
-    assert!(slot.has(Slot::FAKE | Slot::FROM_ERROR_PAGE | Slot::HOOKED));
+    assert!(slot.has(Slot::FROM_ERROR_PAGE | Slot::HOOKED));
 
     let handle = slot.handle();
     slots.release(handle);
@@ -86,7 +86,7 @@ fn a_free_slot_keeps_nothing_of_its_occupant() {
         (slot.request(), slot.connection(), slot.ctx()),
         (0, 0, None)
     );
-    for flag in [Slot::FAKE, Slot::FROM_ERROR_PAGE, Slot::HOOKED] {
+    for flag in [Slot::FROM_ERROR_PAGE, Slot::HOOKED] {
         assert!(!slot.has(flag));
     }
 }
@@ -119,12 +119,12 @@ fn the_note_of_an_error_page_is_the_last_one() {
     let slot = Slot::new();
     assert_eq!(slot.hook_changes(), None);
     for uri_changes in (0..=11).rev().chain([11]) {
-        slot.set_hooked(uri_changes, false);
+        slot.set_hooked(uri_changes);
         assert_eq!(slot.hook_changes(), Some(uri_changes));
-        assert!(!slot.has(Slot::FAKE) && !slot.has(Slot::FROM_ERROR_PAGE));
+        assert!(!slot.has(Slot::FROM_ERROR_PAGE));
     }
     slot.raise(Slot::FROM_ERROR_PAGE);
-    slot.set_hooked(3, false);
+    slot.set_hooked(3);
     assert!(
         slot.has(Slot::FROM_ERROR_PAGE),
         "what was known stays known"
@@ -145,7 +145,7 @@ fn references_below_one_are_none() {
 #[test]
 fn without_memory_nothing_changes() {
     let slots = slots();
-    assert!(slots.acquire(0x1000, 1, 0, || None).is_none());
+    assert!(slots.acquire(0x1000, 1, || None).is_none());
     assert_eq!((slots.live(), slots.capacity()), (0, 0));
 
     let held: Vec<_> = (0..CHUNK)
@@ -153,7 +153,7 @@ fn without_memory_nothing_changes() {
         .collect();
     for _ in 0..3 {
         assert!(
-            slots.acquire(0x9000, 1, 0, || None).is_none(),
+            slots.acquire(0x9000, 1, || None).is_none(),
             "the chunk is full"
         );
     }
@@ -166,7 +166,7 @@ fn without_memory_nothing_changes() {
 
     // A slot that comes free needs no memory, and later there is memory again.
     slots.release(held[17].handle());
-    assert_eq!(slots.acquire(0x9000, 1, 0, || None).unwrap().id(), 17);
+    assert_eq!(slots.acquire(0x9000, 1, || None).unwrap().id(), 17);
     assert_eq!(acquire(&slots, 0xa000).unwrap().id() as usize, CHUNK);
 }
 

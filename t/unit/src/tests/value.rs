@@ -1,12 +1,11 @@
-//! `src/value.rs` against the plainest way to say the same.
+//! `src/variable/number.rs` against the plainest way to say the same.
 
 use proptest::prelude::*;
 
 use super::many;
+use crate::variable::number::{Attempt, TEXT, decimal, elapsed, parse_sum, seconds, sum};
 
-use crate::value::{Attempt, TEXT, decimal, elapsed, parse_sum, seconds, sum};
-
-fn text(text: &crate::value::Text) -> String {
+fn text(text: &crate::variable::number::Text) -> String {
     String::from_utf8(text.as_bytes().to_vec()).unwrap()
 }
 

@@ -6,11 +6,11 @@ use v5.36;
 
 use Test::More ();
 
-use NgxVarTest::Nginx ();
+use NgxVarTest::Server ();
 use Test::Nginx::Own::Config qw(make_server_root write_config write_user_files);
 use Test::Nginx::Util ();
 
-my $nginx;             # NgxVarTest::Nginx
+my $nginx;             # NgxVarTest::Server
 my $running_config;    # the `config` text it runs
 
 sub is_running { return $nginx && $nginx->is_running }
@@ -120,7 +120,7 @@ sub _prepare_files ($block, $config, $is_running) {
 # Starts nginx; returns the wait status and what it wrote.
 sub _launch {
     my $valgrind = $Test::Nginx::Util::UseValgrind;
-    $nginx = NgxVarTest::Nginx->new(
+    $nginx = NgxVarTest::Server->new(
         prefix        => $Test::Nginx::Util::ServRoot,
         conf          => $Test::Nginx::Util::ConfFile,
         error_log     => $Test::Nginx::Util::ErrLogFile,

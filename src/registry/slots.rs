@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
+use core::mem::offset_of;
 
 /// Slots in one chunk.
 pub const CHUNK: usize = 1024;
@@ -38,11 +39,17 @@ impl Handle {
     }
 }
 
-/// What the table keeps of a live request.
-///
-/// `repr(C)`: the getters in `lua/resty/ngxvar/access.lua` read its first fields
-/// through an FFI declaration of the same layout.
-#[repr(C)]
+/// Offsets of members of a [`Slot`], in bytes.
+pub struct SlotOffsets {
+    /// `uint32_t`
+    pub generation: usize,
+    /// An address.
+    pub readable: usize,
+    /// An address.
+    pub connection: usize,
+}
+
+/// What the registry knows of a live request.
 pub struct Slot {
     generation: Cell<u32>,
     id: Cell<u32>,
@@ -52,7 +59,7 @@ pub struct Slot {
     connection: Cell<usize>,
     /// Address of the request; 0 while the slot is free.
     request: Cell<usize>,
-    /// [`Slot::FAKE`] and the other flags.
+    /// [`Slot::FROM_ERROR_PAGE`] and the other flags.
     flags: Cell<u32>,
     /// Next slot in an index chain, or in the free list; number + 1, 0 ends it.
     link: Cell<u32>,
@@ -63,16 +70,19 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The request is one of lua-nginx-module's own making (handshake, timer): no variables.
-    pub const FAKE: u32 = 1;
     /// The request reached where it is by an `error_page` redirect.
-    pub const FROM_ERROR_PAGE: u32 = 1 << 1;
-    /// An `error_page` value was evaluated; `HOOK_CHANGES` says when.
-    pub const HOOKED: u32 = 1 << 2;
-    /// That value was a URI without arguments and variables.
-    pub const BARE: u32 = 1 << 3;
+    pub const FROM_ERROR_PAGE: u32 = 1;
+    /// An `error_page` value was evaluated; [`Slot::hook_changes`] says when.
+    pub const HOOKED: u32 = 1 << 1;
     /// Where [`Slot::hook_changes`] keeps its four bits.
     const HOOK_SHIFT: u32 = 8;
+
+    /// Where readers in Lua find the members that they need.
+    pub const OFFSETS: SlotOffsets = SlotOffsets {
+        generation: offset_of!(Slot, generation),
+        readable: offset_of!(Slot, readable),
+        connection: offset_of!(Slot, connection),
+    };
 
     /// A free slot. All its bytes are zero, so zeroed memory is a valid chunk.
     pub const fn new() -> Self {
@@ -112,11 +122,10 @@ impl Slot {
         self.connection.get()
     }
 
-    /// Lets getters read the request without asking the module.
+    /// Lets readers in Lua read the request without asking the module: it has
+    /// variables, and its layout is known.
     pub fn allow_direct(&self) {
-        if !self.has(Self::FAKE) {
-            self.readable.set(self.request.get());
-        }
+        self.readable.set(self.request.get());
     }
 
     /// Whether every bit of `flag` is set.
@@ -129,13 +138,11 @@ impl Slot {
         self.flags.set(self.flags.get() | flag);
     }
 
-    /// Notes that an `error_page` value, `bare` or not, was evaluated at this
-    /// `r->uri_changes`.
-    pub fn set_hooked(&self, uri_changes: u32, bare: bool) {
-        let kept = self.flags.get() & !(0xf << Self::HOOK_SHIFT | Self::BARE);
-        let bare = if bare { Self::BARE } else { 0 };
+    /// Notes that an `error_page` value was evaluated at this `r->uri_changes`.
+    pub fn set_hooked(&self, uri_changes: u32) {
+        let others = self.flags.get() & !(0xf << Self::HOOK_SHIFT);
         self.flags
-            .set(kept | Self::HOOKED | bare | (uri_changes & 0xf) << Self::HOOK_SHIFT);
+            .set(others | Self::HOOKED | (uri_changes & 0xf) << Self::HOOK_SHIFT);
     }
 
     /// `r->uri_changes` when an `error_page` value was last evaluated.
@@ -185,7 +192,7 @@ pub type Chunk = [Slot; CHUNK];
 
 /// The slots of one worker.
 ///
-/// Lua's getters do without the directory, see `Worker::slots_at`.
+/// Readers in Lua do without the directory, see `Registry::slots_at`.
 pub struct Slots {
     chunks: [Cell<Option<&'static Chunk>>; MAX_CHUNKS],
     /// Slots ever handed out; those below were used at least once.
@@ -249,7 +256,6 @@ impl Slots {
         &self,
         request: usize,
         connection: usize,
-        flags: u32,
         more: impl FnOnce() -> Option<&'static Chunk>,
     ) -> Option<&'static Slot> {
         let slot = match self.by_id(self.free.get().wrapping_sub(1)) {
@@ -262,7 +268,7 @@ impl Slots {
         slot.generation.set(slot.generation.get().wrapping_add(1));
         slot.request.set(request);
         slot.connection.set(connection);
-        slot.flags.set(flags);
+        slot.flags.set(0);
         slot.link.set(0);
         slot.set_ctx(0, 0);
         self.live.set(self.live.get().wrapping_add(1));

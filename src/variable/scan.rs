@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-/// A prefix whose variables the module looks up itself.
+/// A built-in prefix whose variables the module looks up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Own {
+pub enum Prefix {
     /// `$http_name`
     Header,
     /// `$arg_name`
@@ -17,25 +17,25 @@ pub enum Own {
     UpstreamHeader,
 }
 
-impl Own {
+impl Prefix {
     /// The prefixes, as nginx defines them (`ngx_http_core_variables`,
     /// `ngx_http_upstream_vars`).
-    pub const ALL: [Own; 5] = [
-        Own::Header,
-        Own::Arg,
-        Own::Cookie,
-        Own::SentHeader,
-        Own::UpstreamHeader,
+    pub const ALL: [Prefix; 5] = [
+        Prefix::Header,
+        Prefix::Arg,
+        Prefix::Cookie,
+        Prefix::SentHeader,
+        Prefix::UpstreamHeader,
     ];
 
     /// What the names of its variables begin with.
-    pub const fn prefix(self) -> &'static [u8] {
+    pub const fn text(self) -> &'static [u8] {
         match self {
-            Own::Header => b"http_",
-            Own::Arg => b"arg_",
-            Own::Cookie => b"cookie_",
-            Own::SentHeader => b"sent_http_",
-            Own::UpstreamHeader => b"upstream_http_",
+            Prefix::Header => b"http_",
+            Prefix::Arg => b"arg_",
+            Prefix::Cookie => b"cookie_",
+            Prefix::SentHeader => b"sent_http_",
+            Prefix::UpstreamHeader => b"upstream_http_",
         }
     }
 }
@@ -49,11 +49,11 @@ pub fn arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     loop {
         let here = split_at_byte(rest, b'&');
         let (pair, after) = here.unwrap_or((rest, &[]));
-        if let Some((key, value)) = pair.split_at_checked(name.len())
-            && let Some((b'=', value)) = value.split_first()
-            && is_same_word(key, name)
-        {
-            return Some(value);
+        if let Some((key, value)) = pair.split_at_checked(name.len()) {
+            match value.split_first() {
+                Some((b'=', value)) if is_same_word(key, name) => return Some(value),
+                _ => {}
+            }
         }
         here?;
         rest = after;
@@ -76,9 +76,8 @@ pub enum Cookie<'a> {
 pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
     let mut rest = header;
     while !rest.is_empty() {
-        if let Some((key, after)) = rest.split_at_checked(name.len())
-            && is_same_word(key, name)
-        {
+        let split = rest.split_at_checked(name.len());
+        if let Some((_, after)) = split.filter(|(key, _)| is_same_word(key, name)) {
             match trim_spaces(after).split_first() {
                 Some((b'=', value)) => {
                     let value = trim_spaces(value);

@@ -1,0 +1,448 @@
+//! The embedded Lua library, and what `shim/lua.c` asks on behalf of Lua.
+
+use core::cell::Cell;
+use core::ffi::CStr;
+use core::ptr;
+use core::slice;
+
+use crate::mode;
+use crate::nginx::conf::{Conf, conf_error};
+use crate::nginx::log::{INFO, Log, log_error};
+use crate::nginx::lua_module::{self, SENTENCE};
+use crate::nginx::shim::{
+    LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, NGX_HTTP_LUA_VAR_AGAIN,
+    NGX_HTTP_LUA_VAR_FIXED, NGX_HTTP_LUA_VAR_TRUE, lua_var_chunk_t, lua_var_req_t, lua_var_rust_t,
+    ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
+};
+use crate::nginx::{self, ngx_http_request_t, ngx_uint_t};
+use crate::registry::registry;
+use crate::registry::slots::Handle;
+use crate::request::{Call, LiveRequest, Readable, Refusal};
+use crate::statics::{PerWorker, Shared};
+use crate::variable::name::has_upper;
+use crate::variable::read::{self, Resolved};
+use crate::variable::value::{Again, Flavour, Value};
+use crate::variable::{assign, table};
+
+const fn chunk(
+    package: &'static CStr,
+    name: &'static CStr,
+    source: &'static [u8],
+) -> lua_var_chunk_t {
+    lua_var_chunk_t {
+        package: package.as_ptr(),
+        name: name.as_ptr(),
+        source: source.as_ptr(),
+        len: source.len(),
+    }
+}
+
+/// The embedded files.
+static CHUNKS: Shared<[lua_var_chunk_t; 8]> = Shared([
+    chunk(
+        c"resty.ngxvar",
+        c"@resty/ngxvar.lua",
+        include_bytes!("../lua/resty/ngxvar.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.access",
+        c"@resty/ngxvar/access.lua",
+        include_bytes!("../lua/resty/ngxvar/access.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.call",
+        c"@resty/ngxvar/call.lua",
+        include_bytes!("../lua/resty/ngxvar/call.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.live",
+        c"@resty/ngxvar/live.lua",
+        include_bytes!("../lua/resty/ngxvar/live.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.readers",
+        c"@resty/ngxvar/readers.lua",
+        include_bytes!("../lua/resty/ngxvar/readers.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.texts",
+        c"@resty/ngxvar/texts.lua",
+        include_bytes!("../lua/resty/ngxvar/texts.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.trace",
+        c"@resty/ngxvar/trace.lua",
+        include_bytes!("../lua/resty/ngxvar/trace.lua"),
+    ),
+    chunk(
+        c"resty.core.ctx",
+        c"@resty/core/ctx.lua (lua_var)",
+        include_bytes!("../lua/resty/core/ctx.lua"),
+    ),
+]);
+
+/// What LuaJIT's `ffi.cdef` reads.
+const CDEF: &[u8] = include_bytes!("../shim/ffi.h");
+
+static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
+    fetch: Some(fetch),
+    read: Some(read_found),
+    find: Some(find),
+    capture: Some(capture),
+    set: Some(set),
+    live: Some(live),
+    acquire: Some(acquire),
+    vm: Some(vm),
+    chunks: CHUNKS.0.as_ptr(),
+    nchunks: CHUNKS.0.len(),
+    cdef: CDEF.as_ptr(),
+    cdef_len: CDEF.len(),
+});
+
+/// What is known of the process's Lua VMs.
+struct Vms {
+    /// Whether the configuration is being read, when VMs are made that serve the worker.
+    is_configuring: Cell<bool>,
+    /// Number of the newest VM that serves one request only (`lua_code_cache off`).
+    newest: Cell<u32>,
+}
+
+static VMS: PerWorker<Vms> = PerWorker(Vms {
+    is_configuring: Cell::new(false),
+    newest: Cell::new(0),
+});
+
+/// Says whether the configuration is being read.
+pub(crate) fn set_configuring(is_configuring: bool) {
+    VMS.is_configuring.set(is_configuring);
+}
+
+/// A number for a Lua VM that is being made: 0 for one that serves the worker.
+unsafe extern "C" fn vm() -> u32 {
+    if VMS.is_configuring.get() {
+        return 0;
+    }
+    VMS.newest.set(VMS.newest.get().wrapping_add(1).max(1));
+    VMS.newest.get()
+}
+
+/// The request that an argument names.
+#[inline]
+fn validated<'a>(call: &'a Call, req: &lua_var_req_t) -> Result<LiveRequest<'a>, Refusal> {
+    match req.kind {
+        LUA_VAR_REQ_HANDLE => LiveRequest::by_handle(call, Handle::from_bits(req.value)),
+        LUA_VAR_REQ_CURRENT => LiveRequest::current(call, req.current),
+        // A bare pointer has no generation, so it must be the one that is running.
+        LUA_VAR_REQ_POINTER if req.value != 0 && req.value == req.current as u64 => {
+            LiveRequest::current(call, req.current)
+        }
+        _ => Err(Refusal::Stale),
+    }
+}
+
+/// The same, if it has variables.
+#[inline]
+fn readable<'a>(call: &'a Call, req: &lua_var_req_t) -> Result<Readable<'a>, Refusal> {
+    match req.kind {
+        LUA_VAR_REQ_CURRENT => Readable::running(call, req.current),
+        _ => validated(call, req)?.readable(),
+    }
+}
+
+/// The request that an argument names, where the layout of requests is not known: as a
+/// pointer that only nginx reads.
+fn opaque(req: &lua_var_req_t) -> Result<*mut ngx_http_request_t, Refusal> {
+    match req.kind {
+        LUA_VAR_REQ_HANDLE => {
+            let slot = registry().slots.get(Handle::from_bits(req.value));
+            let slot = slot.ok_or(Refusal::Stale)?;
+            Ok(slot.request() as *mut ngx_http_request_t)
+        }
+        LUA_VAR_REQ_POINTER if req.value != req.current as u64 => Err(Refusal::Stale),
+        _ if req.current.is_null() => Err(Refusal::NoRequest),
+        _ => Ok(req.current),
+    }
+}
+
+/// What `shim/lua.c` passes.
+///
+/// # Safety
+/// Both point to structures on the stack of a function in `shim/lua.c`, which waits.
+#[inline(always)]
+unsafe fn arguments<'a, T>(
+    given: *const T,
+    out: *mut ngx_http_lua_var_value_t,
+) -> (&'a T, &'a mut ngx_http_lua_var_value_t) {
+    // SAFETY: by the caller's word.
+    let given = unsafe { &*given };
+    // SAFETY: as above; nobody else has it.
+    (given, unsafe { &mut *out })
+}
+
+#[cold]
+fn refuse(why: Refusal, out: &mut ngx_http_lua_var_value_t) {
+    if why == Refusal::Stale {
+        registry()
+            .refused
+            .set(registry().refused.get().wrapping_add(1));
+    }
+    out.put_refusal(why);
+}
+
+/// `fetch`: the value of the variable `name` of the request `req`.
+///
+/// # Safety
+/// `shim/lua.c` calls it: `name` is a Lua string on the Lua stack, `req` and `out` are
+/// its own.
+unsafe extern "C" fn fetch(
+    req: *const lua_var_req_t,
+    name: *const u8,
+    len: usize,
+    flavour: i32,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: lua.c's own.
+    let (req, out) = unsafe { arguments(req, out) };
+    // SAFETY: the caller's word.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    let flavour = Flavour::numbered(flavour);
+    if mode::is_foreign() {
+        return fetch_opaque(req, name, flavour, out);
+    }
+    match readable(&Call::enter(), req) {
+        Ok(live) => out.put_result(read::by_name(live, name, flavour)),
+        Err(why) => refuse(why, out),
+    }
+}
+
+/// `fetch` for a name and a handle that C knows already.
+///
+/// # Safety
+/// As [`fetch`]; `found` is what [`find`] filled in this process, maybe for a
+/// configuration that is gone, and its name is still where it was.
+unsafe extern "C" fn read_found(
+    handle: u64,
+    found: *const ngx_http_lua_var_found_t,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: lua.c's own.
+    let (found, out) = unsafe { arguments(found, out) };
+    let call = Call::enter();
+    let live = match LiveRequest::by_handle(&call, Handle::from_bits(handle)) {
+        Ok(live) => live,
+        Err(why) => return refuse(why, out),
+    };
+    let Ok(live) = live.readable() else {
+        return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
+    };
+    // SAFETY: the caller's word.
+    let resolved = match unsafe { read::resolved(live, found) } {
+        Ok(resolved) => resolved,
+        Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+    };
+    let value = resolved.read(live);
+    if let (Ok(Value::Text(text)), Resolved::Var(var)) = (value, resolved) {
+        if let Some(n) = var.field.and_then(|field| field.fixed(text)) {
+            out.len = n;
+            return out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+        }
+    }
+    out.put_result(value);
+}
+
+/// Finds a name in the newest configuration; 0 when it has to be asked for by name.
+///
+/// # Safety
+/// As [`fetch`].
+unsafe extern "C" fn find(
+    name: *const u8,
+    len: usize,
+    found: *mut ngx_http_lua_var_found_t,
+) -> ngx_uint_t {
+    // SAFETY: the caller's word.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    match table::newest().and_then(|table| read::find(table, name)) {
+        Some(way) => {
+            // SAFETY: the caller's word.
+            unsafe { found.write(way) };
+            1
+        }
+        None => 0,
+    }
+}
+
+/// `fetch` where the layout of requests is not known: no member is read.
+#[cold]
+fn fetch_opaque(
+    req: &lua_var_req_t,
+    name: &[u8],
+    flavour: Flavour,
+    out: &mut ngx_http_lua_var_value_t,
+) {
+    match opaque(req) {
+        Err(why) => refuse(why, out),
+        Ok(_) if has_upper(name) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+        Ok(r) => match read::by_lua_module(r, name, flavour) {
+            Ok(value) => out.put(value),
+            Err(sentence) => out.put_error(sentence.to_bytes()),
+        },
+    }
+}
+
+/// `fetch` with a number for a name: a capture of the last regular expression.
+///
+/// # Safety
+/// As [`fetch`].
+unsafe extern "C" fn capture(
+    req: *const lua_var_req_t,
+    n: isize,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: lua.c's own.
+    let (req, out) = unsafe { arguments(req, out) };
+    if mode::is_foreign() {
+        return match opaque(req) {
+            // SAFETY: registered, or lua-nginx-module is running it.
+            Ok(r) => match unsafe { lua_module::capture(r, n) } {
+                Ok(text) => out.put(text.map_or(Value::Nil, Value::Text)),
+                Err(sentence) => out.put_error(sentence.to_bytes()),
+            },
+            Err(why) => refuse(why, out),
+        };
+    }
+    match readable(&Call::enter(), req) {
+        Ok(live) => {
+            let n = usize::try_from(n).ok().filter(|n| *n > 0);
+            let text = n.and_then(|n| live.request().capture(n));
+            out.put(text.map_or(Value::Nil, Value::Text));
+        }
+        Err(why) => refuse(why, out),
+    }
+}
+
+/// `live`: whether the request is one that handles and pointers may name now.
+///
+/// # Safety
+/// As [`fetch`].
+unsafe extern "C" fn live(req: *const lua_var_req_t, out: *mut ngx_http_lua_var_value_t) {
+    // SAFETY: lua.c's own.
+    let (req, out) = unsafe { arguments(req, out) };
+    match validated(&Call::enter(), req) {
+        Ok(_) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
+        Err(why) => refuse(why, out),
+    }
+}
+
+/// `request`: registers the current request; its handle is `id` and `generation`.
+///
+/// # Safety
+/// As [`fetch`]; lua-nginx-module is running `current`, or it is null.
+unsafe extern "C" fn acquire(
+    current: *mut ngx_http_request_t,
+    id: *mut u32,
+    generation: *mut u32,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: the caller's word.
+    let out = unsafe { &mut *out };
+    match LiveRequest::current(&Call::enter(), current) {
+        Ok(live) => {
+            let handle = live.slot().handle();
+            // SAFETY: the caller's word.
+            unsafe { id.write(handle.id) };
+            // SAFETY: as above.
+            unsafe { generation.write(handle.generation) };
+            out.put_kind(NGX_HTTP_LUA_VAR_TRUE);
+        }
+        Err(why) => refuse(why, out),
+    }
+}
+
+/// `set`: assigns `value` to the variable `name`; a null value unsets it.
+///
+/// # Safety
+/// As [`fetch`]; `value` is null or has `value_len` bytes, `sentence` has [`SENTENCE`].
+unsafe extern "C" fn set(
+    req: *const lua_var_req_t,
+    name: *const u8,
+    len: usize,
+    value: *const u8,
+    value_len: usize,
+    sentence: *mut u8,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: lua.c's own.
+    let (req, out) = unsafe { arguments(req, out) };
+    // SAFETY: the caller's word.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    // SAFETY: the caller's word.
+    let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
+    // SAFETY: the caller's word.
+    let sentence = unsafe { &mut *sentence.cast::<[u8; SENTENCE]>() };
+    if has_upper(name) {
+        return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
+    }
+    if mode::is_foreign() {
+        return match opaque(req) {
+            Err(why) => refuse(why, out),
+            // SAFETY: registered, or lua-nginx-module is running it.
+            Ok(r) => match unsafe { lua_module::assign(r, name, value, sentence) } {
+                Ok(()) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
+                Err(sentence) => out.put_error(sentence),
+            },
+        };
+    }
+    let call = Call::enter();
+    match readable(&call, req).map(|live| assign::assign(live, name, value)) {
+        Ok(Ok(())) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
+        Ok(Err(sentence)) => out.put_error(sentence),
+        Err(why) => refuse(why, out),
+    }
+}
+
+/// Whether the configuration that runs has the Lua module.
+#[inline]
+pub(crate) fn is_lua_running() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { nginx::shim::lua_var_lua_is_running() != 0 }
+}
+
+/// Whether the configuration being read has the Lua module.
+pub(crate) fn is_lua_configured() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { nginx::shim::lua_var_lua_is_configured() != 0 }
+}
+
+/// The configuration with which [`init`] looked for the Lua module is the one that runs.
+pub(crate) fn commit() {
+    // SAFETY: sets a flag.
+    unsafe { nginx::shim::lua_var_lua_commit() }
+}
+
+/// Registers the embedded packages with the Lua module, if there is one. False,
+/// with the error logged, when it is too old.
+pub(crate) fn init(cf: Conf<'_>) -> bool {
+    let mut missing = ptr::null();
+    let functions = &raw const FUNCTIONS.0;
+    // SAFETY: nginx's `cf`, in preconfiguration, when the Lua module has its main conf.
+    let rc = unsafe { nginx::shim::lua_var_lua_init(cf.as_ptr(), functions, &raw mut missing) };
+    match rc {
+        nginx::OK => true,
+        nginx::DECLINED => {
+            log_error!(
+                INFO,
+                Log::of_cycle(),
+                "lua_var: ngx_http_lua_module is not loaded, only $from_error_page is served"
+            );
+            true
+        }
+        _ => {
+            conf_error!(
+                cf,
+                "ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks %s",
+                missing
+            );
+            false
+        }
+    }
+}

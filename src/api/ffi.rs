@@ -1,0 +1,254 @@
+//! The functions that the Lua library calls through LuaJIT's FFI; `shim/ffi.h` declares
+//! them.
+
+use crate::layout;
+use crate::mode;
+use crate::nginx::shim::{
+    self, NGX_HTTP_LUA_VAR_AGAIN, ngx_http_lua_var_found_t, ngx_http_lua_var_handle_t,
+    ngx_http_lua_var_layout_t, ngx_http_lua_var_value_t,
+};
+use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
+use crate::ngx_ctx;
+use crate::registry::registry;
+use crate::registry::slots::{CHUNK, Handle, MAX_CHUNKS, Slot};
+use crate::request::{Call, Readable, Refusal};
+use crate::restore;
+use crate::variable::read::{self, Resolved};
+use crate::variable::value::{Again, Flavour};
+use crate::variable::{assign, table};
+
+// The declarations in ffi.h are these functions' own.
+const _: () = {
+    let _ = [shim::ngx_http_lua_var_ffi_fetch, ngx_http_lua_var_ffi_fetch];
+    let _ = [shim::ngx_http_lua_var_ffi_read, ngx_http_lua_var_ffi_read];
+    let _ = [
+        shim::ngx_http_lua_var_ffi_resolve,
+        ngx_http_lua_var_ffi_resolve,
+    ];
+    let _ = [
+        shim::ngx_http_lua_var_ffi_assign,
+        ngx_http_lua_var_ffi_assign,
+    ];
+    let _ = [
+        shim::ngx_http_lua_var_ffi_layout,
+        ngx_http_lua_var_ffi_layout,
+    ];
+    let _ = [
+        shim::ngx_http_lua_var_ffi_ctx_lost,
+        ngx_http_lua_var_ffi_ctx_lost,
+    ];
+    let _ = [
+        shim::ngx_http_lua_var_ffi_ctx_made,
+        ngx_http_lua_var_ffi_ctx_made,
+    ];
+};
+
+/// The request that a handle names, if it has variables and its members may be read.
+///
+/// # Safety
+/// `handle` is null or points to a handle.
+#[inline(always)]
+unsafe fn readable(
+    call: &Call,
+    handle: *const ngx_http_lua_var_handle_t,
+) -> Result<Readable<'_>, Refusal> {
+    // SAFETY: the caller's word.
+    let handle = unsafe { handle.as_ref() };
+    let &ngx_http_lua_var_handle_t { id, generation } = handle.ok_or(Refusal::Stale)?;
+    if mode::is_foreign() {
+        return Err(Refusal::Layout);
+    }
+    Readable::by_handle(call, Handle { id, generation })
+}
+
+/// Numbers what a call wrote to `out`, for who reads it.
+#[inline(always)]
+fn finish(out: &mut ngx_http_lua_var_value_t) -> i32 {
+    out.call = out.call.wrapping_add(1);
+    out.call
+}
+
+/// The variable `name`, in lower case, of the request that `handle` names, or when that
+/// is null of the one at `current`, which lua-nginx-module says is running.
+/// `NGX_HTTP_LUA_VAR_AGAIN` when the C function has to be asked.
+///
+/// # Safety
+/// `handle` is null or points to a handle, `name` is valid for reads of `len` bytes,
+/// `out` null or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
+    handle: *const ngx_http_lua_var_handle_t,
+    current: *mut ngx_http_request_t,
+    name: *const u8,
+    len: usize,
+    flavour: i32,
+    out: *mut ngx_http_lua_var_value_t,
+) -> i32 {
+    // SAFETY: the caller's word.
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        return 0;
+    };
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    let call = Call::enter();
+    let live = if !handle.is_null() {
+        // SAFETY: the caller's word.
+        unsafe { readable(&call, handle) }
+    } else if mode::is_foreign() {
+        Err(Refusal::Layout)
+    } else {
+        Readable::by_address(&call, current as usize)
+    };
+    match live {
+        Ok(live) => out.put_result(read::by_name(live, name, Flavour::numbered(flavour))),
+        Err(_) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+    }
+    finish(out)
+}
+
+/// The variable that was found, of the request that `handle` names, typed.
+/// `NGX_HTTP_LUA_VAR_AGAIN` when `fetch` has to be asked.
+///
+/// # Safety
+/// `handle` points to a handle, `found` was filled by [`ngx_http_lua_var_ffi_resolve`],
+/// whose name is still where it was, or null; `out` is null or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
+    handle: *const ngx_http_lua_var_handle_t,
+    found: *const ngx_http_lua_var_found_t,
+    out: *mut ngx_http_lua_var_value_t,
+) -> i32 {
+    // SAFETY: the caller's word.
+    let found = unsafe { found.as_ref() };
+    // SAFETY: the caller's word.
+    let (Some(found), Some(out)) = (found, unsafe { out.as_mut() }) else {
+        return 0;
+    };
+    let call = Call::enter();
+    // SAFETY: the caller's word.
+    match unsafe { readable(&call, handle) } {
+        // SAFETY: the caller's word.
+        Ok(live) => match unsafe { read::resolved(live, found) } {
+            Ok(resolved) => out.put_result(resolved.read(live)),
+            Err(Again) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+        },
+        Err(_) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+    }
+    finish(out)
+}
+
+/// Fills `found` for the variable of this name, in lower case, in the configuration
+/// that serves the request.
+///
+/// # Safety
+/// `handle` points to a handle, `name` is valid for reads of `len` bytes, `found` for
+/// writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
+    handle: *const ngx_http_lua_var_handle_t,
+    name: *const u8,
+    len: usize,
+    found: *mut ngx_http_lua_var_found_t,
+) {
+    // SAFETY: the caller's word.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    let call = Call::enter();
+    // SAFETY: the caller's word.
+    let live = unsafe { readable(&call, handle) }.ok();
+    let table = live.and_then(|live| table::of(live.request()));
+    let way = table.map(|table| read::find(table, name).unwrap_or(read::none_in(table)));
+    // SAFETY: the caller's word.
+    if let Some(found) = unsafe { found.as_mut() } {
+        *found = way.unwrap_or(read::NOT_FOUND);
+    }
+}
+
+/// Assigns to the variable that was found: `NGX_OK`; `NGX_DECLINED` when `set` has to be
+/// asked; `NGX_ERROR` when the request is refused.
+///
+/// # Safety
+/// As [`ngx_http_lua_var_ffi_read`]; `value` is valid for reads of `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
+    handle: *const ngx_http_lua_var_handle_t,
+    found: *const ngx_http_lua_var_found_t,
+    value: *const u8,
+    len: usize,
+) -> i32 {
+    let call = Call::enter();
+    // SAFETY: the caller's word.
+    let Ok(live) = (unsafe { readable(&call, handle) }) else {
+        return ERROR as i32;
+    };
+    // SAFETY: the caller's word.
+    let value = unsafe { core::slice::from_raw_parts(value, len) };
+    // SAFETY: the caller's word.
+    let Some(found) = (unsafe { found.as_ref() }) else {
+        return DECLINED as i32;
+    };
+    // SAFETY: the caller's word.
+    match unsafe { read::resolved(live, found) } {
+        Ok(Resolved::Var(var)) if assign::store(live, var, value) => OK as i32,
+        _ => DECLINED as i32,
+    }
+}
+
+/// Says where readers in Lua find what they read.
+///
+/// # Safety
+/// `out` is null or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut ngx_http_lua_var_layout_t) {
+    let members = layout::members();
+    let layout = ngx_http_lua_var_layout_t {
+        members: members.as_ptr(),
+        nmembers: members.len(),
+        slots: registry().slots_at() as *const core::ffi::c_void,
+        slot_size: size_of::<Slot>(),
+        nslots: CHUNK.saturating_mul(MAX_CHUNKS),
+        time: nginx::time_address(),
+        signature: nginx::SIGNATURE,
+        core_index: nginx::core_index() as u32,
+        header_next: nginx::request::next_header() as u32,
+    };
+    // SAFETY: the caller's word.
+    if let Some(out) = unsafe { out.as_mut() } {
+        *out = layout;
+    }
+}
+
+/// The reference of the `ngx.ctx` that the request at `r` lost in a redirect and
+/// gets back in Lua VM `vm`; 0 when there is none.
+///
+/// # Safety
+/// `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
+    let call = Call::enter();
+    let live = Readable::by_address(&call, r as usize).ok();
+    live.and_then(|live| restore::restorable(live, vm))
+        .unwrap_or(0)
+}
+
+/// Notes that the `ngx.ctx` of the request at `r` has this reference in Lua VM
+/// `vm`; `was_restored` is 1 when it was given back after a redirect.
+///
+/// # Safety
+/// `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_made(
+    r: *mut ngx_http_request_t,
+    reference: i32,
+    vm: u32,
+    was_restored: i32,
+) {
+    if was_restored != 0 {
+        registry()
+            .restored
+            .set(registry().restored.get().wrapping_add(1));
+    }
+    let call = Call::enter();
+    if let Ok(live) = Readable::by_address(&call, r as usize) {
+        ngx_ctx::made(live, reference, vm);
+    }
+}

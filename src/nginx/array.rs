@@ -1,0 +1,121 @@
+//! nginx's arrays and lists.
+//!
+//! Each says how large its elements are, and that is what is stepped by: builds of
+//! nginx with patches, as Kong's, add members to the end of a structure.
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use ngx::ffi::ngx_list_t;
+
+use super::{Foreign, ngx_array_t, ngx_table_elt_t};
+
+/// Elements of an array, as pointers: some of them are to be changed.
+#[derive(Clone, Copy)]
+pub(crate) struct Elements<'a, T> {
+    at: *mut T,
+    stride: usize,
+    left: usize,
+    of: PhantomData<&'a T>,
+}
+
+impl<'a, T> Elements<'a, T> {
+    const NONE: Self = Elements {
+        at: core::ptr::null_mut(),
+        stride: 0,
+        left: 0,
+        of: PhantomData,
+    };
+
+    /// The elements of an array; of null there are none. [`Foreign`] when they are
+    /// smaller than a `T`.
+    ///
+    /// # Safety
+    /// `array` must be null or an array of nginx's whose elements begin with a `T`, and
+    /// which is neither freed nor extended during `'a`.
+    pub(crate) unsafe fn of(array: *const ngx_array_t) -> Result<Self, Foreign> {
+        // SAFETY: by the caller's word.
+        match unsafe { array.as_ref() } {
+            Some(array) => Self::new(array.elts.cast(), array.size, array.nelts),
+            None => Ok(Self::NONE),
+        }
+    }
+
+    fn new(at: *mut T, stride: usize, left: usize) -> Result<Self, Foreign> {
+        if stride < size_of::<T>() && left != 0 {
+            return Err(Foreign);
+        }
+        Ok(Elements {
+            at,
+            stride,
+            left,
+            of: PhantomData,
+        })
+    }
+
+    /// The elements, for reading.
+    pub(crate) fn read(self) -> impl Iterator<Item = &'a T> {
+        // SAFETY: `of`'s contract.
+        self.map(|element| unsafe { element.as_ref() })
+    }
+}
+
+impl<T> Iterator for Elements<'_, T> {
+    type Item = NonNull<T>;
+
+    #[inline]
+    fn next(&mut self) -> Option<NonNull<T>> {
+        self.left = self.left.checked_sub(1)?;
+        let element = NonNull::new(self.at)?;
+        self.at = self.at.wrapping_byte_add(self.stride);
+        Some(element)
+    }
+}
+
+/// Adds an element to one of nginx's arrays; false without memory.
+///
+/// # Safety
+/// `array` must be null or a valid array of `T`.
+pub(crate) unsafe fn push<T>(array: *mut ngx_array_t, element: T) -> bool {
+    if array.is_null() {
+        return false;
+    }
+    // SAFETY: valid by the caller's word.
+    let place = unsafe { ngx::ffi::ngx_array_push(array) }.cast::<T>();
+    if place.is_null() {
+        return false;
+    }
+    // SAFETY: the element that was just added.
+    unsafe { place.write(element) };
+    true
+}
+
+/// The headers of a list that nginx made for headers, those removed (`hash` 0) among
+/// them. [`Foreign`] when its elements are smaller than headers.
+///
+/// # Safety
+/// The list is not changed for as long as the result is used.
+pub(crate) unsafe fn headers(
+    list: &ngx_list_t,
+) -> Result<impl Iterator<Item = &ngx_table_elt_t>, Foreign> {
+    if list.size < size_of::<ngx_table_elt_t>() {
+        return Err(Foreign);
+    }
+    let stride = list.size;
+    let mut part = Some(&list.part);
+    let parts = core::iter::from_fn(move || {
+        let this = part?;
+        // SAFETY: null or the next part of a list in the request's pool.
+        part = unsafe { this.next.as_ref() };
+        Some(this)
+    });
+    Ok(parts.flat_map(move |part| {
+        let elements = Elements {
+            at: part.elts.cast::<ngx_table_elt_t>(),
+            stride,
+            left: part.nelts,
+            of: PhantomData,
+        };
+        elements.read()
+    }))
+}

@@ -1,0 +1,85 @@
+//! What lua-nginx-module does for `ngx.var`, whatever the layout of requests.
+
+use core::ffi::CStr;
+use core::ptr;
+
+use super::string::{EMPTY, bytes};
+use super::{DECLINED, OK, ngx_http_request_t, shim};
+
+/// Bytes of the sentence that [`assign`] may write.
+pub(crate) const SENTENCE: usize = shim::LUA_VAR_SENTENCE as usize;
+
+/// A variable, as `ngx.var.name` reads it. `name` has to be in lower case. `Ok(None)`:
+/// not found. `Err`: lua-nginx-module's sentence.
+///
+/// # Safety
+/// `r` is a request that is live during `'a`.
+pub(crate) unsafe fn variable<'a>(
+    r: *mut ngx_http_request_t,
+    name: &[u8],
+) -> Result<Option<&'a [u8]>, &'static CStr> {
+    // SAFETY: the caller's word.
+    unsafe { get(r, name.as_ptr(), name.len(), 0) }
+}
+
+/// A capture, as `ngx.var[n]` reads it, likewise.
+///
+/// # Safety
+/// As [`variable`].
+pub(crate) unsafe fn capture<'a>(
+    r: *mut ngx_http_request_t,
+    n: isize,
+) -> Result<Option<&'a [u8]>, &'static CStr> {
+    // SAFETY: the caller's word.
+    unsafe { get(r, ptr::null(), 0, i32::try_from(n).unwrap_or(0)) }
+}
+
+unsafe fn get<'a>(
+    r: *mut ngx_http_request_t,
+    name: *const u8,
+    len: usize,
+    capture: i32,
+) -> Result<Option<&'a [u8]>, &'static CStr> {
+    let mut value = EMPTY;
+    let mut error = ptr::null();
+    // SAFETY: by the caller's word a live request; the name has that length, or is null.
+    let rc =
+        unsafe { shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error) };
+    match rc {
+        // SAFETY: text of the request.
+        OK => Ok(Some(unsafe { bytes(value) })),
+        DECLINED => Ok(None),
+        // SAFETY: a constant of the Lua module's.
+        _ => Err(unsafe { CStr::from_ptr(error) }),
+    }
+}
+
+/// Assigns as `ngx.var.name = value` does. `Err`: the sentence, written to `sentence`.
+///
+/// # Safety
+/// `r` is a live request.
+pub(crate) unsafe fn assign<'s>(
+    r: *mut ngx_http_request_t,
+    name: &[u8],
+    value: Option<&[u8]>,
+    sentence: &'s mut [u8; SENTENCE],
+) -> Result<(), &'s [u8]> {
+    let (data, len) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
+    let mut written = sentence.len();
+    // SAFETY: by the caller's word a live request; name, value and room have their lengths.
+    let rc = unsafe {
+        shim::lua_var_lua_set(
+            r,
+            name.as_ptr(),
+            name.len(),
+            data,
+            len,
+            sentence.as_mut_ptr(),
+            &raw mut written,
+        )
+    };
+    if rc == OK {
+        return Ok(());
+    }
+    Err(sentence.get(..written).unwrap_or_default())
+}

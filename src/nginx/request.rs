@@ -1,0 +1,578 @@
+//! Requests.
+//!
+//! An [`AnyRequest`] is live, which is all that is known of it; lua-nginx-module makes
+//! requests up for code that runs without one, and those have no variables and no
+//! configuration. A [`Request`] is one that nginx serves.
+
+use core::marker::PhantomData;
+use core::mem::offset_of;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use ngx::ffi;
+
+use super::array::{Elements, headers};
+use super::log::Log;
+use super::pool::Pool;
+use super::string::{bytes, bytes_or_null, str_of};
+use super::value::{Getter, VarValue, Variable};
+use super::{
+    Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_main_conf_t,
+    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_table_elt_t, shim,
+};
+
+/// A request that is live during `'a`, and may be one of lua-nginx-module's own making.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyRequest<'a> {
+    raw: NonNull<ngx_http_request_t>,
+    of: PhantomData<&'a ngx_http_request_t>,
+}
+
+impl<'a> AnyRequest<'a> {
+    /// # Safety
+    /// `r` must be null or a request that is live during `'a`: nginx or lua-nginx-module
+    /// is running it, or it is in the registry.
+    #[inline]
+    pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
+        let raw = NonNull::new(r)?;
+        let of = PhantomData;
+        Some(AnyRequest { raw, of })
+    }
+
+    /// For nginx's functions and for log lines.
+    pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.raw.as_ptr()
+    }
+
+    pub(crate) fn address(self) -> usize {
+        self.raw.as_ptr() as usize
+    }
+
+    /// The members. nginx may change any of them while it runs: drop the borrow before
+    /// calling it.
+    #[inline(always)]
+    fn members(&self) -> &ngx_http_request_t {
+        // SAFETY: `from_raw`'s contract.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// `r->signature`
+    #[inline(always)]
+    pub(crate) fn signature(self) -> u32 {
+        self.members().signature
+    }
+
+    /// `r->connection`, which is not dereferenced.
+    #[inline(always)]
+    pub(crate) fn connection_address(self) -> usize {
+        self.members().connection as usize
+    }
+
+    /// The request's connection, or a stream's stand-in for it.
+    fn connection(&self) -> &ngx_connection_t {
+        // SAFETY: a live request always has a connection.
+        unsafe { &*self.members().connection }
+    }
+
+    /// The request, if nginx serves it: lua-nginx-module makes requests up for a
+    /// handshake or a timer, whose connection has no socket
+    /// (`ngx_http_lua_create_fake_connection`).
+    #[inline]
+    pub(crate) fn served(self) -> Option<Request<'a>> {
+        (self.connection().fd != -1).then_some(Request(self))
+    }
+
+    pub(crate) fn pool(self) -> Option<Pool> {
+        // SAFETY: a live request has its pool.
+        unsafe { Pool::from_raw(self.members().pool) }
+    }
+
+    /// Where to log what concerns the request.
+    pub(crate) fn log(self) -> Log {
+        if crate::mode::is_foreign() {
+            return Log::of_cycle();
+        }
+        // SAFETY: a connection's log lives as long as the connection.
+        unsafe { Log::from_raw(self.connection().log) }
+    }
+}
+
+/// A request that nginx serves: it has variables and a configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a>(AnyRequest<'a>);
+
+impl<'a> Deref for Request<'a> {
+    type Target = AnyRequest<'a>;
+
+    fn deref(&self) -> &AnyRequest<'a> {
+        &self.0
+    }
+}
+
+/// What happened at one attempt at an upstream (`ngx_http_upstream_state_t`).
+#[derive(Clone, Copy)]
+pub(crate) struct UpstreamState<'a>(&'a ngx_http_upstream_state_t);
+
+impl UpstreamState<'_> {
+    /// Milliseconds to the whole response; negative when not reached, as the next two.
+    pub(crate) fn response_time(self) -> i64 {
+        self.0.response_time as i64
+    }
+
+    pub(crate) fn header_time(self) -> i64 {
+        self.0.header_time as i64
+    }
+
+    pub(crate) fn connect_time(self) -> i64 {
+        self.0.connect_time as i64
+    }
+
+    /// Whether there was a peer; an entry without one separates server groups.
+    pub(crate) fn has_peer(self) -> bool {
+        !self.0.peer.is_null()
+    }
+}
+
+/// A header of a list or of a chain.
+#[derive(Clone, Copy)]
+pub(crate) struct Header<'a>(&'a ngx_table_elt_t);
+
+impl<'a> Header<'a> {
+    /// Length of its name: what most headers differ in.
+    #[inline(always)]
+    pub(crate) fn name_len(self) -> usize {
+        self.0.key.len
+    }
+
+    /// Whether it was removed.
+    #[inline(always)]
+    pub(crate) fn is_removed(self) -> bool {
+        self.0.hash == 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn name(self) -> &'a [u8] {
+        // SAFETY: a header's name lives as long as the request.
+        unsafe { bytes(self.0.key) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn value(self) -> &'a [u8] {
+        // SAFETY: as its name.
+        unsafe { bytes(self.0.value) }
+    }
+}
+
+/// Whose headers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Headers {
+    /// The request's.
+    Request,
+    /// The response's.
+    Response,
+    /// Those of the upstream's response.
+    Upstream,
+}
+
+impl<'a> Request<'a> {
+    /// # Safety
+    /// `r` must be null or a request that nginx is serving during `'a`: the one for whose
+    /// phase, filter or variable it calls the module.
+    pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Option<Self> {
+        // SAFETY: by the caller's word.
+        unsafe { AnyRequest::from_raw(r) }.map(Request)
+    }
+
+    /// The main request of a subrequest, or the request itself.
+    fn main(&self) -> &ngx_http_request_t {
+        // SAFETY: nginx sets `main` when it makes the request; the main request
+        // lives as long as its subrequests.
+        unsafe { &*self.members().main }
+    }
+
+    /// Address of the main request.
+    pub(crate) fn main_address(self) -> usize {
+        self.members().main as usize
+    }
+
+    /// Whether it is a main request, not a subrequest.
+    pub(crate) fn is_main(self) -> bool {
+        self.main_address() == self.address()
+    }
+
+    // ---- Strings. `None`: never set, which nginx's handlers call not found. --------------
+
+    /// `r->uri`
+    pub(crate) fn uri(self) -> Option<&'a [u8]> {
+        // SAFETY: a live request's strings live as long as it does; so below.
+        unsafe { bytes_or_null(self.members().uri) }
+    }
+
+    /// `r->unparsed_uri`
+    pub(crate) fn unparsed_uri(self) -> Option<&'a [u8]> {
+        // SAFETY: see `uri`.
+        unsafe { bytes_or_null(self.members().unparsed_uri) }
+    }
+
+    /// `r->args`
+    pub(crate) fn args(self) -> Option<&'a [u8]> {
+        // SAFETY: see `uri`.
+        unsafe { bytes_or_null(self.members().args) }
+    }
+
+    /// `r->http_protocol`
+    pub(crate) fn http_protocol(self) -> Option<&'a [u8]> {
+        // SAFETY: see `uri`.
+        unsafe { bytes_or_null(self.members().http_protocol) }
+    }
+
+    /// `r->main->method_name`
+    pub(crate) fn method_name(self) -> Option<&'a [u8]> {
+        // SAFETY: see `uri`.
+        unsafe { bytes_or_null(self.main().method_name) }
+    }
+
+    /// `r->headers_in.server`
+    pub(crate) fn host(self) -> &'a [u8] {
+        // SAFETY: see `uri`.
+        unsafe { bytes(self.members().headers_in.server) }
+    }
+
+    /// `r->connection->addr_text`
+    pub(crate) fn remote_addr(self) -> &'a [u8] {
+        // SAFETY: the connection outlives its request.
+        unsafe { bytes(self.connection().addr_text) }
+    }
+
+    /// `server_name` of the server that serves the request.
+    pub(crate) fn server_name(self) -> &'a [u8] {
+        // SAFETY: every HTTP module has an entry.
+        let conf = unsafe { entry(self.members().srv_conf, core_index()) };
+        // SAFETY: the core module's is a `ngx_http_core_srv_conf_t`, never null.
+        let name = unsafe { (*conf.cast::<ngx_http_core_srv_conf_t>()).server_name };
+        // SAFETY: a configuration outlives its requests.
+        unsafe { bytes(name) }
+    }
+
+    // ---- Numbers ---------------------------------------------------------------------------
+
+    /// Whether the connection is one over TLS.
+    pub(crate) fn is_tls(self) -> bool {
+        !self.connection().ssl.is_null()
+    }
+
+    /// `r->err_status`
+    pub(crate) fn err_status(self) -> usize {
+        self.members().err_status
+    }
+
+    /// `r->headers_out.status`
+    pub(crate) fn out_status(self) -> usize {
+        self.members().headers_out.status
+    }
+
+    /// `r->http_version`
+    pub(crate) fn http_version(self) -> usize {
+        self.members().http_version
+    }
+
+    /// When the request began: seconds, and milliseconds above them.
+    pub(crate) fn start(self) -> (i64, i64) {
+        let members = self.members();
+        (members.start_sec, members.start_msec as i64)
+    }
+
+    /// `r->request_length`
+    pub(crate) fn request_length(self) -> i64 {
+        self.members().request_length
+    }
+
+    /// `r->connection->sent`
+    pub(crate) fn bytes_sent(self) -> i64 {
+        self.connection().sent
+    }
+
+    /// `r->connection->number`
+    pub(crate) fn connection_number(self) -> u64 {
+        self.connection().number
+    }
+
+    /// `r->connection->requests`
+    pub(crate) fn connection_requests(self) -> u64 {
+        self.connection().requests as u64
+    }
+
+    /// The port that the client connected to, 0 where there is none (a unix socket);
+    /// `None` when nginx has not looked yet (`ngx_connection_local_sockaddr`).
+    pub(crate) fn local_port(self) -> Option<u16> {
+        let address = self.connection().local_sockaddr.cast::<u8>();
+        if address.is_null() {
+            return None;
+        }
+        let family = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_family));
+        // SAFETY: an address in the memory of the connection or of its listening socket.
+        // Those of every family have it in the same place.
+        match i32::from(unsafe { *family.cast::<libc::sa_family_t>() }) {
+            libc::AF_INET | libc::AF_INET6 => {
+                let port = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_port));
+                // SAFETY: as above; both have the port in the same place.
+                Some(u16::from_be(unsafe { *port.cast::<libc::in_port_t>() }))
+            }
+            libc::AF_UNIX => Some(0),
+            _ => None,
+        }
+    }
+
+    /// `r->uri_changes`: counts down with each internal redirect.
+    pub(crate) fn uri_changes(self) -> usize {
+        // SAFETY: a live request.
+        unsafe { shim::lua_var_uri_changes(self.as_ptr()) }
+    }
+
+    // ---- Contexts and configuration --------------------------------------------------------
+
+    /// The module's context at `ctx_index`.
+    pub(crate) fn ctx(self, ctx_index: usize) -> usize {
+        // SAFETY: `r->ctx` has an entry for every HTTP module.
+        let entry = unsafe { self.members().ctx.add(ctx_index) };
+        // SAFETY: as above.
+        unsafe { *entry as usize }
+    }
+
+    /// Sets the module's own context.
+    pub(crate) fn set_ctx(self, ctx_index: usize, value: usize) {
+        // SAFETY: `r->ctx` has an entry for every HTTP module.
+        let entry = unsafe { self.members().ctx.add(ctx_index) };
+        // SAFETY: as above; it is this module's own entry.
+        unsafe { *entry = value as *mut core::ffi::c_void };
+    }
+
+    /// Address of the core module's main configuration, which tells configurations apart.
+    #[inline(always)]
+    pub(crate) fn core_main_conf(self) -> usize {
+        // SAFETY: every HTTP module has an entry.
+        unsafe { entry(self.members().main_conf, core_index()) as usize }
+    }
+
+    /// The main configuration of the module at `ctx_index`.
+    ///
+    /// # Safety
+    /// That module's is a `T`.
+    pub(crate) unsafe fn main_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
+        // SAFETY: every HTTP module has an entry; it outlives the request.
+        let conf = unsafe { entry(self.members().main_conf, ctx_index) };
+        // SAFETY: by the caller's word.
+        unsafe { conf.cast::<T>().as_ref() }
+    }
+
+    /// The location configuration of the module at `ctx_index`.
+    ///
+    /// # Safety
+    /// That module's is a `T`.
+    pub(crate) unsafe fn loc_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
+        // SAFETY: every HTTP module has an entry; it outlives the request.
+        let conf = unsafe { entry(self.members().loc_conf, ctx_index) };
+        // SAFETY: by the caller's word.
+        unsafe { conf.cast::<T>().as_ref() }
+    }
+
+    // ---- Variables -------------------------------------------------------------------------
+
+    /// The place of an indexed variable's value; the index has to be of the
+    /// configuration that serves the request.
+    fn variable_place(self, index: u32) -> *mut VarValue {
+        let variables = self.members().variables.cast::<VarValue>();
+        // SAFETY: `r->variables` has as many elements as the configuration has indexed
+        // variables, and indices come from the variable table of that configuration only.
+        unsafe { variables.add(index as usize) }
+    }
+
+    /// What nginx has cached of an indexed variable: `None` when nothing, `Some(None)`
+    /// that it is not found.
+    #[inline(always)]
+    pub(crate) fn cached(self, index: u32) -> Option<Option<&'a [u8]>> {
+        // SAFETY: see `variable_place`; copied, since any handler may change it.
+        let value = unsafe { *self.variable_place(index) };
+        // SAFETY: cached values are texts of the request or of its configuration.
+        value.is_cached().then(|| unsafe { value.text() })
+    }
+
+    /// Stores a value there, as nginx does with what a handler gave.
+    pub(crate) fn store(self, index: u32, value: VarValue) {
+        // SAFETY: see `variable_place`.
+        unsafe { *self.variable_place(index) = value }
+    }
+
+    /// Evaluates or finds an indexed variable (`ngx_http_get_flushed_variable`), which
+    /// stores what it computes. `None` when it is not found, and on an error.
+    pub(crate) fn flushed(self, index: u32) -> Option<&'a [u8]> {
+        // SAFETY: a live request and an index of its own configuration.
+        let value = unsafe { ffi::ngx_http_get_flushed_variable(self.as_ptr(), index as usize) };
+        // SAFETY: null, or the value in `r->variables`.
+        let value = unsafe { value.cast::<VarValue>().as_ref() }?;
+        // SAFETY: nginx filled it.
+        unsafe { value.text() }
+    }
+
+    /// Runs a variable's get handler on a value of the module's own: nothing that nginx
+    /// keeps is changed by it. `None` when it is not found, and on an error.
+    #[inline(always)]
+    pub(crate) fn evaluate(self, getter: Getter) -> Option<&'a [u8]> {
+        let (handler, data) = getter.parts()?;
+        let mut value = VarValue::EMPTY;
+        let place = (&raw mut value).cast();
+        // SAFETY: handler and data are a pair from nginx's variables.
+        if unsafe { handler(self.as_ptr(), place, data) } != OK {
+            return None;
+        }
+        // SAFETY: the handler filled it, with a text of the request.
+        unsafe { value.text() }
+    }
+
+    /// Runs the get handler of a prefix for a name that begins with it.
+    pub(crate) fn evaluate_prefixed(self, prefix: Getter, name: &[u8]) -> Option<&'a [u8]> {
+        let name = str_of(name);
+        // SAFETY: the name outlives the call, and handlers of prefixes only read it.
+        self.evaluate(unsafe { prefix.of_prefixed(&name) })
+    }
+
+    /// nginx's definition of the variable of this name, in lower case.
+    pub(crate) fn definition(self, name: &[u8], hash: usize) -> Option<Variable<'a>> {
+        let cmcf = self.core_main_conf() as *mut ngx_http_core_main_conf_t;
+        // SAFETY: the core module's configuration is never null.
+        let variables = unsafe { &raw mut (*cmcf).variables_hash };
+        let name_data = name.as_ptr().cast_mut();
+        // SAFETY: nginx only reads the name.
+        let found = unsafe { ffi::ngx_hash_find(variables, hash, name_data, name.len()) };
+        // SAFETY: null or a variable, which lives as long as the configuration.
+        unsafe { Variable::from_raw(found.cast()) }
+    }
+
+    /// Runs a variable's set handler; false without memory for the value.
+    pub(crate) fn assign(self, variable: Variable<'_>, value: VarValue) -> bool {
+        let Some(handler) = variable.raw().set_handler else {
+            return false;
+        };
+        // In the pool, since the handler may keep it.
+        let Some(place) = self.pool().and_then(|pool| pool.put(value)) else {
+            return false;
+        };
+        // SAFETY: handler and data are a pair from nginx's variables.
+        unsafe { handler(self.as_ptr(), place.as_ptr().cast(), variable.raw().data) };
+        true
+    }
+
+    /// Makes `r->args` a string that was never set, which only nginx's own set handler
+    /// of `$args` knows how to do whatever the layout.
+    pub(crate) fn unset_args(self, args: Variable<'_>) {
+        let Some(handler) = args.raw().set_handler else {
+            return;
+        };
+        let mut value = VarValue::NULL;
+        // SAFETY: as in `assign`; `ngx_http_variable_set_args` copies length and address.
+        unsafe { handler(self.as_ptr(), (&raw mut value).cast(), args.raw().data) };
+    }
+
+    /// Capture `n` of the last regular expression, as `ngx.var[n]` gives it.
+    pub(crate) fn capture(self, n: usize) -> Option<&'a [u8]> {
+        let members = self.members();
+        let at = n.checked_mul(2).filter(|at| *at < members.ncaptures)?;
+        if members.captures.is_null() || members.captures_data.is_null() {
+            return None;
+        }
+        // SAFETY: nginx keeps `ncaptures` offsets, an even number, and `at` is below it and even.
+        let offsets = unsafe { members.captures.add(at) };
+        // SAFETY: as above.
+        let [start, end] = unsafe { offsets.cast::<[i32; 2]>().read() };
+        // A group that took no part in the match has -1 for both: an empty text.
+        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else {
+            return Some(&[]);
+        };
+        // SAFETY: the offsets lie in the text that was matched.
+        let data = unsafe { members.captures_data.add(start) };
+        let len = end.saturating_sub(start);
+        // SAFETY: as above; the text lives as long as the request.
+        Some(unsafe { core::slice::from_raw_parts(data, len) })
+    }
+
+    // ---- Upstreams and headers -------------------------------------------------------------
+
+    /// The attempts at upstreams so far.
+    pub(crate) fn upstream_states(
+        self,
+    ) -> Result<impl Iterator<Item = UpstreamState<'a>>, Foreign> {
+        // SAFETY: null or an array of states in the request's pool, extended only by
+        // nginx, which does not run while they are read.
+        let states = unsafe { Elements::of(self.members().upstream_states) }?;
+        Ok(states.read().map(UpstreamState))
+    }
+
+    /// A list of headers. [`Foreign`] when what is there is no list of headers: another
+    /// layout of `ngx_http_upstream_t`, which nothing else tells.
+    #[inline(always)]
+    pub(crate) fn headers(
+        self,
+        whose: Headers,
+    ) -> Result<impl Iterator<Item = Header<'a>>, Foreign> {
+        // SAFETY: `from_raw`'s contract; for `'a`, since the members of a list that are
+        // borrowed, its parts, are only added to.
+        let members = unsafe { self.raw.as_ref() };
+        let list = match whose {
+            Headers::Request => Some(&members.headers_in.headers),
+            Headers::Response => Some(&members.headers_out.headers),
+            // SAFETY: null or the request's upstream, in its pool.
+            Headers::Upstream => match unsafe { members.upstream.as_ref() } {
+                Some(upstream) => {
+                    let headers = &upstream.headers_in.headers;
+                    // `ngx_http_upstream_process_header` makes both; together they tell
+                    // that they are where they were looked for.
+                    let lists = [headers, &upstream.headers_in.trailers];
+                    let size = headers.size;
+                    let is_made = |size| {
+                        lists
+                            .iter()
+                            .all(|l| l.size == size && l.pool == members.pool)
+                    };
+                    if size >= size_of::<ngx_table_elt_t>() && is_made(size) {
+                        Some(headers)
+                    } else if lists.iter().all(|l| l.size == 0 && l.pool.is_null()) {
+                        None
+                    } else {
+                        return Err(Foreign);
+                    }
+                }
+                None => None,
+            },
+        };
+        let headers = match list {
+            // SAFETY: nothing runs that adds to it while it is read.
+            Some(list) => Some(unsafe { headers(list) }?),
+            None => None,
+        };
+        Ok(headers.into_iter().flatten().map(Header))
+    }
+
+    /// The `Cookie` headers of the request.
+    pub(crate) fn cookies(self) -> impl Iterator<Item = Header<'a>> {
+        let mut n = 0usize;
+        core::iter::from_fn(move || {
+            // SAFETY: a live request.
+            let header = unsafe { shim::lua_var_cookie(self.as_ptr(), n) };
+            n = n.wrapping_add(1);
+            // SAFETY: null or a header in the request's pool.
+            unsafe { header.as_ref() }.map(Header)
+        })
+    }
+
+    /// The reference of the request's `ngx.ctx`; below 1 when it has none.
+    pub(crate) fn lua_ctx_ref(self) -> i32 {
+        // SAFETY: a live request.
+        unsafe { shim::lua_var_lua_ctx_ref(self.as_ptr()) as i32 }
+    }
+}
+
+/// Where a header has the pointer to the next of its name; 0 when nginx has no such.
+pub(crate) fn next_header() -> usize {
+    // SAFETY: it takes nothing.
+    unsafe { shim::lua_var_next_header() }
+}

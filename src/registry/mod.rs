@@ -1,0 +1,149 @@
+//! The registry: the requests of this worker that are known to be live.
+//!
+//! A static, because nginx gives a variable handler, a pool cleanup or a function
+//! called over FFI no other way to it. All of it is [`Cell`]s, so a handler that
+//! nginx calls while another is running finds nothing borrowed.
+
+pub mod by_address;
+pub mod slots;
+
+use core::cell::Cell;
+use core::ffi::c_void;
+
+use crate::mode;
+use crate::nginx::request::AnyRequest;
+use crate::nginx::{mem, ngx_pool_t};
+use crate::statics::PerWorker;
+use by_address::{HeadChunk, Index};
+use slots::{CHUNK, Chunk, Handle, MAX_CHUNKS, Slot, Slots};
+
+/// The live requests of a worker process.
+pub struct Registry {
+    /// What is known of each.
+    pub slots: Slots,
+    /// Where the slots are, one after another: slot 0's address. All of that may be
+    /// read, for a slot that has no memory yet is all zeroes.
+    slots_at: Cell<usize>,
+    index: Index,
+    /// Stands for the slot of a request that no memory could be had to register.
+    pub(crate) outside: Slot,
+    /// Handles refused, for the soak test's figures.
+    pub(crate) refused: Cell<u64>,
+    /// Contexts restored, likewise.
+    pub(crate) restored: Cell<u64>,
+}
+
+static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
+    slots: Slots::new(),
+    slots_at: Cell::new(0),
+    index: Index::new(),
+    outside: Slot::new(),
+    refused: Cell::new(0),
+    restored: Cell::new(0),
+});
+
+/// The registry of this process.
+#[inline]
+pub fn registry() -> &'static Registry {
+    &REGISTRY
+}
+
+/// The pool cleanup of every registered request; `data` is its slot's number.
+///
+/// # Safety
+/// Only nginx calls it, once for each successful [`Registry::register`].
+unsafe extern "C" fn forget(data: *mut c_void) {
+    registry().forget(data as usize as u32);
+}
+
+fn more_heads() -> Option<&'static HeadChunk> {
+    // SAFETY: a `Cell<u32>` is valid when zeroed.
+    unsafe { mem::zeroed_forever() }
+}
+
+impl Registry {
+    /// Bytes of address space for all slots.
+    pub const RESERVED: usize = size_of::<Chunk>() * MAX_CHUNKS;
+
+    /// Reserves the addresses of all slots that there can be, in the process that
+    /// reads the first configuration: Lua that is loaded then knows them too. False
+    /// when the process may not have so many.
+    pub(crate) fn reserve(&self) -> bool {
+        if self.slots_at.get() == 0 {
+            self.slots_at.set(mem::reserve(Self::RESERVED));
+        }
+        self.slots_at.get() != 0
+    }
+
+    /// Where slot 0 is, for readers in Lua.
+    pub(crate) fn slots_at(&self) -> usize {
+        self.slots_at.get()
+    }
+
+    /// The next chunk of slots.
+    fn more_slots(&self) -> Option<&'static Chunk> {
+        let chunks = self.slots.capacity() / CHUNK;
+        let start = self.slots_at.get();
+        if start == 0 || chunks >= MAX_CHUNKS {
+            return None;
+        }
+        let at = start.wrapping_add(chunks.wrapping_mul(size_of::<Chunk>()));
+        // SAFETY: a slot is valid when zeroed, see `Slot::new`; the place is the one
+        // after the chunks that there are, within what was reserved.
+        unsafe { mem::zeroed_at(at) }
+    }
+
+    /// The slot of the live request at this address, which is not dereferenced.
+    #[inline]
+    pub fn find(&self, address: usize) -> Option<&'static Slot> {
+        self.index.find(&self.slots, address)
+    }
+
+    /// Registers a request, until its pool is destroyed.
+    ///
+    /// Allocate, then everything that can fail, then publish: a request is in the
+    /// index only if its cleanup is sure to take it out again. `None` without memory,
+    /// and when it is not sure which is the request's pool.
+    pub(crate) fn register(&self, r: AnyRequest<'_>) -> Option<&'static Slot> {
+        if let Some(slot) = self.find(r.address()) {
+            return Some(slot);
+        }
+        let pool = r.pool()?;
+        if mode::is_foreign() && !self.is_pool_of(pool.address(), r.address()) {
+            return None;
+        }
+        let slot = self
+            .slots
+            .acquire(r.address(), r.connection_address(), || self.more_slots())?;
+        let handle = slot.handle();
+        if self.index.insert(&self.slots, slot, more_heads) {
+            if pool.on_cleanup(forget, slot.id() as usize) {
+                if mode::is_direct() && r.served().is_some() {
+                    slot.allow_direct();
+                }
+                return Some(slot);
+            }
+            self.index.remove(&self.slots, slot);
+        }
+        self.slots.release(handle);
+        None
+    }
+
+    /// Where nginx has another layout, what is read as the pool may be anything. A main
+    /// request is the first thing in its pool (`ngx_http_alloc_request`), so that is the
+    /// pool if it ends where the request begins; and a subrequest's if it is that of a
+    /// main request which is registered.
+    fn is_pool_of(&self, pool: usize, request: usize) -> bool {
+        let first = pool.wrapping_add(size_of::<ngx_pool_t>());
+        first == request || self.find(first).is_some()
+    }
+
+    /// Takes the occupant of a slot out of the registry.
+    pub fn forget(&self, id: u32) {
+        if let Some(slot) = self.slots.by_id(id) {
+            let handle: Handle = slot.handle();
+            self.index.remove(&self.slots, slot);
+            self.slots.release(handle);
+        }
+    }
+}

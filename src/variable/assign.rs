@@ -1,0 +1,93 @@
+//! Assigning to variables, as `ngx.var.name = value` does
+//! (`ngx_http_lua_ffi_var_set` in lua-nginx-module, `ngx_http_rewrite_set` in nginx).
+
+use super::name;
+use super::table::Var;
+use crate::nginx::request::Request;
+use crate::nginx::string::bytes;
+use crate::nginx::value::VarValue;
+use crate::request::Readable;
+
+/// Assigns a copy of `value`, in the request's pool; `None` unsets the variable.
+///
+/// Fails, with a sentence that belongs to the request, when there is no such
+/// variable, when it cannot be changed, and without memory.
+pub(crate) fn assign<'a>(
+    live: Readable<'a>,
+    name: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), &'a [u8]> {
+    let r = live.request();
+    let Some(variable) = r.definition(name, name::nginx_hash(name)) else {
+        return Err(sentence(
+            r,
+            &[
+                b"variable \"",
+                name,
+                b"\" not found for writing; maybe it is a built-in variable \
+              that is not changeable or you forgot to use \"set $",
+                name,
+                b" '';\" in the \
+              config file to define it first",
+            ],
+        ));
+    };
+    if !variable.is_changeable() {
+        return Err(sentence(r, &[b"variable \"", name, b"\" not changeable"]));
+    }
+    if !variable.has_set_handler() && variable.index().is_none() {
+        return Err(sentence(
+            r,
+            &[b"variable \"", name, b"\" cannot be assigned a value"],
+        ));
+    }
+    let value = make(r, value).ok_or(NO_MEMORY)?;
+    if variable.has_set_handler() {
+        return if r.assign(variable, value) {
+            Ok(())
+        } else {
+            Err(NO_MEMORY)
+        };
+    }
+    if let Some(index) = variable.index() {
+        r.store(index, value);
+    }
+    Ok(())
+}
+
+/// Assigns to a variable of which that means to store the value; false when it is
+/// not one of those, and without memory.
+pub(crate) fn store(live: Readable<'_>, var: &Var, value: &[u8]) -> bool {
+    let r = live.request();
+    let Some(index) = var.index.filter(|_| var.is_assignable) else {
+        return false;
+    };
+    match make(r, Some(value)) {
+        Some(value) => {
+            r.store(index, value);
+            true
+        }
+        None => false,
+    }
+}
+
+const NO_MEMORY: &[u8] = b"no memory";
+
+/// A variable value of a copy of `value`; `None` without memory.
+fn make(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
+    match value {
+        Some(value) => Some(VarValue::found(copy(r, &[value])?)),
+        None => Some(VarValue::NOT_THERE),
+    }
+}
+
+/// A sentence of these parts, in the request's pool.
+fn sentence<'a>(r: Request<'a>, parts: &[&[u8]]) -> &'a [u8] {
+    copy(r, parts).unwrap_or(NO_MEMORY)
+}
+
+fn copy<'a>(r: Request<'a>, parts: &[&[u8]]) -> Option<&'a [u8]> {
+    let text = r.pool()?.concat(parts)?;
+    // SAFETY: just written; the pool lives as long as the request.
+    Some(unsafe { bytes(text) })
+}

@@ -1,0 +1,187 @@
+//! Variables that the module reads from the request itself, without nginx's handler:
+//! one row each.
+
+use super::number::{self, Attempt};
+use super::value::Value;
+use crate::nginx;
+use crate::nginx::request::{Request, UpstreamState};
+
+/// Rows of `Field [names] kind |request| value;`. The value is what the handler that
+/// nginx has for that name gives, in `ngx_http_variables.c` (for the upstream times:
+/// `ngx_http_upstream.c`). `number`: `fetch` gives a Lua number, as
+/// lua-var-nginx-module does. How nginx caches it, nginx's own definition says.
+macro_rules! fields {
+    ($($field:ident [$($name:literal)+] $kind:ident |$r:ident| $value:expr;)+) => {
+        /// A variable that is read from the request itself.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Field {
+            $(#[doc = concat!($("`$", $name, "` ",)+)] $field,)+
+        }
+
+        /// Each name, in lower case, with its field.
+        pub(crate) const NAMES: &[(&str, Field)] = &[$($(($name, Field::$field),)+)+];
+
+        impl Field {
+            /// Whether `fetch` gives a Lua number for it.
+            pub const fn is_number(self) -> bool {
+                match self {
+                    $(Field::$field => fields!(@is_number $kind),)+
+                }
+            }
+
+            /// Its value; `None` when only nginx's handler knows.
+            #[inline(always)]
+            pub(crate) fn read(self, r: Request<'_>) -> Option<Value<'_>> {
+                match self {
+                    $(Field::$field => { let $r = r; $value })+
+                }
+            }
+        }
+    };
+    (@is_number text) => { false };
+    (@is_number number) => { true };
+}
+
+fields! {
+    Uri ["uri" "document_uri"] text |r| text_or_nil(r.uri());
+    RequestUri ["request_uri"] text |r| text_or_nil(r.unparsed_uri());
+    Args ["args" "query_string"] text |r| text_or_nil(r.args());
+    RequestMethod ["request_method"] text |r| text_or_nil(r.method_name());
+    ServerProtocol ["server_protocol"] text |r| text_or_nil(r.http_protocol());
+    Host ["host"] text |r| text(host(r));
+    ServerName ["server_name"] text |r| text(r.server_name());
+    RemoteAddr ["remote_addr"] text |r| text(r.remote_addr());
+    Scheme ["scheme"] text |r| text(scheme(r));
+    Https ["https"] text |r| text(if r.is_tls() { b"on" } else { b"" });
+    Connection ["connection"] text |r| Some(Value::Decimal(r.connection_number()));
+    ConnectionRequests ["connection_requests"] text
+        |r| Some(Value::Decimal(r.connection_requests()));
+    ServerPort ["server_port"] text |r| port(r.local_port()?);
+    Msec ["msec"] text |_r| Some(Value::Seconds(now()));
+    Status ["status"] number |r| Some(Value::Number(status(r) as f64));
+    RequestTime ["request_time"] number |r| seconds(request_time(r));
+    RequestLength ["request_length"] number |r| Some(Value::Number(r.request_length() as f64));
+    BytesSent ["bytes_sent"] number |r| Some(Value::Number(r.bytes_sent() as f64));
+    UpstreamResponseTime ["upstream_response_time"] number
+        |r| upstream_seconds(r, UpstreamTime::Response);
+    UpstreamHeaderTime ["upstream_header_time"] number
+        |r| upstream_seconds(r, UpstreamTime::Header);
+    UpstreamConnectTime ["upstream_connect_time"] number
+        |r| upstream_seconds(r, UpstreamTime::Connect);
+}
+
+impl Field {
+    /// The field of this name, in lower case.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        NAMES
+            .iter()
+            .find(|(other, _)| other.as_bytes() == name)
+            .map(|(_, field)| *field)
+    }
+
+    /// Which of the strings that Lua keeps (`LUA_VAR_FIXED_TEXTS`) a value is.
+    #[inline(always)]
+    pub(crate) fn fixed(self, text: &[u8]) -> Option<u32> {
+        let all: &[(u32, &[u8])] = match self {
+            Field::Scheme => &[(0, b"http"), (1, b"https")],
+            Field::RequestMethod => &[(2, b"GET"), (3, b"POST")],
+            Field::ServerProtocol => &[(4, b"HTTP/1.1"), (5, b"HTTP/2.0")],
+            Field::Https => &[(6, b"on"), (7, b"")],
+            _ => return None,
+        };
+        all.iter()
+            .find(|(_, fixed)| *fixed == text)
+            .map(|(n, _)| *n)
+    }
+}
+
+#[inline(always)]
+fn text(text: &[u8]) -> Option<Value<'_>> {
+    Some(Value::Text(text))
+}
+
+/// A string that is not found when it was never set (`ngx_http_variable_request`).
+#[inline(always)]
+fn text_or_nil(text: Option<&[u8]>) -> Option<Value<'_>> {
+    Some(text.map_or(Value::Nil, Value::Text))
+}
+
+fn seconds(ms: i64) -> Option<Value<'static>> {
+    Some(Value::Number(ms as f64 / 1000.0))
+}
+
+/// `$host` (`ngx_http_variable_host`)
+pub(crate) fn host(r: Request<'_>) -> &[u8] {
+    match r.host() {
+        b"" => r.server_name(),
+        host => host,
+    }
+}
+
+/// `$scheme` (`ngx_http_variable_scheme`)
+pub(crate) fn scheme(r: Request<'_>) -> &'static [u8] {
+    if r.is_tls() { b"https" } else { b"http" }
+}
+
+/// `$server_port` (`ngx_http_variable_server_port`); 0 is that of an address without one.
+fn port(port: u16) -> Option<Value<'static>> {
+    Some(match port {
+        0 => Value::Text(b""),
+        port => Value::Decimal(port.into()),
+    })
+}
+
+/// `$msec` (`ngx_http_variable_msec`), in milliseconds
+fn now() -> i64 {
+    let (sec, msec) = nginx::time();
+    sec.wrapping_mul(1000).wrapping_add(msec)
+}
+
+/// `$status` (`ngx_http_variable_status`)
+fn status(r: Request<'_>) -> usize {
+    match (r.err_status(), r.out_status()) {
+        (0, 0) if r.http_version() == 9 => 9,
+        (0, status) => status,
+        (status, _) => status,
+    }
+}
+
+/// `$request_time` (`ngx_http_variable_request_time`), in milliseconds
+pub(crate) fn request_time(r: Request<'_>) -> i64 {
+    let (now_sec, now_msec) = nginx::time();
+    let (start_sec, start_msec) = r.start();
+    number::elapsed(now_sec, now_msec, start_sec, start_msec)
+}
+
+/// Which of the upstream times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpstreamTime {
+    /// `$upstream_response_time`
+    Response,
+    /// `$upstream_header_time`
+    Header,
+    /// `$upstream_connect_time`
+    Connect,
+}
+
+/// Milliseconds at upstreams, summed over all attempts; `Some(None)` without one, `None`
+/// when what is there are no attempts as the module knows them.
+pub(crate) fn upstream_time(r: Request<'_>, time: UpstreamTime) -> Option<Option<i64>> {
+    let ms = |state: UpstreamState<'_>| match time {
+        UpstreamTime::Response => state.response_time(),
+        UpstreamTime::Header => state.header_time(),
+        UpstreamTime::Connect => state.connect_time(),
+    };
+    let states = r.upstream_states().ok()?;
+    Some(number::sum(states.map(|state| Attempt {
+        ms: ms(state),
+        has_peer: state.has_peer(),
+    })))
+}
+
+fn upstream_seconds(r: Request<'_>, time: UpstreamTime) -> Option<Value<'static>> {
+    match upstream_time(r, time)? {
+        Some(ms) => seconds(ms),
+        None => Some(Value::Nil),
+    }
+}

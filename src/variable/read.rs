@@ -1,0 +1,243 @@
+//! Reading: by name, and by what was found of a name before.
+
+use super::field::Field;
+use super::scan::Prefix;
+use super::table::{self, Table, Var};
+use super::value::{Again, Flavour, Value};
+use super::{name, number, prefix};
+use crate::mode;
+use crate::nginx::lua_module;
+use crate::nginx::request::Request;
+use crate::nginx::shim::ngx_http_lua_var_found_t as Found;
+use crate::nginx::string::bytes;
+use crate::nginx::value::VarValue;
+use crate::nginx::{ngx_http_request_t, ngx_str_t};
+use crate::request::Readable;
+
+/// The variable of this name, in lower case.
+#[inline(always)]
+pub(crate) fn by_name<'a>(
+    live: Readable<'a>,
+    name: &[u8],
+    flavour: Flavour,
+) -> Result<Value<'a>, Again> {
+    let r = live.request();
+    let is_direct = mode::is_direct() && flavour != Flavour::Plain;
+    if let Some(table) = table::of(r).filter(|_| is_direct) {
+        if let Some(var) = table.find(name) {
+            return Ok(read(r, var, flavour));
+        }
+        if name::has_upper(name) {
+            return Err(Again);
+        }
+        if let Some((prefix, rest)) = table.prefix(name) {
+            if let Some(text) = prefix::look_up(r, prefix, rest).sure() {
+                return Ok(Value::of(text));
+            }
+        }
+        return Ok(match table.handler_of_prefix(name) {
+            Some(handler) if name::is_safe(name) => Value::of(r.evaluate_prefixed(handler, name)),
+            _ => Value::Nil,
+        });
+    }
+    if name::has_upper(name) {
+        return Err(Again);
+    }
+    Ok(by_lua_module(r.as_ptr(), name, flavour).unwrap_or(Value::Nil))
+}
+
+/// What a name stands for in the configuration that serves a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Resolved<'n> {
+    /// A variable.
+    Var(&'static Var),
+    /// One of a prefix, and the rest of its name.
+    Prefixed(Prefix, &'n [u8]),
+}
+
+impl Resolved<'_> {
+    /// The value, typed.
+    #[inline(always)]
+    pub(crate) fn read<'a>(self, live: Readable<'a>) -> Result<Value<'a>, Again> {
+        let r = live.request();
+        match self {
+            Resolved::Var(var) => Ok(read(r, var, Flavour::Typed)),
+            Resolved::Prefixed(prefix, rest) => {
+                let text = prefix::look_up(r, prefix, rest).sure().ok_or(Again)?;
+                Ok(Value::of(text))
+            }
+        }
+    }
+}
+
+/// What was found of a name, if that still holds for the request.
+///
+/// # Safety
+/// `found` was filled in this process, maybe for a configuration that is gone, and its
+/// name is still where it was.
+#[inline(always)]
+pub(crate) unsafe fn resolved<'n>(
+    live: Readable<'_>,
+    found: &'n Found,
+) -> Result<Resolved<'n>, Again> {
+    if !mode::is_direct() {
+        return Err(Again);
+    }
+    let table = table::of(live.request()).ok_or(Again)?;
+    if table.epoch() != found.epoch {
+        return Err(Again);
+    }
+    if found.variable >= 0 {
+        let var = table.numbered(found.variable as u32).ok_or(Again)?;
+        return Ok(Resolved::Var(var));
+    }
+    let prefix = *Prefix::ALL.get(found.prefix as usize).ok_or(Again)?;
+    // SAFETY: by the caller's word; `find` set it together with the prefix.
+    let rest = unsafe {
+        bytes(ngx_str_t {
+            len: found.rest_len as usize,
+            data: found.rest.cast_mut(),
+        })
+    };
+    Ok(Resolved::Prefixed(prefix, rest))
+}
+
+/// Nothing was found.
+pub(crate) const NOT_FOUND: Found = Found {
+    rest: core::ptr::null(),
+    rest_len: 0,
+    epoch: 0,
+    variable: -1,
+    prefix: -1,
+    cached: -1,
+    header: -1,
+    is_direct: 0,
+    is_number: 0,
+};
+
+/// Nothing was found in this configuration.
+pub(crate) fn none_in(table: &Table) -> Found {
+    Found {
+        epoch: table.epoch(),
+        ..NOT_FOUND
+    }
+}
+
+/// Finds a name, in lower case, in a configuration. It has to stay where it is for as
+/// long as [`resolved`] is asked about it.
+pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
+    let epoch = table.epoch();
+    if let Some(var) = table.find(name) {
+        let or_none =
+            |number: Option<u32>| number.and_then(|n| i32::try_from(n).ok()).unwrap_or(-1);
+        let header = table.header_offset(var);
+        return Some(Found {
+            epoch,
+            variable: or_none(table.number(var)),
+            cached: or_none(var.cached_at()),
+            header: or_none(header.and_then(|at| u32::try_from(at).ok())),
+            is_direct: i32::from(var.field.is_some()),
+            is_number: i32::from(var.field.is_some_and(Field::is_number)),
+            ..NOT_FOUND
+        });
+    }
+    // Names are looked up in lower case, which this one would not be.
+    if name::has_upper(name) {
+        return None;
+    }
+    let (prefix, rest) = table.prefix(name)?;
+    Some(Found {
+        rest: rest.as_ptr(),
+        rest_len: u32::try_from(rest.len()).ok()?,
+        epoch,
+        prefix: Prefix::ALL.iter().position(|other| *other == prefix)? as i32,
+        ..NOT_FOUND
+    })
+}
+
+/// The value of a variable.
+// Inlined, with what it is made of, so that a value stays in registers: written
+// to memory as words and copied as one vector, it stalls the reader.
+#[inline(always)]
+fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
+    if let Some(index) = var.index {
+        if let Some(text) = r.cached(index) {
+            return typed(Value::of(text), var.field, flavour);
+        }
+    }
+    let is_read = |field: &Field| flavour == Flavour::Typed || !field.is_number();
+    if let Some(field) = var.field.filter(is_read) {
+        let value = field.read(r);
+        if let Some(value) = value.filter(|v| flavour != Flavour::NgxVar || cache(r, var, *v)) {
+            return value;
+        }
+    }
+    if let Some(index) = var.index {
+        // Where nginx asks its handler each time, `fetch` leaves nothing behind; a value
+        // that nginx caches is cached, as it is for whoever reads it first.
+        if var.is_cacheable || flavour == Flavour::NgxVar {
+            return typed(Value::of(r.flushed(index)), var.field, flavour);
+        }
+    }
+    if let Some(prefix) = var.prefix {
+        let rest = var.name.get(prefix.text().len()..).unwrap_or_default();
+        if let Some(text) = prefix::look_up(r, prefix, rest).sure() {
+            return Value::of(text);
+        }
+    }
+    typed(Value::of(r.evaluate(var.getter)), var.field, flavour)
+}
+
+/// Leaves in `r->variables` what nginx would leave there after its handler gave `value`
+/// (`ngx_http_get_indexed_variable`); false when the handler has to be asked.
+#[inline(always)]
+fn cache(r: Request<'_>, var: &Var, value: Value<'_>) -> bool {
+    let Some(index) = var.index else {
+        return true;
+    };
+    let value = match value {
+        Value::Text(text) => VarValue::found(text),
+        Value::Nil => VarValue::NOT_THERE,
+        _ => return false,
+    };
+    r.store(
+        index,
+        if var.is_cacheable {
+            value
+        } else {
+            value.no_cacheable()
+        },
+    );
+    true
+}
+
+/// The variable as lua-nginx-module and nginx find and read it, whatever this
+/// module knows of requests. The name has to be in lower case.
+pub(crate) fn by_lua_module<'a>(
+    r: *mut ngx_http_request_t,
+    name: &[u8],
+    flavour: Flavour,
+) -> Result<Value<'a>, &'static core::ffi::CStr> {
+    if !name::is_safe(name) {
+        return Ok(Value::Nil);
+    }
+    // SAFETY: nginx or lua-nginx-module is running the request, or it is registered.
+    let text = unsafe { lua_module::variable(r, name) }?;
+    Ok(typed(Value::of(text), Field::named(name), flavour))
+}
+
+/// Makes text of nginx's a number, where the flavour and the variable ask for it.
+#[inline(always)]
+fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<'a> {
+    match value {
+        Value::Text(text) if flavour != Flavour::NgxVar && field.is_some_and(Field::is_number) => {
+            number_in(text)
+        }
+        value => value,
+    }
+}
+
+#[cold]
+fn number_in(text: &[u8]) -> Value<'static> {
+    number::parse_sum(text).map_or(Value::Nil, Value::Number)
+}

@@ -1,0 +1,164 @@
+# nginx may have larger elements in its arrays than this module was built with, as
+# Kong's build has in that of upstream states: the array says how large they are.  Here
+# a request is given such an array for the time of a read.
+
+use lib 't/lib';
+use NgxVarTest;
+use NginxHeaders;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+
+my %of = NginxHeaders::numbers(
+    states   => 'offsetof(ngx_http_request_t, upstream_states)',
+    response => 'offsetof(ngx_http_upstream_state_t, response_time)',
+    header   => 'offsetof(ngx_http_upstream_state_t, header_time)',
+    connect  => 'offsetof(ngx_http_upstream_state_t, connect_time)',
+    state    => 'sizeof(ngx_http_upstream_state_t)',
+    array    => 'sizeof(ngx_array_t)',
+);
+$ENV{TEST_NGINX_OF} = join ', ', map { "$_ = $of{$_}" } sort keys %of;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+    $block->set_value(http_config => ($block->http_config // '') . <<'EOC');
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+    init_by_lua_block {
+        local ffi = require "ffi"
+        local c = require "lua_var_c"
+        local ngxvar = require "resty.ngxvar"
+        local of = { $TEST_NGINX_OF }
+
+        ffi.cdef[[
+            typedef struct {
+                char *elts; uint64_t nelts; size_t size; uint64_t nalloc; void *pool;
+            } test_array_t;
+        ]]
+        assert(ffi.sizeof("test_array_t") == of.array)
+
+        local names = { "upstream_response_time", "upstream_header_time", "upstream_connect_time" }
+        local get = {}
+        for _, name in ipairs(names) do get[name] = ngxvar.getter(name) end
+
+        -- What everyone says of the times, in a line for each; the crafted array's
+        -- elements have `more` bytes more than nginx's, which hold what must not be read.
+        function times(attempts, more)
+            local r = c.request()
+            local size = of.state + more
+            local elts = ffi.new("char[?]", size * math.max(#attempts, 1))
+            anchor = elts
+            ffi.fill(elts, size * #attempts, 0x11)
+            for i, attempt in ipairs(attempts) do
+                local state = elts + (i - 1) * size
+                ffi.cast("int64_t *", state + of.response)[0] = attempt[1]
+                ffi.cast("int64_t *", state + of.header)[0] = attempt[2]
+                ffi.cast("int64_t *", state + of.connect)[0] = attempt[3]
+            end
+
+            local array = ffi.new("test_array_t", { elts, #attempts, size, #attempts, nil })
+            local place = ffi.cast("void **", ffi.cast("char *", r) + of.states)
+            local before = place[0]
+            local lines = {}
+
+            local handle = ngxvar.request()
+            local function ask()
+                for _, name in ipairs(names) do
+                    local _, text = c.time(name, r)
+                    lines[#lines + 1] = table.concat({ name:match("_(%l+)_"),
+                        tostring(ngxvar.fetch(name)), tostring(ngxvar.fetch(name, handle)),
+                        tostring(get[name](handle)), text }, " ")
+                end
+            end
+
+            place[0] = array
+            local ok, err = pcall(ask)
+            place[0] = before
+
+            assert(ok, err)
+            return table.concat(lines, "\n")
+        end
+
+        -- the same, by code that LuaJIT compiles
+        function compiled_times(attempts, more)
+            jit.opt.start("hotloop=1", "hotexit=1")
+            local text
+            for _ = 1, 60 do text = times(attempts, more) end
+            jit.opt.start()
+            return text
+        end
+    }
+EOC
+    $block->set_value(no_error_log => '[error]');
+});
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: two attempts
+--- config
+    location = /t {
+        content_by_lua_block {
+            local attempts = { { 250, 200, 3 }, { 1301, 300, 4 } }
+            for _, more in ipairs { 0, 8, 40, 72, 1000 } do
+                ngx.say(more, "\n", times(attempts, more))
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body eval
+my $said = "response 1.551 1.551 1.551 1.551\nheader 0.5 0.5 0.5 0.500\nconnect 0.007 0.007 0.007 0.007\n";
+CORE::join('', map { "$_\n$said" } 0, 8, 40, 72, 1000)
+
+
+
+=== TEST 2: two attempts, in compiled code
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say(compiled_times({ { 250, 200, 3 }, { 1301, 300, 4 } }, 40))
+        }
+    }
+--- request
+GET /t
+--- response_body
+response 1.551 1.551 1.551 1.551
+header 0.5 0.5 0.5 0.500
+connect 0.007 0.007 0.007 0.007
+
+
+
+=== TEST 3: one attempt, and one that got nowhere among five
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say(times({ { 250, 200, 3 } }, 40))
+            ngx.say(times({ { 1, 1, 1 }, { 10, 10, 10 }, { 100, -1, -1 }, { 1000, 1000, 1000 },
+                            { 10000, 10000, 10000 } }, 40))
+        }
+    }
+--- request
+GET /t
+--- response_body
+response 0.25 0.25 0.25 0.250
+header 0.2 0.2 0.2 0.200
+connect 0.003 0.003 0.003 0.003
+response 11.111 11.111 11.111 11.111
+header 11.011 11.011 11.011 11.011
+connect 11.011 11.011 11.011 11.011
+
+
+
+=== TEST 4: no attempt: as without an upstream, or nothing
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say(times({}, 0) == times({}, 40))
+        }
+    }
+--- request
+GET /t
+--- response_body
+true

@@ -1,0 +1,134 @@
+# Finalizers written in Lua that use the library.  The collector may run one wherever
+# something is allocated, so also in the middle of a read, between the module's answer
+# and the string that is made of it: what is read must be right all the same.
+#
+# Each block reads one variable very often, with little objects whose finalizer reads
+# another one, of this and of another live request.  A read that can be disturbed is
+# wrong in hundreds of the turns.
+
+use v5.36;
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+
+# memcheck runs everything thirty times as long; it looks for what is read when it is free
+$ENV{TEST_NGINX_TURNS} = $ENV{TEST_NGINX_USE_VALGRIND} ? 500 : 6_000;
+
+add_block_preprocessor(sub ($block) {
+    my $jit = ($block->jit // 'on') eq 'off' ? 'jit.off()' : '';
+    $block->set_value(http_config => <<"EOC" . ($block->http_config // ''));
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
+    init_by_lua_block {
+        $jit
+        F = require "finalizers"
+        F.turns = \$TEST_NGINX_TURNS
+    }
+    large_client_header_buffers 8 16k;
+    server {
+        # the other live request
+        listen 127.0.0.1:\$TEST_NGINX_PORT1;
+        location / { content_by_lua_block { F.stay() } }
+    }
+EOC
+    my $case = $block->case;
+    $block->set_value(config => <<"EOC" . ($block->config // ''));
+    location = /t {
+        set \$own "own";
+        set \$other "";
+        content_by_lua_block {
+            local other = F.another(\$TEST_NGINX_PORT1)
+            F.run(other, function (F, name)
+                $case
+            end)
+        }
+    }
+EOC
+    $block->set_value(more_headers => "A: aa\nHost: here.test\nCookie: c=cc\nUser-Agent: ua");
+    $block->set_value(request => 'GET /t?long=' . ('x' x 6000) . '&b=bb');
+    $block->set_value(response_body => "right\n");
+    $block->set_value(timeout => $ENV{TEST_NGINX_USE_VALGRIND} ? '120s' : '30s');
+    $block->set_value(no_error_log => '[error]');
+});
+
+repeat_each(1);
+run_tests();
+
+__DATA__
+
+=== TEST 1: fetch, interpreted
+--- jit: off
+--- case
+return F.ngxvar.fetch(name, F.handle)
+
+
+
+=== TEST 2: fetch, compiled
+--- case
+return (F.ngxvar.fetch(name, F.handle))
+
+
+
+=== TEST 3: fetch of the current request, interpreted
+--- jit: off
+--- case
+return F.ngxvar.fetch(name)
+
+
+
+=== TEST 4: fetch of the current request, compiled
+--- case
+return (F.ngxvar.fetch(name))
+
+
+
+=== TEST 5: getters, interpreted
+--- jit: off
+--- case
+return F.getters[name](F.handle)
+
+
+
+=== TEST 6: getters, compiled
+--- case
+return (F.getters[name](F.handle))
+
+
+
+=== TEST 7: getters that are new, interpreted
+--- jit: off
+--- case
+return F.ngxvar.getter(name)(F.handle)
+
+
+
+=== TEST 8: getters that are new, compiled
+--- case
+return (F.ngxvar.getter(name)(F.handle))
+
+
+
+=== TEST 9: patched ngx.var, interpreted
+--- jit: off
+--- case
+return F.patched(ngx.var, name)
+
+
+
+=== TEST 10: patched ngx.var, compiled
+--- case
+return (F.patched(ngx.var, name))
+
+
+
+=== TEST 11: set and setters, interpreted
+--- jit: off
+--- case
+return F.set_and_fetch(name)
+
+
+
+=== TEST 12: set and setters, compiled
+--- case
+return (F.set_and_fetch(name))

@@ -1,0 +1,41 @@
+package NginxHeaders;
+
+# What the headers of the nginx under test say, as numbers:
+#
+#     my %of = NginxHeaders::numbers(states => 'offsetof(ngx_http_request_t, upstream_states)');
+#
+# The headers are those that the module is built against: NGINX_SOURCE_DIR and
+# NGINX_BUILD_DIR, as for cargo, else the tree that `make` configured.
+
+use v5.36;
+
+use File::Temp ();
+
+use NgxVarTest::Env ();
+
+sub numbers (%expressions) {
+    my $root = NgxVarTest::Env::root();
+    my $tree = $ENV{NGINX_SOURCE_DIR};
+    chomp($tree = qx{"$root/.ci/nginx-tree" path}) if !defined $tree;
+    my $objs = $ENV{NGINX_BUILD_DIR} // "$tree/objs";
+    -f "$objs/ngx_auto_config.h" or die "no configured nginx in $objs: run `make`\n";
+
+    my $dir   = File::Temp->newdir;
+    my @names = sort keys %expressions;
+    open my $out, '>', "$dir/numbers.c" or die "$dir/numbers.c: $!\n";
+    print {$out} "#include <ngx_config.h>\n#include <ngx_core.h>\n#include <ngx_http.h>\n",
+        "#include <stdio.h>\nint main(void) {\n",
+        (map { qq(printf("$_ %zu\\n", (size_t) ($expressions{$_}));\n) } @names), "return 0; }\n";
+    close $out or die "$dir/numbers.c: $!\n";
+
+    my @include = map { "-I$_" } $objs, grep { -d } "$tree/src/core", "$tree/src/event",
+        "$tree/src/event/modules", "$tree/src/event/quic", "$tree/src/os/unix", "$tree/src/http",
+        "$tree/src/http/modules", "$tree/src/http/v2", "$tree/src/http/v3";
+    system($ENV{CC} // 'cc', '-w', @include, '-o', "$dir/numbers", "$dir/numbers.c") == 0
+        or die "the headers in $tree do not compile\n";
+    my %number = map { split } qx{"$dir/numbers"};
+    keys %number == @names or die "no numbers from the headers in $tree\n";
+    return %number;
+}
+
+1;

@@ -1,0 +1,212 @@
+-- Reads, while finalizers that read run in between: t/finalizers.t.
+
+local ffi = require "ffi"
+local ngxvar = require "resty.ngxvar"
+
+local gc = ffi.gc
+local new_cdata = ffi.typeof("struct { int n; }")
+local newproxy = newproxy
+local getmetatable = getmetatable
+
+local _M = { ngxvar = ngxvar, getters = {} }
+
+local mt = getmetatable(ngx.var)
+local stock = mt.__index
+
+ngxvar.patch_ngx_var()
+_M.patched = mt.__index
+mt.__index = stock
+
+-- What is read: the text that it has, or what a text has to look like.
+_M.right = {
+    http_a = "aa", arg_b = "bb", cookie_c = "cc", http_user_agent = "ua", own = "own",
+    host = "here.test", uri = "/t", request_method = "GET", scheme = "http",
+    remote_addr = "127.0.0.1", http_none = "nil", status = { "^0+$" },
+    msec = { "^%d+%.%d%d%d$" }, connection = { "^%d+$" }, connection_requests = "1",
+    server_port = { "^%d+$" }, server_protocol = "HTTP/1.1",
+    request_length = { "^%d+$" }, pid = { "^%d+$" },
+}
+
+-- cached by the module in a buffer of its own, so that they disturb each other
+local disturb = { "connection", "msec", "connection_requests", "server_port", "arg_long",
+                  "http_a", "args", "request_length", "upstream_response_time", "none" }
+
+local names = {}
+
+for name in pairs(_M.right) do
+    names[#names + 1] = name
+    _M.getters[name] = ngxvar.getter(name)
+end
+
+table.sort(names)
+
+-- no two requests have the same, so whose it is can be told
+local ours = { "connection", "msec", "server_port", "request_length", "pid" }
+
+for _, name in ipairs(disturb) do
+    _M.getters[name] = _M.getters[name] or ngxvar.getter(name)
+end
+
+
+-- Holds its request until it is told to go.
+function _M.stay()
+    _M.other = ngxvar.request()
+    ngx.say("here")
+    ngx.flush(true)
+
+    while not _M.is_over do
+        ngx.sleep(0.005)
+    end
+end
+
+
+-- The handle of another live request, which has other values.
+function _M.another(port)
+    local sock = ngx.socket.tcp()
+
+    assert(sock:connect("127.0.0.1", port))
+    assert(sock:send("GET /other?b=" .. ("y"):rep(3000) .. "&long=" .. ("z"):rep(5000)
+                     .. " HTTP/1.1\r\nHost: there.test\r\nA: other's\r\nCookie: c=other's\r\n"
+                     .. "User-Agent: other's\r\n\r\n"))
+    repeat local line = assert(sock:receive()) until line == "here"
+    _M.sock = sock
+
+    return _M.other
+end
+
+
+local calls
+local is_busy
+
+-- What runs in between: one read, or what looks a variable up for the first time.
+local function finalize()
+    calls = calls + 1
+
+    -- one in a finalizer of a finalizer is enough
+    if is_busy then
+        return
+    end
+
+    is_busy = true
+
+    local handle = calls % 2 == 0 and _M.handle or _M.other
+    local name = disturb[calls % #disturb + 1]
+    local way = calls % 7
+
+    if way == 0 then
+        ngxvar.fetch(name, handle)
+    elseif way == 1 then
+        ngxvar.fetch("arg_long", handle)
+    elseif way == 2 then
+        _M.getters[name](handle)
+    elseif way == 3 then
+        ngxvar.getter("arg_long")(handle)
+    elseif way == 4 then
+        ngxvar.fetch(name)
+    elseif way == 5 then
+        ngxvar.getter(name)(handle)
+    else
+        _M.patched(ngx.var, name)
+    end
+
+    -- of the other request there is no such variable to be set
+    ngxvar.set("other", "by a finalizer", _M.handle)
+    is_busy = false
+end
+
+-- one metatable for all
+local proxy = newproxy(true)
+getmetatable(proxy).__gc = finalize
+
+
+-- For the blocks about assigning: what is assigned is what is read.
+local own_setter = ngxvar.setter("own")
+
+function _M.set_and_fetch(name)
+    local value = _M.right[name]
+
+    value = type(value) == "string" and value or "some"
+    own_setter(value, _M.handle)
+
+    local one = ngxvar.fetch("own", _M.handle)
+
+    ngxvar.set("own", "own")
+
+    if one ~= value or ngxvar.fetch("own") ~= "own" then
+        return "assigned " .. value .. ", read " .. tostring(one)
+    end
+
+    return ngxvar.fetch(name, _M.handle)
+end
+
+
+local function is_right(name, value)
+    local want = _M.right[name]
+    local text = tostring(value)
+
+    if type(want) == "string" then
+        return text == want
+    end
+
+    return text:find(want[1]) ~= nil
+end
+
+
+-- Reads everything in this way, time and again, and says how it went.
+function _M.run(other, read)
+    local bad, count = {}, 0
+    local constant = {}
+
+    _M.handle = ngxvar.request()
+    calls = 0
+
+    for _, name in ipairs(ours) do
+        constant[name] = name ~= "msec" and tostring(stock(ngx.var, name)) or nil
+    end
+
+    local function check(name, value)
+        if not is_right(name, value)
+           or constant[name] and tostring(value) ~= constant[name]
+        then
+            count = count + 1
+            bad[name] = (bad[name] or 0) + 1
+        end
+    end
+
+    local pause = collectgarbage("setpause", 1)
+    local step = collectgarbage("setstepmul", 400)
+
+    for turn = 1, _M.turns do
+        for i = 1, #names do
+            local name = names[i]
+
+            _M.last = turn % 2 == 0 and newproxy(proxy) or gc(new_cdata(), finalize)
+            check(name, read(_M, name))
+        end
+    end
+
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", step)
+    _M.is_over = true
+    _M.sock:close()
+
+    if calls < _M.turns / 10 then
+        return ngx.say("only ", calls, " finalizers ran")
+    end
+
+    if count == 0 then
+        return ngx.say("right")
+    end
+
+    local list = {}
+
+    for name, n in pairs(bad) do
+        list[#list + 1] = name .. " " .. n
+    end
+
+    table.sort(list)
+    ngx.say(count, " wrong in ", _M.turns * #names, ", ", calls, " finalizers: ", table.concat(list, ", "))
+end
+
+
+return _M

@@ -1,0 +1,201 @@
+-- The steps of t/bin/differ, run inside a nginx worker.
+--
+-- A step reads variables, does something to the request, and reads variables again.
+-- Which and what is in the plan, a Lua file that t/bin/differ writes. How they are
+-- read is the mode's: the same requests go to one server for each mode.
+--
+--   compare    in each way there is, then by stock ngx.var, which has to say the same
+--   stock      by stock ngx.var
+--   patched    by patched ngx.var
+--   fetch      by fetch and by getters
+--   none       not at all
+
+local is_there, ways = pcall(require, "ways")
+local ngxvar = is_there and require "resty.ngxvar"
+
+local stock_index = is_there and function (_, name) return ways.stock(name) end
+                    or getmetatable(ngx.var).__index
+
+local _M = { compared = 0 }
+
+local steps
+
+-- what is another thing at each read
+local is_random = { request_id = true }
+
+
+local function stock(name)
+    return stock_index(ngx.var, name)
+end
+
+
+local function show(value)
+    if type(value) == "string" then
+        return string.format("%q", #value > 80 and value:sub(1, 80) .. "..." or value)
+    end
+
+    return tostring(value)
+end
+
+
+-- the ways to read, in an order that changes
+local order = {}
+
+for way in pairs(ways and ways.ways or {}) do
+    order[#order + 1] = way
+end
+
+table.sort(order)
+
+local turn = 0
+
+
+-- A number is a capture, which has no upper case and no getter.
+local function can_read(way, name)
+    return type(name) == "string" or way == "fetch" or way == "current" or way == "patched"
+end
+
+
+local function compare(name, where)
+    local handle = ngxvar.request()
+    local got = {}
+
+    turn = turn + 1
+
+    for i = 1, #order do
+        local way = order[(turn + i) % #order + 1]
+
+        if can_read(way, name) then
+            got[#got + 1] = { way, ways.ways[way](name, handle) }
+        end
+    end
+
+    local want = stock(name)
+
+    for _, each in ipairs(got) do
+        local way, value, err = each[1], each[2], each[3]
+        local expected = ways.expected(name, want, way)
+
+        _M.compared = _M.compared + 1
+
+        if (value ~= expected or err) and not is_random[name] then
+            ngx.log(ngx.WARN, "differ: ", where, ": $", name, " by ", way, ": ", show(value),
+                    err and ", " .. tostring(err) or "", "; stock: ", show(want), " | ")
+        end
+    end
+end
+
+
+local readers = {
+    compare = compare,
+    stock = stock,
+    patched = function (name) return ways.patched(name) end,
+    none = function () end,
+
+    fetch = function (name, _, leaves_trace)
+        if leaves_trace then
+            return
+        end
+
+        turn = turn + 1
+        ways.ways[order[turn % #order + 1] == "getter" and type(name) == "string"
+                  and "getter" or "fetch"](name, ngxvar.request())
+    end,
+}
+
+
+local function read_all(mode, names, where)
+    local read = readers[mode]
+
+    for _, name in ipairs(names) do
+        read(name, where, _M.leaves_trace[name] or _M.leaves_trace[tostring(name):lower()])
+    end
+end
+
+
+local function is_ours(mode)
+    return mode == "patched" or mode == "fetch" or mode == "compare"
+end
+
+
+-- Assigns as the mode does it; what ngx.var raises as an error, set returns.
+function _M.assign(name, value)
+    if not is_ours(_M.mode) then
+        ngx.var[name] = value
+    elseif turn % 2 == 0 then
+        assert(ngxvar.set(name, value))
+    else
+        assert(ngxvar.setter(name)(value, ngxvar.request()))
+    end
+end
+
+
+-- Subrequests of the main request that is served, which may lead back to where they
+-- were made.
+local captures, depth = 0, 0
+
+function _M.capture(uri, options)
+    if captures >= 5 or depth >= 2 then
+        return
+    end
+
+    captures = captures + 1
+    depth = depth + 1
+
+    local mode = _M.mode
+    local ok, err = pcall(ngx.location.capture, uri, options)
+
+    _M.mode = mode
+    depth = depth - 1
+    assert(ok, err)
+end
+
+
+-- Step `id`, in a phase.
+function _M.step(mode, id)
+    local step = steps[id]
+    local where = "step " .. id .. ", " .. ngx.get_phase() .. " of " .. tostring(stock("request_uri")):sub(1, 40)
+
+    -- of a client there is one request at a time
+    if not ngx.is_subrequest then
+        captures, depth = 0, 0
+    end
+
+    _M.mode = mode
+    read_all(mode, step.before, where .. ", before")
+
+    -- what nginx does not let a request do here is left undone in every mode
+    local ok, err = pcall(step.action)
+
+    if not ok then
+        ngx.log(ngx.INFO, "not done: ", err)
+    end
+
+    _M.mode = mode
+    read_all(mode, step.after, where .. ", after")
+end
+
+
+-- The same, and a response of what stock ngx.var says afterwards.
+function _M.content(mode, id)
+    _M.step(mode, id)
+
+    local text = {}
+
+    for i, name in ipairs(steps[id].say) do
+        text[i] = name .. "=" .. show(stock(name))
+    end
+
+    ngx.say(table.concat(text, "\n"))
+end
+
+
+function _M.load(path)
+    local plan = assert(loadfile(path))
+
+    _M.leaves_trace = {}
+    steps = plan(_M)
+end
+
+
+return _M

@@ -1,36 +1,40 @@
 # Every function that the module exports for FFI, called in every context in which Lua
 # runs, with whatever request there is: where there are no variables all of them refuse,
-# and the worker lives.  What to pass is taken from the declarations in src/lua, so that
-# a function that is new is called too.
+# and the worker lives.  What to pass is taken from the declarations in src/shim/ffi.h, so
+# that a function that is new is called too.
 
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
-use Signatures;
 use Test::Nginx::Socket::Lua 'no_plan';
 
 $ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
-my $source = Signatures->new(NgxVarTest::Env::root() . '/src');
-
 # Those that have their declarations in t/lib/lua_var_c.lua.
-my %ours = (
-    (map { ($_ => [ 'request', 'buffer' ]) } qw(uri host remote_addr scheme request_time)),
-    upstream_response_time => [ 'request', 'buffer', 'number' ],
+my %functions = (
+    (map { ("ngx_http_lua_var_ffi_$_" => [ 'request', 'buffer' ]) }
+        qw(uri host remote_addr scheme request_time)),
+    ngx_http_lua_var_ffi_upstream_response_time => [ 'request', 'buffer', 'number' ],
 );
 
 sub kind ($parameter) {
     return 'request' if $parameter =~ /ngx_http_request_t\s*\*/;
-    return 'handle'  if $parameter =~ /handle_t\s*\*/;
-    return 'name'    if $parameter =~ /const char\s*\*/;
+    return $1        if $parameter =~ /_(handle|found|value)_t\s*\*/;
+    return 'name'    if $parameter =~ /const unsigned char\s*\*/;
     return 'length'  if $parameter =~ /size_t \w+\z/;
     return 'buffer'  if $parameter =~ /\*/;
     return 'number';
 }
 
-my %functions = map { ("ngx_http_lua_var_ffi_$_" => $ours{$_}) } keys %ours;
-$functions{$_} = [ map { kind($_) } $source->c_parameters($_) ]
-    for grep { /_ffi_/ } $source->functions;
+my $header = do {
+    open my $in, '<', NgxVarTest::Env::root() . '/src/shim/ffi.h' or die "src/shim/ffi.h: $!";
+    local $/;
+    readline $in;
+};
+while ($header =~ /\b(ngx_http_lua_var_ffi_\w+)\s*\(([^)]*)\)\s*;/g) {
+    my ($name, $parameters) = ($1, $2);
+    $functions{$name} = [ map { kind($_) } split /\s*,\s*/, $parameters ];
+}
 $ENV{TEST_NGINX_FUNCTIONS} = join ', ',
     map { "$_ = { " . join(', ', map { qq("$_") } $functions{$_}->@*) . ' }' } sort keys %functions;
 

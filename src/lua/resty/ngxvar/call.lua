@@ -72,15 +72,20 @@ end
 local _M = { lib = lib }
 
 
+-- No results are returned as they come here, which would be tail calls: of those LuaJIT
+-- allows fifteen in a trace (lj_record_tailcall), and a handler reads more variables.
+
 -- A variable by name, of the request that a handle names, or of the one at r.
 function _M.fetch(handle, r, name, flavour)
-    return taken(ffi_fetch(handle, r, name, #name, flavour, out))
+    local value, is_taken = taken(ffi_fetch(handle, r, name, #name, flavour, out))
+    return value, is_taken
 end
 
 
 -- A variable by what was found of its name.
 function _M.read(handle, found)
-    return taken(ffi_read(handle, found, out))
+    local value, is_taken = taken(ffi_read(handle, found, out))
+    return value, is_taken
 end
 
 

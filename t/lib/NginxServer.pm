@@ -128,10 +128,15 @@ sub get ($self, $path, %options) {
     return NgxVarTest::Client->ask(delete $options{port} // $self->port, $path, %options);
 }
 
-# QUIT, and one test: everything has ended, and nothing in the log is as bad as
-# an alert, unless a pattern allows it.
+# QUIT, so that requests end first, unless another signal is given.
+sub stop ($self, $seconds = TIMEOUT, @signals) {
+    return $self->SUPER::stop($seconds, @signals ? @signals : 'QUIT');
+}
+
+# The same, and one test: nothing in the log is as bad as an alert, unless a pattern
+# allows it.
 sub stop_cleanly ($self, %options) {
-    my $is_clean = $self->stop($self->TIMEOUT, 'QUIT');
+    my $is_clean = $self->stop;
     my @bad      = grep { /\[(?:alert|emerg)\]/ } $self->log_lines;
     if (my $allowed = $options{allow}) {
         @bad = grep { $_ !~ $allowed } @bad;
@@ -152,9 +157,11 @@ sub kill_servers ($class) {
 
 # Whatever is left of it.
 sub kill_all ($self) {
-    $self->stop(5);
+    $self->kill_processes;
     remove_tree($self->root) if !$ENV{TEST_NGINX_NO_CLEAN};
     return;
 }
+
+sub kill_processes ($self) { return $self->stop(5, 'TERM') }
 
 1;

@@ -206,6 +206,15 @@ sub reload ($self, $is_refused = sub { 0 }) {
     return $result eq 'refused' ? () : keys %old;
 }
 
+# QUIT to the only worker.  The master makes another one, without a reload; what
+# connects meanwhile is served by it.
+sub renew_worker ($self) {
+    my ($old) = $self->await_workers;
+    $self->signal(QUIT => $old);
+    $self->await_end($old);
+    return;
+}
+
 # USR2: the binary, and the configuration as it is now, in processes of their
 # own.  From then on their master is the server's.
 sub upgrade ($self) {

@@ -42,13 +42,17 @@ sub new ($class, $port, %options) {
         $socket = IO::Socket::SSL->start_SSL($socket, SSL_verify_mode => 0, Timeout => $timeout)
             or die "$cannot with TLS: ", IO::Socket::SSL::errstr(), "\n";
     }
-    return bless { %options, socket => $socket, timeout => $timeout, buffer => '' }, $class;
+    return bless { %options, socket => $socket, timeout => $timeout,
+        buffer => '', taken => '' }, $class;
 }
 
 sub socket ($self) { return $self->{socket} }
 
 # Why nothing more can be read: "closed", "timeout" or an error.
 sub end ($self) { return $self->{end} // '' }
+
+# The bytes of the response that was received last.
+sub taken ($self) { return $self->{taken} }
 
 # What was read and not taken.
 sub rest ($self) { return $self->{buffer} }
@@ -121,7 +125,9 @@ sub _take ($self, $bytes) {
     while (length $self->{buffer} < $bytes) {
         $self->_read or return;
     }
-    return substr $self->{buffer}, 0, $bytes, '';
+    my $part = substr $self->{buffer}, 0, $bytes, '';
+    $self->{taken} .= $part;
+    return $part;
 }
 
 # ---- Requests --------------------------------------------------------------------------
@@ -141,9 +147,11 @@ sub send_request ($self, $method, $uri, $body, @headers) {
 # connection ended before it was complete.
 sub receive ($self, $method = 'GET') {
     my ($status, $head);
+    $self->{taken} = '';
     do {
         $self->read_to(qr/\r\n\r\n/) or return;
-        $head = $self->{buffer} =~ s/\A(.*?\r\n)\r\n//s ? $1 : return;
+        $head = $self->_take(index($self->{buffer}, "\r\n\r\n") + 4);
+        $head =~ s/\r\n\z//;
         ($status) = $head =~ m{\AHTTP/1\.[01] (\d+)} or return;
     } while $status < 200;
 
@@ -158,8 +166,7 @@ sub _take_chunks ($self) {
     my $body = '';
     while (1) {
         $self->read_to(qr/\A[0-9a-f]+\r\n/i) or return;
-        $self->{buffer} =~ s/\A([0-9a-f]+)\r\n//i;
-        my $size = hex $1;
+        my $size = hex $self->_take(index($self->{buffer}, "\r\n") + 2) =~ s/\r\n//r;
         my $part = $self->_take($size + 2) // return;
         return $body if $size == 0;
         $body .= substr $part, 0, $size;

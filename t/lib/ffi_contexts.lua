@@ -1,4 +1,4 @@
--- Calls every function that the module exports for FFI: t/13b-ffi-contexts.t.
+-- Calls every function that the module exports for FFI: t/ffi-contexts.t.
 
 local ffi = require "ffi"
 local base = require "resty.core.base"

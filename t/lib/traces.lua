@@ -1,4 +1,4 @@
--- What LuaJIT makes of a piece of code: t/17-jit.t.
+-- What LuaJIT makes of a piece of code: t/jit.t.
 --
 --     local report = traces.of(function () for i = 1, 200 do f() end end)
 --     report == "loop"    -- it is compiled as a loop, with nothing left out

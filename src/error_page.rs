@@ -33,7 +33,6 @@ const MARK: &[u8] = b"${lua_var_on_error_page";
 const BARE: usize = 1;
 
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
-const ARGS: &[u8] = b"args";
 
 /// The request that an `error_page` without arguments is about to redirect, by its address
 /// and its `r->uri_changes`. The redirect runs the phases at once, so there is never more
@@ -150,7 +149,7 @@ pub(crate) fn after_redirect(r: Request<'_>) {
     if address == r.address() {
         REDIRECTING.set(None);
         if r.uri_changes().wrapping_add(1) == before {
-            if let Some(args) = r.definition(ARGS, nginx_hash(ARGS)) {
+            if let Some(args) = r.definition(b"args", nginx_hash(b"args")) {
                 r.unset_args(args);
             }
         }

@@ -67,7 +67,7 @@ sub check_commands {
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
         # These take minutes; that they could be run has to do.
-        map { ("make $_" => undef) } qw(bench check fuzz mutants soak test-hup test-valgrind),
+        map { ("make $_" => undef) } qw(bench check fuzz mutants nothing soak test-hup test-valgrind),
     );
     my @commands = map { commands_of($_) } @{ $blocks{sh} };
     push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / } Markdown::spans($README->prose);

@@ -12,7 +12,7 @@
 -- branch that is right for it, without a test, and the interpreter takes the other.
 --
 -- Were the rule to change, only the speed would suffer: an upvalue that is no constant
--- is tested when the trace runs, and is false then. t/17-jit.t would say so.
+-- is tested when the trace runs, and is false then. t/jit.t would say so.
 
 local bit = require "bit"
 

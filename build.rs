@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// nginx's include directories, as its own generated Makefile lists them.
+/// nginx's include directories, as its own generated Makefile lists them. Those of
+/// `--with-cc-opt` are among the flags: OpenResty's OpenSSL is there.
 fn nginx_includes() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let source = PathBuf::from(env::var_os("NGINX_SOURCE_DIR").ok_or(
         "NGINX_SOURCE_DIR is not set: it names a configured nginx source tree (`make` prepares one)",
@@ -55,19 +56,22 @@ fn nginx_includes() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", makefile.display());
 
     let text = fs::read_to_string(&makefile)
-        .map_err(|error| format!("{}: {error} (was nginx configured?)", makefile.display()))?;
-    let includes = text
-        .split("ALL_INCS =")
-        .nth(1)
-        .ok_or_else(|| format!("{}: no ALL_INCS", makefile.display()))?
-        .split("\n\n")
-        .next()
-        .unwrap_or_default()
+        .map_err(|error| format!("{}: {error} (was nginx configured?)", makefile.display()))?
+        .replace("\\\n", " ");
+    let line = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .ok_or_else(|| format!("{}: no {name}", makefile.display()))
+    };
+    // In one of the two, "-I dir" is the rule; in the other, "-Idir".
+    let flags = line("CFLAGS =")?.replace("-I ", "-I");
+    let includes = line("ALL_INCS =")?.replace("-I ", "-I");
+    Ok(flags
         .split_whitespace()
-        .filter(|word| !matches!(*word, "-I" | "\\"))
-        .map(|word| absolute(&source, &build, word.trim_start_matches("-I")))
-        .collect();
-    Ok(includes)
+        .chain(includes.split_whitespace())
+        .filter_map(|word| word.strip_prefix("-I"))
+        .map(|path| absolute(&source, &build, path))
+        .collect())
 }
 
 /// Paths in nginx's Makefile are relative to its source, `objs` stands for the build.

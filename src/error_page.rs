@@ -21,6 +21,7 @@ use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
 use crate::statics::PerWorker;
+use crate::variable::name::nginx_hash;
 
 /// Name of the variable that is the hook.
 const HOOK: &[u8] = b"lua_var_on_error_page";
@@ -32,10 +33,12 @@ const MARK: &[u8] = b"${lua_var_on_error_page";
 const BARE: usize = 1;
 
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
+const ARGS: &[u8] = b"args";
 
-/// Address of the request that an `error_page` without arguments is redirecting; 0: none.
-/// The redirect runs the phases at once, so there is never more than one.
-static REDIRECTING: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
+/// The request that an `error_page` without arguments is about to redirect, by its address
+/// and its `r->uri_changes`. The redirect runs the phases at once, so there is never more
+/// than one.
+static REDIRECTING: PerWorker<Cell<Option<(usize, usize)>>> = PerWorker(Cell::new(None));
 
 /// Defines the variables. False with the error logged.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
@@ -112,7 +115,7 @@ unsafe extern "C" fn on_error_page(
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    REDIRECTING.set(if data == BARE { r.address() } else { 0 });
+    REDIRECTING.set((data == BARE).then(|| (r.address(), r.uri_changes())));
     if mode::is_foreign() {
         return OK;
     }
@@ -137,19 +140,20 @@ unsafe extern "C" fn on_error_page(
 /// Unsets the arguments of a request that an `error_page` without any sent on, as
 /// nginx does for the value as it was written: to be called in the server-rewrite
 /// phase, before anybody reads them.
+///
+/// A redirect that nginx did not make, since there were too many, leaves its note to
+/// whatever request is at that address next: that one has its own count of changes.
 pub(crate) fn after_redirect(r: Request<'_>) {
-    if REDIRECTING.get() == r.address() {
-        REDIRECTING.set(0);
-        if let Some(args) = r.definition(b"args", crate::variable::name::nginx_hash(b"args")) {
-            r.unset_args(args);
+    let Some((address, before)) = REDIRECTING.get() else {
+        return;
+    };
+    if address == r.address() {
+        REDIRECTING.set(None);
+        if r.uri_changes().wrapping_add(1) == before {
+            if let Some(args) = r.definition(ARGS, nginx_hash(ARGS)) {
+                r.unset_args(args);
+            }
         }
-    }
-}
-
-/// Forgets a redirect that did not happen: the request at this address is another.
-pub(crate) fn not_redirected(r: Request<'_>) {
-    if REDIRECTING.get() == r.address() {
-        REDIRECTING.set(0);
     }
 }
 

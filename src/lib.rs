@@ -23,9 +23,12 @@
 
 #![no_std]
 
-use core::ffi::{c_char, c_void};
+#[cfg(feature = "export-modules")]
+use core::ffi::c_char;
+use core::ffi::c_void;
 
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
+#[cfg(feature = "export-modules")]
 use crate::statics::Shared;
 
 pub mod api;
@@ -79,16 +82,19 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 /// What nginx reads of a file with modules: which, by which names, in which order.
+#[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_modules: Shared<[*const ngx_module_t; 2]> =
     Shared([&raw const ngx_http_lua_var_module, core::ptr::null()]);
 
+#[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_module_names: Shared<[*const c_char; 2]> =
     Shared([c"ngx_http_lua_var_module".as_ptr(), core::ptr::null()]);
 
+#[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_module_order: Shared<[*const c_char; 1]> = Shared([core::ptr::null()]);

@@ -28,10 +28,9 @@ pub(crate) fn slot_of(r: Request<'_>) -> Option<&'static Slot> {
         return Readable::from_nginx(r).ok().map(Readable::slot);
     }
     // The context is the slot's number + 1, so that 0 is a request without one.
-    if let Some(id) = r.ctx(ctx_index).checked_sub(1)
-        && let Some(slot) = registry().slots.by_id(id as u32)
-        && slot.request() == r.address()
-    {
+    let by_ctx = r.ctx(ctx_index).checked_sub(1);
+    let by_ctx = by_ctx.and_then(|id| registry().slots.by_id(id as u32));
+    if let Some(slot) = by_ctx.filter(|slot| slot.request() == r.address()) {
         return Some(slot);
     }
     let known = registry().find(r.address()).is_some();

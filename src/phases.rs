@@ -140,12 +140,11 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return DECLINED;
     };
-    error_page::not_redirected(r);
     ngx_ctx::slot_of(r);
-    if mode::get() == Mode::Unchecked
-        && let Ok(live) = Readable::from_nginx(r)
-    {
-        layout::check_request(live);
+    if mode::get() == Mode::Unchecked {
+        if let Ok(live) = Readable::from_nginx(r) {
+            layout::check_request(live);
+        }
     }
     DECLINED
 }
@@ -162,11 +161,12 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     };
     error_page::after_redirect(r);
     // Without Lua, only requests that met the hook are registered.
-    if capi::is_lua_running()
-        && let Some(slot) = ngx_ctx::slot_of(r)
-        && !mode::is_foreign()
-        && !r.is_main()
-    {
+    let slot = if capi::is_lua_running() {
+        ngx_ctx::slot_of(r)
+    } else {
+        None
+    };
+    if let Some(slot) = slot.filter(|_| !mode::is_foreign() && !r.is_main()) {
         ngx_ctx::stash(r, slot);
     }
     DECLINED
@@ -188,10 +188,10 @@ static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
 unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose response begins.
     let r = unsafe { Request::from_nginx(raw) };
-    if let Some(r) = r.filter(|_| !mode::is_foreign())
-        && let Some(slot) = ngx_ctx::slot_of(r)
-    {
-        ngx_ctx::stash(r, slot);
+    if let Some(r) = r.filter(|_| !mode::is_foreign()) {
+        if let Some(slot) = ngx_ctx::slot_of(r) {
+            ngx_ctx::stash(r, slot);
+        }
     }
     match NEXT_HEADER_FILTER.get() {
         // SAFETY: the filter that nginx would have called.

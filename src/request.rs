@@ -175,12 +175,13 @@ impl<'a> Readable<'a> {
         current: *mut ngx_http_request_t,
     ) -> Result<Self, Refusal> {
         let registered = LiveRequest::current(call, current).and_then(LiveRequest::readable);
-        if let Err(Refusal::NoMemory) = registered
+        if let Err(Refusal::NoMemory) = registered {
             // SAFETY: as in `LiveRequest::current`.
-            && let Some(r) = unsafe { AnyRequest::from_raw(current) }.and_then(AnyRequest::served)
-        {
-            let slot = &registry().outside;
-            return Ok(Readable { r, slot });
+            let r = unsafe { AnyRequest::from_raw(current) };
+            if let Some(r) = r.and_then(AnyRequest::served) {
+                let slot = &registry().outside;
+                return Ok(Readable { r, slot });
+            }
         }
         registered
     }

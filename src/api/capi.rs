@@ -215,20 +215,28 @@ unsafe extern "C" fn fetch(
     }
 }
 
-/// `fetch` for a name and a handle that C knows already.
+/// `fetch` for a name that C knows already, of the request that `handle` names, or of the
+/// current one if that is not null.
 ///
 /// # Safety
 /// As [`fetch`]; `found` is what [`find`] filled in this process, maybe for a
 /// configuration that is gone, and its name is still where it was.
 unsafe extern "C" fn read_found(
     handle: u64,
+    current: *mut ngx_http_request_t,
     found: *const ngx_http_lua_var_found_t,
+    flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
     // SAFETY: lua.c's own.
     let (found, out) = unsafe { arguments(found, out) };
     let call = Call::enter();
-    let live = match LiveRequest::by_handle(&call, Handle::from_bits(handle)) {
+    let live = if current.is_null() {
+        LiveRequest::by_handle(&call, Handle::from_bits(handle))
+    } else {
+        LiveRequest::current(&call, current)
+    };
+    let live = match live {
         Ok(live) => live,
         Err(why) => return refuse(why, out),
     };
@@ -240,13 +248,12 @@ unsafe extern "C" fn read_found(
         Ok(resolved) => resolved,
         Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
     };
-    let value = resolved.read(live);
-    if let Ok(Value::Text(text)) = value
-        && let Resolved::Var(var) = resolved
-        && let Some(n) = var.field.and_then(|field| field.fixed(text))
-    {
-        out.len = n;
-        return out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+    let value = resolved.read(live, Flavour::numbered(flavour));
+    if let (Ok(Value::Text(text)), Resolved::Var(var)) = (value, resolved) {
+        if let Some(n) = var.field.and_then(|field| field.fixed(text)) {
+            out.len = n as i32;
+            return out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+        }
     }
     out.put_result(value);
 }

@@ -43,22 +43,27 @@ const _: () = {
     ];
 };
 
-/// The request that a handle names, if it has variables and its members may be read.
+/// The request that `handle` names, or when that is null the one at `current`, if it has
+/// variables and its members may be read.
 ///
 /// # Safety
-/// `handle` is null or points to a handle.
+/// `handle` is null or points to a handle; `current` may be anything.
 #[inline(always)]
 unsafe fn readable(
     call: &Call,
     handle: *const ngx_http_lua_var_handle_t,
+    current: *mut ngx_http_request_t,
 ) -> Result<Readable<'_>, Refusal> {
-    // SAFETY: the caller's word.
-    let handle = unsafe { handle.as_ref() };
-    let &ngx_http_lua_var_handle_t { id, generation } = handle.ok_or(Refusal::Stale)?;
     if mode::is_foreign() {
         return Err(Refusal::Layout);
     }
-    Readable::by_handle(call, Handle { id, generation })
+    // SAFETY: the caller's word.
+    match unsafe { handle.as_ref() } {
+        Some(&ngx_http_lua_var_handle_t { id, generation }) => {
+            Readable::by_handle(call, Handle { id, generation })
+        }
+        None => Readable::by_address(call, current as usize),
+    }
 }
 
 /// Numbers what a call wrote to `out`, for who reads it.
@@ -91,14 +96,8 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
     // SAFETY: the caller's word.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
     let call = Call::enter();
-    let live = if !handle.is_null() {
-        // SAFETY: the caller's word.
-        unsafe { readable(&call, handle) }
-    } else if mode::is_foreign() {
-        Err(Refusal::Layout)
-    } else {
-        Readable::by_address(&call, current as usize)
-    };
+    // SAFETY: the caller's word.
+    let live = unsafe { readable(&call, handle, current) };
     match live {
         Ok(live) => out.put_result(read::by_name(live, name, Flavour::numbered(flavour))),
         Err(_) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
@@ -106,16 +105,18 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
     finish(out)
 }
 
-/// The variable that was found, of the request that `handle` names, typed.
-/// `NGX_HTTP_LUA_VAR_AGAIN` when `fetch` has to be asked.
+/// The same for what was found of a name. `NGX_HTTP_LUA_VAR_AGAIN` when it has to be asked
+/// for by name.
 ///
 /// # Safety
-/// `handle` points to a handle, `found` was filled by [`ngx_http_lua_var_ffi_resolve`],
-/// whose name is still where it was, or null; `out` is null or valid for writes.
+/// As [`ngx_http_lua_var_ffi_fetch`]; `found` is null or was filled by
+/// [`ngx_http_lua_var_ffi_resolve`], whose name is still where it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     handle: *const ngx_http_lua_var_handle_t,
+    current: *mut ngx_http_request_t,
     found: *const ngx_http_lua_var_found_t,
+    flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) -> i32 {
     // SAFETY: the caller's word.
@@ -126,10 +127,10 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     };
     let call = Call::enter();
     // SAFETY: the caller's word.
-    match unsafe { readable(&call, handle) } {
+    match unsafe { readable(&call, handle, current) } {
         // SAFETY: the caller's word.
         Ok(live) => match unsafe { read::resolved(live, found) } {
-            Ok(resolved) => out.put_result(resolved.read(live)),
+            Ok(resolved) => out.put_result(resolved.read(live, Flavour::numbered(flavour))),
             Err(Again) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
         },
         Err(_) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
@@ -138,10 +139,10 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
 }
 
 /// Fills `found` for the variable of this name, in lower case, in the configuration
-/// that serves the request.
+/// that serves the request; in the newest one without a handle.
 ///
 /// # Safety
-/// `handle` points to a handle, `name` is valid for reads of `len` bytes, `found` for
+/// `handle` is null or points to a handle, `name` is valid for reads of `len` bytes, `found` for
 /// writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
@@ -153,9 +154,13 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
     // SAFETY: the caller's word.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
     let call = Call::enter();
-    // SAFETY: the caller's word.
-    let live = unsafe { readable(&call, handle) }.ok();
-    let table = live.and_then(|live| table::of(live.request()));
+    let table = if handle.is_null() {
+        table::newest()
+    } else {
+        // SAFETY: the caller's word.
+        let live = unsafe { readable(&call, handle, core::ptr::null_mut()) };
+        live.ok().and_then(|live| table::of(live.request()))
+    };
     let way = table.map(|table| read::find(table, name).unwrap_or(read::none_in(table)));
     // SAFETY: the caller's word.
     if let Some(found) = unsafe { found.as_mut() } {
@@ -177,7 +182,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
 ) -> i32 {
     let call = Call::enter();
     // SAFETY: the caller's word.
-    let Ok(live) = (unsafe { readable(&call, handle) }) else {
+    let Ok(live) = (unsafe { readable(&call, handle, core::ptr::null_mut()) }) else {
         return ERROR as i32;
     };
     // SAFETY: the caller's word.

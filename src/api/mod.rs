@@ -33,7 +33,7 @@ impl ngx_http_lua_var_value_t {
     #[inline(always)]
     fn put_bytes(&mut self, kind: u32, bytes: &[u8]) {
         self.data = bytes.as_ptr();
-        self.len = bytes.len() as u32;
+        self.len = bytes.len() as i32;
         self.put_kind(kind);
     }
 
@@ -42,7 +42,7 @@ impl ngx_http_lua_var_value_t {
         for (to, from) in self.text.iter_mut().zip(bytes) {
             *to = *from;
         }
-        self.len = bytes.len() as u32;
+        self.len = bytes.len() as i32;
         self.put_kind(NGX_HTTP_LUA_VAR_WRITTEN);
     }
 

@@ -261,9 +261,7 @@ pub(crate) fn core_directive_offset(name: &[u8]) -> Option<usize> {
     // SAFETY: a constant of nginx's.
     let mut command = unsafe { (*module).commands };
     // SAFETY: a list of directives, which ends with one that has no name.
-    while let Some(this) = unsafe { command.as_ref() }
-        && this.name.len != 0
-    {
+    while let Some(this) = unsafe { command.as_ref() }.filter(|this| this.name.len != 0) {
         // SAFETY: a constant of nginx's.
         if unsafe { bytes(this.name) } == name {
             return Some(this.offset);

@@ -69,7 +69,10 @@ impl Pool {
         let mut end = data;
         for part in parts {
             // SAFETY: the parts fit, their lengths were added up above.
-            unsafe { end.copy_from_nonoverlapping(NonNull::from_ref(*part).cast(), part.len()) };
+            unsafe {
+                end.as_ptr()
+                    .copy_from_nonoverlapping(part.as_ptr(), part.len())
+            };
             // SAFETY: as above.
             end = unsafe { end.add(part.len()) };
         }

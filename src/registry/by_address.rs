@@ -76,11 +76,9 @@ impl Index {
 
     /// The slot of the live request at `address`.
     pub fn find(&self, slots: &Slots, address: usize) -> Option<&'static Slot> {
-        if let Some(slot) = slots.by_id(self.last.get())
-            && slot.request() == address
-            && address != 0
-        {
-            return Some(slot);
+        let last = slots.by_id(self.last.get());
+        if address != 0 && last.is_some_and(|slot| slot.request() == address) {
+            return last;
         }
         let slot = self.walk(slots, address)?;
         self.last.set(slot.id());

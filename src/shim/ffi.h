@@ -37,7 +37,7 @@ typedef enum {
 typedef struct {
     const unsigned char  *data;
     double                number;
-    uint32_t              len;
+    int32_t               len;
     int32_t               kind;
     int32_t               call;
     unsigned char         text[32];
@@ -82,7 +82,8 @@ int32_t ngx_http_lua_var_ffi_fetch(const ngx_http_lua_var_handle_t *handle,
     ngx_http_request_t *current, const unsigned char *name, size_t len,
     int32_t flavour, ngx_http_lua_var_value_t *out);
 int32_t ngx_http_lua_var_ffi_read(const ngx_http_lua_var_handle_t *handle,
-    const ngx_http_lua_var_found_t *found, ngx_http_lua_var_value_t *out);
+    ngx_http_request_t *current, const ngx_http_lua_var_found_t *found,
+    int32_t flavour, ngx_http_lua_var_value_t *out);
 
 /* For the Lua library, too. */
 void ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,

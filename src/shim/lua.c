@@ -294,10 +294,14 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 }
 
 
-/* Keeps a name, if there is room, so that it is found by its address again. */
+/*
+ * Caches a name, if there is room, so that it is found by its address again.  Lua's
+ * traces find it in the table that anchors it, by what vm->learn makes of it.
+ */
 static void
 remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 {
+    int                        top;
     size_t                     len;
     const void                *string;
     const u_char              *data;
@@ -317,6 +321,8 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
         return;
     }
 
+    top = api.lua_gettop(L);
+
     /* a name whose slot another took stays anchored, and counts once */
     api.lua_pushvalue(L, idx);
     api.lua_rawget(L, UP_NAMES);
@@ -325,7 +331,7 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
         if (vm->nnames == NAMES_MAX
             || (found.variable < 0 && vm->nprefixed == PREFIXED_MAX))
         {
-            api.lua_settop(L, -2);
+            api.lua_settop(L, top);
             return;
         }
 
@@ -333,11 +339,17 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
         vm->nprefixed += found.variable < 0;
 
         api.lua_pushvalue(L, idx);
+
+        /* set by learn() */
         api.lua_pushboolean(L, 1);
+        api.lua_rawget(L, UP_NAMES);
+        api.lua_pushvalue(L, idx);
+        api.lua_call(L, 1, 1);
+
         api.lua_rawset(L, UP_NAMES);
     }
 
-    api.lua_settop(L, -2);
+    api.lua_settop(L, top);
 
     slot->string = string;
     slot->found = found;
@@ -348,6 +360,7 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 static int
 fetch_slow(lua_State *L, lua_var_vm_t *vm)
 {
+    int                        n;
     lua_var_req_t              req;
     ngx_http_lua_var_value_t   out;
 
@@ -361,12 +374,15 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 
     case LUA_TSTRING:
         fetch_by_name(L, 1, &req, vm->flavour, &out);
+        n = push_value(L, &out);
 
-        if (out.kind != NGX_HTTP_LUA_VAR_ERROR && out.kind != NGX_HTTP_LUA_VAR_NIL) {
+        if (out.kind != NGX_HTTP_LUA_VAR_ERROR
+            && out.kind != NGX_HTTP_LUA_VAR_NIL)
+        {
             remember_name(L, vm, 1);
         }
 
-        return push_value(L, &out);
+        return n;
 
     case LUA_TNUMBER:
         rust->capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
@@ -400,7 +416,8 @@ l_fetch(lua_State *L)
         && vm->last == api.lua_topointer(L, 2)
         && vm->flavour == NGX_HTTP_LUA_VAR_TYPED)
     {
-        rust->read(vm->last_handle, &name->found, &out);
+        rust->read(vm->last_handle, NULL, &name->found,
+                   NGX_HTTP_LUA_VAR_TYPED, &out);
 
         if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
             return push_value(L, &out);
@@ -418,18 +435,44 @@ l_fetch(lua_State *L)
 static int
 l_var_index(lua_State *L)
 {
+    int                        n;
+    const void                *string;
+    lua_var_vm_t              *vm;
     lua_var_req_t              req;
+    lua_var_name_t            *name;
     ngx_http_lua_var_value_t   out;
 
+    vm = vm_of(L);
+    req.current = api.ngx_http_lua_get_request(L);
+
+    string = api.lua_topointer(L, 2);
+    name = name_slot(vm, string);
+
+    if (name->string == string && string != NULL && req.current != NULL) {
+        rust->read(0, req.current, &name->found, NGX_HTTP_LUA_VAR_NGX_VAR,
+                   &out);
+
+        if (out.kind != NGX_HTTP_LUA_VAR_AGAIN
+            && out.kind != NGX_HTTP_LUA_VAR_ERROR)
+        {
+            return push_value(L, &out);
+        }
+    }
+
     if (api.lua_type(L, 2) == LUA_TSTRING) {
-        req.current = api.ngx_http_lua_get_request(L);
         req.value = 0;
         req.kind = LUA_VAR_REQ_CURRENT;
 
         fetch_by_name(L, 2, &req, NGX_HTTP_LUA_VAR_NGX_VAR, &out);
 
         if (out.kind != NGX_HTTP_LUA_VAR_ERROR) {
-            return push_value(L, &out);
+            n = push_value(L, &out);
+
+            if (out.kind != NGX_HTTP_LUA_VAR_NIL) {
+                remember_name(L, vm, 2);
+            }
+
+            return n;
         }
     }
 
@@ -562,6 +605,22 @@ l_remember(lua_State *L)
 
 
 /*
+ * learn(fn) -> table: fn(name) makes what traces read a name by; the table has
+ * that of each name in the cache
+ */
+static int
+l_learn(lua_State *L)
+{
+    api.lua_pushboolean(L, 1);
+    api.lua_pushvalue(L, 1);
+    api.lua_rawset(L, UP_NAMES);
+
+    api.lua_pushvalue(L, UP_NAMES);
+    return 1;
+}
+
+
+/*
  * ctypes(handle, handle_id, pointer, pointer_id, request_id) -> bool
  *
  * Tells the C functions which cdata are handles and pointers.  Where LuaJIT
@@ -616,6 +675,7 @@ static const struct {
     { "var_index", l_var_index },
     { "ctypes", l_ctypes },
     { "remember", l_remember },
+    { "learn", l_learn },
 };
 
 
@@ -625,7 +685,7 @@ new_core(lua_State *L)
 {
     int      up;
     size_t   i;
-    Dl_info  info;
+    Dl_info  info, nginx;
 
     api.lua_createtable(L, 0, 16);
 
@@ -648,16 +708,20 @@ new_core(lua_State *L)
     api.lua_setfield(L, -2, "cdef");
 
     /*
-     * Where this copy of the module came from.  While a reload takes it from
-     * another file both are mapped, and ffi.C finds the functions of the older.
+     * The file that this copy of the module was loaded from; none when it is
+     * where nginx is, that is linked into it.  For lua/resty/ngxvar/call.lua.
      */
-    if (dladdr((const void *) &lua_var_lua_init, &info) == 0) {
+    if (dladdr((const void *) &lua_var_lua_init, &info) == 0
+        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
+    {
         return api.luaL_error(L, "resty.ngxvar: the module does not find the "
                               "file that it was loaded from");
     }
 
-    api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
-    api.lua_setfield(L, -2, "file");
+    if (info.dli_fbase != nginx.dli_fbase) {
+        api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
+        api.lua_setfield(L, -2, "file");
+    }
 
     return 1;
 }

@@ -84,10 +84,12 @@ typedef struct {
         int32_t flavour, ngx_http_lua_var_value_t *out);
 
     /*
-     * The same, typed, by what was found of a name, which is still where it was.
-     * NGX_HTTP_LUA_VAR_AGAIN when that no longer holds.
+     * The same by what was found of a name, which is still where it was: of the
+     * request that the handle names, or of the current one if that is not NULL.
+     * NGX_HTTP_LUA_VAR_AGAIN when what was found no longer holds.
      */
-    void (*read)(uint64_t handle, const ngx_http_lua_var_found_t *found,
+    void (*read)(uint64_t handle, ngx_http_request_t *current,
+        const ngx_http_lua_var_found_t *found, int32_t flavour,
         ngx_http_lua_var_value_t *out);
 
     /*

@@ -21,11 +21,11 @@ impl Text {
     }
 
     fn prepend(&mut self, byte: u8) {
-        if let Some(at) = self.start.checked_sub(1)
-            && let Some(place) = self.bytes.get_mut(at)
-        {
-            *place = byte;
-            self.start = at;
+        if let Some(at) = self.start.checked_sub(1) {
+            if let Some(place) = self.bytes.get_mut(at) {
+                *place = byte;
+                self.start = at;
+            }
         }
     }
 

@@ -22,30 +22,34 @@ pub(crate) fn by_name<'a>(
     flavour: Flavour,
 ) -> Result<Value<'a>, Again> {
     let r = live.request();
-    if mode::is_direct()
-        && flavour != Flavour::Plain
-        && let Some(table) = table::of(r)
-    {
-        if let Some(var) = table.find(name) {
-            return Ok(read(r, var, flavour));
+    if mode::is_direct() && flavour != Flavour::Plain {
+        if let Some(table) = table::of(r) {
+            return match table.find(name) {
+                Some(var) => Ok(read(r, var, flavour)),
+                None => prefixed(r, table, name),
+            };
         }
-        if name::has_upper(name) {
-            return Err(Again);
-        }
-        if let Some((prefix, rest)) = table.prefix(name)
-            && let Some(text) = prefix::look_up(r, prefix, rest).sure()
-        {
-            return Ok(Value::of(text));
-        }
-        return Ok(match table.handler_of_prefix(name) {
-            Some(handler) if name::is_safe(name) => Value::of(r.evaluate_prefixed(handler, name)),
-            _ => Value::Nil,
-        });
     }
     if name::has_upper(name) {
         return Err(Again);
     }
     Ok(by_lua_module(r.as_ptr(), name, flavour).unwrap_or(Value::Nil))
+}
+
+/// A name that is no variable of the table: one of a prefix, or unknown.
+fn prefixed<'a>(r: Request<'a>, table: &Table, name: &[u8]) -> Result<Value<'a>, Again> {
+    if name::has_upper(name) {
+        return Err(Again);
+    }
+    if let Some((prefix, rest)) = table.prefix(name) {
+        if let Some(text) = prefix::look_up(r, prefix, rest).sure() {
+            return Ok(Value::of(text));
+        }
+    }
+    Ok(match table.handler_of_prefix(name) {
+        Some(handler) if name::is_safe(name) => Value::of(r.evaluate_prefixed(handler, name)),
+        _ => Value::Nil,
+    })
 }
 
 /// What a name stands for in the configuration that serves a request.
@@ -58,12 +62,12 @@ pub(crate) enum Resolved<'n> {
 }
 
 impl Resolved<'_> {
-    /// The value, typed.
+    /// The value.
     #[inline(always)]
-    pub(crate) fn read<'a>(self, live: Readable<'a>) -> Result<Value<'a>, Again> {
+    pub(crate) fn read<'a>(self, live: Readable<'a>, flavour: Flavour) -> Result<Value<'a>, Again> {
         let r = live.request();
         match self {
-            Resolved::Var(var) => Ok(read(r, var, Flavour::Typed)),
+            Resolved::Var(var) => Ok(read(r, var, flavour)),
             Resolved::Prefixed(prefix, rest) => {
                 let text = prefix::look_up(r, prefix, rest).sure().ok_or(Again)?;
                 Ok(Value::of(text))
@@ -162,18 +166,32 @@ pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
 // to memory as words and copied as one vector, it stalls the reader.
 #[inline(always)]
 fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
-    if let Some(index) = var.index
-        && let Some(text) = r.cached(index)
-    {
-        return typed(Value::of(text), var.field, flavour);
+    if let Some(index) = var.index {
+        if let Some(text) = r.cached(index) {
+            return typed(Value::of(text), var.field, flavour);
+        }
     }
-    if let Some(field) = var.field
-        && (flavour == Flavour::Typed || !field.is_number())
-        && let Some(value) = field.read(r)
-        && (flavour != Flavour::NgxVar || cache(r, var, value))
-    {
-        return value;
+    if let Some(field) = var.field {
+        if flavour == Flavour::Typed {
+            if let Some(value) = field.read(r) {
+                return value;
+            }
+        } else if let Some(value) = as_ngx_var(r, var, field) {
+            return value;
+        }
     }
+    through_nginx(r, var, flavour)
+}
+
+/// A variable that is read from the request, as `ngx.var` gives it; `None` when nginx has
+/// to make the text, or to keep it.
+fn as_ngx_var<'a>(r: Request<'a>, var: &Var, field: Field) -> Option<Value<'a>> {
+    let value = field.read(r).filter(|_| !field.is_number())?;
+    cache(r, var, value).then_some(value)
+}
+
+/// A variable whose handler has to be asked, or that is one of a prefix.
+fn through_nginx<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
     if let Some(index) = var.index {
         // Where nginx asks its handler each time, `fetch` leaves nothing behind; a value
         // that nginx caches is cached, as it is for whoever reads it first.
@@ -181,11 +199,11 @@ fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
             return typed(Value::of(r.flushed(index)), var.field, flavour);
         }
     }
-    if let Some(prefix) = var.prefix
-        && let Some(rest) = var.name.get(prefix.text().len()..)
-        && let Some(text) = prefix::look_up(r, prefix, rest).sure()
-    {
-        return Value::of(text);
+    if let Some(prefix) = var.prefix {
+        let rest = var.name.get(prefix.text().len()..).unwrap_or_default();
+        if let Some(text) = prefix::look_up(r, prefix, rest).sure() {
+            return Value::of(text);
+        }
     }
     typed(Value::of(r.evaluate(var.getter)), var.field, flavour)
 }
@@ -231,13 +249,12 @@ pub(crate) fn by_lua_module<'a>(
 /// Makes text of nginx's a number, where the flavour and the variable ask for it.
 #[inline(always)]
 fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<'a> {
-    if let Value::Text(text) = value
-        && flavour != Flavour::NgxVar
-        && field.is_some_and(Field::is_number)
-    {
-        return number_in(text);
+    match value {
+        Value::Text(text) if flavour != Flavour::NgxVar && field.is_some_and(Field::is_number) => {
+            number_in(text)
+        }
+        value => value,
     }
-    value
 }
 
 #[cold]

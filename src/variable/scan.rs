@@ -49,11 +49,11 @@ pub fn arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     loop {
         let here = split_at_byte(rest, b'&');
         let (pair, after) = here.unwrap_or((rest, &[]));
-        if let Some((key, value)) = pair.split_at_checked(name.len())
-            && let Some((b'=', value)) = value.split_first()
-            && is_same_word(key, name)
-        {
-            return Some(value);
+        if let Some((key, value)) = pair.split_at_checked(name.len()) {
+            match value.split_first() {
+                Some((b'=', value)) if is_same_word(key, name) => return Some(value),
+                _ => {}
+            }
         }
         here?;
         rest = after;
@@ -76,9 +76,8 @@ pub enum Cookie<'a> {
 pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
     let mut rest = header;
     while !rest.is_empty() {
-        if let Some((key, after)) = rest.split_at_checked(name.len())
-            && is_same_word(key, name)
-        {
+        let split = rest.split_at_checked(name.len());
+        if let Some((_, after)) = split.filter(|(key, _)| is_same_word(key, name)) {
             match trim_spaces(after).split_first() {
                 Some((b'=', value)) => {
                     let value = trim_spaces(value);

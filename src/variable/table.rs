@@ -167,7 +167,7 @@ impl Table {
     #[inline]
     pub fn prefix<'a>(&self, name: &'a [u8]) -> Option<(Prefix, &'a [u8])> {
         for (prefix, is_own) in Prefix::ALL.iter().zip(&self.is_own) {
-            if *is_own && let Some(rest) = name.strip_prefix(prefix.text()) {
+            if let Some(rest) = name.strip_prefix(prefix.text()).filter(|_| *is_own) {
                 return Some((*prefix, rest));
             }
         }
@@ -249,9 +249,10 @@ fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Ta
         // SAFETY: a string of the configuration, as which it stays where it is.
         let text = unsafe { bytes(*name) };
         // A definition wins over a prefix, as in `ngx_http_get_variable`.
-        if !builder.has(text)
-            && let Some(handler) = table.handler_of_prefix(text)
-        {
+        if builder.has(text) {
+            continue;
+        }
+        if let Some(handler) = table.handler_of_prefix(text) {
             builder.push(Var {
                 key: Key::new(text),
                 name: text,

@@ -27,14 +27,12 @@ use Bench::Report   ();
 use Bench::Requests ();
 use Bench::Table    ();
 use Bench::Worker   ();
+use NgxVarTest::Signals ();
 
 GetOptions('json' => \my $json) && !@ARGV or die "usage: t/bin/bench [--json]\n";
 
 binmode STDOUT, ':encoding(UTF-8)';
-# The workers are stopped at the end, so there has to be one, and only one.
-my @signals = qw(INT TERM HUP);
-@SIG{@signals} = (sub { @SIG{@signals} = ('IGNORE') x @signals; exit 130 }) x @signals;
-$SIG{PIPE} = 'IGNORE';
+NgxVarTest::Signals::set_up(130);
 
 my $started = time;
 

@@ -19,6 +19,7 @@ use File::Spec ();
 use Test::More ();
 
 use NgxVarTest::Env ();
+use NgxVarTest::Server ();
 use NgxVarTest::Signals ();
 
 # Compiled before Test::Nginx::Util on purpose: END blocks run last in, first

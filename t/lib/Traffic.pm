@@ -17,10 +17,9 @@ package Traffic;
 
 use v5.36;
 
-use IO::Socket::INET ();
 use POSIX ();
 
-use constant TIMEOUT => 30;
+use NgxVarTest::Client ();
 
 my @running;
 my $owner_pid = $$;
@@ -72,13 +71,13 @@ sub _run_client ($number, $results, %options) {
     my $keep  = $number % 2 == 0;
     my @paths = @{ $options{paths} };
     my ($count, $failures, %words) = (0, 0);
-    my $socket;
+    my $client;
 
     while (!$stopped && $failures < 5) {
         my $id   = "c$number-n$count";
         my $path = $paths[ ($count + $number) % @paths ];
-        my ($line, $new_socket) = _request($id, $path, $keep, $socket, $options{port});
-        $socket = $new_socket;
+        my ($line, $kept) = _request($id, $path, $keep, $client, $options{port});
+        $client = $kept;
         if ($line =~ /^\Q$id\E (\S+) ok\n\z/) {
             $words{$1}++;
         }
@@ -95,43 +94,24 @@ sub _run_client ($number, $results, %options) {
 }
 
 # The answer's body, or what went wrong; and the connection, if it is kept.
-sub _request ($id, $path, $keep, $socket, $port) {
+sub _request ($id, $path, $keep, $client, $port) {
     my $mark    = $path =~ /\?/ ? '&' : '?';
-    my $how     = $keep ? 'keep-alive' : 'close';
-    my $request = "GET $path${mark}id=$id HTTP/1.1\r\nHost: localhost\r\n"
-        . "X-Id: $id\r\nConnection: $how\r\n\r\n";
+    my @request = ("$path${mark}id=$id", Host => 'localhost', 'X-Id' => $id,
+        Connection => $keep ? 'keep-alive' : 'close');
 
     while (1) {
-        my $is_reused = defined $socket;
-        $socket //= IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
-            Timeout => TIMEOUT) or return "connect: $@";
-        local $SIG{PIPE} = 'IGNORE';
-        local $SIG{ALRM} = sub { die "no answer in time\n" };
-        alarm TIMEOUT;
-        my ($head, $body) = eval { _exchange($socket, $request) };
-        my $problem = $@;
-        alarm 0;
-        return $problem if $problem;
-
-        if ($head eq '' && $is_reused) {
-            $socket = undef;
+        my $is_reused = defined $client;
+        $client //= eval { NgxVarTest::Client->new($port) } // return $@;
+        my ($status, $body, $head) = $client->get(@request);
+        if (!defined $status) {
+            return 'no answer in time'                if $client->end eq 'timeout';
+            return 'no whole answer: ' . $client->rest if $client->rest ne '' || !$is_reused;
+            undef $client;
             next;
         }
-        $socket = undef if !$keep || $head !~ /^Connection: keep-alive/mi;
-        return ($body // "no whole answer: $head", $socket);
+        undef $client if !$keep || $head !~ /^Connection: keep-alive/mi;
+        return ($body, $client);
     }
-}
-
-sub _exchange ($socket, $request) {
-    syswrite $socket, $request;
-    my $head = '';
-    while (defined(my $line = readline $socket)) {
-        $head .= $line;
-        last if $line eq "\r\n";
-    }
-    my ($length) = $head =~ /^Content-Length: (\d+)/mi or return ($head);
-    my $got = read($socket, my $body, $length);
-    return ($head, ($got // 0) == $length ? $body : undef);
 }
 
 1;

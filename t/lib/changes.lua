@@ -1,4 +1,4 @@
--- Everything that changes a request: what 14b-differential.t does to one.
+-- Everything that changes a request: what differential-changes.t does to one.
 --
 -- Each list holds { label, f } in the order in which it is done.
 

@@ -1,4 +1,4 @@
--- What 32-cycle.t has done in requests: each reads what it can about itself, in
+-- What cycle.t has done in requests: each reads what it can about itself, in
 -- every way there is, and answers with one line: its id, the generation of the
 -- configuration that serves it, and "ok" or what is wrong.
 --

@@ -1,11 +1,11 @@
--- Calls every function that the module exports for FFI: t/13b-ffi-contexts.t.
+-- Calls every function that the module exports for FFI: t/ffi-contexts.t.
 
 local ffi = require "ffi"
 local base = require "resty.core.base"
 local ngxvar = require "resty.ngxvar"
 
 require "lua_var_c"
-ngxvar.getter("uri")    -- declares what getters call
+require "resty.ngxvar.call"     -- declares them
 
 local get_request = base.get_request
 local stock_index = getmetatable(ngx.var).__index
@@ -18,21 +18,34 @@ local PREFIX = "ngx_http_lua_var_ffi_"
 local is_trusted = { [PREFIX .. "ctx_made"] = true }
 
 local buffer = ffi.new("char[4096]")
+local found = ffi.new("ngx_http_lua_var_found_t")
+local value = ffi.new("ngx_http_lua_var_value_t")
 
--- what it returns for a request without variables; others return a negative number
-local refusal = { [PREFIX .. "ctx_lost"] = 0 }
+-- of a value: there is none, or another way may have one
+local IS_REFUSAL = {
+    [tonumber(ffi.C.NGX_HTTP_LUA_VAR_ERROR)] = true,
+    [tonumber(ffi.C.NGX_HTTP_LUA_VAR_AGAIN)] = true,
+}
 
 
+-- What it returns, and whether that is a refusal. number: of a flavour, a VM, a time; for
+-- odd ones there is no handle.
 local function call(name, kinds, r, handle, number)
     local arguments = {}
+    local has_value
 
     for i, kind in ipairs(kinds) do
         if kind == "request" then
             arguments[i] = r or ffi.cast("ngx_http_request_t *", nil)
         elseif kind == "handle" then
-            arguments[i] = handle
+            arguments[i] = number % 2 == 0 and handle or nil
+        elseif kind == "found" then
+            arguments[i] = found
+        elseif kind == "value" then
+            arguments[i] = value
+            has_value = true
         elseif kind == "name" then
-            arguments[i] = "uri"
+            arguments[i] = ffi.cast("const unsigned char *", "uri")
         elseif kind == "length" then
             arguments[i] = 3
         elseif kind == "buffer" then
@@ -42,9 +55,20 @@ local function call(name, kinds, r, handle, number)
         end
     end
 
+    value.kind = -1
+
     local rc = ffi.C[name](unpack(arguments, 1, #kinds))    -- nothing, of a void one
 
-    return rc and tonumber(rc)
+    if has_value then
+        return value.kind, IS_REFUSAL[value.kind]
+    end
+
+    if rc ~= nil then
+        rc = tonumber(rc)
+        return rc, name == PREFIX .. "ctx_lost" and rc == 0 or rc < 0
+    end
+
+    return nil, true
 end
 
 
@@ -55,7 +79,12 @@ local function sorted(functions)
         names[#names + 1] = name
     end
 
-    table.sort(names)
+    -- resolve first: what it finds is for others
+    table.sort(names, function (a, b)
+        local x, y = a == PREFIX .. "resolve", b == PREFIX .. "resolve"
+
+        return x and not y or x == y and a < b
+    end)
 
     return ipairs(names)
 end
@@ -68,9 +97,9 @@ function _M.refuse_all(seen)
     -- twice, for the second time something may have been noted
     for number = 0, 3 do
         for _, name in sorted(_M.functions) do
-            local rc = call(name, _M.functions[name], seen.r, seen.handle, number)
+            local rc, is_refused = call(name, _M.functions[name], seen.r, seen.handle, number)
 
-            if rc and not (refusal[name] and rc == refusal[name] or not refusal[name] and rc < 0) then
+            if not is_refused then
                 bad[#bad + 1] = name:sub(#PREFIX + 1) .. " " .. rc
             end
         end

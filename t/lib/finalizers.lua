@@ -1,4 +1,4 @@
--- Reads, while finalizers that read run in between: t/18-finalizers.t.
+-- Reads, while finalizers that read run in between: t/finalizers.t.
 
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"

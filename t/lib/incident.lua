@@ -1,4 +1,4 @@
--- The application of 30-incident.t: caches a request in ngx.ctx during the TLS
+-- The application of incident.t: caches a request in ngx.ctx during the TLS
 -- handshake and in the access phase, as APISIX does, and reads variables with what
 -- it finds in ngx.ctx later on, as its plugins and the Prometheus exporter do.
 --

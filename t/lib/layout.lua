@@ -1,4 +1,4 @@
--- What 35-layout.t has done in requests that the module was not built for.
+-- What layout.t has done in requests that the module was not built for.
 
 local ngxvar = require "resty.ngxvar"
 

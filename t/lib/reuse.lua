@@ -1,4 +1,4 @@
--- For 31-address-reuse.t: keeps the handle and the pointer of every request it is
+-- For request-address-reuse.t: keeps the handle and the pointer of every request it is
 -- asked to, and tries all that it kept before in the request that is running.
 --
 -- Memory and slots of requests that ended are used again at once.  That they were

@@ -1,4 +1,4 @@
--- Requests of every shape, as bytes: what 14*-differential.t sends.
+-- Requests of every shape, as bytes: what differential*.t sends.
 --
 -- A shape: label; server (a key of the ports the test gives, "plain" without);
 -- text, or a function that makes it; leave, for a client that does not wait.

@@ -31,6 +31,16 @@ my @BUILT_IN = qw(
 my @MOVING = qw(remote_addr remote_addr binary_remote_addr realip_remote_addr host args uri request_method
     content_length content_type request_body remote_user status document_uri query_string);
 
+# Which the module reads without nginx's handlers. Of others fetch leaves in the request what
+# nginx caches for whoever reads it first.
+my @TRACELESS = qw(
+    args bytes_sent document_uri host https query_string remote_addr request_length request_method
+    request_uri scheme server_name server_port server_protocol status uri
+    connection connection_requests msec request_time
+    upstream_response_time upstream_header_time upstream_connect_time
+    0 1 2 3
+);
+
 # Of time, of the connection and of nothing else: they are compared where they are read.
 my @FLEETING = qw(
     connection connection_requests msec remote_port request_time request_id time_iso8601 time_local
@@ -49,6 +59,12 @@ my @PREFIXED = (
     (map { "cookie_$_" } qw(a b x none)),
     (map { "upstream_http_$_" } qw(x content_type server set_cookie)),
     qw(upstream_cookie_a sent_trailer_x),
+);
+# Those of them that nginx defines by name.
+my @HEADERS_BY_NAME = (
+    (map { "http_$_" } qw(host user_agent referer via cookie x_forwarded_for)),
+    (map { "sent_http_$_" } qw(content_type content_length location last_modified connection keep_alive
+        transfer_encoding cache_control link)),
 );
 # Those with a prefix that a configuration may define, and built-in names that it may.
 my @DEFINED_PREFIXED = qw(arg_x arg_a cookie_x cookie_a http_x http_y sent_http_x upstream_http_x);
@@ -113,7 +129,6 @@ sub _definitions ($self) {
     $self->{not} = [ @targets, @OWN, 'query_string', 'is_args', 'request', 'limit_rate' ];
     $self->{own} = [ @OWN ];
     for my $name (@targets) {
-        $self->{leaves_trace}{$name} = 1;
         my $kind = below(10);
         if ($kind < 7) {
             my $source = $self->_value;
@@ -364,7 +379,7 @@ sub _connection ($self) {
 # A plan: http (a part of the configuration), server (with MODE and PORT in it), lua (the
 # steps), requests (the bytes for each connection).
 sub plan ($connections) {
-    my $self = bless { steps => [], own => [], not => [], leaves_trace => {}, clears => chance(25) }, __PACKAGE__;
+    my $self = bless { steps => [], own => [], not => [], clears => chance(25) }, __PACKAGE__;
     my $http = $self->_definitions;
     my $jit  = one_of('', '', 'jit.off()', 'jit.opt.start("hotloop=2", "hotexit=2")');
     $http .= $self->_index if chance(70);
@@ -372,8 +387,10 @@ sub plan ($connections) {
     $http .= '    log_format seen "$request_method $request_uri $status ' . join('|', map { "\${$_}" } @logged) . "\";\n";
     $http .= $self->_realip('    ');
     my $server = $self->_server;
-    my $lua = "local D = ...\n$jit\nfor name in ([[" . join(' ', sort keys $self->{leaves_trace}->%*)
-        . "]]):gmatch(\"%S+\") do D.leaves_trace[name] = true end\nreturn {\n    "
+    my %is_defined = map { $_ => 1 } $self->{own}->@*, @HEADERS_BY_NAME;
+    my @traceless = (@OWN, grep { !$is_defined{$_} } map { lc } @TRACELESS, @PREFIXED, @DEFINED_PREFIXED);
+    my $lua = "local D = ...\n$jit\nfor name in ([[" . join(' ', @traceless)
+        . "]]):gmatch(\"%S+\") do D.is_traceless[name] = true end\nreturn {\n    "
         . join(",\n    ", $self->{steps}->@*) . ",\n}\n";
     return {
         http     => $http,

@@ -7,7 +7,7 @@
 --   compare    in each way there is, then by stock ngx.var, which has to say the same
 --   stock      by stock ngx.var
 --   patched    by patched ngx.var
---   fetch      by fetch and by getters
+--   fetch      by fetch and by getters, what they read without a trace in the request
 --   none       not at all
 
 local is_there, ways = pcall(require, "ways")
@@ -92,8 +92,9 @@ local readers = {
     patched = function (name) return ways.patched(name) end,
     none = function () end,
 
-    fetch = function (name, _, leaves_trace)
-        if leaves_trace then
+    -- only what nothing can tell afterwards: what nginx caches of others, fetch leaves too
+    fetch = function (name)
+        if not _M.is_traceless[tostring(name):lower()] then
             return
         end
 
@@ -108,7 +109,7 @@ local function read_all(mode, names, where)
     local read = readers[mode]
 
     for _, name in ipairs(names) do
-        read(name, where, _M.leaves_trace[name] or _M.leaves_trace[tostring(name):lower()])
+        read(name, where)
     end
 end
 
@@ -193,7 +194,7 @@ end
 function _M.load(path)
     local plan = assert(loadfile(path))
 
-    _M.leaves_trace = {}
+    _M.is_traceless = {}
     steps = plan(_M)
 end
 

@@ -1,4 +1,4 @@
--- The batches of t/bin/fuzz, run inside a nginx worker.
+-- The batches of t/bin/fuzz, run inside an nginx worker.
 --
 -- A case is one call of one function with arguments of which some are wrong. What
 -- has to come of it is known beforehand: the fuzzer keeps its own list of the live

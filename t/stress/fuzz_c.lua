@@ -32,8 +32,9 @@ int fuzz_assign(const uint32_t *handle, const ngx_http_lua_var_found_t *found,
     const char *value, size_t len) __asm__("ngx_http_lua_var_ffi_assign");
 int fuzz_fetch(const uint32_t *handle, uint64_t current, const char *name, size_t len,
     int flavour, ngx_http_lua_var_value_t *out) __asm__("ngx_http_lua_var_ffi_fetch");
-int fuzz_read(const uint32_t *handle, const ngx_http_lua_var_found_t *found,
-    ngx_http_lua_var_value_t *out) __asm__("ngx_http_lua_var_ffi_read");
+int fuzz_read(const uint32_t *handle, uint64_t current,
+    const ngx_http_lua_var_found_t *found, int flavour, ngx_http_lua_var_value_t *out)
+    __asm__("ngx_http_lua_var_ffi_read");
 ]]
 
 local OK, ERROR, DECLINED = 0, -1, -5
@@ -334,13 +335,13 @@ local function c_read()
     local name = any_found()
 
     if below(16) == 0 then
-        C.fuzz_read(handle_words, nil, value)
-        C.fuzz_read(handle_words, found, nil)
-        C.fuzz_read(nil, found, value)
+        C.fuzz_read(handle_words, 0, nil, 0, value)
+        C.fuzz_read(handle_words, 0, found, 0, nil)
+        C.fuzz_read(nil, arguments.address(), found, below(4), value)
     end
 
     value.data, value.len = poison, 1000
-    check_value("C read", name, entry, C.fuzz_read(handle_words, found, value))
+    check_value("C read", name, entry, C.fuzz_read(handle_words, 0, found, 0, value))
 end
 
 
@@ -357,7 +358,7 @@ local function with_name(handle, name)
     handle_words[0], handle_words[1] = handle.id, handle.generation
 
     resolve(name)
-    C.fuzz_read(handle_words, found, value)
+    C.fuzz_read(handle_words, 0, found, 0, value)
     C.fuzz_fetch(handle_words, 0, name, #name, 0, value)
 end
 

@@ -11,13 +11,13 @@ use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
 
 use NgxVarTest::Cert ();
+use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 use NgxVarTest::Valgrind ();
 
 my $LIB_DIR  = abs_path(dirname(__FILE__) . '/..');
 my $ROOT     = abs_path("$LIB_DIR/../..");
 my $TARGET   = "$ROOT/target";
-my $MODULES  = '/usr/lib/nginx/modules';
 
 # Directories made for this process, to be removed at its end.
 my @own_dirs;
@@ -25,17 +25,41 @@ my @own_dirs;
 sub lib_dir { return $LIB_DIR }
 sub root    { return $ROOT }
 
+# The nginx to start: TEST_NGINX_BINARY, or the one that is installed.
+sub nginx {
+    return $ENV{TEST_NGINX_BINARY} if $ENV{TEST_NGINX_BINARY};
+    for my $dir ('/usr/sbin', split /:/, $ENV{PATH}) {
+        return "$dir/nginx" if -x "$dir/nginx";
+    }
+    return '/usr/sbin/nginx';
+}
+
+# For what asks NgxVarTest::Nginx.
+sub set_nginx {
+    $ENV{TEST_NGINX_BINARY} = nginx();
+    return;
+}
+
+# The files of the Lua module and of what it needs, unless they are linked in.
+sub lua_modules {
+    set_nginx();
+    return NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
+}
+
+# The pair of test.crt and test.key for tests with TLS, made once per checkout.
+sub cert_dir { return NgxVarTest::Cert::make_once("$TARGET/test-cert") }
+
 sub set_defaults {
-    $ENV{TEST_NGINX_BINARY} //= _find_nginx();
-    $ENV{TEST_NGINX_LOAD_MODULES} //= join ' ',
-        "$MODULES/ndk_http_module.so",
-        "$MODULES/ngx_http_lua_module.so",
-        "$TARGET/release/libngx_http_lua_var_module.so";
+    set_nginx();
+    # `make test` names the module that was built for this nginx.
+    $ENV{TEST_NGINX_MODULE} //= "$TARGET/release/libngx_http_lua_var_module.so";
+    $ENV{TEST_NGINX_LOAD_MODULES} //= join ' ', lua_modules(),
+        NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : $ENV{TEST_NGINX_MODULE};
 
     make_path($TARGET);
     _choose_servroot();
     _choose_ports();
-    $ENV{TEST_NGINX_CERT_DIR} //= NgxVarTest::Cert::make_once("$TARGET/test-cert");
+    $ENV{TEST_NGINX_CERT_DIR} //= cert_dir();
 
     if ($ENV{TEST_NGINX_USE_VALGRIND}) {
         my $log_dir = _own_dir("$TARGET/valgrind-$$");
@@ -50,13 +74,6 @@ sub remove_files {
     return if $ENV{TEST_NGINX_NO_CLEAN};
     remove_tree(@own_dirs, { error => \my $ignored });
     return;
-}
-
-sub _find_nginx {
-    for my $dir ('/usr/sbin', split /:/, $ENV{PATH}) {
-        return "$dir/nginx" if -x "$dir/nginx";
-    }
-    return '/usr/sbin/nginx';
 }
 
 sub _choose_servroot {

@@ -16,6 +16,7 @@ package NgxVarTest::Guard;
 use v5.36;
 
 use Test::More ();
+use NgxVarTest::Process qw(is_alive);
 use NgxVarTest::Valgrind ();
 
 my $BAD_LINE = qr{^\d{4}/\d\d/\d\d\ \d\d:\d\d:\d\d\ \[(?<level>alert|emerg)\]\ }x;
@@ -102,12 +103,6 @@ sub _check_alive ($block) {
     return if is_alive($pid);
     _fail($block, "nginx (pid $pid) died");
     return;
-}
-
-# kill(0) succeeds for a zombie, which is dead all the same.
-sub is_alive ($pid) {
-    open my $in, '<', "/proc/$pid/stat" or return 0;
-    return (readline($in) // '') !~ /\) Z /;
 }
 
 sub _check_valgrind ($block) {

@@ -19,8 +19,9 @@ use constant {
     BLOCK_SIZE => 16,
 };
 
-my $lock;
+my @locks;
 
+# At most 15 ports that no other call gets.
 sub reserve ($count, $random = 0) {
     my $blocks = int((LAST_PORT - FIRST_PORT + 1) / BLOCK_SIZE);
     my $start  = $random ? int rand $blocks : $$ % $blocks;
@@ -29,14 +30,16 @@ sub reserve ($count, $random = 0) {
         my $base  = FIRST_PORT + (($start + $step) % $blocks) * BLOCK_SIZE;
         my @ports = map { $base + $_ } 1 .. $count;
 
-        my $candidate = _bind($base) or next;
-        next if grep { !_bind($_) } @ports;
-        $lock = $candidate;
+        my $lock = _bind($base) or next;
+        next if grep { !is_free($_) } @ports;
+        push @locks, $lock;
         return @ports;
     }
     die 'no block of ', $count + 1, ' free ports between ', FIRST_PORT,
         ' and ', LAST_PORT, "\n";
 }
+
+sub is_free ($port) { return !!_bind($port) }
 
 # Binds without SO_REUSEADDR, so a port in any use at all is refused, and to
 # the wildcard address, so a listener on another address counts as well.

@@ -1,7 +1,8 @@
 package NgxVarTest::Signals;
 
-# Turns the signals that would kill a test file into an exit, because only an
-# exit runs the END blocks that stop nginx and remove its files.
+# Turns the signals that would kill a test file, or another program that starts nginx,
+# into an exit, because only an exit runs the END blocks that stop nginx and remove
+# its files.
 
 use v5.36;
 
@@ -9,12 +10,16 @@ use IO::Poll qw(POLLERR POLLOUT);
 
 my @ENDING = qw(HUP INT QUIT TERM);
 my $has_ended;
+my $exit_status;
 
 sub has_ended { return $has_ended }
 
-sub set_up {
+# A test file, which may have handlers of its own, exits with 1.  A program names its
+# status, and ends although a shell lets its background jobs ignore INT.
+sub set_up ($status = undef) {
+    $exit_status = $status // 1;
     for my $signal (@ENDING) {
-        $SIG{$signal} //= \&_end;
+        $SIG{$signal} = \&_end if defined $status || !defined $SIG{$signal};
     }
     $SIG{PIPE} //= \&_end_if_output_is_lost;
     return;
@@ -25,7 +30,7 @@ sub set_up {
 sub _end (@) {
     @SIG{ @ENDING, 'PIPE' } = ('IGNORE') x (@ENDING + 1);
     $has_ended = 1;
-    exit 1;
+    exit $exit_status;
 }
 
 # `prove | head` ends this way.  A client whose server has closed gets the

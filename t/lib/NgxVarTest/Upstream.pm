@@ -7,6 +7,7 @@ use v5.36;
 
 use Scalar::Util qw(set_prototype);
 use NgxVarTest::Guard ();
+use NgxVarTest::Process ();
 
 sub adapt {
     # Called after the old nginx was stopped and before its logs are removed,
@@ -20,7 +21,7 @@ sub adapt {
 
     # Upstream takes a zombie for a running nginx, and waits for whoever has to
     # reap it, which in a container can be seconds for each block.
-    _wrap(is_running => sub ($) { return \&NgxVarTest::Guard::is_alive });
+    _wrap(is_running => sub ($) { return \&NgxVarTest::Process::is_alive });
     return;
 }
 

@@ -70,7 +70,7 @@ end
 
 -- A variable that the module has to be asked for, of a handle whose request is live.
 local function ask(name, handle, found)
-    local value, is_taken = call_read(handle, found)
+    local value, is_taken = call_read(handle, nil, found, TYPED)
 
     -- unknown, or of a prefix that the module does not look up
     if not is_taken then

@@ -12,8 +12,11 @@ local ffi_string = ffi.string
 
 ffi.cdef(core.cdef)
 
--- not ffi.C: see core.file in src/shim/lua.c
-local lib = ffi.load(core.file)
+-- While a reload takes the module from another file, both files are mapped, and ffi.C
+-- finds the functions of the older one: so the file is named. Linked into nginx, the
+-- module has no file (core.file is nil) and nothing to be mistaken for; LuaJIT cannot
+-- load an executable, and ffi.C has its functions.
+local lib = core.file and ffi.load(core.file) or ffi.C
 
 -- looked up here, for LuaJIT does not look symbols up while it records a trace
 local ffi_fetch = lib.ngx_http_lua_var_ffi_fetch
@@ -38,17 +41,6 @@ local out = ffi.new("ngx_http_lua_var_value_t")
 local function taken(call)
     local kind, len, number, data = out.kind, out.len, out.number, out.data
 
-    if kind == WRITTEN then
-        -- copied first, since it stands in `out` itself
-        local text = ffi_string(out.text, band(len, TEXT_MASK))
-
-        if out.call == call then
-            return text, true
-        end
-
-        return nil, false
-    end
-
     if out.call ~= call then
         return nil, false
     end
@@ -62,6 +54,13 @@ local function taken(call)
         return number, true
     end
 
+    if kind == WRITTEN then
+        local text = ffi_string(out.text, band(len, TEXT_MASK))
+
+        -- compared once more, since the text stood in `out` itself
+        return text, out.call == call
+    end
+
     return nil, kind == NIL
 end
 
@@ -69,15 +68,20 @@ end
 local _M = { lib = lib }
 
 
+-- No results are returned as they come here, which would be tail calls: of those LuaJIT
+-- allows fifteen in a trace (lj_record_tailcall), and a handler reads more variables.
+
 -- A variable by name, of the request that a handle names, or of the one at r.
 function _M.fetch(handle, r, name, flavour)
-    return taken(ffi_fetch(handle, r, name, #name, flavour, out))
+    local value, is_taken = taken(ffi_fetch(handle, r, name, #name, flavour, out))
+    return value, is_taken
 end
 
 
--- A variable by what was found of its name.
-function _M.read(handle, found)
-    return taken(ffi_read(handle, found, out))
+-- The same by what was found of its name.
+function _M.read(handle, r, found, flavour)
+    local value, is_taken = taken(ffi_read(handle, r, found, flavour, out))
+    return value, is_taken
 end
 
 

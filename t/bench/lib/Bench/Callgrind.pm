@@ -42,7 +42,7 @@ sub _count_group (@group) {
         server    => $_->{server} . SERVER,
         callgrind => 1,
     ) for @group;
-    $_->{nginx}->await for @group;
+    $_->{nginx}->await_ready for @group;
 
     my $paths = $group[0]{paths};
     for my $path (@$paths) {

@@ -70,7 +70,8 @@ sub _heap ($requests, $name, @options) {
 
 # The heap while this many requests wait.
 sub _wave ($nginx, $requests) {
-    my @clients = map { $nginx->connect->send_get('/wait') } 1 .. $requests;
+    my @clients = map { $nginx->connect } 1 .. $requests;
+    $_->send('/wait') for @clients;
     my $figures = _await($nginx, sub ($now) { $now->{waiting} == $requests });
     $nginx->get('/release');
     for my $client (@clients) {

@@ -1,58 +1,55 @@
 package Bench::Worker;
 
-# A nginx of one process, for as long as one benchmark needs it.
+# An nginx of one process, for as long as one benchmark needs it.
 
 use v5.36;
 
-use Cwd qw(abs_path);
-use File::Basename qw(dirname);
-use File::Path qw(make_path remove_tree);
-use POSIX qw(WNOHANG);
-use Time::HiRes qw(sleep time);
+use parent 'NgxVarTest::Server';
 
-use Bench::Client ();
+use File::Path qw(make_path remove_tree);
+
+use NgxVarTest::Client ();
+use NgxVarTest::Env ();
 use NgxVarTest::Ports ();
 
-our $ROOT   = abs_path(dirname(__FILE__) . '/../../../..');
+our $ROOT   = NgxVarTest::Env::root();
 our $TARGET = "$ROOT/target/bench";
-our $NGINX  = $ENV{TEST_NGINX_BINARY} // (-x '/usr/sbin/nginx' ? '/usr/sbin/nginx' : 'nginx');
 
-my $MODULES = $ENV{BENCH_MODULES} // '/usr/lib/nginx/modules';
-our @LUA    = map { "$MODULES/$_" } qw(ndk_http_module.so ngx_http_lua_module.so);
+our @LUA = $ENV{BENCH_MODULES}
+    ? map { "$ENV{BENCH_MODULES}/$_" } qw(ndk_http_module.so ngx_http_lua_module.so)
+    : NgxVarTest::Env::lua_modules();
 our $MODULE = $ENV{BENCH_SO} // "$ROOT/target/release/libngx_http_lua_var_module.so";
 
+# What every request carries, so that http_* and cookie_* variables have values.
+my @HEADERS = (
+    'Host' => 'bench.test', 'User-Agent' => 'ngxvar-bench', 'X-Custom' => 'some-header',
+    'Cookie' => 'c=some-cookie',
+);
+
 my @ports = NgxVarTest::Ports::reserve(15);
-my %running;
 
 # name, and: modules (beside the Lua module), init (Lua), http, server
 # (configuration), lua_path, callgrind (1: run in it).
-sub start ($class, %options) {
-    my $self = $class->launch(%options);
-    $self->await;
-    return $self;
-}
+sub start ($class, %options) { return $class->launch(%options)->await_ready }
 
 # As start, without waiting until it serves requests.
 sub launch ($class, %options) {
-    my $self = bless { %options, port => shift @ports }, $class;
-    $self->{prefix} = "$TARGET/$self->{name}";
-    remove_tree($self->{prefix});
-    make_path("$self->{prefix}/logs");
+    my $prefix = "$TARGET/$options{name}";
+    my $self   = $class->SUPER::new(
+        %options,
+        prefix        => $prefix,
+        conf          => 'nginx.conf',
+        is_foreground => 1,
+        port          => shift @ports,
+    );
+    remove_tree($prefix);
+    make_path("$prefix/logs");
     $self->_write_configuration;
-
-    my @command = ($NGINX, '-p', "$self->{prefix}/", '-c', 'nginx.conf', '-e', 'logs/error.log');
-    unshift @command, qw(valgrind --tool=callgrind -q --instr-atstart=no),
-        "--callgrind-out-file=$self->{prefix}/callgrind.out"
-        if $self->{callgrind};
-
-    defined($self->{pid} = fork) or die "fork: $!\n";
-    if (!$self->{pid}) {
-        open STDOUT, '>',  "$self->{prefix}/logs/stdout" or die;
-        open STDERR, '>&', \*STDOUT                      or die;
-        exec @command or die "$command[0]: $!\n";
-    }
-    $running{$self->{pid}} = $self;
-    return $self;
+    $self->{under} = [
+        qw(valgrind --tool=callgrind -q --instr-atstart=no),
+        "--callgrind-out-file=$prefix/callgrind.out",
+    ] if $self->{callgrind};
+    return $self->SUPER::launch;
 }
 
 sub _write_configuration ($self) {
@@ -96,21 +93,12 @@ CONF
     return;
 }
 
-sub await ($self) {
-    my $until = time + 60;
-    while (time < $until) {
-        my $client = Bench::Client->new($self->{port});
-        if ($client && ($client->get('/ready'))[0] == 204) {
-            $self->{client} = $client;
-            return;
-        }
-        if (waitpid $self->{pid}, WNOHANG) {
-            delete $running{delete $self->{pid}};
-            $self->_died('it ended while it started');
-        }
-        sleep 0.05;
-    }
-    $self->_died('it did not start in a minute');
+sub await_ready ($self) {
+    my ($status) = $self->await_start;
+    $self->_died('it does not start') if $status;
+    $self->{client} = $self->connect;
+    $self->get('/ready', 204);
+    return $self;
 }
 
 # The body of the answer to GET $path, which has to be a 200 or the status given.
@@ -121,68 +109,43 @@ sub get ($self, $path, $status = 200) {
 
 # The two halves of it.
 sub send_get ($self, $path) {
-    $self->{client}->send_get($path);
+    $self->{client}->send($path);
     return;
 }
 
 sub receive ($self, $path, $status = undef) {
-    my ($code, $body) = eval { $self->{client}->receive } or $self->_died("at $path: $@");
+    my ($code, $body, $head) = $self->{client}->receive or $self->_died("no answer to $path");
     $self->_died("$path answered $code") if $code != ($status // 200);
+    $self->{client} = $self->connect if $head =~ /^Connection: close/mi;
     return $body;
 }
 
-sub port   ($self) { return $self->{port} }
-sub prefix ($self) { return $self->{prefix} }
-sub pid    ($self) { return $self->{pid} }
+sub port ($self) { return $self->{port} }
 
+# One more connection.
 sub connect ($self) {
-    return Bench::Client->new($self->{port}) // $self->_died("no connection: $!");
+    return eval { NgxVarTest::Client->new($self->{port}, headers => \@HEADERS) } // $self->_died($@);
 }
 
 # Nanoseconds that the process has been on a CPU.
 sub cpu_time ($self) {
-    open my $file, '<', "/proc/$self->{pid}/schedstat" or die "schedstat: $!\n";
+    open my $file, '<', '/proc/' . $self->pid . '/schedstat' or die "schedstat: $!\n";
     return (split ' ', readline $file)[0];
 }
 
-sub log_text ($self) {
-    open my $file, '<', "$self->{prefix}/logs/error.log" or return '';
-    local $/ = undef;
-    return readline $file;
-}
-
-sub stop ($self) {
+sub stop ($self, @how) {
     delete $self->{client};
-    $self->_end;
-    my $log = $self->log_text;
+    push @ports, delete $self->{port} if $self->{port};
+    $self->SUPER::stop(@how);
     die "$self->{name}: its error log has: $&\n"
-        if $log =~ /^.*\[(?:alert|emerg|crit|error)\].*$/m && !$self->{errors_expected};
-    return;
-}
-
-sub _end ($self) {
-    my $pid = delete $self->{pid} or return;
-    delete $running{$pid};
-    # Again and again: a signal that comes just before it waits for events is
-    # only looked at after the next event.
-    do { kill TERM => $pid; sleep 0.01 } until waitpid $pid, WNOHANG;
-    push @ports, $self->{port};
-    return;
+        if !@how && $self->log_text =~ /^.*\[(?:alert|emerg|crit|error)\].*$/m;
+    return 1;
 }
 
 sub _died ($self, $how) {
     chomp $how;
-    my $log = join '', grep { /\[(?:warn|error|crit|alert|emerg)\]/ } split /^/m, $self->log_text;
-    $self->_end;
-    open my $file, '<', "$self->{prefix}/logs/stdout";
-    my $said = join '', readline $file;
-    die "$self->{name}: $how\n$said$log";
-}
-
-END {
-    my $status = $?;
-    $_->_end for values %running;
-    $? = $status;
+    my $log = join '', grep { /\[(?:warn|error|crit|alert|emerg)\]/ } $self->log_lines;
+    die "$self->{name}: $how\n", $self->output, $log;
 }
 
 1;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::many;
 use super::side_table::{SideTable, connection_of, request_address};
 use crate::registry::slots::Handle;
 
@@ -37,7 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         // Few addresses, so they are used again, and many at once, so chunks fill up.
         6 => (0usize..60, 1usize..4).prop_map(|(from, count)| Op::Register { from, count }),
-        2 => (0usize..3000, 1usize..1500).prop_map(|(from, count)| Op::Register { from, count }),
+        2 => (0usize..3000, 1..many(1500, 20)).prop_map(|(from, count)| Op::Register { from, count }),
         6 => free.prop_map(|(every, count, newest)| Op::Free { every, count, newest }),
         3 => (any::<usize>(), any::<i32>(), 0u32..3)
             .prop_map(|(which, reference, vm)| Op::Stash { which, reference, vm }),
@@ -214,7 +215,7 @@ fn check_all(table: &SideTable, model: &Model) {
         let slot = table.slots.by_id(*id).expect("its memory stays");
         assert_eq!((slot.request(), slot.link()), (0, 0));
     }
-    for n in 0..4600 {
+    for n in (0..4600).step_by(many(1, 40)) {
         let address = request_address(n);
         assert_eq!(
             table.find(address).is_some(),
@@ -248,10 +249,10 @@ fn check_forged(table: &SideTable, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(150, 2) as u32) })]
 
     #[test]
-    fn side_table_is_its_model(ops in prop::collection::vec(op(), 1..80)) {
+    fn side_table_is_its_model(ops in prop::collection::vec(op(), 1..many(80, 20))) {
         let table = SideTable::new();
         let mut model = Model::default();
         for op in &ops {

@@ -1,5 +1,6 @@
 //! `src/registry/slots.rs`: the ends of what `model.rs` walks through the middle of.
 
+use super::many;
 use super::side_table::slot_chunk;
 use crate::registry::slots::{CHUNK, Handle, MAX_CHUNKS, Slot, Slots};
 
@@ -175,7 +176,7 @@ fn growing_moves_nothing() {
     let before: Vec<_> = (0..100)
         .map(|n| acquire(&slots, 0x1000 + n).unwrap())
         .collect();
-    for n in 0..10 * CHUNK {
+    for n in 0..many(10, 2) * CHUNK {
         acquire(&slots, 0x10_0000 + n).unwrap();
     }
     for (n, slot) in before.iter().enumerate() {
@@ -185,6 +186,7 @@ fn growing_moves_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes too long")]
 fn a_full_directory_refuses_and_recovers() {
     let slots = slots();
     let all = CHUNK * MAX_CHUNKS;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::many;
 use crate::variable::number::{Attempt, TEXT, decimal, elapsed, parse_sum, seconds, sum};
 
 fn text(text: &crate::variable::number::Text) -> String {
@@ -140,7 +141,7 @@ fn too_many_digits_stop_at_the_end_of_the_range() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(256, 20) as u32) })]
 
     #[test]
     fn seconds_are_what_format_writes(ms in any::<i64>()) {

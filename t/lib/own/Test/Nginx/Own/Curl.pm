@@ -6,9 +6,9 @@ package Test::Nginx::Own::Curl;
 use v5.36;
 
 use Exporter qw(import);
-use POSIX ();
 use Test::More ();
 
+use NgxVarTest::Process qw(spawn read_file);
 use Test::Nginx::Own::Config qw(uses_http2);
 use Test::Nginx::Own::Text qw(parse_seconds);
 use Test::Nginx::Util ();
@@ -18,19 +18,10 @@ our @EXPORT_OK = qw(exchange_by_curl shell_command);
 sub exchange_by_curl ($block, $request) {
     my $name    = $block->name;
     my @command = _command($block, $request);
-    my $errors  = "$Test::Nginx::Util::HtmlDir/curl.stderr";
-
-    my $pid = open(my $out, '-|') // Test::Nginx::Util::bail_out("$name - fork: $!");
-    if ($pid == 0) {
-        open STDERR, '>', $errors or POSIX::_exit(126);
-        { exec { $command[0] } @command }
-        POSIX::_exit(127);
-    }
-    binmode $out;
-    my $response = do { local $/; readline $out } // '';
-    close $out;
-
-    my $message = _read($errors);
+    my ($body, $errors) = map { "$Test::Nginx::Util::LogDir/curl.$_" } qw(response stderr);
+    unlink $body, $errors;
+    waitpid spawn([ @command, '--output', $body, '--stderr', $errors ]), 0;
+    my ($response, $message) = map { read_file($_) } $body, $errors;
     return $response if $response ne '' || defined scalar $block->abort;
     my $expected = $block->curl_error;
     if (defined $expected) {
@@ -81,12 +72,6 @@ sub _body_file ($body) {
     print {$out} $body;
     close $out;
     return $file;
-}
-
-sub _read ($file) {
-    open my $in, '<', $file or return '';
-    local $/;
-    return readline($in) // '';
 }
 
 1;

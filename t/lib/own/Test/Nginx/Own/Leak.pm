@@ -10,14 +10,14 @@ package Test::Nginx::Own::Leak;
 use v5.36;
 
 use Exporter qw(import);
-use IO::Socket::INET ();
 use List::Util qw(sum);
 use POSIX ();
 use Test::More ();
 use Time::HiRes qw(sleep);
 
+use NgxVarTest::Client ();
+use NgxVarTest::Process qw(resident_kb stop_process);
 use Test::Nginx::Own::Nginx ();
-use Test::Nginx::Own::Process qw(resident_kb stop_process);
 use Test::Nginx::Own::Request qw(requests_of);
 use Test::Nginx::Util ();
 
@@ -83,14 +83,12 @@ sub _start_load ($text) {
     local @SIG{qw(TERM INT PIPE)} = ('DEFAULT', 'DEFAULT', 'IGNORE');
     my $parent = getppid;
     while (getppid == $parent) {
-        my $socket = IO::Socket::INET->new(
-            PeerAddr => $Test::Nginx::Util::ServerAddr,
-            PeerPort => $Test::Nginx::Util::ServerPortForClient,
-            Proto    => 'tcp',
-            Timeout  => 1,
-        ) or last;
-        syswrite $socket, $text;
-        1 while sysread $socket, my $buffer, 65_536;
+        my $client = eval {
+            NgxVarTest::Client->new($Test::Nginx::Util::ServerPortForClient,
+                address => $Test::Nginx::Util::ServerAddr, timeout => 1);
+        } or last;
+        $client->write($text);
+        $client->read_to_end;
     }
     POSIX::_exit(0);
 }

@@ -53,7 +53,7 @@ sub clean_up {
 sub finish {
     clean_up();
     if ($Test::Nginx::Util::NoClean) {
-        Test::Nginx::Own::Nginx::announce_left_running();
+        Test::Nginx::Own::Nginx::leave_running();
         return;
     }
     _stop_nginx();

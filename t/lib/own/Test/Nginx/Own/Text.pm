@@ -5,6 +5,7 @@ package Test::Nginx::Own::Text;
 use v5.36;
 
 use Exporter qw(import);
+use NgxVarTest::Ports ();
 use Test::Nginx::Util ();
 
 our @EXPORT_OK = qw(
@@ -26,22 +27,12 @@ sub expand_env ($text, $name) {
 
 sub _variable ($variable, $name) {
     if ($variable =~ /^TEST_NGINX_RAND_PORT_\d+$/) {
-        my $port = $random_ports{$variable} // _free_port($name);
-        return $random_ports{$variable} = $port;
+        state @ports = NgxVarTest::Ports::reserve(15);
+        return $random_ports{$variable} //= $ports[ keys %random_ports ]
+            // Test::Nginx::Util::bail_out("$name - more than @{[ scalar @ports ]} random ports");
     }
     return $ENV{$variable}
         // Test::Nginx::Util::bail_out("$name - no environment variable $variable");
-}
-
-sub _free_port ($name) {
-    require IO::Socket::INET;
-    for (1 .. 100) {
-        my $port = 20_000 + int rand 12_000;
-        next if grep { $_ == $port } values %random_ports;
-        return $port if IO::Socket::INET->new(
-            LocalAddr => '0.0.0.0', LocalPort => $port, Proto => 'tcp');
-    }
-    return Test::Nginx::Util::bail_out("$name - no free port found");
 }
 
 # Expected texts may also name the port by upstream's variable names.

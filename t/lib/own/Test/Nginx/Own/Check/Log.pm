@@ -11,8 +11,8 @@ use Exporter qw(import);
 use Test::More ();
 use Time::HiRes qw(sleep);
 
+use NgxVarTest::Process qw(wait_until);
 use Test::Nginx::Own::Check::Result qw(report);
-use Test::Nginx::Own::Process qw(wait_until);
 use Test::Nginx::Own::Text qw(expand_env patterns_of printable);
 use Test::Nginx::Util qw(is_str);
 

@@ -1,0 +1,31 @@
+# For nginx's ./configure: the rule by which its Makefile builds the module's library.
+#
+# The headers are those of this very nginx, once ./configure is through with them. cargo
+# runs each time, since only it knows whether anything changed. `make LUA_VAR_FEATURES=…`
+# has features of Cargo.toml built in, for the test suite.
+
+if [ $HTTP = YES ]; then
+    cat << END                                                >> $NGX_MAKEFILE
+
+# a recipe, if an empty one: make then looks anew when the file was written
+$lua_var_lib:	lua_var_cargo
+	@:
+
+lua_var_cargo:
+	NGINX_SOURCE_DIR="\`pwd\`" NGINX_BUILD_DIR="\`cd $NGX_OBJS && pwd\`" \\
+	$lua_var_cargo rustc --release --locked --lib --crate-type staticlib \\
+		--no-default-features --features "\$(LUA_VAR_FEATURES)" \\
+		--manifest-path "$ngx_addon_dir/Cargo.toml" \\
+		--target-dir "\`cd $NGX_OBJS && pwd\`/lua_var"
+
+.PHONY:	lua_var_cargo
+
+END
+
+    if [ "$lua_var_link" = DYNAMIC ]; then
+        cat << END                                            >> $NGX_MAKEFILE
+$NGX_OBJS/ngx_http_lua_var_module$ngx_modext:	$lua_var_lib
+
+END
+    fi
+fi

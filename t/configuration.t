@@ -1,0 +1,455 @@
+# The directives, well and badly used: src/conf.rs.  What
+# lua_var_ctx_restore does is in lua_var_ctx_restore.t.
+
+use v5.36;
+use lib 't/lib';
+
+use File::Copy qw(copy);
+use File::Temp qw(tempdir);
+
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+use NginxServer;
+
+# lua-var-nginx-module has the same name as this module.  A copy of this one
+# under another file name stands for it: nginx goes by the name of the module.
+my ($module) = grep { /lua_var/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
+my $dir      = tempdir(CLEANUP => 1);
+$ENV{TEST_NGINX_MODULE}       = $module;
+$ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
+copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";
+
+# A configuration that is refused says so once, and says where.
+add_block_preprocessor(sub ($block) {
+    return if !defined $block->refused;
+    $block->set_value(must_die        => '');
+    $block->set_value(suppress_stderr => '');
+    $block->set_value(config          => '') if !defined $block->config;
+
+    my $sentence = $block->refused =~ s/\s+\z//r;
+    $block->set_value(error_log      => [ '[emerg]', $sentence ]);
+    $block->set_value(grep_error_log => qr/(?<=\[emerg\] )\d+#\d+: .*/);
+    $block->set_value(grep_error_log_out => qr/\A\d+#\d+: \Q$sentence\E in \S+:\d+\n\z/);
+});
+
+repeat_each(1);     # a configuration is read as it was read before
+run_tests();
+
+# A Lua module that lacks what this module calls.
+{
+    chomp(my $old_lua = `t/bin/old-lua-module`);
+    my $nginx = NginxServer->new(modules => [ $old_lua, $module ], http => 'server { }');
+    my ($status, $output) = $nginx->test;
+    isnt($status, 0, 'nginx -t refuses a Lua module that is too old');
+    like($output, qr/\[emerg\] ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks \w+ in /,
+        'and says why');
+}
+
+__DATA__
+
+=== TEST 1: lua_var_ctx_restore, a value that it does not have
+--- config
+    lua_var_ctx_restore maybe;
+--- refused
+invalid value "maybe" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
+
+
+
+=== TEST 2: lua_var_ctx_restore, an empty value
+--- config
+    location = /t { lua_var_ctx_restore ""; }
+--- refused
+invalid value "" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
+
+
+
+=== TEST 3: lua_var_ctx_restore, values that begin like one
+--- config
+    location = /t { lua_var_ctx_restore error_pages; }
+--- refused
+invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
+
+
+
+=== TEST 4: lua_var_ctx_restore twice in http
+--- http_config
+    lua_var_ctx_restore off;
+    lua_var_ctx_restore off;
+--- refused
+"lua_var_ctx_restore" directive is duplicate
+
+
+
+=== TEST 5: lua_var_ctx_restore twice in server
+--- config
+    lua_var_ctx_restore off;
+    lua_var_ctx_restore all;
+--- refused
+"lua_var_ctx_restore" directive is duplicate
+
+
+
+=== TEST 6: lua_var_ctx_restore twice in location
+--- config
+    location = /t {
+        lua_var_ctx_restore error_page;
+        lua_var_ctx_restore all;
+    }
+--- refused
+"lua_var_ctx_restore" directive is duplicate
+
+
+
+=== TEST 7: lua_var_ctx_restore without a value
+--- config
+    lua_var_ctx_restore;
+--- refused
+invalid number of arguments in "lua_var_ctx_restore" directive
+
+
+
+=== TEST 8: lua_var_ctx_restore with two values
+--- config
+    lua_var_ctx_restore off all;
+--- refused
+invalid number of arguments in "lua_var_ctx_restore" directive
+
+
+
+=== TEST 9: lua_var_ctx_restore outside http
+--- main_config
+    lua_var_ctx_restore off;
+--- refused
+"lua_var_ctx_restore" directive is not allowed here
+
+
+
+=== TEST 10: lua_var_ctx_restore in upstream
+--- http_config
+    upstream up {
+        server 127.0.0.1:$TEST_NGINX_PORT1;
+        lua_var_ctx_restore off;
+    }
+--- refused
+"lua_var_ctx_restore" directive is not allowed here
+
+
+
+=== TEST 11: lua_var_ctx_restore in if, in a server
+--- config
+    if ($uri) { lua_var_ctx_restore off; }
+--- refused
+"lua_var_ctx_restore" directive is not allowed here
+
+
+
+=== TEST 12: lua_var_ctx_restore in if, in a location
+--- config
+    location = /t {
+        if ($uri) { lua_var_ctx_restore off; }
+    }
+--- refused
+"lua_var_ctx_restore" directive is not allowed here
+
+
+
+=== TEST 13: lua_var_ctx_restore in limit_except
+--- config
+    location = /t {
+        limit_except GET { lua_var_ctx_restore off; }
+    }
+--- refused
+"lua_var_ctx_restore" directive is not allowed here
+
+
+
+=== TEST 14: lua_var_ctx_restore, every value at every level
+--- http_config
+    lua_var_ctx_restore all;
+    server { listen 127.0.0.1:$TEST_NGINX_PORT1; lua_var_ctx_restore error_page; }
+    server { listen 127.0.0.1:$TEST_NGINX_PORT2; lua_var_ctx_restore all; }
+--- config
+    lua_var_ctx_restore off;
+    location /t {
+        lua_var_ctx_restore off;
+        location = /t {
+            lua_var_ctx_restore error_page;
+            return 200 "good\n";
+        }
+        location ~ ^/t/x {
+            lua_var_ctx_restore all;
+            if ($uri) { return 204; }
+            limit_except GET { deny all; }
+        }
+    }
+    location @named { lua_var_ctx_restore ALL; return 204; }   # as nginx takes values
+--- request
+GET /t
+--- response_body
+good
+--- no_error_log
+[error]
+
+
+
+=== TEST 15: lua_var_index, a name without its $
+--- http_config
+    lua_var_index uri;
+--- refused
+invalid variable name "uri"
+
+
+
+=== TEST 16: lua_var_index, a $ without a name
+--- http_config
+    lua_var_index $;
+--- refused
+invalid variable name "$"
+
+
+
+=== TEST 17: lua_var_index, a good name and one without its $
+--- http_config
+    lua_var_index $uri args;
+--- refused
+invalid variable name "args"
+
+
+
+=== TEST 18: lua_var_index, characters after the name that no name has
+--- http_config
+    lua_var_index "$uri!";
+--- refused
+invalid variable name "$uri!"
+
+
+
+=== TEST 19: lua_var_index, two variables in one argument
+--- http_config
+    lua_var_index $uri$args;
+--- refused
+invalid variable name "$uri$args"
+
+
+
+=== TEST 20: lua_var_index, a variable twice in one directive
+--- http_config
+    lua_var_index $uri $args $uri;
+--- refused
+duplicate variable "$uri"
+
+
+
+=== TEST 21: lua_var_index, a variable in two directives
+--- http_config
+    lua_var_index $uri $http_x;
+    lua_var_index $args $http_x;
+--- refused
+duplicate variable "$http_x"
+
+
+
+=== TEST 22: lua_var_index, a variable that nothing defines
+--- http_config
+    lua_var_index $uri $no_such $args;
+--- refused
+unknown "no_such" variable in "lua_var_index"
+
+
+
+=== TEST 23: lua_var_index, a prefix that nothing defines
+--- http_config
+    lua_var_index $htttp_x;
+--- refused
+unknown "htttp_x" variable in "lua_var_index"
+
+
+
+=== TEST 24: lua_var_index without a name
+--- http_config
+    lua_var_index;
+--- refused
+invalid number of arguments in "lua_var_index" directive
+
+
+
+=== TEST 25: lua_var_index outside http
+--- main_config
+    lua_var_index $uri;
+--- refused
+"lua_var_index" directive is not allowed here
+
+
+
+=== TEST 26: lua_var_index in server
+--- config
+    lua_var_index $uri;
+--- refused
+"lua_var_index" directive is not allowed here
+
+
+
+=== TEST 27: lua_var_index in location
+--- config
+    location = /t { lua_var_index $uri; }
+--- refused
+"lua_var_index" directive is not allowed here
+
+
+
+=== TEST 28: lua_var_index in upstream
+--- http_config
+    upstream up {
+        server 127.0.0.1:$TEST_NGINX_PORT1;
+        lua_var_index $uri;
+    }
+--- refused
+"lua_var_index" directive is not allowed here
+
+
+
+=== TEST 29: lua_var_index, variables of each kind, some defined after the directive
+--- http_config
+    lua_var_index $uri $host $status $mapped;
+    lua_var_index $own;
+    lua_var_index $http_x_a $arg_b $cookie_c $sent_http_x_d $upstream_http_x_e
+                  $http_none $arg_none $cookie_none;
+    lua_var_index $from_error_page $captured;
+    map $uri $mapped { default "mapped from $uri"; }
+--- config
+    set $own "own value";
+    location ~ ^/t/(?<captured>.+) {
+        add_header X-D 4;
+        proxy_pass http://127.0.0.1:$server_port/up;
+        log_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+
+            for name in ([[uri host status mapped own http_x_a arg_b cookie_c sent_http_x_d
+                           upstream_http_x_e http_none arg_none cookie_none
+                           from_error_page captured]]):gmatch("%S+") do
+                local value = ngxvar.fetch(name)
+
+                assert(ngxvar.fetch(name, req) == value)
+                assert(ngxvar.fetch(name:upper()) == value)
+                assert((ngxvar.getter(name)(req)) == value)
+
+                local text = ngx.var[name]
+
+                if name == "status" then
+                    assert(value == 200 and text == "200")
+                else
+                    assert(value == text)
+                end
+
+                ngx.log(ngx.WARN, "listed: ", name, "=", tostring(value), ";")
+            end
+        }
+    }
+    location = /up {
+        add_header X-E 5;
+        return 200 "good\n";
+    }
+--- request
+GET /t/one?b=2
+--- more_headers
+X-A: 1
+Cookie: c=3
+--- response_body
+good
+--- grep_error_log eval: qr/(?<=listed: )[^;]*/
+--- grep_error_log_out
+uri=/t/one
+host=localhost
+status=200
+mapped=mapped from /t/one
+own=own value
+http_x_a=1
+arg_b=2
+cookie_c=3
+sent_http_x_d=4
+upstream_http_x_e=5
+http_none=nil
+arg_none=nil
+cookie_none=nil
+from_error_page=
+captured=one
+--- no_error_log
+[error]
+
+
+
+=== TEST 30: lua_var_index, a hundred names
+--- http_config eval
+"lua_var_index " . CORE::join(' ', map { "\$arg_a$_" } 1 .. 100) . ";"
+--- config
+    location = /t {
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+            local sum = 0
+            for i = 1, 100 do
+                sum = sum + fetch("arg_a" .. i)
+            end
+            ngx.say(sum, " ", tostring(fetch("arg_a101")))
+        }
+    }
+--- request eval
+"GET /t?" . CORE::join '&', map { "a$_=$_" } 1 .. 100
+--- response_body
+5050 nil
+
+
+
+=== TEST 31: loaded together with lua-var-nginx-module
+--- main_config
+    load_module $TEST_NGINX_OTHER_MODULE;
+--- refused
+module "ngx_http_lua_var_module" is already loaded
+
+
+
+=== TEST 32: loaded twice
+--- main_config
+    load_module $TEST_NGINX_MODULE;
+--- refused
+module "ngx_http_lua_var_module" is already loaded
+
+
+
+=== TEST 33: a map may take the name $from_error_page
+--- http_config
+    map $uri $from_error_page { default "mine"; }
+--- config
+    location = /t { return 200 "[$from_error_page]\n"; }
+--- request
+GET /t
+--- response_body
+[mine]
+
+
+
+=== TEST 34: lua_var_index, a name in upper case is the same variable
+--- http_config
+    lua_var_index $Http_X_A $Own;
+--- config
+    set $own "own value";
+    location = /t {
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+            ngx.say(fetch("http_x_a"), " ", fetch("own"))
+        }
+    }
+--- request
+GET /t
+--- more_headers
+X-A: 1
+--- response_body
+1 own value
+
+
+
+=== TEST 35: lua_var_index, the same name in another case is a duplicate
+--- http_config
+    lua_var_index $http_x $HTTP_X;
+--- refused
+duplicate variable "$HTTP_X"

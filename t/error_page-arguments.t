@@ -1,0 +1,82 @@
+# The arguments of a request that error_page redirected are those that nginx would
+# give it without this module, whose hook (src/error_page.rs) is in every error_page
+# value: a value with variables, and this makes one of each, nginx takes apart in
+# another way, which leaves r->args.data not set where there are no arguments.
+
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+repeat_each(2);
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+    my $error_page = $block->error_page;
+    my $location = <<'EOC';
+    location = /land { content_by_lua_block { say() } }
+    location @land { content_by_lua_block { say() } }
+    # what is left on the stack is another thing after other work
+    location = /upstream { error_page 502 ERROR_PAGE; proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1; }
+    location = /return { error_page 503 ERROR_PAGE; return 503; }
+    location = /lua { error_page 503 ERROR_PAGE; content_by_lua_block { ngx.exit(503) } }
+    location = /deny { error_page 403 ERROR_PAGE; deny all; }
+    location = /none { error_page 404 ERROR_PAGE; root html; }
+EOC
+    $block->set_value(http_config => <<'EOC');
+    init_by_lua_block {
+        function say()
+            local fetch = require("resty.ngxvar").fetch
+            ngx.say(tostring(ngx.var.args), " ", tostring(fetch("args")), " [",
+                    ngx.var.is_args, "] ", tostring(ngx.var.arg_a), " ",
+                    next(ngx.req.get_uri_args()) or "no arguments")
+        end
+    }
+    map $uri $with_variable { default /land; }
+EOC
+    $block->set_value(config => $location =~ s/ERROR_PAGE/= $error_page/gr);
+    $block->set_value(request =>
+        [map { "GET /$_?a=1" } qw(upstream return deny none)]);
+    $block->set_value(response_body => [($block->want) x 4]);
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a URI without arguments
+--- error_page chomp
+/land
+--- want
+nil nil [] nil no arguments
+
+
+
+=== TEST 2: a URI with arguments
+--- error_page chomp
+/land?a=2
+--- want
+a=2 a=2 [?] 2 a
+
+
+
+=== TEST 3: a URI with a question mark and nothing after it
+--- error_page chomp
+/land?
+--- want
+  [] nil no arguments
+
+
+
+=== TEST 4: a named location: the arguments of the request stay
+--- error_page chomp
+@land
+--- want
+a=1 a=1 [?] 1 a
+
+
+
+=== TEST 5: arguments from a variable
+--- error_page chomp
+/land?b=$arg_a
+--- want
+b=1 b=1 [?] nil b

@@ -1,0 +1,286 @@
+# A module that was built for other requests than nginx has: src/layout.rs.
+#
+# t/bin/foreign-layout builds such modules.  A build takes a while, so only one
+# of them is tried here; FULL=1 tries them all.
+
+use v5.36;
+use lib 't/lib';
+
+use NginxServer;
+use NgxVarTest::Client ();
+use POSIX ();
+use Test::More;
+
+NginxServer->skip_unless_plain;
+
+use constant WORKERS => 2;
+
+# What the [emerg] line has to say, with the two readings in parentheses.
+# Where nginx tells an offset: by how many bytes the module's is another one.
+my $OFFSET  = qr/the member behind "(\w+)" is at offset (\d+) in nginx and at (\d+) in the module/;
+my $READING = qr/: (\w+) reads (".*?"|\d+ bytes at \w+) in the module, (".*?".*?) in nginx/;
+
+my %variants = (
+    headers_in     => { what => 'a member more at the end of headers_in, as OpenResty has', shift => 8 },
+    missing        => { what => 'a member of headers_in less', shift => -8 },
+    connection     => { what => 'a member more behind connection', shift => 8, no_handles => 1 },
+    main           => { what => 'a member more before main' },
+    request_length => { what => 'a member more before request_length' },
+    order          => { what => 'request_length in another place', field => 'request_length' },
+    flag           => { what => 'a bit more before uri_changes', field => 'uri_changes' },
+);
+
+my @all   = split ' ', `t/bin/foreign-layout`;
+my @tried = $ENV{FULL} ? @all : 'headers_in';
+is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 'every variant is known here');
+
+for my $name (@tried) {
+    subtest "$variants{$name}{what} ($name)" => sub {
+        eval { try_variant($name, $variants{$name}); 1 } or fail("given up: $@");
+        NginxServer->kill_servers;
+    };
+}
+
+my @left_out = grep { my $name = $_; !grep { $_ eq $name } @tried } @all;
+diag("left out, as FULL=1 is not set: @left_out") if @left_out;
+done_testing;
+
+sub try_variant ($name, $expected) {
+    chomp(my $module = `t/bin/foreign-layout $name`);
+    return fail("t/bin/foreign-layout $name builds a module") if $? || !-f $module;
+
+    my @modules = map { /lua_var/ ? $module : $_ } NginxServer->modules;
+    my $nginx   = NginxServer->new(
+        modules => \@modules,
+        workers => WORKERS,
+        http    => configuration(has_handles => !$expected->{no_handles}),
+    );
+    $nginx->start;
+    ok($nginx->await_workers, 'nginx starts');
+
+    check_complaint($nginx, $expected);
+    check_requests($nginx, $expected);
+    check_traffic($nginx);
+
+    is_deeply([ grep { /\[error\]/ } $nginx->log_lines ], [], 'no error in the log');
+    my $lines = lines_of($expected);
+    is(scalar(complaints($nginx)), $lines, 'no more lines than at the start');
+
+    $nginx->reload;
+    await_complaints($nginx, 2 * $lines);
+    pass('it is said again after a reload');
+    is($nginx->get('/equal?a=1')->{content}, "done\n", 'and serve');
+    $nginx->stop_cleanly(allow => qr/\[emerg\] .* lua_var: the layout/);
+    return;
+}
+
+sub complaints ($nginx) { return grep { /\[emerg\]/ } $nginx->log_lines }
+
+# Offsets are compared when the configuration is read; what only a request shows, each
+# worker sees on its first one.
+sub lines_of ($expected) { return $expected->{shift} ? 1 : WORKERS }
+
+sub await_complaints ($nginx, $count) {
+    $nginx->await("$count [emerg] lines", sub {
+        $nginx->get('/nothing');
+        return complaints($nginx) >= $count;
+    });
+    return complaints($nginx);
+}
+
+sub check_complaint ($nginx, $expected) {
+    my @lines = await_complaints($nginx, lines_of($expected));
+    my %pids  = map { /\[emerg\] (\d+)#/ ? ($1 => 1) : () } @lines;
+    is(@lines, lines_of($expected), 'one line, or one for each worker');
+    is_deeply([ sort keys %pids ], [ sort $nginx->workers ], 'from each worker')
+        if !$expected->{shift};
+
+    my $line = $lines[0];
+    if (my $shift = $expected->{shift}) {
+        like($line, $OFFSET, 'it names a field and two offsets');
+        my ($field, $theirs, $ours) = $line =~ $OFFSET;
+        is(($ours // 0) - ($theirs // 0), $shift, "of $field: the difference");
+    }
+    else {
+        like($line, $READING, 'it names a field and two readings');
+        my ($field, $ours, $theirs) = $line =~ $READING;
+        is($field, $expected->{field}, 'of the field') if $expected->{field};
+        isnt($ours, $theirs, 'which differ');
+    }
+    like($line, qr/rebuild ngx_http_lua_var_module against/, 'it says what to build');
+    like($line, qr/lua_var_ctx_restore is off/, 'it says what is off');
+    return;
+}
+
+sub check_requests ($nginx, $expected) {
+    my @shapes = (
+        [ 'arguments', '/equal?a=1&b=2' ],
+        [ 'a body', '/equal?a=1', method => 'POST', content => 'body=1' ],
+        [ 'headers', '/equal', headers => { 'X-A' => 'one', Cookie => 'c=3' } ],
+        [ 'an encoded URI', '/equal/%41%20b' ],
+        [ 'an upstream', '/proxied?a=1' ],
+        [ 'an internal redirect', '/exec?a=1' ],
+        [ 'a subrequest', '/capture?a=1' ],
+        [ 'a named location', '/named?a=1' ],
+    );
+    for (@shapes) {
+        my ($what, $uri, %options) = @$_;
+        # Two, so that one may be left with the handle of another.
+        my @bodies = map { $nginx->get($uri, %options)->{content} } 1 .. 2;
+        is("@bodies", "done\n done\n", "$what: served");
+    }
+    $nginx->await_log(qr/checked: log/);
+    is_deeply([ grep { /differs: / } $nginx->log_lines ], [],
+        'fetch, with and without a handle, and getters say what ngx.var says');
+    for my $phase (qw(rewrite access content header_filter body_filter log)) {
+        ok((grep { /checked: $phase/ } $nginx->log_lines), "in the $phase phase too");
+    }
+
+    is($nginx->get('/captures/one/two')->{content}, "one two nil\n", 'captures');
+    is($nginx->get('/set')->{content}, "true new\ntrue newer\n", 'set');
+    is($nginx->get('/error')->{content}, "lost\n", 'ngx.ctx is lost after an error_page');
+    is($nginx->get('/error-all')->{content}, "lost\n", 'with lua_var_ctx_restore all as well');
+    is($nginx->get('/timer')->{content}, "nil, refused\n", 'no variables in a timer');
+    is($nginx->get('/symbols')->{content}, "good\n", 'the C symbols give nothing wrong');
+
+    if (!$expected->{no_handles}) {
+        like(join('', map { $nginx->get('/stale')->{content} } 1 .. 6),
+            qr/^(?:stale request\n|first\n)*stale request\n(?:stale request\n|first\n)*\z/,
+            'a handle kept from another request is refused');
+    }
+    return;
+}
+
+sub check_traffic ($nginx) {
+    check_connections($nginx, 80) for 1 .. 2;
+
+    my @clients = map { start_client($nginx, $_) } 1 .. 8;
+    my $failed  = 0;
+    for my $pid (@clients) {
+        waitpid $pid, 0;
+        $failed++ if $?;
+    }
+    is($failed, 0, 'clients that got an answer that was not theirs');
+    return;
+}
+
+# Requests that are there at once, each on a connection of its own, so that what
+# nginx allocates for them is not where it was for the one before, but in a row.
+sub check_connections ($nginx, $count) {
+    my @clients = map { NgxVarTest::Client->new($nginx->port) } 1 .. $count;
+    $clients[ $_ - 1 ]->send("/id?pause=0.05&id=$_") for 1 .. $count;
+    my @answers  = map { ($_->receive)[1] // 'none' } @clients;
+    my @expected = map { "$_ $_ $_\n" } 1 .. $count;
+    is_deeply(\@answers, \@expected, "$count connections at once");
+    return;
+}
+
+sub start_client ($nginx, $number) {
+    my $pid = fork // die "fork: $!";
+    return $pid if $pid;
+    my $client = NgxVarTest::Client->new($nginx->port);
+    for my $n (1 .. 60) {
+        my $id  = "$number-$n";
+        my $uri = (qw(/id /id-error /id-proxied))[ $n % 3 ];
+        my ($status, $body, $head) = $client->get("$uri?id=$id");
+        $client = NgxVarTest::Client->new($nginx->port)
+            if !defined $status || $head =~ /^Connection: close/mi;
+        next if ($body // '') eq "$id $id $id\n";
+        print "# $uri?id=$id: ", $status // 'no response', ' ', $body // '', "\n";
+        POSIX::_exit(1);
+    }
+    POSIX::_exit(0);
+}
+
+sub configuration (%options) {
+    my $port        = NginxServer->port;
+    my $lib         = NgxVarTest::Env::lib_dir();
+    my $has_handles = $options{has_handles} ? 'true' : 'false';
+    return <<"CONF" . <<'CONF';
+    lua_package_path "$lib/?.lua;;";
+    init_by_lua_block { has_handles = $has_handles }
+    server {
+        listen 127.0.0.1:$port;
+        set \$upstream 127.0.0.1:$port;
+CONF
+        server_name layout.test;
+        set $own "own value";
+        lua_var_ctx_restore error_page;
+
+        location = /nothing { return 204; }
+
+        location /equal {
+            add_header X-B "two";
+            rewrite_by_lua_block { require("layout").check("rewrite") }
+            access_by_lua_block { require("layout").check("access") }
+            content_by_lua_block { require("layout").content() }
+            header_filter_by_lua_block { require("layout").check("header_filter") }
+            body_filter_by_lua_block { require("layout").check("body_filter") }
+            log_by_lua_block { require("layout").check("log") }
+        }
+        location = /proxied {
+            proxy_pass http://$upstream/equal;
+            header_filter_by_lua_block { require("layout").check("header_filter") }
+            log_by_lua_block { require("layout").check("log") }
+        }
+        location = /exec { content_by_lua_block { ngx.exec("/equal/exec", ngx.var.args) } }
+        location = /named { content_by_lua_block { ngx.exec("@named") } }
+        location @named {
+            content_by_lua_block { require("layout").content() }
+            log_by_lua_block { require("layout").check("log") }
+        }
+        location = /capture {
+            content_by_lua_block {
+                local body = ngx.location.capture("/equal/sub?a=2").body
+                require("layout").check("content")
+                ngx.print(body)
+            }
+        }
+
+        location ~ ^/captures/(.+)/(.+)$ {
+            content_by_lua_block {
+                local fetch = require("resty.ngxvar").fetch
+                ngx.say(fetch(1), " ", fetch(2), " ", tostring(fetch(3)))
+            }
+        }
+        location = /set {
+            content_by_lua_block {
+                local ngxvar = require "resty.ngxvar"
+                local ok, err = ngxvar.set("own", "new")
+                ngx.say(ok or err, " ", ngx.var.own)
+                local req = ngxvar.request()
+                ok, err = ngxvar.setter("own")("newer", req)
+                if not req then
+                    ok, err = ngxvar.set("own", "newer")
+                end
+                ngx.say(ok or err, " ", ngx.var.own)
+            }
+        }
+        location = /error {
+            error_page 500 /page;
+            content_by_lua_block { ngx.ctx.kept = true ngx.exit(500) }
+        }
+        location = /error-all {
+            error_page 500 /page-all;
+            content_by_lua_block { ngx.ctx.kept = true ngx.exit(500) }
+        }
+        location = /page {
+            content_by_lua_block { ngx.say(ngx.ctx.kept and "kept" or "lost") }
+        }
+        location = /page-all {
+            lua_var_ctx_restore all;
+            content_by_lua_block { ngx.say(ngx.ctx.kept and "kept" or "lost") }
+        }
+        location = /timer { content_by_lua_block { require("layout").timer() } }
+        location = /symbols { content_by_lua_block { require("layout").symbols() } }
+        location = /stale { content_by_lua_block { require("layout").stale() } }
+
+        location = /id { content_by_lua_block { require("layout").id() } }
+        location = /id-proxied { proxy_pass http://$upstream/id?$args; }
+        location = /id-error {
+            error_page 500 =200 /id?$args;
+            access_by_lua_block { require("resty.ngxvar").request() ngx.exit(500) }
+        }
+    }
+CONF
+}

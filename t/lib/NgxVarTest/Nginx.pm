@@ -1,0 +1,65 @@
+package NgxVarTest::Nginx;
+
+# What the nginx under test is and has: the tests ask, and expect what follows.
+#
+# A module is linked in when its name is among those in the executable, as
+# ngx_module_names has them; else it has to be loaded from a file.
+
+use v5.36;
+
+my (%said, %names);
+
+# "nginx" or "openresty", as nginx says it in its Server header.
+sub vendor ($class = undef)  { return (_version())[0] }
+
+# (1, 22, 1)
+sub version ($class = undef) { return split /[.]/, (_version())[1] }
+
+# Whether it is this version or a newer one: "1.25.1".
+sub is_at_least ($class, $wanted) {
+    my @wanted = split /[.]/, $wanted;
+    my @ours   = $class->version;
+    for my $n (0 .. $#wanted) {
+        return $ours[$n] > $wanted[$n] if $ours[$n] != $wanted[$n];
+    }
+    return 1;
+}
+
+# What ./configure was called with.
+sub arguments ($class = undef) { return _said('-V') =~ /^configure arguments: (.*)/m ? $1 : '' }
+
+sub is_linked ($class, $module) {
+    my $nginx = $ENV{TEST_NGINX_BINARY};
+    $names{$nginx} //= do {
+        open my $in, '<:raw', $nginx or die "$nginx: $!\n";
+        local $/;
+        <$in>;
+    };
+    return index($names{$nginx}, "\0$module\0") >= 0;
+}
+
+# Where this nginx has modules to load.
+sub modules_path ($class = undef) {
+    return $1 if $class->arguments =~ /--modules-path=(\S+)/;
+    return ($class->arguments =~ /--prefix=(\S+)/ ? $1 : '/usr/local/nginx') . '/modules';
+}
+
+# The file of a module that is not linked in.
+sub file ($class, $module) { return $class->modules_path . "/$module.so" }
+
+# Whether the nginx can have the module at all.
+sub has ($class, $module) { return $class->is_linked($module) || -e $class->file($module) }
+
+# The files to load for these modules: none for those that are linked in.
+sub to_load ($class, @modules) {
+    return map { $class->file($_) } grep { !$class->is_linked($_) } @modules;
+}
+
+sub _version { return _said('-v') =~ m{^nginx version: ([\w-]+)/([\d.]+)} ? ($1, $2) : ('nginx', '0') }
+
+sub _said ($option) {
+    my $nginx = $ENV{TEST_NGINX_BINARY};
+    return $said{"$nginx $option"} //= qx{'$nginx' $option 2>&1};
+}
+
+1;

@@ -1,0 +1,91 @@
+package NgxVarTest::Process;
+
+# Processes: how they are started, and what /proc tells of them by their ids.
+
+use v5.36;
+
+use Exporter qw(import);
+use List::Util qw(min);
+use POSIX qw(WNOHANG);
+use Time::HiRes qw(sleep time);
+
+our @EXPORT_OK = qw(
+    spawn wait_until is_alive children title resident_kb stop_process read_file);
+
+use constant {
+    POLL_INTERVAL => 0.01,
+    SIGNAL_AGAIN  => 0.5,
+};
+
+# Starts a program, which has nothing to read. It writes to the file `output`;
+# without one, where this process writes. Returns its pid.
+sub spawn ($command, $output = undef) {
+    my $pid = fork // die "fork: $!\n";
+    return $pid if $pid;
+
+    # A Ctrl-C is for the process that started the program and then stops it.
+    POSIX::setsid();
+    # A shell lets its background jobs ignore INT, which would be inherited.
+    @SIG{qw(HUP INT QUIT TERM PIPE)} = ('DEFAULT') x 5;
+    open STDIN, '<', '/dev/null' or POSIX::_exit(126);
+    if (defined $output) {
+        open STDOUT, '>',  $output  or POSIX::_exit(126);
+        open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
+    }
+    { exec { $command->[0] } @$command }
+    POSIX::_exit(127);
+}
+
+# Polls a condition; returns its last value.
+sub wait_until ($seconds, $condition) {
+    my $deadline = time + $seconds;
+    while (1) {
+        my $value = $condition->();
+        return $value if $value || time >= $deadline;
+        sleep POLL_INTERVAL;
+    }
+}
+
+# A zombie is dead; a child of this process is reaped on the way.
+sub is_alive ($pid) {
+    waitpid $pid, WNOHANG;
+    return read_file("/proc/$pid/stat") =~ /\) [^ZX] / ? 1 : 0;
+}
+
+sub children ($pid) { return split ' ', read_file("/proc/$pid/task/$pid/children") }
+
+sub title ($pid) { return read_file("/proc/$pid/cmdline") =~ tr/\0/ /r }
+
+# undef when the process has ended.
+sub resident_kb ($pid) {
+    return read_file("/proc/$pid/status") =~ /^VmRSS:\s+(\d+) kB/m ? $1 : undef;
+}
+
+# Asks a process to end, by each of the signals in turn, until it and the
+# children it had are gone.  Returns false when only KILL helped.
+sub stop_process ($pid, $seconds, @signals) {
+    my @family = ($pid, children($pid));
+    my $gone   = sub { !grep { is_alive($_) } @family };
+
+    for my $signal (@signals) {
+        my $deadline = time + $seconds;
+        while ((my $left = $deadline - time) > 0) {
+            # More than once: an nginx without a master process may notice a signal
+            # that comes just before it waits for events only after the next event.
+            kill $signal => $pid if is_alive($pid);
+            return 1 if wait_until(min($left, SIGNAL_AGAIN), $gone);
+        }
+    }
+    kill KILL => grep { is_alive($_) } @family;
+    wait_until(5, $gone);
+    return 0;
+}
+
+# The text of a file, empty when there is none.
+sub read_file ($file) {
+    open my $in, '<', $file or return '';
+    local $/;
+    return readline($in) // '';
+}
+
+1;

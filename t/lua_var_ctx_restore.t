@@ -1,0 +1,390 @@
+# The directive lua_var_ctx_restore: after which redirects a request gets its
+# ngx.ctx back, in which phases, and where the directive is looked up.
+
+use v5.36;
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+use CtxWitness;
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: error_page is the default
+--- config
+    location = /t {
+        error_page 500 /page;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(500) }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- response_body
+page
+--- seen: everywhere
+
+
+
+=== TEST 2: the first phase that uses ngx.ctx gets the table, whichever phase it is
+--- config
+    location = /err {
+        error_page 502 /page;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(502) }
+    }
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local phases = { "rewrite", "access", "content", "header_filter", "body_filter", "log" }
+
+            for i, phase in ipairs(phases) do
+                client.get("/err", { headers = { ["X-First"] = phase } })
+                ngx.say(witness.await(i)[i])
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+rewrite=same access=same content=same header_filter=same body_filter=same log=same
+access=same content=same header_filter=same body_filter=same log=same
+content=same header_filter=same body_filter=same log=same
+header_filter=same body_filter=same log=same
+body_filter=same log=same
+log=same
+
+
+
+=== TEST 3: pages without Lua of their own
+--- config
+    location = /t {
+        error_page 500 /empty;
+        error_page 502 /static.txt;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(tonumber(ngx.var.arg_code)) }
+    }
+    location = /empty { return 200 "empty\n"; }
+    location = /static.txt { root html; }
+--- user_files
+>>> static.txt
+static
+--- request eval
+["GET /t?code=500", "GET /t?code=502"]
+--- more_headers eval
+["X-First: header_filter", "X-First: header_filter"]
+--- error_code eval
+[500, 502]
+--- response_body eval
+["empty\n", "static\n"]
+--- seen: header_filter=same body_filter=same log=same
+
+
+
+=== TEST 4: a light thread gets the same table
+--- config
+    location = /t {
+        error_page 500 /page;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(500) }
+    }
+    location = /page {
+        content_by_lua_block {
+            assert(ngx.thread.wait(ngx.thread.spawn(witness.see, "thread")))
+            coroutine.wrap(witness.see)("coroutine")
+            ngx.sleep(0)
+            witness.page()
+        }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- more_headers
+X-First: thread
+--- response_body
+page
+--- seen: thread=same coroutine=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 5: off leaves ngx.ctx to lua-nginx-module
+--- config
+    lua_var_ctx_restore off;
+    location = /t {
+        error_page 500 /page;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(500) }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- response_body
+page
+--- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+
+
+
+=== TEST 6: http, server and location
+--- http_config
+    lua_var_ctx_restore off;
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        error_page 500 /page;
+        location = /t {
+            rewrite_by_lua_block { witness.keep() }
+            content_by_lua_block { ngx.exit(500) }
+        }
+        location = /page { content_by_lua_block { witness.page() } }
+    }
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT2;
+        lua_var_ctx_restore error_page;
+        error_page 500 /page;
+        error_page 502 /off/page;
+        error_page 503 /off/page/on;
+        location = /t {
+            rewrite_by_lua_block { witness.keep() }
+            content_by_lua_block { ngx.exit(tonumber(ngx.var.arg_code)) }
+        }
+        location = /page { content_by_lua_block { witness.page() } }
+        location /off/ {
+            lua_var_ctx_restore off;
+            location = /off/page { content_by_lua_block { witness.page() } }
+            location = /off/page/on {
+                lua_var_ctx_restore error_page;
+                content_by_lua_block { witness.page() }
+            }
+        }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            for i, case in ipairs{
+                { "http", $TEST_NGINX_PORT1, 500 },
+                { "server", $TEST_NGINX_PORT2, 500 },
+                { "location", $TEST_NGINX_PORT2, 502 },
+                { "location in location", $TEST_NGINX_PORT2, 503 },
+            } do
+                client.get("/t?code=" .. case[3], { port = case[2] })
+                ngx.say(case[1], ": ", witness.await(i)[i]:match("log=%w+"))
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+http: log=new
+server: log=same
+location: log=new
+location in location: log=same
+
+
+
+=== TEST 7: the setting of the location where the request lands counts
+--- config
+    location = /off-to-on {
+        lua_var_ctx_restore off;
+        error_page 500 /on;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(500) }
+    }
+    location = /on-to-off {
+        lua_var_ctx_restore all;
+        error_page 500 /off;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(500) }
+    }
+    location = /on {
+        lua_var_ctx_restore error_page;
+        content_by_lua_block { ngx.say("restored: ", ngx.ctx.kept_by ~= nil) }
+    }
+    location = /off {
+        lua_var_ctx_restore off;
+        content_by_lua_block { ngx.say("restored: ", ngx.ctx.kept_by ~= nil) }
+    }
+--- request eval
+["GET /off-to-on", "GET /on-to-off"]
+--- error_code eval
+[500, 500]
+--- response_body eval
+["restored: true\n", "restored: false\n"]
+
+
+
+=== TEST 8: all restores after ngx.exec, try_files, index and X-Accel-Redirect
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        location / {
+            add_header X-Accel-Redirect $arg_to;
+            return 200;
+        }
+    }
+--- config
+    lua_var_ctx_restore all;
+    location = /exec {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("/page") }
+    }
+    location = /exec-args {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("/page", { a = 1 }) }
+    }
+    location = /exec-in-rewrite {
+        rewrite_by_lua_block { witness.keep() ngx.exec("/page") }
+    }
+    location = /exec-in-access {
+        access_by_lua_block { witness.keep() ngx.exec("/page") }
+    }
+    location = /exec-named {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("@page") }
+    }
+    location = /try-files {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        try_files /missing /page;
+    }
+    location = /try-files-named {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        try_files /missing @page;
+    }
+    location = /dir/ {
+        root html;
+        index page;
+        rewrite_by_lua_block { witness.keep() }
+    }
+    location = /dir/page { content_by_lua_block { witness.page() } }
+    location = /accel {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=/page;
+    }
+    location = /accel-named {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=@page;
+    }
+--- user_files
+>>> dir/page
+a file, for the index module to find
+--- request eval
+[map "GET $_", qw(/exec /exec-args /exec-in-rewrite /exec-in-access /exec-named
+                  /try-files /try-files-named /dir/ /accel /accel-named)]
+--- response_body eval
+[("page\n") x 10]
+--- seen: everywhere
+
+
+
+=== TEST 9: error_page does not restore after ngx.exec, try_files, index and X-Accel-Redirect
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        location / {
+            add_header X-Accel-Redirect $arg_to;
+            return 200;
+        }
+    }
+--- config
+    lua_var_ctx_restore error_page;
+    location = /exec {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("/page") }
+    }
+    location = /exec-named {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("@page") }
+    }
+    location = /try-files {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        try_files /missing /page;
+    }
+    location = /dir/ {
+        root html;
+        index page;
+        rewrite_by_lua_block { witness.keep() }
+    }
+    location = /dir/page { content_by_lua_block { witness.page() } }
+    location = /accel {
+        rewrite_by_lua_block { witness.keep() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=/page;
+    }
+--- user_files
+>>> dir/page
+a file, for the index module to find
+--- request eval
+[map "GET $_", qw(/exec /exec-named /try-files /dir/ /accel)]
+--- response_body eval
+[("page\n") x 5]
+--- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+
+
+
+=== TEST 10: off does not restore after them
+--- config
+    lua_var_ctx_restore off;
+    location = /exec {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("/page") }
+    }
+    location = /try-files {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        try_files /missing @page;
+    }
+--- request eval
+["GET /exec", "GET /try-files"]
+--- response_body eval
+["page\n", "page\n"]
+--- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+
+
+
+=== TEST 11: all includes error_page
+--- config
+    lua_var_ctx_restore all;
+    location = /t {
+        error_page 500 @page;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(500) }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- response_body
+page
+--- seen: everywhere
+
+
+
+=== TEST 12: without the directive nothing is restored after ngx.exec, try_files and index
+--- config
+    location = /exec {
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exec("/page") }
+    }
+    location = /try-files {
+        root html;
+        rewrite_by_lua_block { witness.keep() }
+        try_files /missing @page;
+    }
+    location = /dir/ {
+        root html;
+        index page;
+        rewrite_by_lua_block { witness.keep() }
+    }
+    location = /dir/page { content_by_lua_block { witness.page() } }
+--- user_files
+>>> dir/page
+a file, for the index module to find
+--- request eval
+["GET /exec", "GET /try-files", "GET /dir/"]
+--- response_body eval
+["page\n", "page\n", "page\n"]
+--- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new

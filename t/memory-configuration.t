@@ -1,0 +1,139 @@
+# Every allocation that the module makes while nginx reads a configuration fails in
+# turn. nginx refuses that configuration and goes on with the one it has; without the
+# table of variables, which only makes them faster, it takes it.
+
+use v5.36;
+use lib 't/lib', 't/stress';
+
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use NgxVarTest::Client ();
+use Stage ();
+
+plan skip_all => 'of `make test` and `make test-valgrind` only'
+    if $ENV{TEST_NGINX_USE_HUP} || $ENV{TEST_NGINX_CHECK_LEAK};
+
+use constant {
+    POOL    => 1,     # a kind of allocation (src/faults.rs)
+    TIMEOUT => 60,    # seconds; only a failing test waits that long
+};
+
+# MODE: master_process or not; ARM: which allocation after init_by_lua is to fail.
+my $CONFIG = <<'END';
+${USER}
+$MODE
+pid logs/nginx.pid;
+error_log logs/error.log notice;
+events { worker_connections 64; }
+http {
+    access_log off;
+    lua_package_path "$ROOT/t/lib/?.lua;$ROOT/t/stress/?.lua;;";
+    client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp;
+    uwsgi_temp_path temp; scgi_temp_path temp;
+    init_by_lua_block { memory = require "memory" memory.fail(memory.POOL, $ARM) }
+    lua_var_index $arg_a $http_b;
+    error_page 502 /page?a=1;
+
+    server {
+        listen 127.0.0.1:$PORT1;
+        set $own "own";
+        error_page 500 /page$is_args;
+
+        location = /fail { content_by_lua_block {
+            memory.fail(memory.POOL, tonumber(ngx.var.arg_after))
+            ngx.say("armed")
+        } }
+        location = /version { return 200 "$VERSION"; }
+        location = /report { content_by_lua_block { memory.report() } }
+        location = /live { content_by_lua_block { ngx.print(memory.live()) } }
+        location = /err { content_by_lua_block { ngx.ctx.kept = "kept"; ngx.exit(500) } }
+        location = /page { content_by_lua_block { ngx.print(ngx.ctx.kept or "lost") } }
+    }
+}
+END
+
+my $stage;
+
+sub get ($uri) {
+    my ($status, $body) = NgxVarTest::Client->new($stage->port(1))->get($uri, Connection => 'close');
+    return $body // 'no response';
+}
+
+# Everything works, in the configuration of that version.
+sub check ($version, $what) {
+    is(get('/version'), $version, "$what: version $version");
+    like(get('/report'), qr{fetch: /report\nrequest: a handle\nby handle: /report\n}, "$what: variables");
+    is(get('/err'), 'kept', "$what: an error page");
+    is(get('/live'), '1', "$what: no slot is left occupied");
+    return;
+}
+
+sub finish ($what) {
+    my @alerts = $stage->log_text =~ /.*\[alert\].*/g;
+    is("@alerts", '', "$what: no [alert]");
+    ok($stage->stop, "$what: nginx ends by itself");
+    is($stage->valgrind_reports, '', "$what: valgrind");
+    return;
+}
+
+# -- refused: a single process reads a new configuration by itself, so that a request's
+# Lua can say beforehand which allocation is to fail ------------------------------------
+
+sub settings ($version) {
+    return (MODE => 'master_process off;', ARM => -1, VERSION => $version);
+}
+
+# HUP, and whether the new configuration was taken. With it nginx would have no
+# connections: in a single process nobody sets them up again.
+sub is_taken {
+    my $before = () = $stage->log_text =~ /reconfiguring/g;
+    kill HUP => $stage->master;
+    my $deadline = time + TIMEOUT;
+    while ((() = $stage->log_text =~ /reconfiguring/g) == $before) {
+        die "no reload\n" if time > $deadline;
+        sleep 0.01;
+    }
+    # The process reads the configuration before it reads the next request.
+    return get('/version') ne '1';
+}
+
+$stage = Stage->new(name => 'memory', single => 1, config => $CONFIG, fill => { settings(1) });
+$stage->start;
+check(1, 'at the start');
+$stage->write_config(settings(2));
+
+my $refused = 0;
+for my $after (0 .. 200) {
+    is(get("/fail?after=$after"), "armed\n", "allocation $after is to fail");
+    last if is_taken();
+    $refused++;
+    check(1, "without allocation $after");
+}
+
+# One for the main configuration, one for each location, one for each error page.
+cmp_ok($refused, '>=', 10, "$refused configurations were refused");
+unlike($stage->log_text, qr/\[emerg\]/, 'which needs no more words');
+ok($stage->stop, 'nginx ends by itself');
+is($stage->valgrind_reports, '', 'valgrind');
+$stage->close;
+
+# -- taken: the table is built after init_by_lua, whose Lua says the same -----------------
+
+my $without_table = 0;
+for my $after (0 .. 20) {
+    $stage = Stage->new(name => 'memory', config => $CONFIG,
+        fill => { MODE => '', ARM => $after, VERSION => 1 });
+    $stage->start;
+    my $has_table = $stage->log_text
+        !~ /lua_var: no memory for the table of variables, they are read through nginx's handlers/;
+    get('/fail?after=-1');
+    check(1, "allocation $after for the table");
+    finish("allocation $after for the table");
+    $stage->close;
+    last if $has_table;
+    $without_table++;
+}
+is($without_table, 3, 'the variables, their heads, the table');
+
+done_testing();

@@ -1,0 +1,31 @@
+# The table of requests has its addresses reserved: a process that may not have so
+# many says so when it reads its configuration, and not when requests come.
+
+use v5.36;
+use lib 't/lib';
+
+use NginxServer;
+use Test::More;
+
+NginxServer->skip_unless_plain;
+
+my $nginx = NginxServer->new(http => <<"END");
+server { listen 127.0.0.1:${\ NginxServer->port }; location / { return 204; } }
+END
+
+# nginx -t in a process that may have so many kilobytes of addresses.
+sub test_within ($kilobytes) {
+    local $nginx->{under} = [ 'sh', '-c', "ulimit -v $kilobytes && exec \"\$0\" \"\$@\"" ];
+    return $nginx->test;
+}
+
+my ($status, $said) = test_within(500_000);
+is($status, 0, 'half a gigabyte is enough') or diag $said;
+
+($status, $said) = test_within(150_000);
+isnt($status, 0, '150 MB are refused');
+like($said, qr/\[emerg\].*lua_var: cannot reserve 201326592 bytes of address space/,
+    'because of the table');
+like($said, qr/ulimit -v, LimitAS=/, 'and the log says what to change');
+
+done_testing();

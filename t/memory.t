@@ -1,0 +1,577 @@
+# Every allocation that the module makes while it serves requests fails in turn.
+# Requests are served all the same, what is not available says so, nothing is
+# left behind, and the next request finds everything as it should be.
+
+use v5.36;
+use lib 't/lib', 't/stress';
+
+BEGIN {
+    require TestingModule;
+    $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', TestingModule::modules();
+}
+
+use Cwd ();
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+my $lua_path = join ';', map { Cwd::cwd() . "/t/$_/?.lua" } qw(lib stress);
+
+add_block_preprocessor(sub ($block) {
+    $block->set_value(http_config => <<"END" . ($block->http_config // ''));
+    lua_package_path "$lua_path;;";
+    lua_max_pending_timers 100000;
+    lua_max_running_timers 100000;
+    init_by_lua_block { memory = require "memory"; client = require "client" }
+END
+    $block->set_value(config => <<"END" . $block->config) if defined $block->config;
+    set \$own "own";
+    location = /report { content_by_lua_block { memory.report() } }
+    location = /bare { return 200 "bare\\n"; }
+END
+    $block->set_value(request => 'GET /t') if !defined $block->request;
+});
+
+# Timers that fill the side table have a connection each.
+worker_connections(16_384);
+no_long_string();
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: with memory (what the blocks below compare with)
+--- config
+    location = /t { content_by_lua_block { ngx.print(memory.get("/report")) } }
+--- response_body
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+--- no_error_log
+[error]
+
+
+
+=== TEST 2: no memory for the pool cleanup at first: the request is registered later
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.print(memory.during(memory.CLEANUP, 0, false, function ()
+                return memory.get("/report")
+            end))
+        }
+    }
+--- response_body
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+--- error_log
+lua_var: no memory to register the request, its handle and its ngx.ctx after a redirect are not available
+
+
+
+=== TEST 3: no memory for the pool cleanup at all: served, without a handle
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+                return memory.get("/report")
+            end))
+            ngx.say("and then")
+            ngx.print(memory.get("/report"))
+        }
+    }
+--- response_body
+200 fetch: /report
+request: no memory for the request
+by handle: -
+by pointer: no memory for the request
+live: no memory for the request
+set: changed
+ctx: /report
+and then
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 4: a request that is registered already stays registered
+--- config
+    location = /t {
+        content_by_lua_block {
+            local handle = require("resty.ngxvar").request()
+
+            memory.during(memory.CLEANUP, 0, true, function ()
+                memory.during(memory.CHUNK, 0, true, memory.report)
+            end)
+            ngx.say(tostring(handle) == tostring(require("resty.ngxvar").request()))
+        }
+    }
+--- response_body
+fetch: /t
+request: a handle
+by handle: /t
+by pointer: /t
+live: true
+set: changed
+ctx: /t
+true
+--- no_error_log
+[error]
+
+
+
+=== TEST 5: an error page of a request that is not registered: ngx.ctx is lost, as without the module
+--- config
+    location = /err {
+        error_page 500 /page;
+        content_by_lua_block { ngx.ctx.kept = "kept"; ngx.exit(500) }
+    }
+    location = /page {
+        content_by_lua_block {
+            ngx.say("page, ", ngx.ctx.kept or "no ctx", ", ",
+                    require("resty.ngxvar").fetch("from_error_page") == "true")
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+                return memory.get("/err")
+            end))
+            ngx.print(memory.get("/err"))
+        }
+    }
+--- response_body
+500 page, no ctx, false
+500 page, kept, true
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 6: a request that is registered in the hook itself: the error page has its ngx.ctx
+--- config
+    location = /err {
+        error_page 500 /page;
+        content_by_lua_block {
+            ngx.ctx.kept = "kept"
+            memory.recover()
+            ngx.exit(500)
+        }
+    }
+    location = /page {
+        content_by_lua_block {
+            ngx.say("page, ", ngx.ctx.kept or "no ctx", ", ",
+                    require("resty.ngxvar").fetch("from_error_page"))
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+                return memory.get("/err")
+            end))
+        }
+    }
+--- response_body
+500 page, kept, true
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 7: no memory for more slots
+--- config
+    location = /t {
+        content_by_lua_block {
+            local empty = memory.fill()
+
+            ngx.print(memory.during(memory.CHUNK, 0, true, function ()
+                return memory.get("/report")
+            end))
+            ngx.say("and then")
+            ngx.print(memory.get("/report"))
+            empty()
+        }
+    }
+--- response_body
+200 fetch: /report
+request: no memory for the request
+by handle: -
+by pointer: no memory for the request
+live: no memory for the request
+set: changed
+ctx: /report
+and then
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 8: no memory for more buckets: no request notices
+--- config
+    location = /t {
+        content_by_lua_block {
+            local empty = memory.fill()
+
+            ngx.print(memory.during(memory.CHUNK, 1, true, function ()
+                return memory.get("/report")
+            end))
+            ngx.print(memory.get("/report"))
+            empty()
+        }
+    }
+--- response_body
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+--- no_error_log
+[error]
+
+
+
+=== TEST 9: a worker that never had memory for the registry
+--- http_config
+    init_worker_by_lua_block { memory.fail(memory.CHUNK, 0, true) }
+--- config
+    location = /t {
+        content_by_lua_block {
+            -- in the second round the worker has had some
+            local had = memory.capacity() > 0
+            local body = memory.get("/report")
+            local wanted = had and "request: a handle" or "request: no memory for the request"
+
+            ngx.say(body:find(wanted, 1, true) ~= nil)
+            ngx.say(body:match("set: .*"))
+            memory.recover()
+            ngx.print(memory.get("/report"))
+            memory.fail(memory.CHUNK, 0, true)
+        }
+    }
+--- response_body
+true
+set: changed
+ctx: /report
+
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+
+
+
+=== TEST 10: memory for the first slots, but not for the first buckets
+--- http_config
+    init_worker_by_lua_block { memory.fail(memory.CHUNK, 1) }
+--- config
+    location = /t {
+        content_by_lua_block {
+            -- the worker's first request: registered at its second chance, so in the
+            -- first slot's second generation
+            ngx.say(require("resty.ngxvar").request().generation >= 3)
+            ngx.print(memory.get("/report"))
+            ngx.say("live: ", memory.live())
+        }
+    }
+--- response_body
+true
+200 fetch: /report
+request: a handle
+by handle: /report
+by pointer: /report
+live: true
+set: changed
+ctx: /report
+live: 1
+
+
+
+=== TEST 11: a subrequest
+--- config
+    location = /outer {
+        content_by_lua_block {
+            memory.fail(memory.CLEANUP, 0, true)
+            local res = ngx.location.capture("/report")
+            ngx.print(res.body)
+            memory.report()
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            ngx.print(memory.during(memory.CLEANUP, -1, true, function ()
+                return memory.get("/outer")
+            end))
+        }
+    }
+--- response_body
+200 fetch: /report
+request: no memory for the request
+by handle: -
+by pointer: no memory for the request
+live: no memory for the request
+set: changed
+ctx: /report
+fetch: /outer
+request: a handle
+by handle: /outer
+by pointer: /outer
+live: true
+set: changed
+ctx: /outer
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 12: a timer
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local lines
+
+            memory.during(memory.CLEANUP, 0, false, function ()
+                local done = require("ngx.semaphore").new()
+
+                ngx.timer.at(0, function ()
+                    local first, err = ngxvar.request()
+                    local second = ngxvar.request()
+
+                    lines = { first == nil, err, second and ngxvar.live(second),
+                              select(2, ngxvar.fetch("uri", second)) }
+                    done:post()
+                end)
+                done:wait(10)
+            end)
+
+            for _, line in ipairs(lines) do
+                ngx.say(line)
+            end
+        }
+    }
+--- response_body
+true
+no memory for the request
+true
+no variables in this context (TLS handshake, timer or worker start)
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 13: a request that is only logged, and one without Lua
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say(memory.during(memory.CLEANUP, 0, true, function ()
+                local c = client.connect{ port = tonumber(ngx.var.server_port) }
+
+                c:send("BAD\r\n\r\n")
+                return c:response().status
+            end))
+            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+                return memory.get("/bare")
+            end))
+            ngx.print(memory.get("/bare"))
+        }
+    }
+--- response_body
+400
+200 bare
+200 bare
+--- error_log
+lua_var: no memory to register the request
+
+
+
+=== TEST 14: set without memory for the value leaves the old value
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+
+            local function set(value)
+                return memory.during(memory.POOL, 0, true, function ()
+                    local done, err = ngxvar.set("own", value)
+                    return tostring(done) .. ", " .. tostring(err)
+                end)
+            end
+
+            ngx.say(set("lost"))
+            ngx.say(ngx.var.own)
+            ngx.say(ngxvar.set("own", "new"), ", ", ngx.var.own)
+            ngx.say(set("lost"), ", ", ngxvar.fetch("own"))
+        }
+    }
+--- response_body
+nil, no memory
+own
+true, new
+nil, no memory, new
+--- no_error_log
+[error]
+
+
+
+=== TEST 15: each allocation of a variable with a set handler
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+
+            for after = 0, 2 do
+                ngx.say(after, ": ", memory.during(memory.POOL, after, true, function ()
+                    local done, err = ngxvar.set("args", "b=2")
+                    return tostring(done) .. ", " .. tostring(err)
+                end), ", ", ngx.var.args)
+            end
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+0: nil, no memory, a=1
+1: nil, no memory, a=1
+2: true, nil, b=2
+--- no_error_log
+[error]
+
+
+
+=== TEST 16: set that is refused, without memory to say why
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+
+            for _, name in ipairs { "unknown", "uri" } do
+                ngx.say(memory.during(memory.POOL, 0, true, function ()
+                    local done, err = ngxvar.set(name, "x")
+                    return tostring(done) .. ", " .. type(err)
+                end))
+            end
+        }
+    }
+--- response_body
+nil, string
+nil, string
+--- no_error_log
+[error]
+
+
+
+=== TEST 17: a setter without memory
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local handle = ngxvar.request()
+            local set = ngxvar.setter("own")
+
+            assert(set("first", handle))
+            ngx.say(memory.during(memory.POOL, 0, true, function ()
+                local done, err = set("lost", handle)
+                return tostring(done) .. ", " .. tostring(err)
+            end))
+            ngx.say(ngx.var.own)
+            ngx.say(set("second", handle), ", ", ngx.var.own)
+        }
+    }
+--- response_body
+nil, no memory
+first
+true, second
+--- no_error_log
+[error]
+
+
+
+=== TEST 18: after requests of every kind all slots are free again
+--- config
+    lua_check_client_abort on;
+    location = /err {
+        error_page 502 /report;
+        content_by_lua_block { ngx.ctx.kept = 1; ngx.exit(502) }
+    }
+    location = /captures {
+        content_by_lua_block {
+            for _ = 1, 20 do
+                ngx.location.capture_multi { { "/report" }, { "/bare" }, { "/err" } }
+            end
+            ngx.say("captured")
+        }
+    }
+    location = /sleep { content_by_lua_block { ngx.say("asleep"); ngx.flush(true); ngx.sleep(100) } }
+    location = /t {
+        content_by_lua_block {
+            local before = memory.live()
+            local port = tonumber(ngx.var.server_port)
+            local kept = client.connect{ port = port }
+
+            for _ = 1, 20 do
+                kept:request("/report")
+                kept:request("/err")
+                memory.get("/captures")
+            end
+
+            -- those whose client leaves
+            local sleepers = {}
+
+            for i = 1, 50 do
+                sleepers[i] = client.connect{ port = port }
+                sleepers[i]:send(client.request_text("/sleep"))
+            end
+
+            client.wait_until(function () return memory.live() >= before + 50 end)
+
+            for i = 1, 50 do
+                sleepers[i]:close()
+            end
+
+            for _ = 1, 100 do
+                ngx.timer.at(0, function () require("resty.ngxvar").request() end)
+            end
+
+            kept:close()
+            client.wait_until(function () return memory.live() == before end)
+            ngx.say(before, " live before and after")
+        }
+    }
+--- response_body
+1 live before and after
+--- no_error_log
+[error]

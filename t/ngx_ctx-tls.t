@@ -1,0 +1,262 @@
+# ngx.ctx across error pages on TLS connections, where Lua that runs in the
+# handshake has a ngx.ctx too.
+
+use v5.36;
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+use CtxWitness;
+
+# 127.0.0.1:$TEST_NGINX_PORT1 speaks TLS, with HTTP/2 where the client asks for
+# it.  A block says with `tls` which Lua runs in the handshake.
+add_block_preprocessor(sub ($block) {
+    my $handshake = $block->tls // return;
+    $block->set_value(http_config => ($block->http_config // '') . <<"END");
+    server {
+        listen 127.0.0.1:\$TEST_NGINX_PORT1 ssl http2;
+        server_name localhost;
+        ssl_certificate     \$TEST_NGINX_CERT_DIR/test.crt;
+        ssl_certificate_key \$TEST_NGINX_CERT_DIR/test.key;
+        $handshake
+
+        error_page 500 502 /page;
+        location = /err {
+            rewrite_by_lua_block { witness.keep() ngx.exit(502) }
+        }
+        location = /fatal {
+            rewrite_by_lua_block { witness.keep() error("on purpose") }
+        }
+        location = /page { content_by_lua_block { witness.page() } }
+
+        # The table that a request had before the error, looked at from the page.
+        location = /handshake {
+            error_page 502 /from-handshake;
+            rewrite_by_lua_block { ngx.ctx.own = "own" ngx.exit(502) }
+        }
+        # No Lua touches ngx.ctx before the error.
+        location = /without {
+            error_page 502 /from-handshake;
+            rewrite_by_lua_block { ngx.exit(502) }
+        }
+        location = /from-handshake {
+            content_by_lua_block {
+                ngx.say(ngx.ctx.own, " ", ngx.ctx.hello, " ", ngx.ctx.certificate, " ",
+                        rawget(ngx.ctx, "certificate"))
+            }
+        }
+        location = /fine { content_by_lua_block { ngx.say("fine") } }
+    }
+END
+});
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: TLS, HTTP/1.1 keepalive: the same table, and below it the handshake's
+--- tls
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+
+            for _ = 1, 3 do
+                ngx.print(c:request("/err").body, c:request("/handshake").body, c:request("/fine").body)
+            end
+
+            c:close()
+            ngx.say(witness.tally(witness.await(3)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+page
+own nil certificate nil
+fine
+page
+own nil certificate nil
+fine
+page
+own nil certificate nil
+fine
+3 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 2: TLS, ssl_client_hello_by_lua
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+
+            ngx.print(c:request("/handshake").body, c:request("/handshake").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+own hello nil nil
+own hello nil nil
+
+
+
+=== TEST 3: TLS, both handlers: the second finds the ngx.ctx of the first
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+        ssl_certificate_by_lua_block {
+            ngx.ctx.certificate = "certificate after " .. ngx.ctx.hello
+            ngx.sleep(0.001)
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+
+            ngx.print(c:request("/handshake").body, c:request("/err").body, c:request("/handshake").body)
+            c:close()
+            ngx.say(witness.await(1)[1])
+        }
+    }
+--- request
+GET /t
+--- response_body
+own hello certificate after hello nil
+page
+own hello certificate after hello nil
+rewrite=same access=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 4: TLS, a session that is stored and resumed by Lua
+--- http_config
+    ssl_session_store_by_lua_block {
+        local session = require "ngx.ssl.session"
+        package.loaded.stored = assert(session.get_serialized_session())
+        ngx.ctx.stored = "stored"
+    }
+    ssl_session_fetch_by_lua_block {
+        local session = require "ngx.ssl.session"
+        ngx.ctx.hello = "fetched"
+        assert(session.set_serialized_session(package.loaded.stored))
+    }
+--- tls
+        ssl_protocols TLSv1.2;
+        ssl_session_tickets off;
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local first = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+
+            ngx.print(first:request("/handshake").body, first:request("/err").body)
+
+            local second = client.connect{ port = $TEST_NGINX_PORT1, tls = true,
+                                           session = first.session }
+
+            first:close()
+            ngx.print(second:request("/handshake").body, second:request("/err").body)
+            second:close()
+            ngx.say(witness.tally(witness.await(2)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+own nil nil nil
+page
+own fetched nil nil
+page
+2 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 5: TLS, a request without ngx.ctx gets what it would get without the module
+--- tls
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+
+            ngx.print(c:request("/without").body, c:request("/handshake").body,
+                      c:request("/without").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil nil certificate nil
+own nil certificate nil
+nil nil certificate nil
+
+
+
+=== TEST 6: TLS, lua_var_ctx_restore off: only the handshake's ngx.ctx is left
+--- http_config
+    lua_var_ctx_restore off;
+--- tls
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+
+            ngx.print(c:request("/handshake").body, c:request("/handshake").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil nil certificate nil
+nil nil certificate nil
+
+
+
+=== TEST 7: TLS, HTTP/2 streams and their handshake
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local uris = {}
+
+            for i = 1, 10 do
+                for _, uri in ipairs{ "/err", "/fatal", "/handshake", "/without", "/fine" } do
+                    uris[#uris + 1] = uri .. "?" .. i
+                end
+            end
+
+            local bodies = {}
+
+            for line in client.http2(uris, { port = $TEST_NGINX_PORT1, tls = true }):gmatch("[^\n]+") do
+                bodies[#bodies + 1] = line
+            end
+
+            ngx.say(witness.tally(bodies))
+            ngx.say(witness.tally(witness.await(20)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+10 x fine
+10 x nil hello certificate nil
+10 x own hello certificate nil
+20 x page
+20 x rewrite=same access=same content=same header_filter=same body_filter=same log=same

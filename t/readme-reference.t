@@ -1,0 +1,290 @@
+# The reference in README.md is complete and agrees with the module: its tables of
+# directives, its variables, functions, sentences, numbers and versions.  Its commands
+# and code blocks are tried in readme.t.  What each of them does is tested in files of
+# its own; here it is only that README names it as it is.
+
+use v5.36;
+use lib 't/lib';
+
+use List::Util qw(uniq);
+use Markdown ();
+use NginxServer;
+use Test::More;
+
+NginxServer->skip_unless_plain;
+
+my $ROOT   = NgxVarTest::Env::root();
+my $README = Markdown->read("$ROOT/README.md");
+my $PROSE  = $README->prose;
+my $PORT   = NginxServer->port;
+
+subtest 'directives' => \&check_directives;
+subtest 'variables' => \&check_variables;
+subtest 'Lua API: syntax' => \&check_syntax;
+subtest 'Lua API: variables that are numbers' => \&check_types;
+subtest 'Lua API: sentences' => \&check_sentences;
+subtest 'versions and limits' => \&check_numbers;
+done_testing;
+
+# ---- Directives ------------------------------------------------------------------------
+
+# Where a directive may be, as nginx's documentation calls it: all there is, with DIRECTIVE.
+sub contexts {
+    return (
+        'main'           => { main => 'DIRECTIVE' },
+        'events'         => { events => 'DIRECTIVE' },
+        'http'           => { http => 'DIRECTIVE' },
+        'upstream'       => { http => 'upstream u { server 127.0.0.1; DIRECTIVE }' },
+        'server'         => { http => 'server { DIRECTIVE }' },
+        'if in server'   => { http => 'server { if ($uri) { DIRECTIVE } }' },
+        'location'       => { http => 'server { location / { DIRECTIVE } }' },
+        'if in location' => { http => 'server { location / { if ($uri) { DIRECTIVE } } }' },
+        'limit_except'   => { http => 'server { location / { limit_except GET { DIRECTIVE } } }' },
+    );
+}
+
+# Syntax, Default and Context of a directive, as the table of its section has them.
+sub table_of ($section) {
+    my %table = map { $_->[0] =~ s/\*//gr => $_->[1] } Markdown::rows($section->{text});
+    my ($syntax)  = Markdown::spans($table{Syntax});
+    my ($default) = Markdown::spans($table{Default});
+    my ($name, $arguments) = $syntax =~ /^(\w+) (.*);$/;
+    return {
+        name      => $name,
+        arguments => $arguments,
+        default   => $default,
+        contexts  => [ split /, /, $table{Context} ],
+    };
+}
+
+# What its arguments may be.
+sub examples ($arguments) {
+    return ('$uri', '$uri $args $arg_a') if $arguments eq '$name ...';
+    return split / \| /, $arguments;
+}
+
+sub check_directives {
+    my @directives = map { table_of($_) } $README->sections_of('Directives');
+    my %contexts   = contexts();
+    is(in_order(map { $_->{name} } @directives),
+        in_order(sources() =~ /name: \S*\(c"(lua_var_\w+)"\)/g), 'all of them are there');
+
+    my $nginx = NginxServer->new;
+    for my $directive (@directives) {
+        my ($name, $arguments) = @$directive{qw(name arguments)};
+        my @examples = examples($arguments);
+        for my $context (@{ $directive->{contexts} }) {
+            accepts($nginx, $context, "$name $_;") for @examples;
+            accepts($nginx, $context, $directive->{default}) if defined $directive->{default};
+        }
+        my %named = map { $_ => 1 } @{ $directive->{contexts} };
+        for my $context (grep { !$named{$_} } sort keys %contexts) {
+            refuses($nginx, $context, "$name $examples[0];", "\"$name\" directive is not allowed here");
+        }
+
+        is($directive->{default}, 'lua_var_ctx_restore error_page;',
+            "$name: the default is what lua_var_ctx_restore.t finds") if defined $directive->{default};
+
+        my ($context) = @{ $directive->{contexts} };
+        refuses($nginx, $context, "$name;", "invalid number of arguments in \"$name\" directive");
+        refuses($nginx, $context, "$name ${_}x;", "invalid value \"${_}x\"") for grep { !/^\$/ } @examples;
+        refuses($nginx, $context, "$name @examples;", "invalid number of arguments in \"$name\" directive")
+            if $arguments !~ /\.\.\.$/;
+    }
+
+    # What the text of lua_var_index has besides.
+    my @names = grep { /^\$\w+$/ } Markdown::spans($README->section('lua_var_index')->{text});
+    accepts($nginx, 'http', "lua_var_index @names;");
+    refuses($nginx, 'http', 'lua_var_index $no_such_variable;', 'unknown "no_such_variable" variable');
+    return;
+}
+
+sub status_of ($nginx, $context, $directive) {
+    my $options = { contexts() }->{$context} // die "README names the context \"$context\", unknown here\n";
+    my %options = map { $_ => $options->{$_} =~ s/DIRECTIVE/$directive/r } keys %$options;
+    $nginx->configure(main => '', events => '', http => '', %options);
+    return $nginx->test;
+}
+
+sub accepts ($nginx, $context, $directive) {
+    my ($status, $output) = status_of($nginx, $context, $directive);
+    is($status, 0, "$context: $directive") or diag($output);
+    return;
+}
+
+sub refuses ($nginx, $context, $directive, $sentence) {
+    my (undef, $output) = status_of($nginx, $context, $directive);
+    like($output, qr/\[emerg\] \Q$sentence\E/, "$context: no $directive");
+    return;
+}
+
+# ---- Variables -------------------------------------------------------------------------
+
+sub check_variables {
+    is(in_order(map { $_->{title} } $README->sections_of('Variables')),
+        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_)(\w+)"/g), 'all of them are there');
+    return;
+}
+
+# ---- Lua API ---------------------------------------------------------------------------
+
+# Functions by their headings; one of them may be for two.
+sub documented { return map { split /, /, $_->{title} } $README->sections_of('Lua API') }
+
+# Every line of syntax is Lua that runs, with an argument that may be left out and
+# without it; and each function has one.
+sub check_syntax {
+    my %arguments = (name => '"foo"', value => '"x"', req => 'ngxvar.request()', state => 'true');
+    my (%results, @calls, %has_syntax);
+    for my $section ($README->sections_of('Lua API')) {
+        for my $line ($section->{text} =~ /^\*\*syntax:\*\*(.*)/mg) {
+            for my $span (Markdown::spans($line)) {
+                my ($results, $function, $list) = $span =~ /^(?:([\w, ]+) = )?([\w.]+)\((.*)\)$/
+                    or return fail("$span: syntax of a call");
+                my @arguments = split /, /, $list;
+                my @unknown = grep { !$arguments{ s/\?$//r } } @arguments;
+                is("@unknown", '', "$span: its arguments are known here");
+                $results{$_} = 1 for split /, /, $results // '';
+                $has_syntax{$1} = 1 if $function =~ /^ngxvar\.(\w+)$/;
+
+                my @variants = ([ map { s/\?$//r } @arguments ]);
+                push @variants, [ grep { !/\?$/ } @arguments ] if $list =~ /\?/;
+                my $call = ($results ? "$results = " : '') . $function;
+                push @calls, map { "$call(" . join(', ', @$_) . ')' } @variants;
+            }
+        }
+    }
+    is(in_order(keys %has_syntax), in_order(grep { !/^_/ } documented()), 'each function has its syntax');
+
+    my $locals = join ', ', sort keys %{ { %results, %arguments } };
+    my $reset  = join "\n", map { "$_ = $arguments{$_}" } sort keys %arguments;
+    my $script = join "\n", map { "$reset\nerr = nil\n$_\nassert(err == nil, err)\nngx.say([[$_]])" } @calls;
+    my $nginx  = NginxServer->new(http => <<~"END");
+        server {
+            listen 127.0.0.1:$PORT;
+            set \$foo bar;
+            location / {
+                content_by_lua_block {
+                    local ngxvar = require "resty.ngxvar"
+                    local $locals
+                    $script
+                }
+            }
+            location = /keys {
+                content_by_lua_block { for key in pairs(require "resty.ngxvar") do ngx.say(key) end }
+            }
+        }
+        END
+    $nginx->start;
+    is_deeply([ split /\n/, $nginx->get('/')->{content} ], \@calls, 'each line can be run');
+    is(in_order(split /\n/, $nginx->get('/keys')->{content}), in_order(documented()),
+        'what the headings name is in the module, and nothing else');
+    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'without an error');
+    $nginx->stop_cleanly;
+    return;
+}
+
+# Of all variables that nginx has, those that fetch gives as numbers.
+sub check_types {
+    my ($text) = $README->section('fetch')->{text} =~ /A number\s+for\s+(`status`.*?);\s+a\s+string\s+otherwise/s
+        or return fail('README says which are numbers');
+    my $nginx = NginxServer->new(http => <<~"END");
+        lua_package_path "$ROOT/t/lib/?.lua;;";
+        init_by_lua_block { numbers = {} }
+        server {
+            listen 127.0.0.1:$PORT;
+            location = /proxied {
+                proxy_pass http://127.0.0.1:$PORT/answer;
+                log_by_lua_block {
+                    local fetch = require("resty.ngxvar").fetch
+                    for _, group in pairs(require("differential").groups) do
+                        for name in group:gmatch("%w[%w_]*") do
+                            if type(fetch(name)) == "number" then
+                                numbers[name] = true
+                            end
+                        end
+                    end
+                    numbers.done = true
+                }
+            }
+            location = /answer { return 200 "answer"; }
+            location = /numbers {
+                content_by_lua_block { for name in pairs(numbers) do ngx.print(name, " ") end }
+            }
+        }
+        END
+    $nginx->start;
+    is($nginx->get('/proxied')->{content}, 'answer', 'a request with an upstream');
+    my $numbers = $nginx->await('the log phase', sub {
+        my $names = $nginx->get('/numbers')->{content};
+        return $names =~ s/\bdone // ? $names : undef;
+    });
+    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'they are those of README');
+    $nginx->stop_cleanly;
+    return;
+}
+
+# A sentence that README quotes is one that the module has.
+sub check_sentences {
+    my $sources   = sources();
+    my @sentences = uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE);
+    cmp_ok(scalar @sentences, '>=', 2, 'sentences');
+    ok(index($sources, $_) >= 0, $_) for @sentences;
+    return;
+}
+
+# ---- Numbers and versions --------------------------------------------------------------
+
+sub check_numbers {
+    my $slots = sources();
+    my %const = $slots =~ /^pub const (\w+): usize = (\d+);/mg;
+    my ($limit) = $PROSE =~ /(\d[\d ]*\d) requests can be live/ or return fail('how many requests can be live');
+    is($limit =~ tr/ //dr, $const{CHUNK} * $const{MAX_CHUNKS}, "$limit requests can be live");
+
+    my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later\)/;
+    my ($declared) = slurp("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
+    is($rust, $declared, 'the Rust that is needed');
+
+    # README says with which versions it is tested, and this may be another one.
+    my $nginx = NginxServer->new(http => <<~"END")->start;
+        server {
+            listen 127.0.0.1:$PORT;
+            location / {
+                content_by_lua_block {
+                    ngx.print(ngx.var.nginx_version, " ", ngx.config.ngx_lua_version, " ",
+                              require("resty.core").version, " ", require("resty.ngxvar")._VERSION)
+                }
+            }
+        }
+        END
+    my ($nginx_version, $lua, $core, $version) = split ' ', $nginx->get('/')->{content};
+    $nginx->stop_cleanly;
+    my ($released) = slurp("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
+    is($version, $released, '_VERSION is that of Cargo.toml');
+    my %installed = (
+        'nginx'            => $nginx_version,
+        'lua-nginx-module' => join('.', int($lua / 1_000_000), int($lua / 1000) % 1000, $lua % 1000),
+        'lua-resty-core'   => $core,
+    );
+    my ($tested) = $PROSE =~ /Tested with (.*?), all as in/ or return fail('versions');
+    for my $name (sort keys %installed) {
+        my ($version) = $tested =~ /(?<![\w-])\Q$name\E (\d[\d.]*\d)/ or fail("version of $name");
+        diag("README says tested with $name $version, installed is $installed{$name}")
+            if $version ne $installed{$name};
+    }
+    return;
+}
+
+# All of src/.
+sub sources {
+    return join '', map { slurp($_) } grep { -f } map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
+}
+
+# Names, to be compared as a text.
+sub in_order (@names) { return join ' ', sort { $a cmp $b } @names }
+
+sub slurp ($file) {
+    open my $in, '<', $file or die "$file: $!";
+    local $/;
+    return readline $in;
+}

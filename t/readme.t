@@ -1,0 +1,325 @@
+# What README.md and CONTRIBUTING.md show can be done as they show it: every
+# command, every code block, every link, every file that they name.  What README
+# says of directives and functions is in readme-reference.t.
+
+use v5.36;
+use lib 't/lib';
+
+use File::Basename qw(basename);
+use List::Util qw(uniq);
+use Markdown ();
+use NginxServer;
+use Test::More;
+
+NginxServer->skip_unless_plain;
+
+my $ROOT   = NgxVarTest::Env::root();
+my $SO     = "$ROOT/target/release/libngx_http_lua_var_module.so";
+my $README = Markdown->read("$ROOT/README.md");
+my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
+my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
+
+# What `make T=... TEST_NGINX=...` says to the make that runs this is not for the
+# one that is run here.
+delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL T TEST_NGINX)};
+
+# What serves until it is told to stop is not waited for when the test is stopped.
+my $serving = 0;
+END { kill INT => $serving if $serving }
+
+# Each kind of block has its test below.
+my %blocks;
+push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
+is(in_order(keys %blocks), 'lua nginx sh', 'the kinds of code blocks in README.md');
+
+subtest 'links' => \&check_links;
+subtest 'commands in README.md' => \&check_commands;
+subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
+subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
+subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
+subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
+done_testing;
+
+# ---- Links and loose ends --------------------------------------------------------------
+
+sub check_links {
+    for my $file (glob "$ROOT/*.md") {
+        my $name = basename($file);
+        my $document = Markdown->read($file);
+        for my $target (uniq grep { !/^https?:/ } $document->links) {
+            ok(-e "$ROOT/" . $target =~ s/#.*//r, "$name: $target");
+        }
+        my @blanks = $document->prose =~ /\@[A-Z]+\@/g;
+        is("@blanks", '', "$name: nothing is left to be filled in");
+    }
+    return;
+}
+
+# ---- Commands --------------------------------------------------------------------------
+
+# Every command in a block, and those in the text.
+sub check_commands {
+    my %forms = (
+        'make demo' => \&try_demo,
+        'make test' => \&try_test,
+        'make run'  => \&try_run,
+        'make'      => \&try_build,
+        'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
+            => \&try_build,
+        # These take minutes; that they could be run has to do.
+        map { ("make $_" => undef) } qw(bench check fuzz mutants soak test-hup test-valgrind),
+    );
+    my @commands = map { commands_of($_) } @{ $blocks{sh} };
+    push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / } Markdown::spans($README->prose);
+    for my $command (uniq @commands) {
+        if (!exists $forms{$command}) {
+            fail("how to try `$command` is written here");
+            next;
+        }
+        subtest $command => sub {
+            my $recipe = $command =~ /^make\b/ ? recipe($command) : $command;
+            $forms{$command}->($recipe) if $forms{$command};
+        };
+    }
+    return;
+}
+
+# Its commands, one a line; a backslash goes on with the next line.
+sub commands_of ($block) {
+    return grep { /^[^#]/ } split /\n/, $block->{text} =~ s/\s*\\\n\s*/ /gr;
+}
+
+# What make would do at last, after what is prepared: with a test that it can.
+sub recipe ($command) {
+    my ($status, $output) = shell("$command -n");
+    is($status, 0, "$command: there is such a target") or diag($output);
+    my @lines = split /\n/, $output;
+    my @missing = grep { m{/} && !/=/ && !-x "$ROOT/$_" } map { /^(\S+)/ } @lines;
+    is("@missing", '', "$command: what it runs is there");
+    return $lines[-1] // '';
+}
+
+# The exit status of a command as a shell runs it in the project's directory, and
+# all that it writes.
+sub shell ($command) {
+    my $script = "exec < /dev/null 2>&1\ncd '$ROOT' || exit\n$command";
+    open my $out, '-|', 'timeout', '--foreground', 300, 'sh', '-c', $script or die "timeout: $!";
+    my $output = do { local $/; readline $out };
+    close $out;
+    return ($?, $output);
+}
+
+# With the module that is tested, wherever it is.
+sub try_demo ($recipe) {
+    local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
+    my ($status, $output) = shell($recipe);
+    is($status, 0, "$recipe: as it should be") or diag($output);
+    return;
+}
+
+# It would come here again, so it has to say only which files it would run.
+sub try_test ($recipe) {
+    like($recipe, qr/^prove /, 'prove is what runs the tests');
+    my ($status, $output) = shell("$recipe --dry");
+    is($status, 0, "$recipe: runs");
+    my @files = grep { m{^t/\S+\.t$} } split /\n/, $output;
+    is(in_order(@files), in_order(map { s{^\Q$ROOT\E/}{}r } map { glob "$ROOT/t/$_.t" } '*', '*/*'),
+        "$recipe: runs all files of t/");
+    return;
+}
+
+# Serves until it is told to stop; what it says to try with curl is tried.
+sub try_run ($recipe) {
+    local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
+    local $SIG{ALRM} = sub { die "$recipe: nothing happens\n" };
+    alarm 30;
+    $serving = open my $out, '-|', "cd '$ROOT' && exec $recipe 2>&1" or die "sh: $!";
+    my $curl = '';
+    eval {
+        while (my $line = readline $out) {
+            ($curl) = $line =~ /^  (curl [^#]*\S)/ and last;
+        }
+        1;
+    } or diag($@);
+    alarm 0;
+    isnt($curl, '', "$recipe: serves, and says what to try") or return;
+    my (undef, $answer) = shell("$curl --silent --noproxy '*'");
+    isnt($answer, '', "$curl: is answered");
+
+    kill INT => $serving;
+    1 while readline $out;
+    close $out;
+    $serving = 0;
+    is($? >> 8, 130, "$recipe: Ctrl-C stops it");
+    return;
+}
+
+# Built it is already, so cargo has nothing to do: and that is the test, for a
+# command that would build something else would have something to do.
+sub try_build ($command) {
+    my ($promised) = $README->prose =~ /`make` alone builds `([^`]+)`/;
+    is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
+    chomp(my $tree = `$ROOT/.ci/nginx-tree path`);
+    $command =~ s{/path/to/nginx(?=[ /])}{$tree}g;
+    unlike($command, qr{/path/to}, 'the paths are replaced');
+
+    SKIP: {
+        skip('the module is not built, or not of these sources', 2) if !is_built();
+        my @before = (stat $SO)[1, 9];
+        my ($status, $output) = shell($command);
+        my @after = (stat $SO)[1, 9];
+        is($status, 0, 'it builds') or diag($output);
+        is("@after", "@before", 'what is built already') or diag($output);
+    }
+    return;
+}
+
+# Whether cargo thinks so; it notes what a file was made of beside it.
+sub is_built {
+    open my $in, '<', $SO =~ s/so$/d/r or return 0;
+    my ($sources) = do { local $/; readline($in) =~ /^\Q$SO\E: (.*)/ };
+    return $sources && -e $SO && !grep { !-e || -M _ < -M $SO } split / /, $sources;
+}
+
+# ---- The synopsis ----------------------------------------------------------------------
+
+sub check_synopsis (@synopses) {
+    is(scalar @synopses, 1, 'there is one nginx block') or return;
+    my $text = $synopses[0]{text};
+    my ($path, $answer) = $README->prose =~ /A request for `(\S+)` is answered `([^`]+)`/
+        or return fail('README says what is answered');
+
+    for my $order (orders($text)) {
+        my $nginx = pasted($order);
+        my $names = join ', ', $order =~ /^(include|load_module) /mg;
+        my ($status, $output) = $nginx->test;
+        is($status, 0, "nginx -t: $names") or diag($output);
+        next if $status;
+        $nginx->start;
+        is($nginx->get($path)->{content}, "$answer\n", "$path: what it says");
+        $nginx->stop_cleanly;
+    }
+
+    my $without = replace($text, [ "load_module /path/to/libngx_http_lua_var_module.so;\n" => '' ]);
+    my $nginx   = pasted($without);
+    $nginx->start;
+    is($nginx->get($path)->{status}, 500, 'without the module it is an error');
+    $nginx->stop_cleanly;
+
+    # What becomes of ngx.ctx is told by Lua that can do without the library.
+    my $stock = replace($without,
+        [ qq{local ngxvar = require "resty.ngxvar"\n} => '' ],
+        [ "local req = ngxvar.request()\n"           => '' ],
+        [ 'ngxvar.fetch("uri", req)'                  => 'ngx.var.uri' ],
+    );
+    $nginx = pasted($stock);
+    $nginx->start;
+    is($nginx->get($path)->{content}, "/failed for nil\n", 'without the module ngx.ctx.id is nil');
+    $nginx->stop_cleanly;
+    return;
+}
+
+# The configuration with the module's line before and after the one for Lua.
+sub orders ($text) {
+    my ($lua, $module) = $text =~ /^(include .*\n)(load_module .*\n)/m or die "README: no module is loaded\n";
+    return map { replace($text, [ "$lua$module" => $_ ]) } "$lua$module", "$module$lua";
+}
+
+# An nginx with this as its whole configuration, but for what depends on where it is.
+sub pasted ($text) {
+    my $nginx = NginxServer->new;
+    my $root  = $nginx->root;
+    my $temp  = join '', map { "    ${_}_temp_path $root/$_;\n" }
+        qw(client_body proxy fastcgi scgi uwsgi);
+    my $user  = $> == 0 ? "user root;\n" : '';
+    my $port  = NginxServer->port;
+
+    mkdir "$root/conf/modules-enabled" or die "modules-enabled: $!";
+    open my $lua, '>', "$root/conf/modules-enabled/lua.conf" or die "lua.conf: $!";
+    print {$lua} map { "load_module $_;\n" } grep { !/lua_var/ } NginxServer->modules;
+    close $lua or die "lua.conf: $!";
+    if (!defined $MODULE) {     # it is linked in
+        $text =~ s{^load_module /path/to/.*\n}{}m;
+    }
+    elsif ($text =~ m{/path/to/}) {
+        $text = replace($text, [ '/path/to/libngx_http_lua_var_module.so' => $MODULE ]);
+    }
+    $text = replace($text,
+        [ 'listen 127.0.0.1:8080;' => "listen 127.0.0.1:$port;" ],
+        [ "events {}\n"            => "events {}\npid $root/logs/nginx.pid;\n$user" ],
+        [ "http {\n"               => "http {\n$temp" ],
+    );
+    open my $out, '>', "$root/conf/nginx.conf" or die "nginx.conf: $!";
+    print {$out} $text;
+    close $out or die "nginx.conf: $!";
+    return $nginx;
+}
+
+# Each text has to be there, once.
+sub replace ($text, @replacements) {
+    for my $replacement (@replacements) {
+        my ($old, $new) = @$replacement;
+        my $count = $text =~ s/\Q$old\E/$new/g;
+        die "README has \"$old\" " . ($count || 0) . " times, not once\n" if $count != 1;
+    }
+    return $text;
+}
+
+# ---- Lua blocks ------------------------------------------------------------------------
+
+# Each with all before it in one handler, for the later ones use what the earlier define.
+sub check_lua (@scripts) {
+    my ($port, $config) = (NginxServer->port, '');
+    for my $n (0 .. $#scripts) {
+        my $script = join "\n", map { $_->{text} } @scripts[ 0 .. $n ];
+        $config .= "location = /$n { content_by_lua_block {\n$script\nngx.print('ran')\n} }\n";
+    }
+    my $nginx = NginxServer->new(http => "server { listen 127.0.0.1:$port;\n$config }");
+    $nginx->start;
+    for my $n (0 .. $#scripts) {
+        is($nginx->get("/$n")->{content}, 'ran', "the block at line $scripts[$n]{line}");
+    }
+    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'nothing is amiss');
+    $nginx->stop_cleanly;
+    return;
+}
+
+# ---- CONTRIBUTING.md -------------------------------------------------------------------
+
+# In the table, the target alone may stand for `make` and the target.
+sub check_guide_commands {
+    my ($head, @rows) = Markdown::rows($GUIDE->section('Contributing')->{text});
+    my @commands = map { /^make\b/ ? $_ : "make $_" } grep { !/=t\// }
+        map { Markdown::spans($_->[0]) } @rows;
+    push @commands, grep { /^make\b/ } Markdown::spans($GUIDE->prose);
+    cmp_ok(scalar @commands, '>', 10, 'commands');
+    recipe($_) for uniq @commands;
+
+    my ($argument) = grep { /^T=/ } Markdown::spans($GUIDE->prose);
+    my $file = $argument =~ s/^T=//r;
+    is(recipe("make test $argument") =~ s/\s+/ /gr, "prove -r $file", "$argument: only that file");
+    is(recipe('make test TEST_NGINX=DIR') =~ s/\s+/ /gr, 'prove -IDIR/lib -r t',
+        'TEST_NGINX=DIR: that one is used');
+    return;
+}
+
+# What looks like the name of a file, or ends as a directory's does, exists.
+sub check_guide_files {
+    my @files = uniq
+        grep { m{^[\w./-]+(?:\.(?:rs|c|h|lua|t|md|pm|toml)|/)$} || m{^(?:t|src|nginx-conf)/[\w./-]+$} }
+        map { s/^T=//r } map { Markdown::spans($_) } $README->prose, $GUIDE->prose;
+    cmp_ok(scalar @files, '>', 20, 'files');
+    for my $file (@files) {
+        ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
+    }
+    return;
+}
+
+# Names, to be compared as a text.
+sub in_order (@names) { return join ' ', sort { $a cmp $b } @names }
+
+sub slurp ($file) {
+    open my $in, '<', $file or return;
+    local $/;
+    return readline $in;
+}

@@ -1,0 +1,486 @@
+# What is kept of a request that ended stays refused when its memory, and its place in
+# the side table, are another request's.  t/lib/reuse.lua tries everything with all
+# that was kept before, and counts how often there was a new request at the address.
+
+use v5.36;
+use lib 't/lib';
+
+BEGIN {
+    # valgrind keeps freed memory from being used again, which is what this is about.
+    if (my $valgrind = $ENV{TEST_NGINX_USE_VALGRIND}) {
+        my $options = $valgrind =~ /^\d+$/ ? '' : $valgrind;
+        $ENV{TEST_NGINX_USE_VALGRIND} = "$options --freelist-vol=0";
+    }
+}
+
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+my $LIB = NgxVarTest::Env::lib_dir();
+
+add_block_preprocessor(sub ($block) {
+    return if !defined $block->config;
+    my $server = $block->reuse_server // '';
+    $block->set_value(http_config => <<"END");
+    lua_package_path "$LIB/?.lua;;";
+    init_by_lua_block {
+        client = require "client"
+        reuse = require "reuse"
+    }
+    server {
+        listen 127.0.0.1:\$TEST_NGINX_PORT1;
+        listen 127.0.0.1:\$TEST_NGINX_PORT2 ssl http2;
+        ssl_certificate     \$TEST_NGINX_CERT_DIR/test.crt;
+        ssl_certificate_key \$TEST_NGINX_CERT_DIR/test.key;
+        set \$own "";
+        set \$family \$request_id;     # one id for the whole request
+        log_by_lua_block { reuse.ended() }
+        keepalive_requests 10000;
+
+        location /one {
+            content_by_lua_block {
+                reuse.both()
+                ngx.say("one")
+            }
+        }
+        $server
+    }
+END
+    $block->set_value(request => 'GET /t');
+    # The clients are this nginx's own Lua.
+    $block->set_value(timeout => 20) if !defined $block->timeout;
+    $block->set_value(no_error_log => ['[error]']) if !defined $block->no_error_log;
+});
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: HTTP/1.1, many requests on one connection
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1 }
+            for id = 1, 30 do
+                c:request("/one/" .. id, { headers = { ["X-Secret"] = "secret " .. id } })
+            end
+            c:close()
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 30
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 2: TLS, and the request of the handshake is remembered too
+--- reuse_server
+    ssl_certificate_by_lua_block { reuse.keep() }
+--- config
+    location = /t {
+        content_by_lua_block {
+            for i = 1, 5 do
+                local c = client.connect{ port = $TEST_NGINX_PORT2, tls = true }
+                for id = 1, 8 do
+                    c:request("/one/" .. id)
+                end
+                c:close()
+            end
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 45
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 3: HTTP/1.1, a connection for each request
+--- config
+    location = /t {
+        content_by_lua_block {
+            for id = 1, 25 do
+                client.get("/one/" .. id, { port = $TEST_NGINX_PORT1 })
+            end
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 25
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 4: pipelined requests
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1 }
+            local requests = {}
+            for id = 1, 25 do
+                requests[id] = client.request_text("/one/" .. id)
+            end
+            c:send(table.concat(requests))
+            for id = 1, 25 do
+                c:response()
+            end
+            c:close()
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 25
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 5: HTTP/2, one stream after another
+--- config
+    location = /t {
+        content_by_lua_block {
+            local argv = { "curl", "--silent", "--insecure", "--http2", "--noproxy", "*", "--max-time", "10" }
+            for id = 1, 15 do
+                argv[#argv + 1] = "https://127.0.0.1:$TEST_NGINX_PORT2/one/" .. id
+            end
+            client.run(argv)
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 15
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 6: HTTP/2, streams at once, three times on connections of their own
+--- config
+    location = /t {
+        content_by_lua_block {
+            local uris = {}
+            for id = 1, 8 do
+                uris[id] = "/one/" .. id
+            end
+            for _ = 1, 3 do
+                client.http2(uris, { port = $TEST_NGINX_PORT2, tls = true })
+            end
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 24
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 7: redirects and error pages in between, after which a handle is still valid
+--- reuse_server
+    location = /error {
+        error_page 502 /one/after_error;
+        rewrite_by_lua_block { reuse.both() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT3;
+    }
+    location = /exec {
+        rewrite_by_lua_block { reuse.both() }
+        content_by_lua_block { ngx.exec("/one/after_exec") }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1 }
+            for i = 1, 12 do
+                c:request("/error")
+                c:request("/exec")
+            end
+            c:close()
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 24
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+--- no_error_log
+[alert]
+
+
+
+=== TEST 8: requests that only reach the log phase (400), and whose clients left
+--- reuse_server
+    error_page 400 =200 /one/bad;
+    location = /leave {
+        content_by_lua_block {
+            reuse.both()
+            package.loaded.waits = true
+            ngx.sleep(10)
+        }
+        lua_check_client_abort on;
+        log_by_lua_block { reuse.ended() package.loaded.waits = false }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function await(value)
+                while package.loaded.waits ~= value do
+                    ngx.sleep(0.001)
+                end
+            end
+
+            for i = 1, 10 do
+                local c = client.connect{ port = $TEST_NGINX_PORT1 }
+                c:request("/one/" .. i)
+                c:send("GET /bad HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n")
+                c:response()
+                c:close()
+
+                c = client.connect{ port = $TEST_NGINX_PORT1 }
+                c:send(client.request_text("/leave"))
+                await(true)
+                c:close()
+                await(false)
+            end
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 30
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 9: subrequests, which are in their parent's memory
+--- reuse_server
+    location = /parent {
+        content_by_lua_block {
+            reuse.both()
+            -- one after another, and two at once
+            local same_family = { share_all_vars = true }
+            ngx.location.capture("/one/sub", same_family)
+            ngx.location.capture_multi{ { "/one/sub", same_family }, { "/one/sub", same_family } }
+            ngx.say("parent")
+        }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1 }
+            for i = 1, 8 do
+                c:request("/parent")
+            end
+            c:close()
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 32
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 10: timers, whose requests are fake
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ran = 0
+            for i = 1, 25 do
+                ngx.timer.at(0, function ()
+                    reuse.try()
+                    reuse.keep()
+                    ran = ran + 1
+                end)
+                while ran < i do
+                    ngx.sleep(0)
+                end
+            end
+            reuse.tell()
+        }
+    }
+--- response_body
+kept: 25
+tried: yes
+at an address in use again: yes
+in a slot in use again: yes
+
+
+
+=== TEST 11: compiled loops: what a trace knows of one request does not hold for the next
+--- reuse_server
+    location /loop {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local get_uri = package.loaded.get_uri or ngxvar.getter("uri")
+            package.loaded.get_uri = get_uri
+
+            local handle = ngxvar.request()
+            local first = package.loaded.first or handle
+            local uri = ngx.var.uri
+            local wrong, refused = 0, 0
+
+            for i = 1, 300 do
+                if get_uri(handle) ~= uri or ngxvar.fetch("uri", handle) ~= uri then
+                    wrong = wrong + 1
+                end
+
+                if first ~= handle then
+                    local by_getter, why = get_uri(first)
+                    local by_fetch, why_not = ngxvar.fetch("uri", first)
+
+                    if by_getter or by_fetch or why ~= "stale request" or why_not ~= why then
+                        wrong = wrong + 1
+                    else
+                        refused = refused + 1
+                    end
+                end
+            end
+
+            package.loaded.first = first
+            ngx.print(wrong, " ", refused)
+        }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            package.loaded.first = nil
+            local c = client.connect{ port = $TEST_NGINX_PORT1 }
+            for id = 1, 10 do
+                ngx.say(c:request("/loop/" .. id).body)
+            end
+            c:close()
+        }
+    }
+--- response_body eval
+"0 0\n" . "0 300\n" x 9
+
+
+
+=== TEST 12: the request at the address is live while another one tries
+--- reuse_server
+    location = /keep { content_by_lua_block { handle = require("resty.ngxvar").request() pointer = require("resty.core.base").get_request() ngx.say("kept") } }
+    location = /stay {
+        content_by_lua_block {
+            local ffi = require "ffi"
+            local here = require("resty.core.base").get_request()
+            ngx.say(ffi.cast("uintptr_t", here) == ffi.cast("uintptr_t", pointer))
+            ngx.flush(true)
+            stranger = require("resty.ngxvar").request()
+            while not done do
+                ngx.sleep(0.001)
+            end
+        }
+    }
+    location = /try {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local function say(what, value, why)
+                ngx.say(what, ": ", tostring(value), ", ", tostring(why))
+            end
+            say("handle", ngxvar.fetch("uri", handle))
+            say("getter", ngxvar.getter("uri")(handle))
+            say("live", ngxvar.live(handle))
+            say("pointer", ngxvar.fetch("uri", pointer))
+            say("set", ngxvar.set("own", "x", pointer))
+            say("live pointer", ngxvar.live(pointer))
+            -- its own handle is the only one that names it
+            say("stranger", ngxvar.fetch("uri", stranger))
+        }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c, answer
+            -- mostly at the first try
+            for i = 1, 20 do
+                done = false
+                c = client.connect{ port = $TEST_NGINX_PORT1 }
+                c:request("/keep")
+                c:send(client.request_text("/stay"))
+                -- the headers, a chunk's size, and the line
+                local read = c.sock:receiveuntil("\r\n\r\n")
+                read()
+                c.sock:receive("*l")
+                answer = c.sock:receive("*l")
+                if answer == "true" then
+                    break
+                end
+                done = true
+                c:close()
+            end
+            ngx.say("in use again: ", answer)
+            ngx.print(client.get("/try", { port = $TEST_NGINX_PORT1 }).body)
+            done = true
+            c:close()
+        }
+    }
+--- response_body
+in use again: true
+handle: nil, stale request
+getter: nil, stale request
+live: false, stale request
+pointer: nil, stale request
+set: nil, stale request
+live pointer: false, stale request
+stranger: /stay, nil
+
+
+
+=== TEST 13: the C functions take an address only: they read the request that is there now
+--- reuse_server
+    location /c {
+        content_by_lua_block {
+            local ffi = require "ffi"
+            local here = require("resty.core.base").get_request()
+            pcall(ffi.cdef, "int ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);")
+
+            pointer = pointer or here
+            local out = ffi.new("ngx_str_t[1]")
+            local rc = ffi.C.ngx_http_lua_var_ffi_uri(pointer, out)
+            local uri = ffi.string(out[0].data, out[0].len)
+
+            if ffi.cast("uintptr_t", pointer) == ffi.cast("uintptr_t", here) then
+                ngx.print(rc == 0 and uri == ngx.var.uri and "here" or "wrong")
+            else
+                ngx.print(rc == -1 and uri == "" and "refused" or "wrong")
+            end
+        }
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local count = { here = 0, refused = 0, wrong = 0 }
+            pointer = nil
+            local c = client.connect{ port = $TEST_NGINX_PORT1 }
+            for id = 1, 10 do
+                local answer = c:request("/c/" .. id).body
+                count[answer] = count[answer] + 1
+            end
+            -- on a connection beside it there is another address
+            local other = client.connect{ port = $TEST_NGINX_PORT1 }
+            for id = 11, 20 do
+                local answer = other:request("/c/" .. id).body
+                count[answer] = count[answer] + 1
+            end
+            other:close()
+            c:close()
+            ngx.say("wrong: ", count.wrong, ", in use again: ", count.here > 1)
+        }
+    }
+--- response_body
+wrong: 0, in use again: true

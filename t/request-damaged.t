@@ -1,0 +1,134 @@
+# A request whose slot is occupied, but whose memory no longer looks like the request
+# that was put there: refused before anything else of it is read.  src/request.rs.
+#
+# nginx does not do that to a request.  What is tested is the second lock: Lua code
+# writes over the members that are compared, asks, and puts them right again.
+
+use v5.36;
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+add_block_preprocessor(sub ($block) {
+    $block->set_value(http_config => <<'END');
+    init_by_lua_block {
+        local ffi = require "ffi"
+        local C = ffi.C
+        local get_request = require("resty.core.base").get_request
+        ngxvar = require "resty.ngxvar"
+        uri = ngxvar.getter("uri")
+        own = ngxvar.getter("own")
+        set_own = ngxvar.setter("own")
+
+        ffi.cdef "int ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);"
+
+        local layout = ffi.new("ngx_http_lua_var_layout_t")
+        C.ngx_http_lua_var_ffi_layout(layout)
+
+        local function offset_of(name)
+            for i = 0, tonumber(layout.nmembers) - 1 do
+                local member = layout.members[i]
+                if ffi.string(member.structure) == "request"
+                   and ffi.string(member.name) == name
+                then
+                    return tonumber(member.offset)
+                end
+            end
+        end
+
+        local text = ffi.new("ngx_str_t")
+
+        local function ways(handle)
+            local r = get_request()
+            return {
+                { "live", ngxvar.live(handle) },
+                { "fetch", ngxvar.fetch("uri", handle) },
+                { "fetch, set variable", ngxvar.fetch("own", handle) },
+                { "fetch, pointer", ngxvar.fetch("uri", r) },
+                { "fetch, current", ngxvar.fetch("uri") },
+                { "getter", uri(handle) },
+                { "getter, set variable", own(handle) },
+                { "set", ngxvar.set("own", "changed", handle) },
+                { "setter", set_own("changed", handle) },
+                { "C", C.ngx_http_lua_var_ffi_uri(r, text) == 0 and "/t" or nil },
+            }
+        end
+
+        -- what every way says while the member at an offset is another value
+        function damaged(ctype, member, value)
+            local handle = ngxvar.request()
+            local at = ffi.cast("char *", get_request()) + offset_of(member)
+            local place = ffi.cast(ctype .. "*", at)
+            local right = place[0]
+
+            place[0] = value
+            local ok, answers = pcall(ways, handle)
+            place[0] = right
+
+            assert(ok, answers)
+            for _, answer in ipairs(answers) do
+                if answer[2] then
+                    ngx.say(answer[1], ": ", answer[2])
+                end
+            end
+            ngx.say("own: ", ngx.var.own, ", live: ", ngxvar.live(handle))
+        end
+    }
+END
+    $block->set_value(request => 'GET /t');
+});
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: an unchanged request is read
+--- config
+    location = /t {
+        set $own "own";
+        content_by_lua_block { damaged("uint32_t", "signature", 0x50545448) }
+    }
+--- response_body
+live: true
+fetch: /t
+fetch, set variable: own
+fetch, pointer: /t
+fetch, current: /t
+getter: /t
+getter, set variable: own
+set: true
+setter: true
+C: /t
+own: changed, live: true
+--- no_error_log
+[error]
+
+
+
+=== TEST 2: a request with another signature is refused
+--- config
+    location = /t {
+        set $own "own";
+        content_by_lua_block { damaged("uint32_t", "signature", 0) }
+    }
+--- response_body
+own: own, live: true
+--- no_error_log
+[error]
+
+
+
+=== TEST 3: a request with another connection is refused
+--- config
+    location = /t {
+        set $own "own";
+        content_by_lua_block {
+            local another = require("ffi").new("char[1024]")
+            damaged("void *", "connection", another)
+        }
+    }
+--- response_body
+own: own, live: true
+--- no_error_log
+[error]

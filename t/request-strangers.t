@@ -1,0 +1,279 @@
+# What is passed as a request and is no handle, or a forged one: refused, unless it is
+# the current request's own pointer.  src/request.rs, src/registry.
+
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: what is no request is refused by every function
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+--- config
+    location ~ "^/(t)$" {
+        set $own "value";
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local refused = require("strangers").refused
+
+            for _, name in ipairs { "uri", "status", "request_time", "own", "arg_a",
+                                    "http_host", "unknown", "URI", 1,
+                                    "upstream_response_time" }
+            do
+                ngx.say(name, ": ", refused(function (req)
+                    return ngxvar.fetch(name, req)
+                end))
+            end
+
+            ngx.say("live: ", refused(function (req) return ngxvar.live(req) end))
+            ngx.say("set: ", refused(function (req)
+                return ngxvar.set("own", "changed", req)
+            end))
+            ngx.say(ngx.var.own)
+
+            ngxvar.enable_patch(false)
+            ngx.say("plain: ", refused(function (req)
+                return ngxvar.fetch("uri", req)
+            end))
+            ngxvar.enable_patch(true)
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+uri: refused
+status: refused
+request_time: refused
+own: refused
+arg_a: refused
+http_host: refused
+unknown: refused
+URI: refused
+1: refused
+upstream_response_time: refused
+live: refused
+set: refused
+value
+plain: refused
+--- no_error_log
+[error]
+
+
+
+=== TEST 2: the errors that refuse it
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local ffi = require "ffi"
+            for _, value in ipairs { 1, "x", true, {}, print, io.stdout,
+                                     coroutine.create(function () end), 1LL,
+                                     ffi.new("char[8]"), ffi.cast("void *", 8),
+                                     ffi.cast("ngx_http_request_t *", 8),
+                                     ngx.null }
+            do
+                ngx.say((select(2, ngxvar.fetch("uri", value))))
+            end
+            ngx.say((select(2, ngxvar.fetch("uri", nil))))
+        }
+    }
+--- request
+GET /t
+--- response_body
+bad request: expected a handle from request() or the current request's pointer, got number
+bad request: expected a handle from request() or the current request's pointer, got string
+bad request: expected a handle from request() or the current request's pointer, got boolean
+bad request: expected a handle from request() or the current request's pointer, got table
+bad request: expected a handle from request() or the current request's pointer, got function
+bad request: expected a handle from request() or the current request's pointer, got userdata
+bad request: expected a handle from request() or the current request's pointer, got thread
+bad request: expected a handle from request() or the current request's pointer, got cdata
+bad request: expected a handle from request() or the current request's pointer, got cdata
+stale request
+stale request
+stale request
+bad request: expected a handle from request() or the current request's pointer, got nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 3: a raw pointer is taken when it is the current request's
+--- config
+    location = /t {
+        set $own "";
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local ffi = require "ffi"
+            local r = require("resty.core.base").get_request()
+
+            local status = ngxvar.fetch("status", r)
+
+            for _, p in ipairs { r, ffi.cast("void *", r),
+                                 ffi.cast("ngx_http_request_t *", r) }
+            do
+                ngx.say(ngxvar.fetch("uri", p), " ", ngxvar.fetch("ARG_A", p), " ",
+                        status, " ", ngxvar.live(p), " ",
+                        ngxvar.set("own", "set", p), " ", ngx.var.own)
+            end
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+/t 1 0 true true set
+/t 1 0 true true set
+/t 1 0 true true set
+--- no_error_log
+[error]
+
+
+
+=== TEST 4: a raw pointer of another live request, or of none, is refused
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local base = require "resty.core.base"
+            local own = base.get_request()
+            raw = nil
+
+            local other = ngx.thread.spawn(function ()
+                local sock = ngx.socket.tcp()
+                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
+                assert(sock:send("GET /other HTTP/1.0\r\n\r\n"))
+                sock:receive("*a")
+            end)
+
+            while not raw do ngx.sleep(0.001) end
+            local value, err = ngxvar.fetch("uri", raw)
+            ngx.say("alive: ", tostring(value), " ", err, " ", ngxvar.fetch("uri", handle))
+            ngx.say("alive: ", tostring(ngxvar.live(raw)))
+
+            done = true
+            ngx.thread.wait(other)
+            while ngxvar.live(handle) do ngx.sleep(0.001) end
+
+            value, err = ngxvar.fetch("uri", raw)
+            ngx.say("gone: ", tostring(value), " ", err)
+
+            local res = ngx.location.capture("/sub", { ctx = { raw = own } })
+            ngx.print("parent: ", res.body)
+            value, err = ngxvar.fetch("uri", sub)
+            ngx.say("subrequest: ", tostring(value), " ", err)
+            done = false
+        }
+    }
+    location = /other {
+        content_by_lua_block {
+            handle = require("resty.ngxvar").request()
+            raw = require("resty.core.base").get_request()
+            while not done do ngx.sleep(0.001) end
+        }
+    }
+    location = /sub {
+        content_by_lua_block {
+            local value, err = require("resty.ngxvar").fetch("uri", ngx.ctx.raw)
+            sub = require("resty.core.base").get_request()
+            ngx.say(tostring(value), " ", err)
+        }
+    }
+--- request
+GET /t
+--- response_body
+alive: nil stale request /other
+alive: false
+gone: nil stale request
+parent: nil stale request
+subrequest: nil stale request
+--- no_error_log
+[error]
+
+
+
+=== TEST 5: a forged handle: with any bit wrong it is refused
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local ffi = require "ffi"
+            local bit = require "bit"
+            local req = ngxvar.request()
+            local refused = 0
+
+            local function forge(id, generation)
+                local forged = ffi.new("ngx_http_lua_var_handle_t", id, generation)
+                local value, err = ngxvar.fetch("uri", forged)
+                if value == nil and err == "stale request"
+                   and not ngxvar.live(forged)
+                   and not ngxvar.set("own", "x", forged)
+                then
+                    refused = refused + 1
+                else
+                    ngx.say("taken: ", id, "/", generation, " ", value)
+                end
+            end
+
+            for n = 0, 31 do
+                local one = bit.lshift(1, n)
+                forge(bit.bxor(req.id, one), req.generation)
+                forge(req.id, bit.bxor(req.generation, one))
+            end
+
+            for _, n in ipairs { 0, 1, 1023, 1024, 4095, 65536, 2^22 - 1, 2^22,
+                                 2^31 - 1, 2^31, 2^32 - 1 }
+            do
+                for _, generation in ipairs { 0, 1, 2, 2^31, 2^32 - 2, 2^32 - 1 } do
+                    if n ~= req.id or generation ~= req.generation then
+                        forge(n, generation)
+                    else
+                        refused = refused + 1
+                    end
+                end
+            end
+
+            forge(0, 0)
+            ngx.say(refused)
+            ngx.say(ngxvar.fetch("uri", req), " ",
+                    ngxvar.fetch("uri", ffi.new("ngx_http_lua_var_handle_t",
+                                                req.id, req.generation)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+131
+/t /t
+--- no_error_log
+[error]
+
+
+
+=== TEST 6: request() does not return a handle that a program changed
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local ok = pcall(function () req.generation = req.generation + 2 end)
+            if ok then
+                ngx.say(tostring(ngxvar.live(req)))
+            else
+                ngx.say("false")
+            end
+            ngx.say(ngxvar.fetch("uri", ngxvar.request()))
+        }
+    }
+--- request
+GET /t
+--- response_body
+false
+/t
+--- no_error_log
+[error]

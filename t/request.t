@@ -1,0 +1,527 @@
+# Handles: one request, from its beginning to its end, and no other.  Everything else
+# that may be passed as a request is in request-strangers.t.
+
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: a handle is opaque cdata, and the same one each time
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            ngx.say(type(req), " ", select("#", ngxvar.request()))
+            ngx.say(rawequal(req, ngxvar.request()))
+            ngx.say((tostring(req):gsub("%d+", "N")))
+            ngx.say(tostring(req) == tostring(ngxvar.request()))
+            ngx.say(ngxvar.fetch("uri", req), " ", ngxvar.live(req))
+            ngx.say(select("#", ngxvar.live(req)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+cdata 1
+true
+request: N/N
+true
+/t true
+1
+--- no_error_log
+[error]
+
+
+
+=== TEST 2: one request, one handle in all phases
+--- config
+    location = /t {
+        set_by_lua_block $handle { return tostring(require("resty.ngxvar").request()) }
+        rewrite_by_lua_block { ngx.ctx.req = require("resty.ngxvar").request() }
+        access_by_lua_block { note("access") }
+        content_by_lua_block { note("content") ngx.say("ok") }
+        header_filter_by_lua_block { note("header_filter") }
+        body_filter_by_lua_block { note("body_filter") }
+        log_by_lua_block { note("log") }
+    }
+--- http_config
+    init_by_lua_block {
+        function note(phase)
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local same = tostring(req) == ngx.var.handle
+                         and tostring(req) == tostring(ngx.ctx.req)
+                         and ngxvar.fetch("request_uri", ngx.ctx.req) == ngx.var.request_uri
+            ngx.log(same and ngx.NOTICE or ngx.ERR, phase, same and " same;" or " differs;")
+        end
+    }
+--- request
+GET /t
+--- response_body
+ok
+--- log_level: notice
+--- wait: 0.02
+--- grep_error_log eval
+qr/\w+ same;/
+--- grep_error_log_out
+access same;
+content same;
+header_filter same;
+body_filter same;
+body_filter same;
+log same;
+--- no_error_log
+[error]
+
+
+
+=== TEST 3: after the end of its request a handle is stale, for every function
+--- config
+    location = /keep {
+        content_by_lua_block {
+            kept = require("resty.ngxvar").request()
+            ngx.say(require("resty.ngxvar").live(kept))
+        }
+    }
+    location = /use {
+        set $own "";
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local function say(value, ...)
+                ngx.say(tostring(value), " ", ...)
+            end
+            for _, name in ipairs { "uri", "status", "arg_a", "own", "unknown", 1,
+                                    "URI", "request_time" }
+            do
+                say(ngxvar.fetch(name, kept))
+            end
+            say(ngxvar.set("own", "x", kept))
+            say(ngxvar.live(kept))
+            ngx.say(ngx.var.own)
+        }
+    }
+--- request eval
+["GET /keep", "GET /use"]
+--- response_body eval
+["true\n", "nil stale request\n" x 9 . "false stale request\n\n"]
+--- no_error_log
+[error]
+
+
+
+=== TEST 4: a handle stays stale when its request's address is used again
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local sock = ngx.socket.tcp()
+            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
+
+            local seen = {}
+            for i = 1, 100 do
+                assert(sock:send("GET /one?n=" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n"))
+                local read = sock:receiveuntil("\r\n\r\n")
+                assert(read())
+                seen[i] = sock:receive("*l")
+            end
+            sock:close()
+
+            local reused, refused = 0, 0
+            for i, req in ipairs(handles) do
+                for j = 1, i - 1 do
+                    if addresses[j] == addresses[i] then
+                        reused = reused + 1
+                        break
+                    end
+                end
+                local value, err = ngxvar.fetch("arg_n", req)
+                if value == nil and err == "stale request" then
+                    refused = refused + 1
+                end
+            end
+            ngx.say("reused: ", reused > 10, ", refused: ", refused)
+            for i = 2, 100 do
+                if seen[i] ~= i .. " 0 live" then
+                    ngx.say("request ", i, ": ", seen[i])
+                end
+            end
+        }
+    }
+    location = /one {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local base = require "resty.core.base"
+            local req = ngxvar.request()
+            local n = tonumber(ngxvar.fetch("arg_n", req))
+
+            if n == 1 then
+                handles, addresses = {}, {}
+            end
+
+            -- while this request is at an address of theirs, all of them are dead
+            local live = 0
+            for _, other in ipairs(handles) do
+                if ngxvar.live(other) or ngxvar.fetch("uri", other) then
+                    live = live + 1
+                end
+            end
+
+            handles[n] = req
+            addresses[n] = tostring(base.get_request())
+            local line = n .. " " .. live .. (ngxvar.live(req) and " live" or " dead") .. "\n"
+            ngx.header.content_length = #line
+            ngx.print(line)
+        }
+    }
+--- request
+GET /t
+--- response_body
+reused: true, refused: 100
+--- no_error_log
+[error]
+--- skip_eval
+3: # memcheck is slow to hand out an address again, test-guard never does
+$ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
+
+
+
+=== TEST 5: a handle is the same after every kind of internal redirect
+--- config
+    location = /exec {
+        rewrite_by_lua_block { begin() }
+        content_by_lua_block { ngx.exec("/land") }
+    }
+    location = /named {
+        rewrite_by_lua_block { begin() }
+        content_by_lua_block { ngx.exec("@land") }
+    }
+    location = /error_page {
+        rewrite_by_lua_block { begin() }
+        error_page 503 = /land;
+        content_by_lua_block { ngx.exit(503) }
+    }
+    location = /error_page_named {
+        rewrite_by_lua_block { begin() }
+        error_page 502 = @land;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1;
+    }
+    location = /try_files {
+        rewrite_by_lua_block { begin() }
+        try_files /no/such/file /land;
+    }
+    location = /rewrite {
+        set_by_lua_block $unused { begin() }
+        rewrite ^ /land last;
+    }
+    location = /set_uri {
+        rewrite_by_lua_block { begin() ngx.req.set_uri("/land", true) }
+    }
+    location = /accel {
+        rewrite_by_lua_block { begin() }
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/to_land;
+    }
+    location = /to_land {
+        add_header X-Accel-Redirect /land;
+        return 200;
+    }
+    location = /land { content_by_lua_block { finish() } }
+    location @land { content_by_lua_block { finish() } }
+--- http_config
+    init_by_lua_block {
+        local kept = {}
+
+        function begin()
+            kept[ngx.var.arg_key] = require("resty.ngxvar").request()
+        end
+
+        function finish()
+            local ngxvar = require "resty.ngxvar"
+            local key = ngxvar.fetch("request_uri"):match("key=(%w+)")
+            local req = kept[key]
+            ngx.say(ngxvar.live(req), " ", ngxvar.fetch("uri", req) == ngx.var.uri, " ",
+                    tostring(req) == tostring(ngxvar.request()))
+        end
+    }
+--- request eval
+[map { "GET /$_?key=" . s/_//gr } qw(exec named error_page error_page_named try_files rewrite set_uri accel)]
+--- error_code eval
+# Lua's ngx.exit(503) stays the status of the page that follows
+[200, 200, 503, 200, 200, 200, 200, 200]
+--- response_body eval
+[("true true true\n") x 8]
+--- no_error_log
+[alert]
+
+
+
+=== TEST 6: subrequests have handles of their own
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            parent = ngxvar.request()
+            local res = ngx.location.capture("/sub", { args = "a=2" })
+            ngx.print(res.body)
+            -- back in the parent; the subrequest is in its pool still
+            ngx.say(ngxvar.fetch("uri", parent), " ", ngxvar.fetch("arg_a", parent), " ",
+                    ngxvar.fetch("uri"), " ", rawequal(parent, ngxvar.request())
+                                or tostring(parent) == tostring(ngxvar.request()))
+            ngx.say(ngxvar.fetch("uri", child), " ", ngxvar.fetch("arg_a", child))
+        }
+    }
+    location = /sub {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            child = ngxvar.request()
+            ngx.say(tostring(child) ~= tostring(parent))
+            ngx.say(ngxvar.fetch("uri", child), " ", ngxvar.fetch("arg_a", child), " ",
+                    ngxvar.fetch("request_method", child))
+            ngx.say(ngxvar.fetch("uri", parent), " ", ngxvar.fetch("arg_a", parent), " ",
+                    ngxvar.live(parent))
+        }
+    }
+    location = /after {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            ngx.say(ngxvar.live(parent))
+            ngx.say(ngxvar.live(child))
+        }
+    }
+--- request eval
+["GET /t?a=1", "GET /after"]
+--- response_body eval
+["true
+/sub 2 GET
+/t 1 true
+/t 1 /t true
+/sub 2
+", "falsestale request\nfalsestale request\n"]
+--- no_error_log
+[error]
+
+
+
+=== TEST 7: several live subrequests, each with its own values
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local list = {}
+            for i = 1, 40 do list[i] = { "/sub?n=" .. i } end
+            handles = {}
+            local all = { ngx.location.capture_multi(list) }
+            local right, texts = 0, {}
+            for i, res in ipairs(all) do
+                texts[tostring(handles[i])] = true
+                if res.body == "true" and ngxvar.fetch("arg_n", handles[i]) == tostring(i) then
+                    right = right + 1
+                end
+            end
+            local different = 0
+            for _ in pairs(texts) do different = different + 1 end
+            ngx.say(right, " ", different)
+        }
+    }
+    location = /sub {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local n = tonumber(ngxvar.fetch("arg_n"))
+            handles[n] = req
+            ngx.sleep(0.001)
+            ngx.print(tostring(req) == tostring(ngxvar.request())
+                      and ngxvar.fetch("arg_n", req) == tostring(n))
+        }
+    }
+--- request
+GET /t
+--- response_body
+40 40
+--- no_error_log
+[error]
+
+
+
+=== TEST 8: a handle of another live request reads that request
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            handle, done = nil, false
+
+            local other = ngx.thread.spawn(function ()
+                local sock = ngx.socket.tcp()
+                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
+                assert(sock:send("GET /other?a=2 HTTP/1.0\r\n\r\n"))
+                sock:receive("*a")
+            end)
+
+            while not handle do ngx.sleep(0.001) end
+            ngx.say(ngxvar.fetch("uri", handle), " ", ngxvar.fetch("arg_a", handle), " ",
+                    ngxvar.fetch("server_protocol", handle), " ", ngxvar.live(handle))
+            ngx.say(ngxvar.fetch("uri"), " ", ngxvar.fetch("arg_a"))
+
+            done = true
+            ngx.thread.wait(other)
+        }
+    }
+    location = /other {
+        content_by_lua_block {
+            handle = require("resty.ngxvar").request()
+            while not done do ngx.sleep(0.001) end
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+/other 2 HTTP/1.0 true
+/t 1
+--- no_error_log
+[error]
+
+
+
+=== TEST 9: in a timer, a handle lives as long as its request
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local seen
+
+            assert(ngx.timer.at(0, function ()
+                seen = ngxvar.fetch("uri", req) .. " " .. tostring(ngxvar.fetch("uri"))
+            end))
+            while not seen do ngx.sleep(0.001) end
+            ngx.say(seen)
+
+            ngx.timer.at(0, function ()
+                while ngxvar.live(req) do ngx.sleep(0.001) end
+                ngx.log(ngx.NOTICE, "later: ", tostring(ngxvar.fetch("uri", req)), " ",
+                        select(2, ngxvar.fetch("uri", req)), ";")
+            end)
+        }
+    }
+--- request
+GET /t
+--- response_body
+/t nil
+--- log_level: notice
+--- wait: 0.1
+--- error_log
+later: nil stale request;
+--- no_error_log
+[error]
+
+
+
+=== TEST 10: a timer's handle and pointer end with the timer
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local base = require "resty.core.base"
+            local req, raw, in_timer
+            assert(ngx.timer.at(0, function ()
+                raw = base.get_request()
+                req = ngxvar.request()
+                in_timer = tostring(ngxvar.live(req)) .. " " .. tostring(ngxvar.live(raw))
+                           .. " " .. tostring(ngxvar.live(ngxvar.request()))
+            end))
+            while not req do ngx.sleep(0.001) end
+            ngx.sleep(0.001)
+            ngx.say(in_timer)
+            ngx.say(select(2, ngxvar.live(req)), ", ", select(2, ngxvar.live(raw)))
+            ngx.say(select(2, ngxvar.fetch("uri", req)), ", ",
+                    select(2, ngxvar.fetch("uri", raw)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+true true true
+stale request, stale request
+stale request, stale request
+--- no_error_log
+[error]
+
+
+
+=== TEST 11: requests that only reach the log phase have handles too
+--- config
+    log_by_lua_block {
+        local ngxvar = require "resty.ngxvar"
+        local req, err = ngxvar.request()
+        ngx.log(ngx.NOTICE, "bad: ", ngxvar.fetch("status", req), " ",
+                tostring(ngxvar.live(req)), " ", ngxvar.fetch("status") == tonumber(ngx.var.status), ";")
+    }
+--- raw_request eval
+"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"
+--- error_code: 400
+--- ignore_response_body
+--- log_level: notice
+--- wait: 0.02
+--- error_log
+bad: 400 true true;
+
+
+
+=== TEST 12: many requests at once, each with its own handle
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+--- config
+    location = /t {
+        content_by_lua_block {
+            local threads = {}
+            waiting, go = {}, false
+            for i = 1, 15 do
+                threads[i] = ngx.thread.spawn(function ()
+                    local sock = ngx.socket.tcp()
+                    assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
+                    assert(sock:send("GET /wait?n=" .. i .. " HTTP/1.0\r\n\r\n"))
+                    local all = sock:receive("*a")
+                    return all:match("\r\n\r\n(.*)$")
+                end)
+            end
+            local ngxvar = require "resty.ngxvar"
+            local count = 0
+            while count < 15 do
+                count = 0
+                for _ in pairs(waiting) do count = count + 1 end
+                ngx.sleep(0.001)
+            end
+            -- all are live: each handle names its own request
+            local right = 0
+            for n, req in pairs(waiting) do
+                if ngxvar.fetch("arg_n", req) == n then right = right + 1 end
+            end
+            go = true
+            for i = 1, 15 do
+                local _, body = ngx.thread.wait(threads[i])
+                if body == tostring(i) then right = right + 1 end
+            end
+            ngx.say(right)
+        }
+    }
+    location = /wait {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            waiting[ngxvar.fetch("arg_n", req)] = req
+            while not go do ngx.sleep(0.001) end
+            ngx.print(ngxvar.fetch("arg_n", req))
+        }
+    }
+--- request
+GET /t
+--- response_body
+30
+--- no_error_log
+[error]

@@ -117,6 +117,8 @@ sub _add_logs ($self, $root) {
     for my $line (_lines("$root/logs/access.log")) {
         # HTTP/2 compresses the time, to a length that varies
         $line =~ s/ bytes_sent=\K\d+/(some)/ if $line =~ / http2=h2/;
+        # and what a request says of itself, see Site::ErrorPages::is_vague
+        $line =~ s/ (?:args|query_string)=\K-?(?= )/(empty or unset)/g if $line =~ / http_x_vague=1/;
         my ($number) = $line =~ /^(\d*)/;
         push @{ $lines{ $number || 0 } }, $line;
     }

@@ -24,7 +24,7 @@ our @VARIABLES = qw(
     request_method request_filename document_root server_protocol status bytes_sent
     body_bytes_sent request_length request_completion connection_requests content_type
     content_length remote_user nginx_version hostname limit_rate request_body
-    http_user_agent http_referer http_cookie http_x_forwarded_for http_x_real_ip http_x_a http_via
+    http_user_agent http_referer http_cookie http_x_forwarded_for http_x_real_ip http_x_a http_via http_x_vague
     arg_x arg_go cookie_x cookie_y proxy_add_x_forwarded_for proxy_host proxy_port
     proxy_protocol_addr proxy_protocol_server_addr sent_http_content_type sent_http_connection
     sent_http_location sent_http_content_length sent_http_last_modified sent_http_etag

@@ -41,6 +41,12 @@ sub targets {
     );
 }
 
+# Whether $args is empty or unset behind this target is left to what nginx's stack happened
+# to hold: ngx_http_split_args sets no more than the length where there is no "?".
+sub is_vague ($target) {
+    return $target =~ /^(?:=\d* )?"?[^\@]*\$/ && $target !~ /\?|:/;
+}
+
 # Where errors come from: a location of this server, and what else has to be asked.
 # Each with what has to be sent, if that is not a plain GET.
 sub sources ($codes_and_target) {
@@ -100,20 +106,24 @@ sub make ($class, $seed) {
     my %server;    # name: [ text, requests ]
     my $add = sub ($server, $uri, $text, %request) {
         push @{ $server{$server}[0] }, $text;
+        push @{ $request{headers} }, 'X-Vague' => 1 if is_vague(delete $request{target});
         push @{ $server{$server}[1] }, { host => $server, uri => $uri, %request };
     };
     for my $i (0 .. $#targets) {
         my ($code, $target) = ($codes[$i], $targets[$i]);
         for my $server (qw(http.test server.test)) {
-            $add->($server, "/code/$code?go=1", "location = /code/$code { return $code; }");
+            $add->($server, "/code/$code?go=1", "location = /code/$code { return $code; }",
+                target => $target);
         }
         my $regex = 'location ~ "^/%s/(?<n>\w+)/(\w*)$" { %s }';
-        $add->('location.test', "/l$i/one/two?x=1", sprintf $regex, "l$i", "error_page 404 $target; return 404;");
-        $add->('location.test', "/f$i", "location /f$i { error_page 404 403 500 $target; root html; }");
-        $add->('if.test', "/i$i/one/two", sprintf $regex, "i$i",
-            "error_page 404 /fails; if (\$uri) { error_page 404 $target; return 404; }");
+        $add->('location.test', "/l$i/one/two?x=1", sprintf($regex, "l$i", "error_page 404 $target; return 404;"),
+            target => $target);
+        $add->('location.test', "/f$i", "location /f$i { error_page 404 403 500 $target; root html; }",
+            target => $target);
+        $add->('if.test', "/i$i/one/two", sprintf($regex, "i$i",
+            "error_page 404 /fails; if (\$uri) { error_page 404 $target; return 404; }"), target => $target);
         $add->('if.test', "/j$i?go=yes",
-            "location /j$i { if (\$arg_go) { error_page 404 $target; } root html; }");
+            "location /j$i { if (\$arg_go) { error_page 404 $target; } root html; }", target => $target);
     }
     # For every source the targets in turn, so that each meets each, over the seeds.
     my $turn = $dice->below(scalar @targets);
@@ -127,7 +137,8 @@ sub make ($class, $seed) {
                 my $name = '/s' . $n++;
                 $text = "        $text" if $text !~ /^#LUA/;
                 $text =~ s/TARGET/$target/g;
-                $add->($server, "$name?x=$n", "location $name {\n$text\n        }", @request);
+                $add->($server, "$name?x=$n", "location $name {\n$text\n        }", @request,
+                    target => $target);
             }
         }
     }
@@ -149,7 +160,8 @@ sub make ($class, $seed) {
 END
     }
     # 414 and what else comes before a location is found.
-    my $early = $dice->pick(qw(/page @named /proxied =200 /page?x=$args /lua-page http://elsewhere.test/$remote_addr));
+    my $early = $dice->pick('/page', '@named', '/proxied', '=200 /page?x=$args', '= /page?x=1', '/err.html',
+        'http://elsewhere.test/$remote_addr');
     my $http = <<"END";
 @{[ Site::maps() ]}
 @{[ Site::log_format(@Site::VARIABLES, @Site::OWN) ]}

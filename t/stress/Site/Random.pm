@@ -69,7 +69,7 @@ sub _lua_phase ($dice, $ctx) {
 sub _some_error_pages ($dice) {
     return join '', map { "        error_page $_;\n" } map {
         join(' ', $dice->pick($Site::ErrorPages::CODES, '404', '502 503 504', '401 403', '500', '400 412 413 416', '302')) . ' '
-            . $dice->pick(Site::ErrorPages::targets())
+            . $dice->pick(grep { !Site::ErrorPages::is_vague($_) } Site::ErrorPages::targets())
     } $dice->some(3, 1 .. 3);
 }
 

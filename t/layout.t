@@ -140,6 +140,8 @@ sub check_requests ($nginx, $expected) {
     is($nginx->get('/set')->{content}, "true new\ntrue newer\n", 'set');
     is($nginx->get('/error')->{content}, "lost\n", 'ngx.ctx is lost after an error_page');
     is($nginx->get('/error-all')->{content}, "lost\n", 'with lua_var_ctx_restore all as well');
+    is($nginx->get("/$_->[0]?x=1")->{content}, "$_->[1]\n", "an error page's arguments: $_->[0]")
+        for ['no-args', 'nil'], ['empty-args', ''], ['some-args', 'a=1'];
     is($nginx->get('/timer')->{content}, "nil, refused\n", 'no variables in a timer');
     is($nginx->get('/symbols')->{content}, "good\n", 'the C symbols give nothing wrong');
 
@@ -271,6 +273,10 @@ CONF
             lua_var_ctx_restore all;
             content_by_lua_block { ngx.say(ngx.ctx.kept and "kept" or "lost") }
         }
+        location = /no-args { error_page 404 =200 /args; return 404; }
+        location = /empty-args { error_page 404 =200 /args?; return 404; }
+        location = /some-args { error_page 404 =200 /args?a=1; return 404; }
+        location = /args { content_by_lua_block { ngx.say(ngx.var.args) } }
         location = /timer { content_by_lua_block { require("layout").timer() } }
         location = /symbols { content_by_lua_block { require("layout").symbols() } }
         location = /stale { content_by_lua_block { require("layout").stale() } }

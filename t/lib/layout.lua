@@ -37,7 +37,7 @@ end
 function _M.check(phase)
     local req, err = ngxvar.request()
 
-    if has_handles and not req and not ngx.is_subrequest then
+    if has_handles and not req then
         differs(phase, ": no handle, ", err)
     end
 

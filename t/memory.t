@@ -294,33 +294,7 @@ ctx: /report
 
 
 
-=== TEST 10: memory for the first slots, but not for the first buckets
---- http_config
-    init_worker_by_lua_block { memory.fail(memory.CHUNK, 1) }
---- config
-    location = /t {
-        content_by_lua_block {
-            -- the worker's first request: registered at its second chance, so in the
-            -- first slot's second generation
-            ngx.say(require("resty.ngxvar").request().generation >= 3)
-            ngx.print(memory.get("/report"))
-            ngx.say("live: ", memory.live())
-        }
-    }
---- response_body
-true
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
-live: 1
-
-
-
-=== TEST 11: a subrequest
+=== TEST 10: a subrequest
 --- config
     location = /outer {
         content_by_lua_block {
@@ -357,7 +331,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 12: a timer
+=== TEST 11: a timer
 --- config
     location = /t {
         content_by_lua_block {
@@ -393,7 +367,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 13: a request that is only logged, and one without Lua
+=== TEST 12: a request that is only logged, and one without Lua
 --- config
     location = /t {
         content_by_lua_block {
@@ -418,7 +392,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 14: set without memory for the value leaves the old value
+=== TEST 13: set without memory for the value leaves the old value
 --- config
     location = /t {
         content_by_lua_block {
@@ -447,7 +421,7 @@ nil, no memory, new
 
 
 
-=== TEST 15: each allocation of a variable with a set handler
+=== TEST 14: each allocation of a variable with a set handler
 --- config
     location = /t {
         content_by_lua_block {
@@ -472,7 +446,7 @@ GET /t?a=1
 
 
 
-=== TEST 16: set that is refused, without memory to say why
+=== TEST 15: set that is refused, without memory to say why
 --- config
     location = /t {
         content_by_lua_block {
@@ -494,7 +468,7 @@ nil, string
 
 
 
-=== TEST 17: a setter without memory
+=== TEST 16: a setter without memory
 --- config
     location = /t {
         content_by_lua_block {
@@ -520,7 +494,7 @@ true, second
 
 
 
-=== TEST 18: after requests of every kind all slots are free again
+=== TEST 17: after requests of every kind all slots are free again
 --- config
     lua_check_client_abort on;
     location = /err {

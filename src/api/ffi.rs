@@ -10,7 +10,7 @@ use crate::nginx::shim::{
 use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
 use crate::ngx_ctx;
 use crate::registry::registry;
-use crate::registry::slots::{CHUNK, Handle, MAX_CHUNKS, Slot};
+use crate::registry::slots::{Handle, Slot};
 use crate::request::{Call, Readable, Refusal};
 use crate::restore;
 use crate::variable::read::{self, Resolved};
@@ -208,9 +208,9 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut ngx_http_lua_var_
     let layout = ngx_http_lua_var_layout_t {
         members: members.as_ptr(),
         nmembers: members.len(),
-        slots: registry().slots_at() as *const core::ffi::c_void,
+        slots: registry().slots.all().as_ptr().cast(),
         slot_size: size_of::<Slot>(),
-        nslots: CHUNK.saturating_mul(MAX_CHUNKS),
+        nslots: registry().slots.all().len(),
         time: nginx::time_address(),
         signature: nginx::SIGNATURE,
         core_index: nginx::core_index() as u32,

@@ -14,16 +14,13 @@ use crate::mode;
 use crate::nginx::request::AnyRequest;
 use crate::nginx::{mem, ngx_pool_t};
 use crate::statics::PerWorker;
-use by_address::{HeadChunk, Index};
-use slots::{CHUNK, Chunk, Handle, MAX_CHUNKS, Slot, Slots};
+use by_address::{HEADS, Heads, Index};
+use slots::{Handle, MAX_LIVE, Slot, Slots};
 
 /// The live requests of a worker process.
 pub struct Registry {
     /// What is known of each.
     pub slots: Slots,
-    /// Where the slots are, one after another: slot 0's address. All of that may be
-    /// read, for a slot that has no memory yet is all zeroes.
-    slots_at: Cell<usize>,
     index: Index,
     /// Stands for the slot of a request that no memory could be had to register.
     pub(crate) outside: Slot,
@@ -33,10 +30,11 @@ pub struct Registry {
     pub(crate) restored: Cell<u64>,
 }
 
+static CHAINS: PerWorker<Heads> = PerWorker([const { Cell::new(0) }; HEADS]);
+
 static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
     slots: Slots::new(),
-    slots_at: Cell::new(0),
-    index: Index::new(),
+    index: Index::new(&CHAINS.0),
     outside: Slot::new(),
     refused: Cell::new(0),
     restored: Cell::new(0),
@@ -56,41 +54,21 @@ unsafe extern "C" fn forget(data: *mut c_void) {
     registry().forget(data as usize as u32);
 }
 
-fn more_heads() -> Option<&'static HeadChunk> {
-    // SAFETY: a `Cell<u32>` is valid when zeroed.
-    unsafe { mem::zeroed_forever() }
-}
-
 impl Registry {
     /// Bytes of address space for all slots.
-    pub const RESERVED: usize = size_of::<Chunk>() * MAX_CHUNKS;
+    pub const RESERVED: usize = size_of::<Slot>() * MAX_LIVE;
 
     /// Reserves the addresses of all slots that there can be, in the process that
     /// reads the first configuration: Lua that is loaded then knows them too. False
     /// when the process may not have so many.
     pub(crate) fn reserve(&self) -> bool {
-        if self.slots_at.get() == 0 {
-            self.slots_at.set(mem::reserve(Self::RESERVED));
+        if self.slots.all().is_empty() {
+            // SAFETY: a slot is valid when zeroed, see `Slot::new`.
+            if let Some(all) = unsafe { mem::reserve(MAX_LIVE) } {
+                self.slots.place(all);
+            }
         }
-        self.slots_at.get() != 0
-    }
-
-    /// Where slot 0 is, for readers in Lua.
-    pub(crate) fn slots_at(&self) -> usize {
-        self.slots_at.get()
-    }
-
-    /// The next chunk of slots.
-    fn more_slots(&self) -> Option<&'static Chunk> {
-        let chunks = self.slots.capacity() / CHUNK;
-        let start = self.slots_at.get();
-        if start == 0 || chunks >= MAX_CHUNKS {
-            return None;
-        }
-        let at = start.wrapping_add(chunks.wrapping_mul(size_of::<Chunk>()));
-        // SAFETY: a slot is valid when zeroed, see `Slot::new`; the place is the one
-        // after the chunks that there are, within what was reserved.
-        unsafe { mem::zeroed_at(at) }
+        !self.slots.all().is_empty()
     }
 
     /// The slot of the live request at this address, which is not dereferenced.
@@ -114,19 +92,16 @@ impl Registry {
         }
         let slot = self
             .slots
-            .acquire(r.address(), r.connection_address(), || self.more_slots())?;
-        let handle = slot.handle();
-        if self.index.insert(&self.slots, slot, more_heads) {
-            if pool.on_cleanup(forget, slot.id() as usize) {
-                if mode::is_direct() && r.served().is_some() {
-                    slot.allow_direct();
-                }
-                return Some(slot);
-            }
-            self.index.remove(&self.slots, slot);
+            .acquire(r.address(), r.connection_address(), mem::make_writable)?;
+        if !pool.on_cleanup(forget, slot.id() as usize) {
+            self.slots.release(slot.handle());
+            return None;
         }
-        self.slots.release(handle);
-        None
+        self.index.insert(slot);
+        if mode::is_direct() && r.served().is_some() {
+            slot.allow_direct();
+        }
+        Some(slot)
     }
 
     /// Where nginx has another layout, what is read as the pool may be anything. A main

@@ -1,10 +1,9 @@
 //! Generational slots: one for each request the worker knows to be live.
 //!
 //! A slot is found again in two ways: by a [`Handle`], which names one occupant
-//! and no other, and by its number. Slots live in chunks that are never moved or
-//! freed while the worker runs, so growing touches nothing that is in use. Every
-//! field is a [`Cell`]: a nginx handler that re-enters the module cannot find the
-//! table borrowed.
+//! and no other, and by its number. Slots have their places for good, so growing
+//! touches nothing that is in use. Every field is a [`Cell`]: a nginx handler that
+//! re-enters the module cannot find the registry borrowed.
 //!
 //! A generation is odd while the slot is occupied and even while it is free, so
 //! that neither zeroed memory nor a freed slot matches any handle. A slot whose
@@ -15,10 +14,10 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 
-/// Slots in one chunk.
+/// Slots that get memory at a time.
 pub const CHUNK: usize = 1024;
-/// Chunks at most; `CHUNK * MAX_CHUNKS` requests can be live in one worker.
-pub const MAX_CHUNKS: usize = 4096;
+/// Requests that can be live in one worker. A power of two: readers in Lua mask with it.
+pub const MAX_LIVE: usize = 4194304;
 
 /// Names one occupant of one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +83,7 @@ impl Slot {
         connection: offset_of!(Slot, connection),
     };
 
-    /// A free slot. All its bytes are zero, so zeroed memory is a valid chunk.
+    /// A free slot. All its bytes are zero, so zeroed memory is a free slot.
     pub const fn new() -> Self {
         Slot {
             generation: Cell::new(0),
@@ -187,14 +186,13 @@ impl Default for Slot {
     }
 }
 
-/// A block of slots that never moves.
-pub type Chunk = [Slot; CHUNK];
-
 /// The slots of one worker.
-///
-/// Readers in Lua do without the directory, see `Registry::slots_at`.
 pub struct Slots {
-    chunks: [Cell<Option<&'static Chunk>>; MAX_CHUNKS],
+    /// All that there can be, one after another; where they do not have memory of their own
+    /// yet they read as free.
+    all: Cell<&'static [Slot]>,
+    /// How many of them may be written to.
+    writable: Cell<u32>,
     /// Slots ever handed out; those below were used at least once.
     used: Cell<u32>,
     /// Head of the free list, number + 1; 0 when it is empty.
@@ -204,15 +202,27 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// An empty table, without memory of its own for slots yet.
+    /// None yet.
     pub const fn new() -> Self {
         Slots {
-            chunks: [const { Cell::new(None) }; MAX_CHUNKS],
+            all: Cell::new(&[]),
+            writable: Cell::new(0),
             used: Cell::new(0),
             free: Cell::new(0),
             live: Cell::new(0),
             retired: Cell::new(0),
         }
+    }
+
+    /// Says where the slots are, all of them free. To be called once.
+    pub fn place(&self, all: &'static [Slot]) {
+        self.all.set(all);
+    }
+
+    /// All slots that there can be.
+    #[inline(always)]
+    pub fn all(&self) -> &'static [Slot] {
+        self.all.get()
     }
 
     /// Occupied slots.
@@ -227,17 +237,13 @@ impl Slots {
 
     /// Slots that have memory.
     pub fn capacity(&self) -> usize {
-        self.chunks
-            .iter()
-            .take_while(|c| c.get().is_some())
-            .count()
-            .saturating_mul(CHUNK)
+        self.writable.get() as usize
     }
 
-    /// The slot of this number, occupied or not; `None` where there is no memory for it yet.
+    /// The slot of this number, occupied or not; `None` beyond the last that there can be.
+    #[inline(always)]
     pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
-        let id = id as usize;
-        self.chunks.get(id / CHUNK)?.get()?.get(id % CHUNK)
+        self.all().get(id as usize)
     }
 
     /// The slot whose present occupant is the one that `handle` names.
@@ -250,13 +256,13 @@ impl Slots {
 
     /// Occupies a slot for the request at `request`.
     ///
-    /// `more` supplies zeroed chunks. `None` when it has none left, or when
-    /// `CHUNK * MAX_CHUNKS` requests are live.
+    /// `more` makes slots writable that are not yet, a [`CHUNK`] of them; false without
+    /// memory. `None` then, and when a request is live in every slot.
     pub fn acquire(
         &self,
         request: usize,
         connection: usize,
-        more: impl FnOnce() -> Option<&'static Chunk>,
+        more: impl FnOnce(&'static [Slot]) -> bool,
     ) -> Option<&'static Slot> {
         let slot = match self.by_id(self.free.get().wrapping_sub(1)) {
             Some(slot) if self.free.get() != 0 => {
@@ -276,11 +282,14 @@ impl Slots {
     }
 
     /// The lowest slot that was never occupied.
-    fn fresh(&self, more: impl FnOnce() -> Option<&'static Chunk>) -> Option<&'static Slot> {
+    fn fresh(&self, more: impl FnOnce(&'static [Slot]) -> bool) -> Option<&'static Slot> {
         let id = self.used.get();
-        let directory = self.chunks.get(id as usize / CHUNK)?;
-        if directory.get().is_none() {
-            directory.set(more());
+        if id == self.writable.get() {
+            let (chunk, _) = self.all().get(id as usize..)?.split_at_checked(CHUNK)?;
+            if !more(chunk) {
+                return None;
+            }
+            self.writable.set(id.saturating_add(CHUNK as u32));
         }
         let slot = self.by_id(id)?;
         slot.id.set(id);

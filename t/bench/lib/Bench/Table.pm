@@ -1,25 +1,25 @@
 package Bench::Table;
 
-# The side table by itself (table/src/main.rs): what it costs at one, a thousand
-# and a hundred thousand live requests.
+# The registry by itself (table/src/main.rs): what it costs with one to a million live
+# requests.
 
 use v5.36;
 
 use Bench::Worker ();
 
 # { what => { live => ns } }, and { worst, worst_once } of one insertion while
-# the table grows.
+# the registry grows.
 sub run ($progress) {
     my $root = $Bench::Worker::ROOT;
-    $progress->('the side table: building');
+    $progress->('the registry: building');
     my @cargo = (
         'cargo', 'build', '--release', '--quiet', '--locked', '--offline',
         '--manifest-path', "$root/t/bench/table/Cargo.toml",
         '--target-dir',    "$Bench::Worker::TARGET/table",
     );
-    system(@cargo) == 0 or die "the side table's benchmark does not build\n";
+    system(@cargo) == 0 or die "the registry's benchmark does not build\n";
 
-    $progress->('the side table: running');
+    $progress->('the registry: running');
     open my $run, '-|', "$Bench::Worker::TARGET/table/release/table" or die "table: $!\n";
     my (%result, %worst);
     while (my $line = readline $run) {
@@ -27,7 +27,7 @@ sub run ($progress) {
         if   ($what =~ /^worst/) { $worst{$what} = $ns + 0 }
         else                     { $result{$what}{$live} = $ns + 0 }
     }
-    close $run or die "the side table gave a wrong answer\n";
+    close $run or die "the registry gave a wrong answer\n";
     return { cost => \%result, %worst };
 }
 

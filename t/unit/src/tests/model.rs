@@ -30,7 +30,7 @@ enum Op {
     /// A live request's generation is the last of its slot.
     Age { which: usize },
     /// So many chunks can be had from now on.
-    Memory { slots: usize, heads: usize },
+    Memory { chunks: usize },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -45,8 +45,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<usize>(), 0u32..12)
             .prop_map(|(which, uri_changes)| Op::Hook { which, uri_changes }),
         2 => any::<usize>().prop_map(|which| Op::Age { which }),
-        1 => (0usize..3, 0usize..3).prop_map(|(slots, heads)| Op::Memory { slots, heads }),
-        1 => Just(Op::Memory { slots: usize::MAX, heads: usize::MAX }),
+        1 => (0usize..3).prop_map(|chunks| Op::Memory { chunks }),
+        1 => Just(Op::Memory { chunks: usize::MAX }),
     ]
 }
 
@@ -142,9 +142,8 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
                 live.handle = slot.handle();
             }
         }
-        Op::Memory { slots, heads } => {
-            table.slot_chunks.set(slots);
-            table.head_chunks.set(heads);
+        Op::Memory { chunks } => {
+            table.chunks.set(chunks);
         }
     }
 }
@@ -173,7 +172,7 @@ fn register(address: usize, table: &SideTable, model: &mut Model) {
             });
         }
         None => {
-            let empty = table.slot_chunks.get() == 0 || table.head_chunks.get() == 0;
+            let empty = table.chunks.get() == 0;
             assert!(empty, "refused with memory left");
             assert_eq!((table.slots.live(), table.index.len()), before);
         }

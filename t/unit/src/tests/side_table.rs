@@ -2,62 +2,51 @@
 
 use core::cell::Cell;
 
-use crate::registry::by_address::{HEADS, HeadChunk, Index};
-use crate::registry::slots::{CHUNK, Chunk, Handle, Slot, Slots};
+use super::many;
+use crate::registry::by_address::{HEADS, Heads, Index};
+use crate::registry::slots::{CHUNK, Handle, Slot, Slots};
 
-/// A chunk of free slots that is never freed, as the module's are.
-pub(super) fn slot_chunk() -> &'static Chunk {
-    let slots: Vec<Slot> = (0..CHUNK).map(|_| Slot::new()).collect();
+/// Free slots that are never freed, as the module's are.
+pub(super) fn free_slots(count: usize) -> &'static [Slot] {
+    let slots: Vec<Slot> = (0..count).map(|_| Slot::new()).collect();
     Box::leak(slots.into_boxed_slice())
-        .as_array()
-        .expect("CHUNK slots")
 }
 
-/// A chunk of empty buckets, likewise.
-pub(super) fn head_chunk() -> &'static HeadChunk {
-    let heads = vec![Cell::new(0); HEADS];
-    Box::leak(heads.into_boxed_slice())
-        .as_array()
-        .expect("HEADS heads")
+/// The beginnings of empty chains, likewise.
+fn heads() -> &'static Heads {
+    let heads: &'static [Cell<u32>] = Box::leak(vec![Cell::new(0); HEADS].into_boxed_slice());
+    heads.try_into().expect("HEADS heads")
 }
 
-/// The side table of a worker whose memory can run out.
+/// The registry of a worker whose memory can run out.
 pub(super) struct SideTable {
     pub(super) slots: Box<Slots>,
     pub(super) index: Box<Index>,
     /// How many more chunks of slots can be had.
-    pub(super) slot_chunks: Cell<usize>,
-    /// How many more chunks of bucket heads can be had.
-    pub(super) head_chunks: Cell<usize>,
+    pub(super) chunks: Cell<usize>,
 }
 
 impl SideTable {
     /// With memory for everything.
     pub(super) fn new() -> Self {
-        SideTable {
+        let table = SideTable {
             slots: Box::new(Slots::new()),
-            index: Box::new(Index::new()),
-            slot_chunks: Cell::new(usize::MAX),
-            head_chunks: Cell::new(usize::MAX),
-        }
-    }
-
-    fn take(left: &Cell<usize>) -> Option<()> {
-        left.set(left.get().checked_sub(1)?);
-        Some(())
+            index: Box::new(Index::new(heads())),
+            chunks: Cell::new(usize::MAX),
+        };
+        table.slots.place(free_slots(many(200 * CHUNK, 4 * CHUNK)));
+        table
     }
 
     /// `Registry::register`, of a request that is not in the table.
     pub(super) fn register(&self, address: usize) -> Option<&'static Slot> {
-        let slot = self.slots.acquire(address, connection_of(address), || {
-            Self::take(&self.slot_chunks).map(|()| slot_chunk())
+        let slot = self.slots.acquire(address, connection_of(address), |_| {
+            let left = self.chunks.get().checked_sub(1);
+            self.chunks.set(left.unwrap_or(0));
+            left.is_some()
         })?;
-        let more = || Self::take(&self.head_chunks).map(|()| head_chunk());
-        if self.index.insert(&self.slots, slot, more) {
-            return Some(slot);
-        }
-        assert!(self.slots.release(slot.handle()));
-        None
+        self.index.insert(slot);
+        Some(slot)
     }
 
     /// `Registry::forget`

@@ -1,15 +1,21 @@
 //! `src/registry/slots.rs`: the ends of what `model.rs` walks through the middle of.
 
 use super::many;
-use super::side_table::slot_chunk;
-use crate::registry::slots::{CHUNK, Handle, MAX_CHUNKS, Slot, Slots};
+use super::side_table::free_slots;
+use crate::registry::slots::{CHUNK, Handle, MAX_LIVE, Slot, Slots};
+
+fn slots_of(count: usize) -> Box<Slots> {
+    let slots = Box::new(Slots::new());
+    slots.place(free_slots(count));
+    slots
+}
 
 fn slots() -> Box<Slots> {
-    Box::new(Slots::new())
+    slots_of(16 * CHUNK)
 }
 
 fn acquire(slots: &Slots, address: usize) -> Option<&'static Slot> {
-    slots.acquire(address, address + 1, || Some(slot_chunk()))
+    slots.acquire(address, address + 1, |_| true)
 }
 
 #[test]
@@ -18,8 +24,12 @@ fn an_empty_table_knows_no_handle() {
     for bits in [0, 1, 1 << 32, u64::MAX, 0xdead_beef_0000_0000] {
         assert!(slots.get(Handle::from_bits(bits)).is_none());
     }
-    assert!(slots.by_id(0).is_none());
     assert_eq!((slots.live(), slots.capacity()), (0, 0));
+    assert!(slots.get(slots.by_id(0).unwrap().handle()).is_none());
+
+    let nowhere = Slots::new();
+    assert!(nowhere.by_id(0).is_none());
+    assert!(nowhere.acquire(0x1000, 1, |_| true).is_none());
 }
 
 #[test]
@@ -64,9 +74,7 @@ fn the_slot_freed_last_is_used_first_under_another_generation() {
 #[test]
 fn a_free_slot_keeps_nothing_of_its_occupant() {
     let slots = slots();
-    let slot = slots
-        .acquire(0x1000, 0x2000, || Some(slot_chunk()))
-        .unwrap();
+    let slot = slots.acquire(0x1000, 0x2000, |_| true).unwrap();
     slot.set_ctx(7, 1);
     slot.set_hooked(5);
     slot.raise(Slot::FROM_ERROR_PAGE);
@@ -145,7 +153,7 @@ fn references_below_one_are_none() {
 #[test]
 fn without_memory_nothing_changes() {
     let slots = slots();
-    assert!(slots.acquire(0x1000, 1, || None).is_none());
+    assert!(slots.acquire(0x1000, 1, |_| false).is_none());
     assert_eq!((slots.live(), slots.capacity()), (0, 0));
 
     let held: Vec<_> = (0..CHUNK)
@@ -153,7 +161,7 @@ fn without_memory_nothing_changes() {
         .collect();
     for _ in 0..3 {
         assert!(
-            slots.acquire(0x9000, 1, || None).is_none(),
+            slots.acquire(0x9000, 1, |_| false).is_none(),
             "the chunk is full"
         );
     }
@@ -166,7 +174,7 @@ fn without_memory_nothing_changes() {
 
     // A slot that comes free needs no memory, and later there is memory again.
     slots.release(held[17].handle());
-    assert_eq!(slots.acquire(0x9000, 1, || None).unwrap().id(), 17);
+    assert_eq!(slots.acquire(0x9000, 1, |_| false).unwrap().id(), 17);
     assert_eq!(acquire(&slots, 0xa000).unwrap().id() as usize, CHUNK);
 }
 
@@ -187,9 +195,9 @@ fn growing_moves_nothing() {
 
 #[test]
 #[cfg_attr(miri, ignore = "takes too long")]
-fn a_full_directory_refuses_and_recovers() {
-    let slots = slots();
-    let all = CHUNK * MAX_CHUNKS;
+fn a_full_registry_refuses_and_recovers() {
+    let all = MAX_LIVE;
+    let slots = slots_of(all);
     for n in 0..all {
         assert_eq!(acquire(&slots, n + 1).unwrap().id() as usize, n);
     }

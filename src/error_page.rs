@@ -19,7 +19,7 @@ use crate::nginx::value::{VarValue, fill};
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
 use crate::ngx_ctx;
 use crate::registry::registry;
-use crate::registry::slots::Slot;
+use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
 use crate::variable::name::nginx_hash;
 
@@ -34,10 +34,9 @@ const BARE: usize = 1;
 
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 
-/// The request that an `error_page` without arguments is about to redirect, by its address
-/// and its `r->uri_changes`. The redirect runs the phases at once, so there is never more
-/// than one.
-static REDIRECTING: PerWorker<Cell<Option<(usize, usize)>>> = PerWorker(Cell::new(None));
+/// The request that an `error_page` without arguments is about to redirect. The redirect
+/// runs the phases at once, so there is never more than one.
+static REDIRECTING: PerWorker<Cell<Option<Handle>>> = PerWorker(Cell::new(None));
 
 /// Defines the variables. False with the error logged.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
@@ -114,11 +113,9 @@ unsafe extern "C" fn on_error_page(
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    REDIRECTING.set((data == BARE).then(|| (r.address(), r.uri_changes())));
-    if mode::is_foreign() {
-        return OK;
-    }
-    let Some(slot) = ngx_ctx::slot_of(r) else {
+    let slot = ngx_ctx::slot_of(r);
+    REDIRECTING.set(slot.filter(|_| data == BARE).map(Slot::handle));
+    let Some(slot) = slot.filter(|_| !mode::is_foreign()) else {
         return OK;
     };
 
@@ -140,18 +137,17 @@ unsafe extern "C" fn on_error_page(
 /// nginx does for the value as it was written: to be called in the server-rewrite
 /// phase, before anybody reads them.
 ///
-/// A redirect that nginx did not make, since there were too many, leaves its note to
-/// whatever request is at that address next: that one has its own count of changes.
+/// A redirect that nginx did not make, since there were too many, leaves a note that no
+/// other request has the handle of.
 pub(crate) fn after_redirect(r: Request<'_>) {
-    let Some((address, before)) = REDIRECTING.get() else {
+    let Some(noted) = REDIRECTING.get() else {
         return;
     };
-    if address == r.address() {
+    let slot = registry().find(r.address());
+    if slot.map(Slot::handle) == Some(noted) {
         REDIRECTING.set(None);
-        if r.uri_changes().wrapping_add(1) == before {
-            if let Some(args) = r.definition(b"args", nginx_hash(b"args")) {
-                r.unset_args(args);
-            }
+        if let Some(args) = r.definition(b"args", nginx_hash(b"args")) {
+            r.unset_args(args);
         }
     }
 }

@@ -31,7 +31,7 @@ END
     $block->set_value(request => 'GET /t') if !defined $block->request;
 });
 
-# Timers that fill the side table have a connection each.
+# Timers that fill the registry have a connection each.
 worker_connections(16_384);
 no_long_string();
 repeat_each(2);

@@ -1,5 +1,5 @@
 # What is kept of a request that ended stays refused when its memory, and its place in
-# the side table, are another request's.  t/lib/reuse.lua tries everything with all
+# the registry, are another request's.  t/lib/reuse.lua tries everything with all
 # that was kept before, and counts how often there was a new request at the address.
 
 use v5.36;

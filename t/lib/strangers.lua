@@ -83,7 +83,7 @@ local function addresses()
         end
     end
 
-    -- the side table's own address range, as far as a handle gives it away
+    -- the registry's own address range, as far as a handle gives it away
     local handle = require("resty.ngxvar").request()
 
     if handle then

@@ -1,4 +1,4 @@
--- For t/memory.t: allocations that fail, and a side table that is full.
+-- For t/memory.t: allocations that fail, and a registry that is full.
 
 local client = require "client"
 local ffi = require "ffi"

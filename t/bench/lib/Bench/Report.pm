@@ -174,7 +174,7 @@ sub _table ($run) {
     for my $what (sort keys %{ $table->{cost} }) {
         push @rows, [ $what, map { sprintf '%.1f', $table->{cost}{$what}{$_} } @live ];
     }
-    return _grid('The side table: nanoseconds', @rows)
+    return _grid('The registry: nanoseconds', @rows)
         . sprintf "  the longest of %d insertions while it grows: %.1f µs "
         . "(%.1f µs in the quietest single run)\n",
         $live[-1], $table->{worst} / 1000, $table->{worst_once} / 1000;

@@ -1,4 +1,4 @@
-//! Any sequence of what can happen to requests, on the side table and on a model
+//! Any sequence of what can happen to requests, on the registry and on a model
 //! that is too simple to be wrong; both have to agree after each step.
 
 use std::collections::HashMap;

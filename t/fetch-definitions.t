@@ -58,7 +58,7 @@ http_x_plain: one
 
 
 
-=== TEST 2: the same without those headers
+=== TEST 2: headers of the request that nginx defines by name, where there are none
 --- http_config
     lua_var_index $http_x_forwarded_for $http_cookie $http_user_agent $http_referer $http_via;
 --- config
@@ -193,7 +193,7 @@ arg_n: not indexed
 
 
 
-=== TEST 6: with those names in lua_var_index, ngx.ctx is restored as without
+=== TEST 6: names of a prefix in lua_var_index do not change how ngx.ctx is restored
 --- http_config
     lua_var_index $http_host $http_user_agent $http_cookie $uri $host;
 --- config
@@ -241,7 +241,7 @@ arg_a: 2
 
 
 
-=== TEST 8: the same in a configuration that uses $args, and the first request of a worker restores
+=== TEST 8: a map onto $args that the configuration uses, and a restore in a worker's first request
 --- http_config
     map $uri $args { volatile; default "map of $uri"; }
     lua_var_index $args $query_string;

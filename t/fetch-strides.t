@@ -151,7 +151,7 @@ connect 11.011 11.011 11.011 11.011
 
 
 
-=== TEST 4: no attempt: as without an upstream, or nothing
+=== TEST 4: no attempt: the size of elements does not matter
 --- config
     location = /t {
         content_by_lua_block {

@@ -239,7 +239,7 @@ served
 
 
 
-=== TEST 8: after redirects inside, and in a balancer
+=== TEST 8: after internal redirects, and in a balancer
 --- http_config
     upstream balanced {
         server 0.0.0.1;

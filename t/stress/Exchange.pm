@@ -15,9 +15,7 @@ package Exchange;
 
 use v5.36;
 
-use IO::Select ();
-use IO::Socket::INET ();
-use IO::Socket::SSL ();
+use NgxVarTest::Client ();
 
 use constant TIMEOUT => 30;    # seconds; only a failing test waits that long
 
@@ -76,92 +74,22 @@ sub _bytes ($request, $number, $is_last) {
 }
 
 sub _by_socket ($self, $number) {
-    my $type = $self->{tls} ? 'IO::Socket::SSL' : 'IO::Socket::INET';
-    my $socket = $type->new(
-        PeerAddr        => "127.0.0.1:$self->{port}",
-        Timeout         => TIMEOUT,
-        SSL_verify_mode => 0,
-    ) or return "cannot connect: $@\n";
-
-    local $SIG{PIPE} = 'IGNORE';
+    my $client = eval { NgxVarTest::Client->new($self->{port}, tls => $self->{tls}) } // return $@;
     my @requests = @{ $self->{requests} };
     my @bytes    = map { _bytes($requests[$_], $number + $_, $_ == $#requests) } 0 .. $#requests;
     $bytes[0] = ($self->{lead} // '') . $bytes[0];
     @bytes = join '', @bytes if $self->{at_once};
 
-    my ($all, $buffer) = ('', '');
+    my $all = '';
     while (defined(my $text = shift @bytes)) {
-        _write($socket, $text);
+        # What does not come back says enough if it fails.
+        $client->write($text);
         last if !@bytes;
-        my $response = _one_response($socket, \$buffer, (shift @requests)->{method} // 'GET');
-        $all .= $response;
+        $client->receive((shift @requests)->{method} // 'GET');
+        $all .= $client->taken;
     }
-    1 while _read_more($socket, \$buffer);
-    return $all . $buffer;
-}
-
-# Over TLS it goes by pieces. What does not come back says enough if it fails.
-sub _write ($socket, $text) {
-    while ($text ne '') {
-        my $written = $socket->syswrite($text) or return;
-        substr $text, 0, $written, '';
-    }
-    return;
-}
-
-# Reads until one response is complete, or the connection ends.
-sub _one_response ($socket, $buffer, $method) {
-    while ($$buffer !~ /\r\n\r\n/) {
-        _read_more($socket, $buffer) or return _take($buffer, length $$buffer);
-    }
-    my ($head) = $$buffer =~ /\A(.*?\r\n\r\n)/s;
-    my ($status) = $head =~ m{\AHTTP/1\.\d (\d+)};
-    $status //= 0;
-    if ($status =~ /\A1/) {
-        return _take($buffer, length $head) . _one_response($socket, $buffer, $method);
-    }
-
-    my $end = length $head;
-    if ($method eq 'HEAD' || $status == 204 || $status == 304) { }
-    elsif ($head =~ /^Content-Length: (\d+)/mi) {
-        $end += $1;
-    }
-    elsif ($head =~ /^Transfer-Encoding: chunked/mi) {
-        my $size;
-        do {
-            while (substr($$buffer, $end) !~ /\A([0-9a-f]+)\r\n/i) {
-                _read_more($socket, $buffer) or return _take($buffer, length $$buffer);
-            }
-            substr($$buffer, $end) =~ /\A([0-9a-f]+)\r\n/i;
-            $size = hex $1;
-            $end += length($1) + 2 + $size + 2;
-        } while ($size && length $$buffer >= $end || $size && _fill($socket, $buffer, $end));
-    }
-    else {
-        1 while _read_more($socket, $buffer);
-        $end = length $$buffer;
-    }
-    _fill($socket, $buffer, $end);
-    return _take($buffer, $end);
-}
-
-sub _fill ($socket, $buffer, $size) {
-    while (length $$buffer < $size) {
-        _read_more($socket, $buffer) or return 0;
-    }
-    return 1;
-}
-
-sub _take ($buffer, $size) { return substr $$buffer, 0, $size, '' }
-
-# False at the end of the connection, however it ends.
-sub _read_more ($socket, $buffer) {
-    my $is_pending = $socket->can('pending') && $socket->pending;
-    if (!$is_pending && !IO::Select->new($socket)->can_read(TIMEOUT)) {
-        $$buffer .= "\n(nothing more in @{[TIMEOUT]} seconds)\n";
-        return 0;
-    }
-    return $socket->sysread($$buffer, 65536, length $$buffer);
+    $all .= $client->read_to_end;
+    return $client->end eq 'timeout' ? "$all\n(nothing more)\n" : $all;
 }
 
 # All of them on one connection, one after the other.

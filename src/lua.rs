@@ -16,9 +16,10 @@ use crate::sys::{self, ngx_http_request_t, ngx_str_t, ngx_uint_t};
 use crate::table::Table;
 use crate::worker::{Mode, worker};
 
-/// Embedded files, in the order of `packages` in `shim/lua.c`.
+/// Embedded files, in the order of `packages` in `shim/lua.c`; behind them, that of
+/// `shim/stream.c`.
 #[repr(transparent)]
-struct Chunks([lua_var_chunk_t; 7]);
+struct Chunks([lua_var_chunk_t; 8]);
 
 // SAFETY: pointers to constants.
 unsafe impl Sync for Chunks {}
@@ -56,6 +57,10 @@ static CHUNKS: Chunks = Chunks([
     chunk(
         c"@resty/ngxvar/lib.lua",
         include_bytes!("lua/resty/ngxvar/lib.lua"),
+    ),
+    chunk(
+        c"@resty/ngxvar/stream.lua",
+        include_bytes!("lua/resty/ngxvar/stream.lua"),
     ),
 ]);
 

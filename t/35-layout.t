@@ -12,6 +12,9 @@ use Test::More;
 
 NginxServer->skip_unless_plain;
 
+plan skip_all => 'the module is linked in, with the layout that nginx was built with'
+    if !grep { /lua_var/ } NginxServer->modules;
+
 use constant WORKERS => 2;
 
 # What the [emerg] line has to say, with the two readings in parentheses.

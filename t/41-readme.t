@@ -19,6 +19,10 @@ my $README = Markdown->read("$ROOT/README.md");
 my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
 my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
 
+# make is asked here for what it does by itself, for the nginx that is installed.
+plan skip_all => "for the nginx that is installed, not $ENV{TEST_NGINX_BINARY}"
+    if !defined $MODULE || $MODULE ne $SO;
+
 # What `make T=... TEST_NGINX=...` says to the make that runs this is not for the
 # one that is run here.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL T TEST_NGINX)};

@@ -41,6 +41,7 @@ $SIG{PIPE} = 'IGNORE';
 # $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is `user …;` or nothing;
 # fill: what else is filled in.
 sub new ($class, %options) {
+    TestingModule::modules();    # may choose another nginx
     my $self = bless {
         %options,
         prefix  => "$ROOT/target/$options{name}-$$",
@@ -83,7 +84,7 @@ sub write_config ($self, %also) {
         -f $module or die "the module $module does not exist: run `make testing`\n";
         $load .= "load_module $module;\n";
     }
-    _write("$self->{prefix}/conf/nginx.conf", "$load$text");
+    _write("$self->{prefix}/conf/nginx.conf", $load . NgxVarTest::Nginx->http2($text));
     return;
 }
 

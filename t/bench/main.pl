@@ -28,7 +28,8 @@ use Bench::Requests ();
 use Bench::Table    ();
 use Bench::Worker   ();
 
-GetOptions('json' => \my $json) && !@ARGV or die "usage: t/bin/bench [--json]\n";
+GetOptions('json' => \my $json, 'loops' => \my $loops_only) && !@ARGV
+    or die "usage: t/bin/bench [--json | --loops]\n";
 
 binmode STDOUT, ':encoding(UTF-8)';
 # The workers are stopped at the end, so there has to be one, and only one.
@@ -67,6 +68,10 @@ my %run   = (
 
 # Nothing else runs beside those that are timed.
 $run{loops}    = Bench::Loops::run(\&progress, @peers);
+if ($loops_only) {
+    print Bench::Report::loops(\%run);
+    exit;
+}
 $run{table}    = Bench::Table::run(\&progress);
 $run{requests} = Bench::Requests::run(\&progress);
 $run{memory}   = Bench::Memory::run(\&progress);

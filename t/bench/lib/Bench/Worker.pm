@@ -11,14 +11,16 @@ use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 
 use Bench::Client ();
+use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 
 our $ROOT   = abs_path(dirname(__FILE__) . '/../../../..');
 our $TARGET = "$ROOT/target/bench";
 our $NGINX  = $ENV{TEST_NGINX_BINARY} // (-x '/usr/sbin/nginx' ? '/usr/sbin/nginx' : 'nginx');
 
-my $MODULES = $ENV{BENCH_MODULES} // '/usr/lib/nginx/modules';
-our @LUA    = map { "$MODULES/$_" } qw(ndk_http_module.so ngx_http_lua_module.so);
+$ENV{TEST_NGINX_BINARY} //= $NGINX;
+our @LUA    = NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
+@LUA = map { s{.*/}{$ENV{BENCH_MODULES}/}r } @LUA if $ENV{BENCH_MODULES};
 our $MODULE = $ENV{BENCH_SO} // "$ROOT/target/release/libngx_http_lua_var_module.so";
 
 my @ports = NgxVarTest::Ports::reserve(15);
@@ -56,7 +58,9 @@ sub launch ($class, %options) {
 }
 
 sub _write_configuration ($self) {
-    my $load = join "\n", map { "load_module $_;" } @LUA, @{ $self->{modules} // [] };
+    my @own  = grep { !/lua_var_module/ || !NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') }
+        @{ $self->{modules} // [] };
+    my $load = join "\n", map { "load_module $_;" } @LUA, @own;
     my $path = join ';', "$ROOT/t/bench/lua/?.lua", $self->{lua_path} // (), ';';
     my $http   = $self->{http} // q();
     my $server = $self->{server} // q();

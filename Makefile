@@ -32,7 +32,7 @@ demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-asan \
-        check unit fuzz soak bench mutants clean
+        check unit fuzz soak bench matrix mutants clean
 
 all: build
 
@@ -84,7 +84,11 @@ soak: testing
 	@t/bin/soak
 
 bench: build
-	@t/bin/bench
+	@t/bin/bench $(BENCH)
+
+# The same on other releases of Debian, and with the module linked in: see .ci/matrix.
+matrix:
+	@.ci/matrix $(ROWS)
 
 mutants: setup
 	@.ci/mutants

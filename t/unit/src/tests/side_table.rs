@@ -8,17 +8,15 @@ use crate::slots::{CHUNK, Chunk, Handle, Slot, Slots};
 /// A chunk of free slots that is never freed, as the module's are.
 pub(super) fn slot_chunk() -> &'static Chunk {
     let slots: Vec<Slot> = (0..CHUNK).map(|_| Slot::new()).collect();
-    Box::leak(slots.into_boxed_slice())
-        .as_array()
-        .expect("CHUNK slots")
+    let slots: &[Slot] = Box::leak(slots.into_boxed_slice());
+    slots.try_into().expect("CHUNK slots")
 }
 
 /// A chunk of empty buckets, likewise.
 pub(super) fn head_chunk() -> &'static HeadChunk {
     let heads = vec![Cell::new(0); HEADS];
-    Box::leak(heads.into_boxed_slice())
-        .as_array()
-        .expect("HEADS heads")
+    let heads: &[Cell<u32>] = Box::leak(heads.into_boxed_slice());
+    heads.try_into().expect("HEADS heads")
 }
 
 /// The side table of a worker whose memory can run out.

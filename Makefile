@@ -43,8 +43,8 @@ setup:
 # The module, against the headers of the nginx that is to load it.
 build: setup
 	@.ci/nginx-tree make
-	@$(CARGO) --target-dir $(TARGET)
 	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
+	@$(CARGO) --target-dir $(TARGET)
 
 # The module with the hooks that some tests need (src/testing.rs).
 testing: build

@@ -23,7 +23,7 @@ my $OFFSET  = qr/the member behind \$(\w+) is at offset (\d+) in nginx and at (\
 my $READING = qr/: (\w+) reads "([^"]*)" in the module, "([^"]*)" in nginx/;
 
 my %variants = (
-    headers_in     => { what => 'a member more at the end of headers_in, as OpenResty has', shift => 8 },
+    headers_in     => { what => 'a member more at the end of headers_in, as Kong has', shift => 8 },
     missing        => { what => 'a member of headers_in less', shift => -8 },
     connection     => { what => 'a member more behind connection', shift => 8, no_handles => 1 },
     main           => { what => 'a member more before main' },

@@ -1,7 +1,8 @@
 //! Whether nginx and this module agree on where a request's members are.
 //!
-//! nginx's module signature does not say: OpenResty's patches add members to
-//! `ngx_http_request_t` without changing it. Two things are compared. Offsets:
+//! nginx's module signature does not say: patches may add members to
+//! `ngx_http_request_t` without changing it, as those of OpenResty after 1.31.1.1 and of
+//! Kong do (a `count` behind the headers). Two things are compared. Offsets:
 //! the variables that `ngx_http_variable_request` and `ngx_http_variable_header`
 //! serve carry nginx's own `offsetof` as their data, which is known before any
 //! request is touched. Values: on the worker's first request, what the module

@@ -32,7 +32,7 @@ demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-guard \
-        check unit miri fuzz differ nothing soak bench mutants clean
+        check unit miri fuzz differ nothing soak bench matrix mutants clean
 
 all: build
 
@@ -104,7 +104,11 @@ nothing: build
 	@t/bin/nothing $(SEED) $(ROUNDS)
 
 bench: build
-	@t/bin/bench
+	@t/bin/bench $(BENCH)
+
+# The same on other releases of Debian, and with the module linked in: see .ci/matrix.
+matrix:
+	@.ci/matrix $(ROWS)
 
 mutants: setup
 	@.ci/mutants

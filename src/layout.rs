@@ -1,7 +1,7 @@
 //! Where members are, for readers in Lua; and whether nginx and this module agree on it.
 //!
-//! nginx's module signature does not say: OpenResty's patches add members to structures
-//! without changing it. What offsets alone can tell is compared when the configuration
+//! nginx's module signature does not say: patches may add members to structures without
+//! changing it, as those of OpenResty after 1.31.1.1 and of Kong do. What offsets alone can tell is compared when the configuration
 //! is read, so that `nginx -t` says it: the variables that `ngx_http_variable_request`
 //! and `ngx_http_variable_header` serve carry nginx's own `offsetof` as their data, and
 //! so do the core module's directives. What needs a request is compared on the worker's

@@ -81,18 +81,30 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     unsafe { conf::create_main_conf(cf) }
 }
 
+#[cfg(feature = "export-modules")]
+unsafe extern "C" {
+    /// `shim/stream.c`
+    static ngx_stream_lua_var_module: ngx_module_t;
+}
+
 /// What nginx reads of a file with modules: which, by which names, in which order.
 #[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-static ngx_modules: Shared<[*const ngx_module_t; 2]> =
-    Shared([&raw const ngx_http_lua_var_module, core::ptr::null()]);
+static ngx_modules: Shared<[*const ngx_module_t; 3]> = Shared([
+    &raw const ngx_http_lua_var_module,
+    &raw const ngx_stream_lua_var_module,
+    core::ptr::null(),
+]);
 
 #[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-static ngx_module_names: Shared<[*const c_char; 2]> =
-    Shared([c"ngx_http_lua_var_module".as_ptr(), core::ptr::null()]);
+static ngx_module_names: Shared<[*const c_char; 3]> = Shared([
+    c"ngx_http_lua_var_module".as_ptr(),
+    c"ngx_stream_lua_var_module".as_ptr(),
+    core::ptr::null(),
+]);
 
 #[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]

@@ -15,9 +15,9 @@ use NginxServer;
 # under another file name stands for it: nginx goes by the name of the module.
 my ($module) = grep { /lua_var/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
 my $dir      = tempdir(CLEANUP => 1);
-$ENV{TEST_NGINX_MODULE}       = $module;
+$ENV{TEST_NGINX_MODULE}       = $module // '';
 $ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
-copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";
+!defined $module or copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";
 
 # A configuration that is refused says so once, and says where.
 add_block_preprocessor(sub ($block) {
@@ -36,7 +36,8 @@ repeat_each(1);     # a configuration is read as it was read before
 run_tests();
 
 # A Lua module that lacks what this module calls.
-{
+SKIP: {
+    skip('the Lua module is linked in', 2) if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');
     chomp(my $old_lua = `t/bin/old-lua-module`);
     my $nginx = NginxServer->new(modules => [ $old_lua, $module ], http => 'server { }');
     my ($status, $output) = $nginx->test;
@@ -405,6 +406,9 @@ captured=one
     load_module $TEST_NGINX_OTHER_MODULE;
 --- refused
 module "ngx_http_lua_var_module" is already loaded
+--- skip_eval
+3: # there is no file of a module that is linked in
+!$ENV{TEST_NGINX_MODULE}
 
 
 
@@ -413,6 +417,9 @@ module "ngx_http_lua_var_module" is already loaded
     load_module $TEST_NGINX_MODULE;
 --- refused
 module "ngx_http_lua_var_module" is already loaded
+--- skip_eval
+3: # as above
+!$ENV{TEST_NGINX_MODULE}
 
 
 

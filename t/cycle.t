@@ -240,6 +240,8 @@ my %faults = (
     'a bad init_by_lua'   => { lua => 'error("no init today")',  log => qr/no init today/ },
 );
 
+delete $faults{'no Lua, a bad line'} if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');
+
 for my $master (qw(on off)) {
     part "a reload that fails, master_process $master" => sub {
         my $nginx = new_server('A', master => $master)->start;
@@ -359,6 +361,12 @@ CONF
 
     $nginx->stop_cleanly(allow => qr/lua_code_cache is off|no_such/);
 };
+}
+
+if (!defined $OWN) {
+    SKIP: { skip('the module is linked in, it does not come or go', 2) }
+    done_testing;
+    exit;
 }
 
 part 'the order of load_module' => sub {

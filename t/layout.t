@@ -13,6 +13,9 @@ use Test::More;
 
 NginxServer->skip_unless_plain;
 
+plan skip_all => 'the module is linked in, with the layout that nginx was built with'
+    if !grep { /lua_var/ } NginxServer->modules;
+
 use constant WORKERS => 2;
 
 # What the [emerg] line has to say, with the two readings in parentheses.
@@ -21,7 +24,7 @@ my $OFFSET  = qr/the member behind "(\w+)" is at offset (\d+) in nginx and at (\
 my $READING = qr/: (\w+) reads (".*?"|\d+ bytes at \w+) in the module, (".*?".*?) in nginx/;
 
 my %variants = (
-    headers_in     => { what => 'a member more at the end of headers_in, as OpenResty has', shift => 8 },
+    headers_in     => { what => 'a member more at the end of headers_in, as Kong has', shift => 8 },
     missing        => { what => 'a member of headers_in less', shift => -8 },
     connection     => { what => 'a member more behind connection', shift => 8, no_handles => 1 },
     main           => { what => 'a member more before main' },

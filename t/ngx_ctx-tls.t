@@ -139,6 +139,8 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 === TEST 4: TLS, a session that is stored and resumed by Lua
 --- http_config
+    # a client that knows TLS 1.3 sends a session id at its first visit, too
+    lua_ssl_protocols TLSv1.2;
     ssl_session_store_by_lua_block {
         local session = require "ngx.ssl.session"
         package.loaded.stored = assert(session.get_serialized_session())

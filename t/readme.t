@@ -19,6 +19,10 @@ my $README = Markdown->read("$ROOT/README.md");
 my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
 my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
 
+# make is asked here for what it does by itself, for the nginx that is installed.
+plan skip_all => "for the nginx that is installed, not $ENV{TEST_NGINX_BINARY}"
+    if !defined $MODULE || $MODULE ne $SO;
+
 # What `make T=... TEST_NGINX=...` says to the make that runs this is not for the
 # one that is run here.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL T TEST_NGINX)};
@@ -67,7 +71,7 @@ sub check_commands {
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
         # These take minutes; that they could be run has to do.
-        map { ("make $_" => undef) } qw(bench check fuzz mutants nothing soak test-hup test-valgrind),
+        map { ("make $_" => undef) } qw(bench check fuzz matrix mutants nothing soak test-hup test-valgrind),
     );
     my @commands = map { commands_of($_) } @{ $blocks{sh} };
     push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / } Markdown::spans($README->prose);

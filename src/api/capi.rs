@@ -81,6 +81,22 @@ static CHUNKS: Shared<[lua_var_chunk_t; 8]> = Shared([
     ),
 ]);
 
+static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
+    c"resty.ngxvar",
+    c"@resty/ngxvar/stream.lua",
+    include_bytes!("../lua/resty/ngxvar/stream.lua"),
+));
+
+const _: () = {
+    let _ = [nginx::shim::lua_var_rs_stream, lua_var_rs_stream];
+};
+
+/// The library's file for the stream subsystem, for `shim/stream.c`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lua_var_rs_stream() -> *const lua_var_chunk_t {
+    &raw const STREAM.0
+}
+
 /// What LuaJIT's `ffi.cdef` reads.
 const CDEF: &[u8] = include_bytes!("../shim/ffi.h");
 

@@ -126,6 +126,11 @@ typedef struct {
     size_t                  cdef_len;
 } lua_var_rust_t;
 
+/* -- stream.c: what C asks of Rust --------------------------------------- */
+
+/* resty.ngxvar of the stream subsystem, which may be read before http {}. */
+const lua_var_chunk_t *lua_var_rs_stream(void);
+
 /* -- lua.c: what Rust asks of C ----------------------------------------- */
 
 /*

@@ -29,7 +29,8 @@ use Bench::Table    ();
 use Bench::Worker   ();
 use NgxVarTest::Signals ();
 
-GetOptions('json' => \my $json) && !@ARGV or die "usage: t/bin/bench [--json]\n";
+GetOptions('json' => \my $json, 'loops' => \my $loops_only) && !@ARGV
+    or die "usage: t/bin/bench [--json | --loops]\n";
 
 binmode STDOUT, ':encoding(UTF-8)';
 NgxVarTest::Signals::set_up(130);
@@ -65,6 +66,10 @@ my %run   = (
 
 # Nothing else runs beside those that are timed.
 $run{loops}    = Bench::Loops::run(\&progress, @peers);
+if ($loops_only) {
+    print Bench::Report::loops(\%run);
+    exit;
+}
 $run{table}    = Bench::Table::run(\&progress);
 $run{requests} = Bench::Requests::run(\&progress);
 $run{memory}   = Bench::Memory::run(\&progress);

@@ -18,6 +18,7 @@ use NgxVarTest::Ports ();
 use NgxVarTest::Process qw(wait_until);
 use NgxVarTest::Signals ();
 use NgxVarTest::Valgrind ();
+use NgxVarTest::Nginx ();
 use TestingModule ();
 
 my $ROOT  = NgxVarTest::Env::root();
@@ -38,6 +39,7 @@ NgxVarTest::Signals::set_up(130);
 # which $PORT1 to $PORT9, $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is
 # `user …;` or nothing; fill: what else is filled in.
 sub new ($class, %options) {
+    TestingModule::modules();    # may choose another nginx
     my $prefix = "$ROOT/target/$options{name}-$$";
     my $self   = $class->SUPER::new(
         %options,
@@ -74,7 +76,7 @@ sub write_config ($self, %also) {
     }
     my $file = $self->path($self->{conf});
     open my $out, '>', $file or die "$file: $!\n";
-    print {$out} "$load$text";
+    print {$out} $load, NgxVarTest::Nginx->http2($text);
     close $out or die "$file: $!\n";
     return;
 }

@@ -2,12 +2,12 @@ package NgxVarTest::Nginx;
 
 # What the nginx under test is and has: the tests ask, and expect what follows.
 #
-# A module is linked in when its name is among those in the executable, as
-# ngx_module_names has them; else it has to be loaded from a file.
+# A module is linked in when the executable exports it, as it does all that is in it;
+# else it has to be loaded from a file.
 
 use v5.36;
 
-my (%said, %names);
+my (%said, %symbols);
 
 # "nginx" or "openresty", as nginx says it in its Server header.
 sub vendor ($class = undef)  { return (_version())[0] }
@@ -30,12 +30,8 @@ sub arguments ($class = undef) { return _said('-V') =~ /^configure arguments: (.
 
 sub is_linked ($class, $module) {
     my $nginx = $ENV{TEST_NGINX_BINARY};
-    $names{$nginx} //= do {
-        open my $in, '<:raw', $nginx or die "$nginx: $!\n";
-        local $/;
-        <$in>;
-    };
-    return index($names{$nginx}, "\0$module\0") >= 0;
+    $symbols{$nginx} //= { map { /^\S+ [BD] (\w+_module)$/ ? ($1 => 1) : () } qx{nm -D --defined-only '$nginx'} };
+    return $symbols{$nginx}{$module} // 0;
 }
 
 # Where this nginx has modules to load.
@@ -53,6 +49,12 @@ sub has ($class, $module) { return $class->is_linked($module) || -e $class->file
 # The files to load for these modules: none for those that are linked in.
 sub to_load ($class, @modules) {
     return map { $class->file($_) } grep { !$class->is_linked($_) } @modules;
+}
+
+# A configuration that says how HTTP/2 is asked for as this nginx wants it.
+sub http2 ($class, $text) {
+    return $text if !$class->is_at_least('1.25.1');
+    return $text =~ s/^(\s*listen [^;\n]*?) http2;/$1; http2 on;/mgr;
 }
 
 sub _version { return _said('-v') =~ m{^nginx version: ([\w-]+)/([\d.]+)} ? ($1, $2) : ('nginx', '0') }

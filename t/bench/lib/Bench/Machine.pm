@@ -15,7 +15,7 @@ sub describe () {
     my ($model) = $cpuinfo =~ /^model name\s*:\s*(.*)/m;
     my $cpus    = () = $cpuinfo =~ /^processor/mg;
     my ($load)  = _slurp('/proc/loadavg') =~ /^(\S+)/;
-    my ($nginx) = qx{${\ NgxVarTest::Env::nginx()} -v 2>&1} =~ m{nginx/(\S+)};
+    my ($nginx) = qx{${\ NgxVarTest::Env::nginx()} -v 2>&1} =~ m{nginx version: (?:nginx/)?(\S+)};
     my $commit  = qx{git -C $Bench::Worker::ROOT describe --always --dirty 2>/dev/null};
     chomp $commit;
 

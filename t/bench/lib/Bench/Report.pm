@@ -15,6 +15,9 @@ sub text ($run) {
         _requests($run), _table($run), _lines($run);
 }
 
+# What LuaJIT makes of the library, and no more: for the matrix.
+sub loops ($run) { return join "\n", _machine($run), _loops($run), _jit_off($run) }
+
 sub _machine ($run) {
     return join '', map { sprintf "%-24s %s\n", @$_ } @{ $run->{machine} };
 }

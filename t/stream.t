@@ -1,0 +1,79 @@
+# resty.ngxvar in the stream subsystem: src/shim/stream.c, src/lua/resty/ngxvar/stream.lua.
+# Debian has no stream-lua-nginx-module; OpenResty has it linked in.
+
+use v5.36;
+use lib 't/lib';
+
+use IO::Socket::INET ();
+use NginxServer;
+use NgxVarTest::Nginx ();
+use Test::More;
+
+NginxServer->skip_unless_plain;
+plan skip_all => "$ENV{TEST_NGINX_BINARY} has no stream-lua-nginx-module"
+    if !NgxVarTest::Nginx->has('ngx_stream_lua_module');
+
+my @MODULES = (
+    NgxVarTest::Nginx->to_load('ngx_stream_module', 'ngx_stream_lua_module'),
+    NginxServer->modules,
+);
+my ($PORT, $HTTP_PORT) = map { NginxServer->port($_) } 0, 1;
+
+# What a session is told.
+sub session ($port = $PORT) {
+    my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 10) or return "$@";
+    local $/;
+    return readline($socket) // '';
+}
+
+# stream {} comes before http {}, as in APISIX; its init_by_lua needs the package.
+my $STREAM = <<"END";
+stream {
+    init_by_lua_block { ngxvar = require "resty.ngxvar" }
+    server {
+        listen 127.0.0.1:$PORT;
+        content_by_lua_block {
+            local req, err = ngxvar.request()
+            ngx.say(ngxvar.fetch("server_port", req), " ", ngxvar.fetch("remote_addr"), " ",
+                    tostring(ngxvar.fetch("no_such_variable")), " ", tostring(err))
+            for _, name in ipairs { "set", "live", "getter", "setter", "patch_ngx_var",
+                                    "enable_patch" }
+            do
+                local ok, why = pcall(ngxvar[name], "uri")
+                ngx.say(tostring(ok), " ", (tostring(why):gsub("^.-resty", "resty")))
+            end
+            ngx.say(ngxvar._VERSION)
+        }
+    }
+}
+END
+my $HTTP = <<"END";
+    server {
+        listen 127.0.0.1:$HTTP_PORT;
+        location / { content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            ngx.say(ngxvar.fetch("uri", ngxvar.request()), " ", ngxvar._VERSION)
+        } }
+    }
+END
+
+my $nginx = NginxServer->new(modules => \@MODULES, main => $STREAM, http => $HTTP)->start;
+my ($version) = $nginx->get('/http', port => $HTTP_PORT)->{content} =~ m{^/http (\S+)\n\z};
+isnt($version // '', '', 'HTTP has the library as ever');
+
+my $refusals = join '', map {
+    "false resty.ngxvar: no $_() in the stream subsystem, its sessions have no handles: use fetch()"
+        . " or ngx.var\n"
+} qw(set live getter setter patch_ngx_var enable_patch);
+my $expected = "$PORT 127.0.0.1 nil nil\n$refusals$version\n";
+is(session(), $expected, 'stream {} before http {}');
+$nginx->reload;
+is(session(), $expected, 'after a reload');
+is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'nothing is amiss');
+
+$nginx->configure(main => '', http => $HTTP);
+$nginx->reload;
+is($nginx->get('/http', port => $HTTP_PORT)->{content}, "/http $version\n", 'stream {} is taken out');
+
+$nginx->stop_cleanly;
+done_testing;

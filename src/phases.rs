@@ -166,7 +166,7 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     } else {
         None
     };
-    if let Some(slot) = slot.filter(|_| !mode::is_foreign() && !r.is_main()) {
+    if let Some(slot) = slot.filter(|_| !(mode::is_foreign() || r.is_main())) {
         ngx_ctx::stash(r, slot);
     }
     DECLINED

@@ -126,7 +126,7 @@ pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainCon
 
 /// Makes the main configuration.
 pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
     let place = cf
         .and_then(Conf::pool)
@@ -136,7 +136,7 @@ pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_
 
 /// Makes a location's configuration.
 pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
     let place = cf
         .and_then(Conf::pool)
@@ -173,7 +173,7 @@ unsafe extern "C" fn lua_var_ctx_restore(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
     // SAFETY: nginx passes the location's conf, from `create_loc_conf`.
     let conf = unsafe { conf.cast::<LocConf>().as_mut() };
@@ -216,7 +216,7 @@ unsafe extern "C" fn lua_var_index(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
     // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
     let conf = unsafe { conf.cast::<MainConf>().as_mut() };

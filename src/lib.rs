@@ -77,7 +77,7 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     let module = &raw const ngx_http_lua_var_module;
     // SAFETY: nginx has assigned it by now, and leaves it.
     conf::set_ctx_index(unsafe { (*module).ctx_index });
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading.
     unsafe { conf::create_main_conf(cf) }
 }
 

@@ -27,11 +27,11 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
     // SAFETY: both come from `create_loc_conf`, and are two.
     let prev = unsafe { prev.cast::<LocConf>().as_ref() };
-    // SAFETY: as above.
+    // SAFETY: `create_loc_conf` made it; `prev` is another one.
     let conf = unsafe { conf.cast::<LocConf>().as_mut() };
     let (Some(cf), Some(prev), Some(conf)) = (cf, prev, conf) else {
         return CONF_ERROR;
@@ -47,7 +47,7 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
 /// Notes nginx's own variables, compares what can be compared without a request, defines
 /// the module's variables and registers the Lua packages.
 pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
         return ERROR;
     };
@@ -85,7 +85,7 @@ unsafe extern "C" fn configured(_data: *mut c_void) {
 
 /// Adds the phase handlers and, if there is Lua to serve, the header filter.
 pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx's.
+    // SAFETY: nginx passes the configuration that it is reading, or null.
     let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
         return ERROR;
     };

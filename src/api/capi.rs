@@ -189,7 +189,7 @@ unsafe fn arguments<'a, T>(
     given: *const T,
     out: *mut ngx_http_lua_var_value_t,
 ) -> (&'a T, &'a mut ngx_http_lua_var_value_t) {
-    // SAFETY: by the caller's word.
+    // SAFETY: a structure that outlives this call, by the contract above.
     let given = unsafe { &*given };
     // SAFETY: as above; nobody else has it.
     (given, unsafe { &mut *out })
@@ -217,9 +217,11 @@ unsafe extern "C" fn fetch(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: lua.c's own.
+    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // one.
     let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: the caller's word.
+    // SAFETY: `name` is a Lua string of `len` bytes, on the Lua stack of the function that
+    // waits.
     let name = unsafe { slice::from_raw_parts(name, len) };
     let flavour = Flavour::numbered(flavour);
     if mode::is_foreign() {
@@ -244,7 +246,8 @@ unsafe extern "C" fn read_found(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: lua.c's own.
+    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // one.
     let (found, out) = unsafe { arguments(found, out) };
     let call = Call::enter();
     let live = if current.is_null() {
@@ -259,7 +262,7 @@ unsafe extern "C" fn read_found(
     let Ok(live) = live.readable() else {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     };
-    // SAFETY: the caller's word.
+    // SAFETY: `find` filled it, for a name that `shim/lua.c` keeps from the collector.
     let resolved = match unsafe { read::resolved(live, found) } {
         Ok(resolved) => resolved,
         Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
@@ -283,11 +286,12 @@ unsafe extern "C" fn find(
     len: usize,
     found: *mut ngx_http_lua_var_found_t,
 ) -> ngx_uint_t {
-    // SAFETY: the caller's word.
+    // SAFETY: `name` is a Lua string of `len` bytes, on the Lua stack of the function that
+    // waits.
     let name = unsafe { slice::from_raw_parts(name, len) };
     match table::newest().and_then(|table| read::find(table, name)) {
         Some(way) => {
-            // SAFETY: the caller's word.
+            // SAFETY: `shim/lua.c` passes room for it on its stack.
             unsafe { found.write(way) };
             1
         }
@@ -322,7 +326,8 @@ unsafe extern "C" fn capture(
     n: isize,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: lua.c's own.
+    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // one.
     let (req, out) = unsafe { arguments(req, out) };
     if mode::is_foreign() {
         return match opaque(req) {
@@ -349,7 +354,8 @@ unsafe extern "C" fn capture(
 /// # Safety
 /// As [`fetch`].
 unsafe extern "C" fn live(req: *const lua_var_req_t, out: *mut ngx_http_lua_var_value_t) {
-    // SAFETY: lua.c's own.
+    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // one.
     let (req, out) = unsafe { arguments(req, out) };
     match validated(&Call::enter(), req) {
         Ok(_) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
@@ -367,14 +373,14 @@ unsafe extern "C" fn acquire(
     generation: *mut u32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: the caller's word.
+    // SAFETY: `shim/lua.c` passes a value on its stack, which nobody else has.
     let out = unsafe { &mut *out };
     match LiveRequest::current(&Call::enter(), current) {
         Ok(live) => {
             let handle = live.slot().handle();
-            // SAFETY: the caller's word.
+            // SAFETY: `shim/lua.c` passes room for both on its stack.
             unsafe { id.write(handle.id) };
-            // SAFETY: as above.
+            // SAFETY: `shim/lua.c` passes room for both on its stack.
             unsafe { generation.write(handle.generation) };
             out.put_kind(NGX_HTTP_LUA_VAR_TRUE);
         }
@@ -395,13 +401,16 @@ unsafe extern "C" fn set(
     sentence: *mut u8,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: lua.c's own.
+    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // one.
     let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: the caller's word.
+    // SAFETY: `name` is a Lua string of `len` bytes, on the Lua stack of the function that
+    // waits.
     let name = unsafe { slice::from_raw_parts(name, len) };
-    // SAFETY: the caller's word.
+    // SAFETY: `value` is a Lua string of `value_len` bytes, on the Lua stack of the function
+    // that waits.
     let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
-    // SAFETY: the caller's word.
+    // SAFETY: `shim/lua.c` passes `LUA_VAR_SENTENCE` bytes on its stack.
     let sentence = unsafe { &mut *sentence.cast::<[u8; SENTENCE]>() };
     if has_upper(name) {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
@@ -427,19 +436,19 @@ unsafe extern "C" fn set(
 /// Whether the configuration that runs has the Lua module.
 #[inline]
 pub(crate) fn is_lua_running() -> bool {
-    // SAFETY: reads a flag.
+    // SAFETY: a C function that reads a flag of this thread.
     unsafe { nginx::shim::lua_var_lua_is_running() != 0 }
 }
 
 /// Whether the configuration being read has the Lua module.
 pub(crate) fn is_lua_configured() -> bool {
-    // SAFETY: reads a flag.
+    // SAFETY: a C function that reads a flag of this thread.
     unsafe { nginx::shim::lua_var_lua_is_configured() != 0 }
 }
 
 /// The configuration with which [`init`] looked for the Lua module is the one that runs.
 pub(crate) fn commit() {
-    // SAFETY: sets a flag.
+    // SAFETY: a C function that sets a flag of this thread.
     unsafe { nginx::shim::lua_var_lua_commit() }
 }
 

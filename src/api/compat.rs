@@ -64,7 +64,7 @@ unsafe fn string(
     out: *mut ngx_str_t,
     read: impl for<'a> FnOnce(Request<'a>) -> &'a [u8],
 ) -> ngx_int_t {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
     let Some(out) = (unsafe { out.as_mut() }) else {
         return ERROR;
     };
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_uri(
     r: *mut ngx_http_request_t,
     uri: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for a string, as `string` asks.
     unsafe { string(r, uri, |r| r.uri().unwrap_or_default()) }
 }
 
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_host(
     r: *mut ngx_http_request_t,
     host: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for a string, as `string` asks.
     unsafe { string(r, host, field::host) }
 }
 
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_remote_addr(
     r: *mut ngx_http_request_t,
     remote_addr: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for a string, as `string` asks.
     unsafe { string(r, remote_addr, |r| r.remote_addr()) }
 }
 
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_scheme(
     r: *mut ngx_http_request_t,
     scheme: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for a string, as `string` asks.
     unsafe { string(r, scheme, |r| field::scheme(r)) }
 }
 
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     buf: *mut u8,
 ) -> ngx_int_t {
     let live = readable(&Call::enter(), r).map(|live| field::request_time(live.request()));
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for 32 bytes, as `copy` asks.
     unsafe { copy(live.ok().map(number::seconds), buf) }
 }
 
@@ -188,6 +188,6 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
         .ok()
         .and_then(|live| field::upstream_time(live.request(), time))
         .flatten();
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for 32 bytes, as `copy` asks.
     unsafe { copy(ms.map(number::seconds), buf) }
 }

@@ -57,7 +57,7 @@ unsafe fn readable(
     if mode::is_foreign() {
         return Err(Refusal::Layout);
     }
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
     match unsafe { handle.as_ref() } {
         Some(&ngx_http_lua_var_handle_t { id, generation }) => {
             Readable::by_handle(call, Handle { id, generation })
@@ -89,14 +89,14 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) -> i32 {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
     let Some(out) = (unsafe { out.as_mut() }) else {
         return 0;
     };
-    // SAFETY: the caller's word.
+    // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
     let call = Call::enter();
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
     let live = unsafe { readable(&call, handle, current) };
     match live {
         Ok(live) => out.put_result(read::by_name(live, name, Flavour::numbered(flavour))),
@@ -119,16 +119,17 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) -> i32 {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or what it keeps during the call.
     let found = unsafe { found.as_ref() };
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
     let (Some(found), Some(out)) = (found, unsafe { out.as_mut() }) else {
         return 0;
     };
     let call = Call::enter();
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
     match unsafe { readable(&call, handle, current) } {
-        // SAFETY: the caller's word.
+        // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library
+        // keeps.
         Ok(live) => match unsafe { read::resolved(live, found) } {
             Ok(resolved) => out.put_result(resolved.read(live, Flavour::numbered(flavour))),
             Err(Again) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
@@ -151,18 +152,18 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
     len: usize,
     found: *mut ngx_http_lua_var_found_t,
 ) {
-    // SAFETY: the caller's word.
+    // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
     let call = Call::enter();
     let table = if handle.is_null() {
         table::newest()
     } else {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
         let live = unsafe { readable(&call, handle, core::ptr::null_mut()) };
         live.ok().and_then(|live| table::of(live.request()))
     };
     let way = table.map(|table| read::find(table, name).unwrap_or(read::none_in(table)));
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
     if let Some(found) = unsafe { found.as_mut() } {
         *found = way.unwrap_or(read::NOT_FOUND);
     }
@@ -181,17 +182,17 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
     len: usize,
 ) -> i32 {
     let call = Call::enter();
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
     let Ok(live) = (unsafe { readable(&call, handle, core::ptr::null_mut()) }) else {
         return ERROR as i32;
     };
-    // SAFETY: the caller's word.
+    // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
     let value = unsafe { core::slice::from_raw_parts(value, len) };
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or what it keeps during the call.
     let Some(found) = (unsafe { found.as_ref() }) else {
         return DECLINED as i32;
     };
-    // SAFETY: the caller's word.
+    // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library keeps.
     match unsafe { read::resolved(live, found) } {
         Ok(Resolved::Var(var)) if assign::store(live, var, value) => OK as i32,
         _ => DECLINED as i32,
@@ -216,7 +217,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut ngx_http_lua_var_
         core_index: nginx::core_index() as u32,
         header_next: nginx::request::next_header() as u32,
     };
-    // SAFETY: the caller's word.
+    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
     if let Some(out) = unsafe { out.as_mut() } {
         *out = layout;
     }

@@ -34,7 +34,7 @@ impl<'a, T> Elements<'a, T> {
     /// `array` must be null or an array of nginx's whose elements begin with a `T`, and
     /// which is neither freed nor extended during `'a`.
     pub(crate) unsafe fn of(array: *const ngx_array_t) -> Result<Self, Foreign> {
-        // SAFETY: by the caller's word.
+        // SAFETY: null or an array of nginx's, by the contract above.
         match unsafe { array.as_ref() } {
             Some(array) => Self::new(array.elts.cast(), array.size, array.nelts),
             None => Ok(Self::NONE),
@@ -55,7 +55,8 @@ impl<'a, T> Elements<'a, T> {
 
     /// The elements, for reading.
     pub(crate) fn read(self) -> impl Iterator<Item = &'a T> {
-        // SAFETY: `of`'s contract.
+        // SAFETY: an element of an array that is not changed during `'a`, by the contract of
+        // `of`.
         self.map(|element| unsafe { element.as_ref() })
     }
 }

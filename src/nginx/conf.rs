@@ -55,7 +55,7 @@ impl<'a> Conf<'a> {
     }
 
     fn get(&self) -> &ngx_conf_t {
-        // SAFETY: `from_raw`'s contract.
+        // SAFETY: what nginx is reading during `'a`, by the contract of `from_raw`.
         unsafe { self.cf.as_ref() }
     }
 
@@ -73,7 +73,8 @@ impl<'a> Conf<'a> {
     /// Has `handler` called when nginx is done with the configuration, whether it took
     /// it or not (`ngx_init_cycle` destroys `temp_pool` either way).
     pub(crate) fn when_done(self, handler: unsafe extern "C" fn(*mut c_void)) -> bool {
-        // SAFETY: as in `pool`.
+        // SAFETY: nginx destroys it when it is done with the configuration, after all
+        // handlers.
         let pool = unsafe { Pool::from_raw(self.get().temp_pool) };
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
     }
@@ -155,12 +156,12 @@ impl<'a> Conf<'a> {
         // SAFETY: the core module's main configuration is never null; only the address
         // of a member is taken, and nothing is borrowed.
         let phases = unsafe { &raw mut (*conf).phases };
-        // SAFETY: as above.
+        // SAFETY: an array within the core module's main configuration.
         let count = unsafe { (*phases).len() };
         ((phase as usize) < count).then(|| {
             // SAFETY: within the array, see above.
             let phase = unsafe { phases.cast::<ffi::ngx_http_phase_t>().add(phase as usize) };
-            // SAFETY: as above.
+            // SAFETY: an element of that array; nothing is borrowed.
             unsafe { &raw mut (*phase).handlers }
         })
     }
@@ -175,7 +176,7 @@ impl<'a> Conf<'a> {
     ) -> bool {
         let mut name = str_of(name);
         let flags = flags as ngx_uint_t;
-        // SAFETY: nginx copies the name.
+        // SAFETY: nginx copies the name before it returns.
         let variable = unsafe { ffi::ngx_http_add_variable(self.as_ptr(), &raw mut name, flags) };
         // SAFETY: null, or a variable that nginx has just made.
         match unsafe { variable.as_mut() } {
@@ -192,7 +193,7 @@ impl<'a> Conf<'a> {
     /// (`ngx_http_get_variable_index`); `None` with the error logged.
     pub(crate) fn index_variable(self, name: &'static [u8]) -> Option<u32> {
         let mut name = str_of(name);
-        // SAFETY: nginx copies the name.
+        // SAFETY: nginx copies the name before it returns.
         let index = unsafe { ffi::ngx_http_get_variable_index(self.as_ptr(), &raw mut name) };
         u32::try_from(index).ok()
     }
@@ -201,7 +202,7 @@ impl<'a> Conf<'a> {
     pub(crate) fn lower_case(self, source: &ngx_str_t) -> Option<&'a [u8]> {
         // SAFETY: a string of the configuration.
         let copy = self.pool()?.concat(&[unsafe { bytes(*source) }])?;
-        // SAFETY: both have that length.
+        // SAFETY: source and copy have the length that is passed.
         unsafe { ffi::ngx_strlow(copy.data, source.data, source.len) };
         // SAFETY: written above; the pool lives as long as the configuration.
         Some(unsafe { bytes(copy) })
@@ -258,11 +259,11 @@ impl<'a> ErrorPage<'a> {
 /// that module's main, server or location configuration.
 pub(crate) fn core_directive_offset(name: &[u8]) -> Option<usize> {
     let module: *const ngx_module_t = &raw const ffi::ngx_http_core_module;
-    // SAFETY: a constant of nginx's.
+    // SAFETY: nginx's module is a static, its directives are constants.
     let mut command = unsafe { (*module).commands };
     // SAFETY: a list of directives, which ends with one that has no name.
     while let Some(this) = unsafe { command.as_ref() }.filter(|this| this.name.len != 0) {
-        // SAFETY: a constant of nginx's.
+        // SAFETY: the name of a directive is a constant of nginx's.
         if unsafe { bytes(this.name) } == name {
             return Some(this.offset);
         }
@@ -287,7 +288,7 @@ pub(crate) struct Complete {
 /// nginx passes `cycle` to `init_module`; what `Complete` says of lifetimes is kept by
 /// whoever forgets it when the next cycle begins.
 pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Option<Complete> {
-    // SAFETY: by the caller's word.
+    // SAFETY: the cycle that nginx starts, by the contract above.
     let cycle = unsafe { cycle.as_ref() }?;
     let module = &raw const ffi::ngx_http_module;
     // SAFETY: nginx assigns the index before any configuration is read.
@@ -298,11 +299,11 @@ pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Opti
     let main = unsafe { ctx.as_ref() }?.main_conf;
     // SAFETY: `main_conf` has an entry for every HTTP module.
     let core = unsafe { entry(main, core_index()) };
-    // SAFETY: as above.
+    // SAFETY: `main_conf` has an entry for every HTTP module.
     let ours = unsafe { entry(main, ctx_index) };
-    // SAFETY: the core module's.
+    // SAFETY: what the core module made for this cycle.
     let core = unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?;
-    // SAFETY: the cycle's own.
+    // SAFETY: the pool of a cycle lives as long as the cycle.
     let pool = unsafe { Pool::from_raw(cycle.pool) }?;
     Some(Complete { pool, core, ours })
 }

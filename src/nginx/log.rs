@@ -26,7 +26,7 @@ impl Log {
         let cycle = &raw const ffi::ngx_cycle;
         // SAFETY: nginx sets `ngx_cycle` before it loads a module and never unsets it.
         let cycle = unsafe { cycle.read_volatile() };
-        // SAFETY: as above.
+        // SAFETY: nginx sets `ngx_cycle` before it loads a module and never unsets it.
         Log(unsafe { cycle.as_ref() }.map_or(ptr::null_mut(), |cycle| cycle.log))
     }
 
@@ -36,7 +36,7 @@ impl Log {
         let Some(log) = NonNull::new(self.0) else {
             return;
         };
-        // SAFETY: `from_raw`'s contract.
+        // SAFETY: a log that is there, by the contract of `from_raw`.
         let enabled = unsafe { log.as_ref() }.log_level;
         if level == DEBUG {
             if enabled & NGX_LOG_DEBUG_HTTP as usize != 0 {

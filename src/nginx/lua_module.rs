@@ -18,7 +18,7 @@ pub(crate) unsafe fn variable<'a>(
     r: *mut ngx_http_request_t,
     name: &[u8],
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live request, by the contract above.
     unsafe { get(r, name.as_ptr(), name.len(), 0) }
 }
 
@@ -30,7 +30,7 @@ pub(crate) unsafe fn capture<'a>(
     r: *mut ngx_http_request_t,
     n: isize,
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
-    // SAFETY: the caller's word.
+    // SAFETY: a live request, by the contract above.
     unsafe { get(r, ptr::null(), 0, i32::try_from(n).unwrap_or(0)) }
 }
 
@@ -46,7 +46,7 @@ unsafe fn get<'a>(
     let rc =
         unsafe { shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error) };
     match rc {
-        // SAFETY: text of the request.
+        // SAFETY: lua-nginx-module gave a text that lives as long as the request.
         OK => Ok(Some(unsafe { bytes(value) })),
         DECLINED => Ok(None),
         // SAFETY: a constant of the Lua module's.

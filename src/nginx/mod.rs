@@ -64,9 +64,9 @@ pub(crate) struct Foreign;
 /// # Safety
 /// `table` must have an entry at `at`.
 unsafe fn entry<T>(table: *mut *mut T, at: usize) -> *mut T {
-    // SAFETY: by the caller's word.
+    // SAFETY: the table has an entry there, by the contract above.
     let place = unsafe { table.add(at) };
-    // SAFETY: as above.
+    // SAFETY: the entry that the table has there.
     unsafe { *place }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn time() -> (i64, i64) {
     // SAFETY: `ngx_cached_time` points to a valid time from `ngx_time_init` on;
     // a signal may move it, hence volatile.
     let now = unsafe { now.read_volatile() };
-    // SAFETY: as above.
+    // SAFETY: a slot of nginx's ring of times, which are never freed.
     let now = unsafe { &*now };
     (now.sec, now.msec as i64)
 }

@@ -48,7 +48,7 @@ impl Pool {
         for at in 0..count {
             // SAFETY: `at` is within what was allocated.
             let place = unsafe { first.add(at) };
-            // SAFETY: as above.
+            // SAFETY: room for a `T`, just allocated from the pool.
             unsafe { place.write(value) };
         }
         Some(NonNull::slice_from_raw_parts(first, count))
@@ -63,7 +63,7 @@ impl Pool {
         let len = parts
             .iter()
             .fold(0usize, |len, part| len.saturating_add(part.len()));
-        // SAFETY: `from_raw`'s contract.
+        // SAFETY: a pool that is there, by the contract of `from_raw`.
         let room = unsafe { ffi::ngx_pnalloc(self.0.as_ptr(), len.saturating_add(1)) };
         let data = NonNull::new(room.cast::<u8>())?;
         let mut end = data;
@@ -73,7 +73,7 @@ impl Pool {
                 end.as_ptr()
                     .copy_from_nonoverlapping(part.as_ptr(), part.len())
             };
-            // SAFETY: as above.
+            // SAFETY: within what was allocated, or its end.
             end = unsafe { end.add(part.len()) };
         }
         // SAFETY: the byte that was allocated beyond them.
@@ -84,7 +84,7 @@ impl Pool {
 
     /// An array for `n` elements of `T`, or null.
     pub(crate) fn array<T>(self, n: usize) -> *mut ngx_array_t {
-        // SAFETY: `from_raw`'s contract.
+        // SAFETY: a pool that is there, by the contract of `from_raw`.
         unsafe { ffi::ngx_array_create(self.0.as_ptr(), n, size_of::<T>()) }
     }
 
@@ -98,7 +98,7 @@ impl Pool {
         if crate::faults::fails(crate::faults::CLEANUP) {
             return false;
         }
-        // SAFETY: `from_raw`'s contract.
+        // SAFETY: a pool that is there, by the contract of `from_raw`.
         let cleanup = unsafe { ffi::ngx_pool_cleanup_add(self.0.as_ptr(), 0) };
         let Some(mut cleanup) = NonNull::new(cleanup) else {
             return false;

@@ -18,7 +18,8 @@ use super::string::{bytes, bytes_or_null, str_of};
 use super::value::{Getter, VarValue, Variable};
 use super::{
     Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_main_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_table_elt_t, shim,
+    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_str_t,
+    ngx_table_elt_t, shim,
 };
 
 /// A request that is live during `'a`, and may be one of lua-nginx-module's own making.
@@ -52,7 +53,7 @@ impl<'a> AnyRequest<'a> {
     /// calling it.
     #[inline(always)]
     fn members(&self) -> &ngx_http_request_t {
-        // SAFETY: `from_raw`'s contract.
+        // SAFETY: a live request, by the contract of `from_raw`.
         unsafe { self.raw.as_ref() }
     }
 
@@ -158,7 +159,7 @@ impl<'a> Header<'a> {
 
     #[inline(always)]
     pub(crate) fn value(self) -> &'a [u8] {
-        // SAFETY: as its name.
+        // SAFETY: a header's value lives as long as the request.
         unsafe { bytes(self.0.value) }
     }
 }
@@ -179,7 +180,7 @@ impl<'a> Request<'a> {
     /// `r` must be null or a request that nginx is serving during `'a`: the one for whose
     /// phase, filter or variable it calls the module.
     pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Option<Self> {
-        // SAFETY: by the caller's word.
+        // SAFETY: null or a live request, by the contract above.
         unsafe { AnyRequest::from_raw(r) }.map(Request)
     }
 
@@ -202,40 +203,41 @@ impl<'a> Request<'a> {
 
     // ---- Strings. `None`: never set, which nginx's handlers call not found. --------------
 
+    /// A string of the request's own.
+    #[inline(always)]
+    fn string(self, of: impl FnOnce(&ngx_http_request_t) -> ngx_str_t) -> Option<&'a [u8]> {
+        // SAFETY: a live request's strings are null, or live as long as it does.
+        unsafe { bytes_or_null(of(self.members())) }
+    }
+
     /// `r->uri`
     pub(crate) fn uri(self) -> Option<&'a [u8]> {
-        // SAFETY: a live request's strings live as long as it does; so below.
-        unsafe { bytes_or_null(self.members().uri) }
+        self.string(|r| r.uri)
     }
 
     /// `r->unparsed_uri`
     pub(crate) fn unparsed_uri(self) -> Option<&'a [u8]> {
-        // SAFETY: see `uri`.
-        unsafe { bytes_or_null(self.members().unparsed_uri) }
+        self.string(|r| r.unparsed_uri)
     }
 
     /// `r->args`
     pub(crate) fn args(self) -> Option<&'a [u8]> {
-        // SAFETY: see `uri`.
-        unsafe { bytes_or_null(self.members().args) }
+        self.string(|r| r.args)
     }
 
     /// `r->http_protocol`
     pub(crate) fn http_protocol(self) -> Option<&'a [u8]> {
-        // SAFETY: see `uri`.
-        unsafe { bytes_or_null(self.members().http_protocol) }
+        self.string(|r| r.http_protocol)
     }
 
     /// `r->main->method_name`
     pub(crate) fn method_name(self) -> Option<&'a [u8]> {
-        // SAFETY: see `uri`.
-        unsafe { bytes_or_null(self.main().method_name) }
+        self.string(|_| self.main().method_name)
     }
 
     /// `r->headers_in.server`
     pub(crate) fn host(self) -> &'a [u8] {
-        // SAFETY: see `uri`.
-        unsafe { bytes(self.members().headers_in.server) }
+        self.string(|r| r.headers_in.server).unwrap_or_default()
     }
 
     /// `r->connection->addr_text`
@@ -325,7 +327,7 @@ impl<'a> Request<'a> {
 
     /// `r->uri_changes`: counts down with each internal redirect.
     pub(crate) fn uri_changes(self) -> usize {
-        // SAFETY: a live request.
+        // SAFETY: a live request, of which a C function reads a bitfield.
         unsafe { shim::lua_var_uri_changes(self.as_ptr()) }
     }
 
@@ -335,7 +337,7 @@ impl<'a> Request<'a> {
     pub(crate) fn ctx(self, ctx_index: usize) -> usize {
         // SAFETY: `r->ctx` has an entry for every HTTP module.
         let entry = unsafe { self.members().ctx.add(ctx_index) };
-        // SAFETY: as above.
+        // SAFETY: the entry of this module in `r->ctx`.
         unsafe { *entry as usize }
     }
 
@@ -361,7 +363,7 @@ impl<'a> Request<'a> {
     pub(crate) unsafe fn main_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
         // SAFETY: every HTTP module has an entry; it outlives the request.
         let conf = unsafe { entry(self.members().main_conf, ctx_index) };
-        // SAFETY: by the caller's word.
+        // SAFETY: null, or a `T` by the contract above.
         unsafe { conf.cast::<T>().as_ref() }
     }
 
@@ -372,7 +374,7 @@ impl<'a> Request<'a> {
     pub(crate) unsafe fn loc_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
         // SAFETY: every HTTP module has an entry; it outlives the request.
         let conf = unsafe { entry(self.members().loc_conf, ctx_index) };
-        // SAFETY: by the caller's word.
+        // SAFETY: null, or a `T` by the contract above.
         unsafe { conf.cast::<T>().as_ref() }
     }
 
@@ -399,7 +401,7 @@ impl<'a> Request<'a> {
 
     /// Stores a value there, as nginx does with what a handler gave.
     pub(crate) fn store(self, index: u32, value: VarValue) {
-        // SAFETY: see `variable_place`.
+        // SAFETY: a place in `r->variables`, which nothing borrows.
         unsafe { *self.variable_place(index) = value }
     }
 
@@ -410,7 +412,7 @@ impl<'a> Request<'a> {
         let value = unsafe { ffi::ngx_http_get_flushed_variable(self.as_ptr(), index as usize) };
         // SAFETY: null, or the value in `r->variables`.
         let value = unsafe { value.cast::<VarValue>().as_ref() }?;
-        // SAFETY: nginx filled it.
+        // SAFETY: nginx, or the handler, filled it with a text of the request.
         unsafe { value.text() }
     }
 
@@ -482,7 +484,7 @@ impl<'a> Request<'a> {
         }
         // SAFETY: nginx keeps `ncaptures` offsets, an even number, and `at` is below it and even.
         let offsets = unsafe { members.captures.add(at) };
-        // SAFETY: as above.
+        // SAFETY: two offsets, since their number is even and `at` is.
         let [start, end] = unsafe { offsets.cast::<[i32; 2]>().read() };
         // A group that took no part in the match has -1 for both: an empty text.
         let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else {
@@ -556,7 +558,7 @@ impl<'a> Request<'a> {
     pub(crate) fn cookies(self) -> impl Iterator<Item = Header<'a>> {
         let mut n = 0usize;
         core::iter::from_fn(move || {
-            // SAFETY: a live request.
+            // SAFETY: a live request, of which a C function reads the headers.
             let header = unsafe { shim::lua_var_cookie(self.as_ptr(), n) };
             n = n.wrapping_add(1);
             // SAFETY: null or a header in the request's pool.
@@ -566,13 +568,13 @@ impl<'a> Request<'a> {
 
     /// The reference of the request's `ngx.ctx`; below 1 when it has none.
     pub(crate) fn lua_ctx_ref(self) -> i32 {
-        // SAFETY: a live request.
+        // SAFETY: a live request, which lua-nginx-module is asked about.
         unsafe { shim::lua_var_lua_ctx_ref(self.as_ptr()) as i32 }
     }
 }
 
 /// Where a header has the pointer to the next of its name; 0 when nginx has no such.
 pub(crate) fn next_header() -> usize {
-    // SAFETY: it takes nothing.
+    // SAFETY: a C function that gives a constant.
     unsafe { shim::lua_var_next_header() }
 }

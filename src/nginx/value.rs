@@ -88,13 +88,13 @@ impl VarValue {
             len: (self.word & Self::LEN) as usize,
             data: self.data,
         };
-        // SAFETY: by the caller's word.
+        // SAFETY: by the contract above, a text that a handler or nginx gave.
         Some(unsafe { bytes(text) })
     }
 
     /// Whether the C compiler lays the word out like this.
     pub(crate) fn layout_agrees() -> bool {
-        // SAFETY: takes numbers.
+        // SAFETY: a C function of numbers.
         let theirs = unsafe { shim::lua_var_value_word(5, 1, 0, 1) };
         theirs == 5 | Self::VALID | Self::NOT_FOUND
     }
@@ -208,7 +208,7 @@ impl<'a> Variable<'a> {
     /// # Safety
     /// `variable` is null or a variable that lives during `'a`.
     pub(super) unsafe fn from_raw(variable: *const ngx_http_variable_t) -> Option<Self> {
-        // SAFETY: by the caller's word.
+        // SAFETY: null, or a variable that lives during `'a`, by the contract above.
         unsafe { variable.as_ref() }.map(Variable)
     }
 }
@@ -248,7 +248,7 @@ pub(crate) fn each_in_hash<'a>(
     for bucket in 0..hash.size {
         // SAFETY: `ngx_hash_init` made `size` buckets.
         let bucket = unsafe { hash.buckets.add(bucket) };
-        // SAFETY: as above.
+        // SAFETY: one of the `size` buckets, which holds a pointer.
         let mut element = unsafe { *bucket };
         if element.is_null() {
             continue;

@@ -257,7 +257,7 @@ fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Ta
                 key: Key::new(text),
                 name: text,
                 prefix: table.prefix(text).map(|(prefix, _)| prefix),
-                // SAFETY: see above.
+                // SAFETY: a string of the configuration, as which it stays where it is.
                 getter: unsafe { handler.of_prefixed(name) },
                 ..Var::EMPTY
             });

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let includes = nginx_includes()?;
 
     cc::Build::new()
-        .files(["src/shim/request.c", "src/shim/lua.c", "src/shim/stream.c"])
+        .files(["request", "lua", "functions", "stream"].map(|name| format!("src/shim/{name}.c")))
         .includes(&includes)
         .define(
             "LUA_VAR_VERSION",

@@ -1,4 +1,4 @@
-//! The embedded Lua library, and what `shim/lua.c` asks on behalf of Lua.
+//! The embedded Lua library, and what `shim/functions.c` asks on behalf of Lua.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -180,10 +180,10 @@ fn opaque(req: &lua_var_req_t) -> Result<*mut ngx_http_request_t, Refusal> {
     }
 }
 
-/// What `shim/lua.c` passes.
+/// What `shim/functions.c` passes.
 ///
 /// # Safety
-/// Both point to structures on the stack of a function in `shim/lua.c`, which waits.
+/// Both point to structures on the stack of a function in `shim/functions.c`, which waits.
 #[inline(always)]
 unsafe fn arguments<'a, T>(
     given: *const T,
@@ -208,7 +208,7 @@ fn refuse(why: Refusal, out: &mut ngx_http_lua_var_value_t) {
 /// `fetch`: the value of the variable `name` of the request `req`.
 ///
 /// # Safety
-/// `shim/lua.c` calls it: `name` is a Lua string on the Lua stack, `req` and `out` are
+/// `shim/functions.c` calls it: `name` is a Lua string on the Lua stack, `req` and `out` are
 /// its own.
 unsafe extern "C" fn fetch(
     req: *const lua_var_req_t,
@@ -217,7 +217,7 @@ unsafe extern "C" fn fetch(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // SAFETY: `shim/functions.c` passes structures on the stack of the function that waits for this
     // one.
     let (req, out) = unsafe { arguments(req, out) };
     // SAFETY: `name` is a Lua string of `len` bytes, on the Lua stack of the function that
@@ -246,7 +246,7 @@ unsafe extern "C" fn read_found(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // SAFETY: `shim/functions.c` passes structures on the stack of the function that waits for this
     // one.
     let (found, out) = unsafe { arguments(found, out) };
     let call = Call::enter();
@@ -262,7 +262,7 @@ unsafe extern "C" fn read_found(
     let Ok(live) = live.readable() else {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     };
-    // SAFETY: `find` filled it, for a name that `shim/lua.c` keeps from the collector.
+    // SAFETY: `find` filled it, for a name that `shim/functions.c` keeps from the collector.
     let resolved = match unsafe { read::resolved(live, found) } {
         Ok(resolved) => resolved,
         Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
@@ -291,7 +291,7 @@ unsafe extern "C" fn find(
     let name = unsafe { slice::from_raw_parts(name, len) };
     match table::newest().and_then(|table| read::find(table, name)) {
         Some(way) => {
-            // SAFETY: `shim/lua.c` passes room for it on its stack.
+            // SAFETY: `shim/functions.c` passes room for it on its stack.
             unsafe { found.write(way) };
             1
         }
@@ -326,7 +326,7 @@ unsafe extern "C" fn capture(
     n: isize,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // SAFETY: `shim/functions.c` passes structures on the stack of the function that waits for this
     // one.
     let (req, out) = unsafe { arguments(req, out) };
     if mode::is_foreign() {
@@ -354,7 +354,7 @@ unsafe extern "C" fn capture(
 /// # Safety
 /// As [`fetch`].
 unsafe extern "C" fn live(req: *const lua_var_req_t, out: *mut ngx_http_lua_var_value_t) {
-    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // SAFETY: `shim/functions.c` passes structures on the stack of the function that waits for this
     // one.
     let (req, out) = unsafe { arguments(req, out) };
     match validated(&Call::enter(), req) {
@@ -373,14 +373,14 @@ unsafe extern "C" fn acquire(
     generation: *mut u32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: `shim/lua.c` passes a value on its stack, which nobody else has.
+    // SAFETY: `shim/functions.c` passes a value on its stack, which nobody else has.
     let out = unsafe { &mut *out };
     match LiveRequest::current(&Call::enter(), current) {
         Ok(live) => {
             let handle = live.slot().handle();
-            // SAFETY: `shim/lua.c` passes room for both on its stack.
+            // SAFETY: `shim/functions.c` passes room for both on its stack.
             unsafe { id.write(handle.id) };
-            // SAFETY: `shim/lua.c` passes room for both on its stack.
+            // SAFETY: `shim/functions.c` passes room for both on its stack.
             unsafe { generation.write(handle.generation) };
             out.put_kind(NGX_HTTP_LUA_VAR_TRUE);
         }
@@ -401,7 +401,7 @@ unsafe extern "C" fn set(
     sentence: *mut u8,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: `shim/lua.c` passes structures on the stack of the function that waits for this
+    // SAFETY: `shim/functions.c` passes structures on the stack of the function that waits for this
     // one.
     let (req, out) = unsafe { arguments(req, out) };
     // SAFETY: `name` is a Lua string of `len` bytes, on the Lua stack of the function that
@@ -410,7 +410,7 @@ unsafe extern "C" fn set(
     // SAFETY: `value` is a Lua string of `value_len` bytes, on the Lua stack of the function
     // that waits.
     let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
-    // SAFETY: `shim/lua.c` passes `LUA_VAR_SENTENCE` bytes on its stack.
+    // SAFETY: `shim/functions.c` passes `LUA_VAR_SENTENCE` bytes on its stack.
     let sentence = unsafe { &mut *sentence.cast::<[u8; SENTENCE]>() };
     if has_upper(name) {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);

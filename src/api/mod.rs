@@ -1,4 +1,4 @@
-//! What Lua calls: through its C API ([`capi`], by way of `shim/lua.c`), over LuaJIT's
+//! What Lua calls: through its C API ([`capi`], by way of `shim/functions.c`), over LuaJIT's
 //! FFI ([`ffi`]), and by the names that lua-var-nginx-module has ([`compat`]).
 
 pub mod capi;

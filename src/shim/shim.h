@@ -47,7 +47,7 @@ size_t lua_var_next_header(void);
 uint32_t lua_var_value_word(unsigned len, unsigned valid,
     unsigned no_cacheable, unsigned not_found);
 
-/* -- lua.c: what C asks of Rust ------------------------------------------ */
+/* -- functions.c: what C asks of Rust ------------------------------------------ */
 
 /* How Lua named the request a call is about. */
 #define LUA_VAR_REQ_CURRENT   0     /* not at all: the current one */
@@ -77,7 +77,7 @@ typedef struct {
     size_t         len;
 } lua_var_chunk_t;
 
-/* What Rust does for the functions in lua.c; each fills *out. */
+/* What Rust does for the functions in functions.c; each fills *out. */
 typedef struct {
     /* The variable name; NGX_HTTP_LUA_VAR_AGAIN: with the name in lower case. */
     void (*fetch)(const lua_var_req_t *req, const u_char *name, size_t len,

@@ -1,0 +1,98 @@
+/*
+ * What functions.c and lua.c share: LuaJIT and the Lua module as far as they are
+ * called.
+ *
+ * No header of LuaJIT is needed: the handful of functions used here is declared
+ * below and found with dlsym(), so the module also loads where there is no Lua.
+ */
+
+#ifndef NGX_HTTP_LUA_VAR_LUA_H
+#define NGX_HTTP_LUA_VAR_LUA_H
+
+/* first: nginx's headers ask for the GNU extensions that dlfcn.h is used with */
+#include "shim.h"
+
+#include <dlfcn.h>
+
+
+#define LUA_REGISTRYINDEX   (-10000)
+#define LUA_GLOBALSINDEX    (-10002)
+#define lua_upvalueindex(i) (LUA_GLOBALSINDEX - (i))
+
+#define LUA_TNONE           (-1)
+#define LUA_TNIL            0
+#define LUA_TLIGHTUSERDATA  2
+#define LUA_TNUMBER         3
+#define LUA_TSTRING         4
+#define LUA_TCDATA          10
+
+
+typedef int (*lua_CFunction)(lua_State *L);
+
+
+/*
+ * X(result, name, parameters) for each function of Lua and of the Lua module
+ * that is called; all of them have to be there.
+ */
+#define LUA_VAR_API(X)                                                        \
+    X(int, lua_gettop, (lua_State *L))                                        \
+    X(void, lua_settop, (lua_State *L, int n))                                \
+    X(int, lua_type, (lua_State *L, int i))                                   \
+    X(const char *, lua_typename, (lua_State *L, int type))                   \
+    X(const char *, lua_tolstring, (lua_State *L, int i, size_t *len))        \
+    X(double, lua_tonumber, (lua_State *L, int i))                            \
+    X(int, lua_toboolean, (lua_State *L, int i))                              \
+    X(void *, lua_touserdata, (lua_State *L, int i))                          \
+    X(const void *, lua_topointer, (lua_State *L, int i))                     \
+    X(void, lua_pushnil, (lua_State *L))                                      \
+    X(void, lua_pushnumber, (lua_State *L, double n))                         \
+    X(void, lua_pushboolean, (lua_State *L, int b))                           \
+    X(void, lua_pushlstring, (lua_State *L, const char *s, size_t len))       \
+    X(const char *, lua_pushfstring, (lua_State *L, const char *fmt, ...))    \
+    X(void, lua_pushvalue, (lua_State *L, int i))                             \
+    X(void, lua_pushcclosure, (lua_State *L, lua_CFunction fn, int n))        \
+    X(void, lua_createtable, (lua_State *L, int narr, int nrec))              \
+    X(void, lua_getfield, (lua_State *L, int i, const char *k))               \
+    X(void, lua_setfield, (lua_State *L, int i, const char *k))               \
+    X(void, lua_rawset, (lua_State *L, int i))                                \
+    X(void, lua_rawget, (lua_State *L, int i))                                \
+    X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
+    X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
+    X(int, lua_error, (lua_State *L))                                         \
+    X(int, luaL_loadbuffer,                                                   \
+      (lua_State *L, const char *s, size_t len, const char *name))            \
+    X(int, luaL_error, (lua_State *L, const char *fmt, ...))                  \
+    X(ngx_http_request_t *, ngx_http_lua_get_request, (lua_State *L))         \
+    X(ngx_int_t, ngx_http_lua_add_package_preload,                            \
+      (ngx_conf_t *cf, const char *package, lua_CFunction fn))                \
+    X(int, ngx_http_lua_ffi_get_ctx_ref,                                      \
+      (ngx_http_request_t *r, int *in_ssl_phase, int *ssl_ctx_ref))           \
+    X(int, ngx_http_lua_ffi_var_get,                                          \
+      (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
+       int capture_id, u_char **value, size_t *value_len, char **err))        \
+    X(int, ngx_http_lua_ffi_var_set,                                          \
+      (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
+       u_char *value, size_t value_len, u_char *errbuf, size_t *errlen))
+
+
+typedef struct {
+#define X(result, name, parameters)  result (*name) parameters;
+    LUA_VAR_API(X)
+#undef X
+    unsigned  is_configured:1;  /* the configuration being read has the module */
+    unsigned  is_running:1;     /* the one that runs has it */
+} lua_var_api_t;
+
+
+/* lua.c fills both; they go by their short names in the two files. */
+extern lua_var_api_t          lua_var_api __attribute__((visibility("hidden")));
+extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")));
+
+#define api   lua_var_api
+#define rust  lua_var_rust
+
+
+/* Pushes the table of the C functions of this VM, made at the first call. */
+void lua_var_push_core(lua_State *L) __attribute__((visibility("hidden")));
+
+#endif

@@ -45,7 +45,7 @@ EOC
         }
     }
 EOC
-    $block->set_value(more_headers => "A: aa\nHost: here.test\nCookie: c=cc\nUser-Agent: ua");
+    $block->set_value(more_headers => "A: aa\nHost: here.test\nCookie: c=cc\nUser-Agent: agent of this");
     $block->set_value(request => 'GET /t?long=' . ('x' x 6000) . '&b=bb');
     $block->set_value(response_body => "right\n");
     $block->set_value(timeout => $ENV{TEST_NGINX_USE_VALGRIND} ? '120s' : '30s');
@@ -132,3 +132,10 @@ return F.set_and_fetch(name)
 === TEST 12: set and setters, compiled
 --- case
 return (F.set_and_fetch(name))
+
+
+
+=== TEST 13: getters, what they do on traces interpreted
+--- jit: off
+--- case
+return F.recorded.get(F.getters[name], F.handle)

@@ -5,6 +5,7 @@
 
 local ngxvar = require "resty.ngxvar"
 local base = require "resty.core.base"
+local recorded = require "recorded"
 
 local _M = {}
 
@@ -136,6 +137,10 @@ local readers = {
     { "getter", function (name, handle)
         getters[name] = getters[name] or ngxvar.getter(name)
         return getters[name](handle)
+    end },
+    { "getter, as on a trace", function (name, handle)
+        getters[name] = getters[name] or ngxvar.getter(name)
+        return recorded.get(getters[name], handle)
     end },
     { "enable_patch(false)", function (name, handle)
         ngxvar.enable_patch(false)

@@ -157,11 +157,12 @@ fn colliding(count: usize) -> Vec<usize> {
 fn colliding_addresses_are_told_apart() {
     let table = SideTable::new();
     let same = colliding(64);
-    let rest: Vec<_> = (0..5120).map(|n| request_address(n + 1)).collect();
+    let rest: Vec<_> = (1..=many(5120, 640)).map(request_address).collect();
+    let every = rest.len() / same.len();
     for (n, &address) in rest.iter().enumerate() {
         table.register(address).unwrap();
-        if n % 80 == 0 {
-            table.register(same[n / 80]).unwrap();
+        if n % every == 0 {
+            table.register(same[n / every]).unwrap();
         }
     }
     for &address in same.iter().rev().step_by(3) {

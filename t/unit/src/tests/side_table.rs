@@ -14,7 +14,8 @@ pub(super) fn free_slots(count: usize) -> &'static [Slot] {
 
 /// The beginnings of empty chains, likewise.
 fn heads() -> &'static Heads {
-    let heads: &'static [Cell<u32>] = Box::leak(vec![Cell::new(0); HEADS].into_boxed_slice());
+    let zeros: &'static mut [u32] = Box::leak(vec![0; HEADS].into_boxed_slice());
+    let heads: &'static [Cell<u32>] = Cell::from_mut(zeros).as_slice_of_cells();
     heads.try_into().expect("HEADS heads")
 }
 

@@ -9,8 +9,11 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
+$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+
 add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => <<'END');
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         local ffi = require "ffi"
         local C = ffi.C
@@ -19,6 +22,8 @@ add_block_preprocessor(sub ($block) {
         uri = ngxvar.getter("uri")
         own = ngxvar.getter("own")
         set_own = ngxvar.setter("own")
+
+        local recorded = require "recorded"
 
         ffi.cdef "int ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);"
 
@@ -48,6 +53,8 @@ add_block_preprocessor(sub ($block) {
                 { "fetch, current", ngxvar.fetch("uri") },
                 { "getter", uri(handle) },
                 { "getter, set variable", own(handle) },
+                { "getter, as on a trace", recorded.get(uri, handle) },
+                { "getter, set variable, as on a trace", recorded.get(own, handle) },
                 { "set", ngxvar.set("own", "changed", handle) },
                 { "setter", set_own("changed", handle) },
                 { "C", C.ngx_http_lua_var_ffi_uri(r, text) == 0 and "/t" or nil },
@@ -60,6 +67,10 @@ add_block_preprocessor(sub ($block) {
             local at = ffi.cast("char *", get_request()) + offset_of(member)
             local place = ffi.cast(ctype .. "*", at)
             local right = place[0]
+
+            -- what they read is found while it is there
+            uri(handle)
+            own(handle)
 
             place[0] = value
             local ok, answers = pcall(ways, handle)
@@ -97,6 +108,8 @@ fetch, pointer: /t
 fetch, current: /t
 getter: /t
 getter, set variable: own
+getter, as on a trace: /t
+getter, set variable, as on a trace: own
 set: true
 setter: true
 C: /t

@@ -12,15 +12,18 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
+use NgxVarTest::Env ();
+
 # So that this process only looks, and sets nothing for its children.
 my $is_upstream = grep { !ref && -f "$_/Test/Nginx/Socket.pm" } @INC;
 my $root        = getcwd;
 my $dir         = tempdir(CLEANUP => 1);
 
 # Set by the environment of a suite that this file may be a part of.
-delete @ENV{ grep { /^TEST_NGINX_/ } keys %ENV };
-$ENV{TEST_NGINX_LOAD_MODULES} = join ' ', map { "/usr/lib/nginx/modules/$_.so" }
-    qw(ndk_http_module ngx_http_lua_module);
+NgxVarTest::Env::set_nginx();
+delete @ENV{ grep { /^TEST_NGINX_/ && $_ ne 'TEST_NGINX_BINARY' } keys %ENV };
+$ENV{TEST_NGINX_LOAD_MODULES} = join ' ',
+    NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
 
 my $PROLOGUE = <<'END';
 use lib 't/lib';

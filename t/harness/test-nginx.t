@@ -7,8 +7,10 @@ use lib 't/lib';
 
 BEGIN {
     # Independent of the project's module.
-    $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', map { "/usr/lib/nginx/modules/$_.so" }
-        qw(ndk_http_module ngx_http_lua_module);
+    require NgxVarTest::Env;
+    NgxVarTest::Env::set_nginx();
+    $ENV{TEST_NGINX_LOAD_MODULES} = join ' ',
+        NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
     $ENV{HARNESS_FROM_PERL} = 'from perl';
 }
 
@@ -460,7 +462,7 @@ Connection: close
 GET /t
 --- response_headers_like
 X-A: o.e
-Server: nginx/[\d.]+
+Server: (?:nginx|openresty)/[\d.]+
 --- raw_response_headers_like: ^HTTP/1\.1 200 OK\r\n.*X-A: one\r\n
 --- raw_response_headers_unlike: X-B
 

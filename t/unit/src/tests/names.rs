@@ -109,7 +109,7 @@ fn name(max: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(2000, 20) as u32) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(2000, 5) as u32) })]
 
     #[test]
     fn up_to_sixteen_bytes_equal_keys_are_equal_names(a in name(16), b in name(16)) {

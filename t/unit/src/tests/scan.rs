@@ -205,7 +205,7 @@ fn text(max: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(5000, 50) as u32) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(5000, 4) as u32) })]
 
     #[test]
     fn arguments_are_those_that_nginx_finds(args in text(40), name in text(3)) {

@@ -141,7 +141,7 @@ fn too_many_digits_stop_at_the_end_of_the_range() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(256, 20) as u32) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(many(256, 5) as u32) })]
 
     #[test]
     fn seconds_are_what_format_writes(ms in any::<i64>()) {

@@ -17,6 +17,7 @@ $ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 $ENV{TEST_NGINX_TURNS} = $ENV{TEST_NGINX_USE_VALGRIND} ? 500 : 6_000;
 
 add_block_preprocessor(sub ($block) {
+    my $only = $block->only ? 'F.only = "' . $block->only . '"' : '';
     my $jit = ($block->jit // 'on') eq 'off' ? 'jit.off()' : '';
     $block->set_value(http_config => <<"EOC" . ($block->http_config // ''));
     lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
@@ -24,6 +25,7 @@ add_block_preprocessor(sub ($block) {
         $jit
         F = require "finalizers"
         F.turns = \$TEST_NGINX_TURNS
+        $only
     }
     large_client_header_buffers 8 16k;
     server {
@@ -137,5 +139,23 @@ return (F.set_and_fetch(name))
 
 === TEST 13: getters, what they do on traces interpreted
 --- jit: off
+--- case
+return F.recorded.get(F.getters[name], F.handle)
+
+
+
+=== TEST 14: the same, of a text that the finalizers read of another request
+--- jit: off
+--- only chomp
+http_user_agent
+--- case
+return F.recorded.get(F.getters[name], F.handle)
+
+
+
+=== TEST 15: the same, of one that they assign
+--- jit: off
+--- only chomp
+other
 --- case
 return F.recorded.get(F.getters[name], F.handle)

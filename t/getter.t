@@ -218,12 +218,21 @@ log: /t own 1 localhost;
             ngx.timer.at(0, function () value, err = get(ngxvar.request()) end)
             while not err do ngx.sleep(0.001) end
             ngx.say(tostring(value), " ", err)
+
+            -- what getters do on traces; $msec would need nothing of the request
+            get, err = ngxvar.getter("msec"), nil
+            ngx.timer.at(0, function ()
+                value, err = require("recorded").get(get, ngxvar.request())
+                err = err or "no error"
+            end)
+            while not err do ngx.sleep(0.001) end
+            ngx.say(tostring(value), " ", err)
         }
     }
 --- request eval
 ["GET /keep", "GET /use"]
 --- response_body eval
-["", "nil no variables in this context (TLS handshake, timer or worker start)\n"]
+["", "nil no variables in this context (TLS handshake, timer or worker start)\n" x 2]
 --- no_error_log
 [error]
 

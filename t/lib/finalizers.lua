@@ -95,6 +95,14 @@ local function finalize()
 
     is_busy = true
 
+    -- one variable, which finalizers read of the other request
+    if _M.only then
+        _M.getters[_M.only](_M.other)
+        ngxvar.set("other", assigned[calls % 2 + 1], _M.handle)
+        is_busy = false
+        return
+    end
+
     local handle = calls % 2 == 0 and _M.handle or _M.other
     local name = disturb[calls % #disturb + 1]
     local way = calls % 7
@@ -184,7 +192,7 @@ function _M.run(other, read)
 
     for turn = 1, _M.turns do
         for i = 1, #names do
-            local name = names[i]
+            local name = _M.only or names[i]
 
             _M.last = turn % 2 == 0 and newproxy(proxy) or gc(new_cdata(), finalize)
             check(name, read(_M, name))

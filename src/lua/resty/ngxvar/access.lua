@@ -68,7 +68,8 @@ local function resolve(found, name, handle)
 end
 
 
--- A variable that the module has to be asked for, of a handle whose request is live.
+-- A variable that the module has to be asked for, of a handle whose request is live. Not
+-- for tail calls: see resty.ngxvar.call.
 local function ask(name, handle, found)
     local value, is_taken = call_read(handle, nil, found, TYPED)
 
@@ -121,7 +122,14 @@ local function string_getter(name, place_in)
         end
 
         if not is_direct then
-            return ask(name, handle, found)
+            -- a trace of another getter may be what the interpreter enters
+            if not is_resolved then
+                is_resolved = resolve(found, name, handle)
+                is_direct, cached = found.is_direct == 1, found.cached
+            end
+
+            local value, err = ask(name, handle, found)
+            return value, err
         end
 
         local place = place_in(r)
@@ -130,7 +138,8 @@ local function string_getter(name, place_in)
             local value = r.variables + cached
 
             if band(value.word, VALUE_ODD) ~= 0 then
-                return ask(name, handle, found)
+                local value, err = ask(name, handle, found)
+                return value, err
             end
 
             place = cached_or(value, place)
@@ -142,7 +151,8 @@ local function string_getter(name, place_in)
 
         -- an empty string, or one that was never set; or what was cached is not any more
         if len == 0 or band(word, VALUE_ODD) ~= 0 then
-            return ask(name, handle, found)
+            local value, err = ask(name, handle, found)
+            return value, err
         end
 
         return (text(data, len))
@@ -172,17 +182,26 @@ local function value_getter(name, read)
         end
 
         if not is_direct then
-            return ask(name, handle, found)
+            -- a trace of another getter may be what the interpreter enters
+            if not is_resolved then
+                is_resolved = resolve(found, name, handle)
+                is_direct, cached = found.is_direct == 1, found.cached
+            end
+
+            local value, err = ask(name, handle, found)
+            return value, err
         end
 
         if cached >= 0 and band(r.variables[cached].word, VALUE_FLAGS) ~= 0 then
-            return ask(name, handle, found)
+            local value, err = ask(name, handle, found)
+            return value, err
         end
 
         local value = read(r)
 
         if value == nil then
-            return ask(name, handle, found)
+            local asked, err = ask(name, handle, found)
+            return asked, err
         end
 
         return value
@@ -208,8 +227,14 @@ local function handler_getter(name)
 
         local r = live(handle)
 
-        if not r or not is_resolved then
+        if not r then
             return fetch(name, handle)
+        end
+
+        -- a trace of another getter may be what the interpreter enters
+        if not is_resolved then
+            is_resolved = resolve(found, name, handle)
+            cached, header = found.cached, found.header
         end
 
         if cached >= 0 then
@@ -232,7 +257,8 @@ local function handler_getter(name)
             end
         end
 
-        return ask(name, handle, found)
+        local value, err = ask(name, handle, found)
+        return value, err
     end
 end
 

@@ -431,3 +431,48 @@ GET /t
 fetch: loop
 --- no_error_log
 [error]
+
+
+
+=== TEST 12: a getter is resolved although a trace of another one serves it
+--- config
+    location = /t {
+        set $one 1;
+        set $two 2;
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+
+            -- from the interpreter, so that what gets a trace is the getter itself
+            local function call(get, times)
+                for _ = 1, times do
+                    get(req)
+                end
+            end
+            jit.off(call)
+
+            local function is_resolved(get)
+                for i = 1, 20 do
+                    local name, value = debug.getupvalue(get, i)
+                    if name == "is_resolved" then
+                        return value
+                    end
+                end
+            end
+
+            for _, names in ipairs { { "one", "two" }, { "uri", "args" }, { "status", "msec" } } do
+                call(ngxvar.getter(names[1]), 1000)
+                local get = ngxvar.getter(names[2])
+                call(get, 1000)
+                ngx.say(names[2], ": ", is_resolved(get))
+            end
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+two: true
+args: true
+msec: true
+--- no_error_log
+[error]

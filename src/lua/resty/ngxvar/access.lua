@@ -129,7 +129,12 @@ local function string_getter(name, place_in)
             end
 
             local value, err = ask(name, handle, found)
-            return value, err
+
+            if err then
+                return nil, err
+            end
+
+            return value
         end
 
         local place = place_in(r)
@@ -139,7 +144,12 @@ local function string_getter(name, place_in)
 
             if band(value.word, VALUE_ODD) ~= 0 then
                 local value, err = ask(name, handle, found)
-                return value, err
+
+                if err then
+                    return nil, err
+                end
+
+                return value
             end
 
             place = cached_or(value, place)
@@ -152,7 +162,12 @@ local function string_getter(name, place_in)
         -- an empty string, or one that was never set; or what was cached is not any more
         if len == 0 or band(word, VALUE_ODD) ~= 0 then
             local value, err = ask(name, handle, found)
-            return value, err
+
+            if err then
+                return nil, err
+            end
+
+            return value
         end
 
         return (text(data, len))
@@ -189,19 +204,34 @@ local function value_getter(name, read)
             end
 
             local value, err = ask(name, handle, found)
-            return value, err
+
+            if err then
+                return nil, err
+            end
+
+            return value
         end
 
         if cached >= 0 and band(r.variables[cached].word, VALUE_FLAGS) ~= 0 then
             local value, err = ask(name, handle, found)
-            return value, err
+
+            if err then
+                return nil, err
+            end
+
+            return value
         end
 
         local value = read(r)
 
         if value == nil then
             local asked, err = ask(name, handle, found)
-            return asked, err
+
+            if err then
+                return nil, err
+            end
+
+            return asked
         end
 
         return value
@@ -258,7 +288,12 @@ local function handler_getter(name)
         end
 
         local value, err = ask(name, handle, found)
-        return value, err
+
+        if err then
+            return nil, err
+        end
+
+        return value
     end
 end
 

@@ -28,7 +28,7 @@ pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
 }
 
 /// `$uri` of whatever is at `r`, unchecked, as lua-var-nginx-module's C code reads
-/// it: for `make test-asan` to show that it notices.
+/// it: for `make test-guard` to show that it notices.
 ///
 /// # Safety
 /// `r` has to be live, which is what the caller does not see to; `uri` is valid

@@ -57,8 +57,7 @@ local function new_found()
 end
 
 
--- Resolves a name, for good if the handle's request can be asked; to be called where
--- it is interpreted.
+-- Resolves a name, for good if the handle's request can be asked.
 local function resolve(found, name, handle)
     if is_handle(handle) then
         ffi_resolve(handle, name, #name, found)

@@ -165,6 +165,7 @@ my $settable = sub { one_of(@OWN, @OWN, @DEFINED_PREFIXED, 'args', 'limit_rate',
 
 sub _set ($self, $indent) {
     my $name = $settable->();
+    $self->{is_set}{$name} = 1;
     return qq($indent) . "set \$$name \"" . ($name eq 'limit_rate' ? one_of('', '0', '100m') : $self->_value) . "\";\n";
 }
 
@@ -387,7 +388,8 @@ sub plan ($connections) {
     $http .= '    log_format seen "$request_method $request_uri $status ' . join('|', map { "\${$_}" } @logged) . "\";\n";
     $http .= $self->_realip('    ');
     my $server = $self->_server;
-    my %is_defined = map { $_ => 1 } $self->{own}->@*, @HEADERS_BY_NAME;
+    # A prefixed name that set, map or geo defines is kept by nginx after stock ngx.var read it, too.
+    my %is_defined = (%{ $self->{is_set} // {} }, map { $_ => 1 } $self->{own}->@*, @HEADERS_BY_NAME);
     my @traceless = (@OWN, grep { !$is_defined{$_} } map { lc } @TRACELESS, @PREFIXED, @DEFINED_PREFIXED);
     my $lua = "local D = ...\n$jit\nfor name in ([[" . join(' ', @traceless)
         . "]]):gmatch(\"%S+\") do D.is_traceless[name] = true end\nreturn {\n    "

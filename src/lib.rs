@@ -36,11 +36,13 @@ pub mod conf;
 pub mod error_page;
 #[cfg(feature = "testing")]
 pub mod faults;
+pub mod figures;
 pub mod layout;
 pub mod mode;
 mod nginx;
 pub mod ngx_ctx;
 pub mod phases;
+pub mod refused;
 pub mod registry;
 pub mod request;
 pub mod restore;

@@ -16,6 +16,7 @@ use crate::nginx::{
     ngx_cycle_t, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
 };
 use crate::ngx_ctx;
+use crate::refused;
 use crate::registry::{Registry, registry};
 use crate::request::Readable;
 use crate::statics::PerWorker;
@@ -123,6 +124,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     let Some(conf) = (unsafe { complete.ours.cast::<conf::MainConf>().as_ref() }) else {
         return ERROR;
     };
+    refused::configure(conf);
     if !table::renew(&complete, conf) {
         // An error here would end nginx, which has accepted the configuration.
         log_error!(

@@ -5,7 +5,10 @@ use core::ptr::{self, NonNull};
 use ngx::ffi::{self, NGX_LOG_DEBUG, NGX_LOG_DEBUG_HTTP, ngx_log_t};
 
 /// Levels of the error log.
-pub(crate) use ffi::{NGX_LOG_EMERG as EMERG, NGX_LOG_ERR as ERR, NGX_LOG_INFO as INFO};
+pub(crate) use ffi::{
+    NGX_LOG_EMERG as EMERG, NGX_LOG_ERR as ERR, NGX_LOG_INFO as INFO, NGX_LOG_NOTICE as NOTICE,
+    NGX_LOG_WARN as WARN,
+};
 
 /// A log of nginx's, which may be none.
 ///
@@ -28,6 +31,11 @@ impl Log {
         let cycle = unsafe { cycle.read_volatile() };
         // SAFETY: nginx sets `ngx_cycle` before it loads a module and never unsets it.
         Log(unsafe { cycle.as_ref() }.map_or(ptr::null_mut(), |cycle| cycle.log))
+    }
+
+    /// For C.
+    pub(crate) fn as_ptr(self) -> *mut ngx_log_t {
+        self.0
     }
 
     /// Calls `write` when the log takes lines of this level.

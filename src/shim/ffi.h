@@ -19,6 +19,7 @@ typedef enum {
     NGX_HTTP_LUA_VAR_FIXED,     /* len: number of a string that the caller keeps */
     NGX_HTTP_LUA_VAR_TRUE,
     NGX_HTTP_LUA_VAR_ERROR,     /* data, len: why */
+    NGX_HTTP_LUA_VAR_REFUSED,   /* data, len: why the request may not be read; number: which */
     NGX_HTTP_LUA_VAR_AGAIN      /* not this way: ask the slower one */
 } ngx_http_lua_var_kind_t;
 

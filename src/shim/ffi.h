@@ -26,8 +26,7 @@ typedef enum {
 /* How a value is converted for the caller. */
 typedef enum {
     NGX_HTTP_LUA_VAR_TYPED,     /* as lua-var-nginx-module: some are numbers */
-    NGX_HTTP_LUA_VAR_NGX_VAR,   /* as ngx.var: strings, and nginx caches what it would */
-    NGX_HTTP_LUA_VAR_PLAIN      /* typed, through nginx's own handlers */
+    NGX_HTTP_LUA_VAR_NGX_VAR    /* as ngx.var: strings, and nginx caches what it would */
 } ngx_http_lua_var_flavour_t;
 
 /*

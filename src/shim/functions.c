@@ -36,7 +36,6 @@ typedef struct {
      */
     const void      *last;
     uint64_t         last_handle;
-    int32_t          flavour;
     uint32_t         nnames;
     uint32_t         nprefixed;
     /* ctype ids; cdata of any other type names no request */
@@ -99,6 +98,7 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
     switch (api.lua_type(L, idx)) {
 
     case LUA_TNONE:
+    case LUA_TNIL:
         req->kind = LUA_VAR_REQ_CURRENT;
         return;
 
@@ -312,7 +312,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     switch (api.lua_type(L, 1)) {
 
     case LUA_TSTRING:
-        fetch_by_name(L, 1, &req, vm->flavour, &out);
+        fetch_by_name(L, 1, &req, NGX_HTTP_LUA_VAR_TYPED, &out);
 
         name = (const u_char *) api.lua_tolstring(L, 1, &len);
         n = give(L, "fetch", name, len, &req, &out);
@@ -358,8 +358,7 @@ l_fetch(lua_State *L)
     name = name_slot(vm, string);
 
     if (name->string == string && string != NULL
-        && vm->last == api.lua_topointer(L, 2)
-        && vm->flavour == NGX_HTTP_LUA_VAR_TYPED)
+        && vm->last == api.lua_topointer(L, 2))
     {
         rust->read(vm->last_handle, NULL, &name->found,
                    NGX_HTTP_LUA_VAR_TYPED, &out);
@@ -498,7 +497,8 @@ l_live(lua_State *L)
 
     request_arg(L, vm_of(L), 1, &req);
 
-    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+    /* a request that got lost is not the current one */
+    if (api.lua_type(L, 1) == LUA_TNIL || req.kind == LUA_VAR_REQ_FOREIGN) {
         refuse_argument(L, 1);
         api.lua_pushboolean(L, 0);
         api.lua_pushvalue(L, -2);
@@ -540,16 +540,6 @@ l_acquire(lua_State *L)
     api.lua_pushnumber(L, id);
     api.lua_pushnumber(L, generation);
     return 2;
-}
-
-
-/* plain(bool): whether fetch() reads through nginx's handlers only */
-static int
-l_plain(lua_State *L)
-{
-    vm_of(L)->flavour = api.lua_toboolean(L, 1) ? NGX_HTTP_LUA_VAR_PLAIN
-                                                : NGX_HTTP_LUA_VAR_TYPED;
-    return 0;
 }
 
 
@@ -634,7 +624,6 @@ static const struct {
     { "set", l_set },
     { "live", l_live },
     { "acquire", l_acquire },
-    { "plain", l_plain },
     { "var_index", l_var_index },
     { "ctypes", l_ctypes },
     { "remember", l_remember },

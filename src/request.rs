@@ -5,7 +5,7 @@
 //! has variables; nothing but this file makes either.
 
 use crate::mode::{self, Mode};
-use crate::nginx::log::{ERR, log_error};
+use crate::nginx::log::{ERR, Log, log_error};
 use crate::nginx::request::{AnyRequest, Request};
 use crate::nginx::{SIGNATURE, ngx_http_request_t};
 use crate::registry::registry;
@@ -149,6 +149,11 @@ impl<'a> LiveRequest<'a> {
     /// The slot that holds the request.
     pub fn slot(self) -> &'static Slot {
         self.slot
+    }
+
+    /// Where to log what happens while it is running.
+    pub(crate) fn log(self) -> Log {
+        self.r.log()
     }
 
     /// The request, if it is one that has variables.

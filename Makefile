@@ -31,8 +31,9 @@ bench: export BENCH_SO = $(SO)
 demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
-.PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-guard \
-        check unit miri fuzz differ nothing soak bench matrix mutants clean
+.PHONY: all build testing setup install uninstall demo run \
+        test test-hup test-valgrind test-leak test-guard check unit miri fuzz differ nothing \
+        soak bench matrix mutants clean
 
 all: build
 
@@ -49,6 +50,16 @@ build: setup
 # The module with the hooks that some tests need (src/testing.rs).
 testing: build
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
+
+# Installs what is built, and builds nothing: root may have no cargo. DESTDIR and
+# MODULES_DIR, by default the modules of that nginx, say where.
+export DESTDIR MODULES_DIR
+
+install:
+	@.ci/install $(SO)
+
+uninstall:
+	@.ci/install
 
 demo: build
 	@nginx-conf/demo play

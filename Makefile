@@ -31,15 +31,18 @@ bench: export BENCH_SO = $(SO)
 demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
-.PHONY: all build testing setup install uninstall demo run \
+.PHONY: all build testing setup setup-test install uninstall demo run \
         test test-hup test-valgrind test-leak test-guard check unit miri fuzz differ nothing \
         soak bench matrix mutants clean
 
 all: build
 
-# Installs the Debian packages that are missing, and nothing when none is.
+# Each installs the Debian packages that are missing, and nothing when none is.
 setup:
-	@.ci/setup
+	@.ci/setup build
+
+setup-test: setup
+	@.ci/setup test
 
 # The module, against the headers of the nginx that is to load it.
 build: setup
@@ -48,7 +51,7 @@ build: setup
 	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
 # The module with the hooks that some tests need (src/testing.rs).
-testing: build
+testing: setup-test build
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
 # Installs what is built, and builds nothing: root may have no cargo. DESTDIR and
@@ -61,10 +64,10 @@ install:
 uninstall:
 	@.ci/install
 
-demo: build
+demo: setup-test build
 	@nginx-conf/demo play
 
-run: build
+run: setup-test build
 	@nginx-conf/demo serve
 
 test: build testing unit
@@ -95,10 +98,10 @@ test-valgrind: build testing
 test-leak: build testing
 	@TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
 
-test-guard: setup
+test-guard: setup-test
 	@.ci/guard-pages
 
-check: build
+check: setup-test build
 	@.ci/check
 
 fuzz: testing
@@ -111,17 +114,17 @@ soak: testing
 	@t/bin/soak
 
 # SEED and ROUNDS may be given.
-nothing: build
+nothing: setup-test build
 	@t/bin/nothing $(SEED) $(ROUNDS)
 
-bench: build
+bench: setup-test build
 	@t/bin/bench $(BENCH)
 
 # The same on other releases of Debian, and with the module linked in: see .ci/matrix.
 matrix:
 	@.ci/matrix $(ROWS)
 
-mutants: setup
+mutants: setup-test
 	@.ci/mutants
 
 clean:

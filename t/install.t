@@ -37,6 +37,15 @@ sub makes (@arguments) {
     return $output;
 }
 
+# The inode of the file that the workers have loaded.
+sub mapped ($nginx) {
+    my %inodes = map { $_ => 1 } map { / (\d+) +\S*\Q$NAME\E/ } map {
+        open my $maps, '<', "/proc/$_/maps" or die "/proc/$_/maps: $!";
+        readline $maps;
+    } $nginx->await_workers;
+    return join ' ', sort keys %inodes;
+}
+
 sub inode ($file) { return (stat $file)[1] // 'none' }
 
 # ---- Where it goes ---------------------------------------------------------------------
@@ -88,6 +97,10 @@ makes('install', "SO=$MODULE", "MODULES_DIR=$dir");
 $nginx->start;
 is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads it by its name');
 
+my $warning = qr/\[warn\] \S+ lua_var: "\Q$file\E" was replaced or removed/;
+$nginx->await_end($nginx->reload);
+is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 0, 'a reload over the same file says nothing');
+
 my @workers = $nginx->await_workers;
 my $before  = inode($file);
 my $traffic = Traffic->start(port => $PORT, clients => 4, paths => ['/t']);
@@ -103,9 +116,13 @@ is_deeply([ sort $nginx->workers ], [ sort @workers ], 'and are the same');
 
 $nginx->await_end($nginx->reload);
 is($nginx->get('/t?id=3')->{content}, "3 /t ok\n", 'after a reload, too');
+is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 1, 'which says that the old build stays');
+is(mapped($nginx), $before, 'and it does');
 
 $nginx->upgrade;
 is($nginx->get('/t?id=4')->{content}, "4 /t ok\n", 'after a binary upgrade, too');
+is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 1, 'which has nothing to say');
+is(mapped($nginx), inode($file), 'for it has loaded the new one');
 
 makes('uninstall', "MODULES_DIR=$dir");
 ok(!-e $file, 'the file is gone');

@@ -5,7 +5,10 @@ use core::ptr::{self, NonNull};
 use ngx::ffi::{self, NGX_LOG_DEBUG, NGX_LOG_DEBUG_HTTP, ngx_log_t};
 
 /// Levels of the error log.
-pub(crate) use ffi::{NGX_LOG_EMERG as EMERG, NGX_LOG_ERR as ERR, NGX_LOG_INFO as INFO};
+pub(crate) use ffi::{
+    NGX_LOG_EMERG as EMERG, NGX_LOG_ERR as ERR, NGX_LOG_INFO as INFO, NGX_LOG_NOTICE as NOTICE,
+    NGX_LOG_WARN as WARN,
+};
 
 /// A log of nginx's, which may be none.
 ///

@@ -33,7 +33,7 @@ demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup setup-test install uninstall demo run \
         test test-hup test-valgrind test-leak test-guard check unit miri fuzz differ nothing \
-        soak bench matrix mutants clean
+        soak bench matrix mutants dist clean
 
 all: build
 
@@ -123,6 +123,10 @@ bench: setup-test build
 # The same on other releases of Debian, and with the module linked in: see .ci/matrix.
 matrix:
 	@.ci/matrix $(ROWS)
+
+# target/dist/…tar.gz, which builds offline.
+dist: setup
+	@.ci/dist make
 
 mutants: setup-test
 	@.ci/mutants

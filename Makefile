@@ -33,7 +33,7 @@ demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup setup-test install uninstall demo run \
         test test-hup test-valgrind test-leak test-guard check unit miri fuzz differ nothing \
-        soak bench matrix mutants dist clean
+        soak bench matrix mutants dist deb clean
 
 all: build
 
@@ -127,6 +127,12 @@ matrix:
 # target/dist/…tar.gz, which builds offline.
 dist: setup
 	@.ci/dist make
+
+# target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. Rows of the
+# matrix install it, upgrade it and remove it.
+deb:
+	@.ci/setup deb
+	@.ci/deb
 
 mutants: setup-test
 	@.ci/mutants

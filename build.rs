@@ -20,7 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let includes = nginx_includes()?;
 
     cc::Build::new()
-        .files(["request", "lua", "functions", "stream"].map(|name| format!("src/shim/{name}.c")))
+        .files(
+            ["request", "lua", "functions", "refusal", "stream"]
+                .map(|name| format!("src/shim/{name}.c")),
+        )
         .includes(&includes)
         .define(
             "LUA_VAR_VERSION",
@@ -39,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .blocklist_item("ngx_http_lua_var_module")
         .raw_line("use ngx::ffi::*;")
         .prepend_enum_name(false)
+        .derive_default(true)
         .use_core()
         .generate()?
         .write_to_file(PathBuf::from(env::var("OUT_DIR")?).join("shim.rs"))?;

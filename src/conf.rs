@@ -2,17 +2,20 @@
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
+use core::mem::offset_of;
 use core::ptr;
 
 use crate::nginx::array::{Elements, push};
 use crate::nginx::conf::{
-    self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, UNSET_UINT, conf_error,
+    self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1,
+    NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_SRV_CONF, UNSET_FLAG, UNSET_UINT, conf_error,
 };
+use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
 use crate::nginx::request::Request;
 use crate::nginx::string::{bytes, name, str_of};
 use crate::nginx::value::{defined, prefixes};
-use crate::nginx::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t};
+use crate::nginx::{ngx_array_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_str_t, ngx_uint_t};
 use crate::statics::{PerWorker, Shared};
 
 /// `ngx_http_lua_var_module.ctx_index`, once nginx has assigned it.
@@ -49,6 +52,37 @@ const RESTORE: [(&CStr, Restore); 3] = [
 const DEFAULT_RESTORE: ngx_uint_t = 1;
 const DEFAULT_RESTORE_NAME: &CStr = c"error_page";
 
+/// `lua_var_log_refused`: how what is refused is logged.
+#[derive(Clone, Copy)]
+pub struct LogRefused {
+    /// [`UNSET_UINT`] without the directive.
+    level: ngx_uint_t,
+    rate: ngx_uint_t,
+}
+
+impl LogRefused {
+    /// Level of the lines.
+    pub(crate) fn level(self) -> ngx_uint_t {
+        match self.level {
+            UNSET_UINT => WARN as ngx_uint_t,
+            level => level,
+        }
+    }
+
+    /// Lines that a worker may write in a second.
+    pub(crate) fn rate(self) -> ngx_uint_t {
+        self.rate
+    }
+}
+
+/// The levels of `lua_var_log_refused`, those that `limit_req_log_level` has.
+const LEVELS: [(&[u8], u32); 4] = [
+    (b"info", INFO),
+    (b"notice", NOTICE),
+    (b"warn", WARN),
+    (b"error", ERR),
+];
+
 /// `http {}`: one for the configuration. Valid when zeroed.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -57,12 +91,21 @@ pub struct MainConf {
     names: *mut ngx_array_t,
     /// Place of `$from_error_page` in `r->variables`.
     pub from_error_page: u32,
+    /// `lua_var_log_refused`
+    pub log_refused: LogRefused,
+    /// `lua_var_trace_handles`: 1 when it is on.
+    pub trace_handles: ngx_flag_t,
 }
 
 impl MainConf {
     const NEW: Self = MainConf {
         names: ptr::null_mut(),
         from_error_page: 0,
+        log_refused: LogRefused {
+            level: UNSET_UINT,
+            rate: 1,
+        },
+        trace_handles: UNSET_FLAG,
     };
 
     /// The names that `lua_var_index` lists.
@@ -155,7 +198,7 @@ pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_v
 const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
 /// The directives.
-pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
+pub(crate) static COMMANDS: Shared<[ngx_command_t; 5]> = Shared([
     ngx_command_t {
         name: name(c"lua_var_ctx_restore"),
         type_: (ANY_LEVEL | NGX_CONF_TAKE1) as ngx_uint_t,
@@ -170,6 +213,22 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 3]> = Shared([
         set: Some(lua_var_index),
         conf: 0,
         offset: 0,
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_log_refused"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12) as ngx_uint_t,
+        set: Some(lua_var_log_refused),
+        conf: 0,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_trace_handles"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_FLAG) as ngx_uint_t,
+        set: Some(conf::set_flag),
+        conf: 0,
+        offset: offset_of!(MainConf, trace_handles),
         post: ptr::null_mut(),
     },
     conf::NO_COMMAND,
@@ -216,6 +275,67 @@ unsafe extern "C" fn lua_var_ctx_restore(
             CONF_ERROR
         }
     }
+}
+
+/// `lua_var_log_refused off | level [rate=N/s]`
+unsafe extern "C" fn lua_var_log_refused(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the configuration that it is reading, or null.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
+    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.log_refused.level != UNSET_UINT {
+        return c"is duplicate".as_ptr().cast_mut();
+    }
+    let mut arguments = cf.arguments().skip(1);
+    let (Some(level), rate) = (arguments.next(), arguments.next()) else {
+        return CONF_ERROR;
+    };
+    // SAFETY: the arguments live as long as the configuration.
+    let text = unsafe { bytes(*level) };
+    conf.log_refused = if text == b"off" && rate.is_none() {
+        let level = WARN as ngx_uint_t;
+        LogRefused { level, rate: 0 }
+    } else {
+        let Some((_, level)) = LEVELS.iter().find(|(name, _)| text == *name) else {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"lua_var_log_refused\" directive, it must be \"off\", \
+                 or \"info\", \"notice\", \"warn\" or \"error\" and a rate",
+                ptr::from_ref(level)
+            );
+            return CONF_ERROR;
+        };
+        let level = *level as ngx_uint_t;
+        // SAFETY: as above.
+        match rate.map_or(Some(1), |rate| parsed_rate(unsafe { bytes(*rate) })) {
+            Some(rate) => LogRefused { level, rate },
+            None => {
+                conf_error!(
+                    cf,
+                    "invalid rate \"%V\" in \"lua_var_log_refused\" directive, \
+                     it must be as \"rate=10r/s\"",
+                    rate.map_or(ptr::null(), ptr::from_ref)
+                );
+                return CONF_ERROR;
+            }
+        }
+    };
+    CONF_OK
+}
+
+/// The number in `rate=10r/s`, or `rate=10/s`, which is not 0.
+fn parsed_rate(text: &[u8]) -> Option<ngx_uint_t> {
+    let text = text.strip_prefix(b"rate=")?.strip_suffix(b"/s")?;
+    let digits = text.strip_suffix(b"r").unwrap_or(text);
+    let number = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number > 0 && digits.iter().all(u8::is_ascii_digit)).then_some(number)
 }
 
 /// `lua_var_index $name …`

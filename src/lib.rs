@@ -36,12 +36,14 @@ pub mod conf;
 pub mod error_page;
 #[cfg(feature = "testing")]
 pub mod faults;
+pub mod figures;
 pub mod layout;
 pub mod mode;
 mod nginx;
 pub mod ngx_ctx;
 mod notice;
 pub mod phases;
+pub mod refused;
 pub mod registry;
 pub mod request;
 pub mod restore;

@@ -17,6 +17,7 @@ use crate::nginx::{
 };
 use crate::ngx_ctx;
 use crate::notice;
+use crate::refused;
 use crate::registry::{Registry, registry};
 use crate::request::Readable;
 use crate::statics::PerWorker;
@@ -125,6 +126,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         return ERROR;
     };
     notice::write(&complete);
+    refused::configure(conf);
     if !table::renew(&complete, conf) {
         // An error here would end nginx, which has accepted the configuration.
         log_error!(

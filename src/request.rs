@@ -13,6 +13,7 @@ use crate::registry::slots::{Handle, Slot};
 
 /// Why a request was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub enum Refusal {
     /// There is no current request, as in `init_by_lua`.
     NoRequest,
@@ -27,6 +28,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The one that `number` stands for.
+    pub fn numbered(number: u32) -> Self {
+        [
+            Refusal::NoRequest,
+            Refusal::Stale,
+            Refusal::Fake,
+            Refusal::NoMemory,
+        ]
+        .into_iter()
+        .find(|refusal| *refusal as u32 == number)
+        .unwrap_or(Refusal::Layout)
+    }
+
     /// The sentence that Lua gets.
     pub const fn reason(self) -> &'static [u8] {
         match self {

@@ -1,11 +1,12 @@
 //! What the test suite asks of the registry. Only in builds with the `testing`
 //! feature.
 
+use crate::figures::{self, Figure};
 use crate::nginx::{ngx_http_request_t, ngx_str_t};
 use crate::registry::registry;
 
 /// Figures of the registry: 0 live, 1 retired, 2 slots with memory, 3 handles
-/// refused, 4 contexts restored.
+/// refused, 4 contexts restored, 5 addresses in the index.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
     let registry = registry();
@@ -13,7 +14,8 @@ pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
         0 => f64::from(registry.slots.live()),
         1 => f64::from(registry.slots.retired()),
         2 => registry.slots.capacity() as f64,
-        3 => registry.refused.get() as f64,
+        3 => figures::row().get(Figure::RefusedStale) as f64,
+        5 => f64::from(registry.indexed()),
         _ => registry.restored.get() as f64,
     }
 }

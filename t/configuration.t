@@ -486,3 +486,113 @@ X-A: 1
     lua_var_index $http_x $HTTP_X;
 --- refused
 duplicate variable "$HTTP_X"
+
+
+
+=== TEST 36: lua_var_log_refused, a level that it does not have
+--- http_config
+    lua_var_log_refused crit;
+--- refused
+invalid value "crit" in "lua_var_log_refused" directive, it must be "off", or "info", "notice", "warn" or "error" and a rate
+
+
+
+=== TEST 37: lua_var_log_refused, off and a rate
+--- http_config
+    lua_var_log_refused off rate=1r/s;
+--- refused
+invalid value "off" in "lua_var_log_refused" directive, it must be "off", or "info", "notice", "warn" or "error" and a rate
+
+
+
+=== TEST 38: lua_var_log_refused, rate=0r/s
+--- http_config
+    lua_var_log_refused warn rate=0r/s;
+--- refused
+invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 39: lua_var_log_refused, rate=r/s
+--- http_config
+    lua_var_log_refused warn rate=r/s;
+--- refused
+invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 40: lua_var_log_refused, rate=-1r/s
+--- http_config
+    lua_var_log_refused warn rate=-1r/s;
+--- refused
+invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 41: lua_var_log_refused, rate=+1r/s
+--- http_config
+    lua_var_log_refused warn rate=+1r/s;
+--- refused
+invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 42: lua_var_log_refused, rate=1r/m
+--- http_config
+    lua_var_log_refused warn rate=1r/m;
+--- refused
+invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 43: lua_var_log_refused, 1r/s
+--- http_config
+    lua_var_log_refused warn 1r/s;
+--- refused
+invalid rate "1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 44: lua_var_log_refused, rate=99999999999999999999r/s
+--- http_config
+    lua_var_log_refused warn rate=99999999999999999999r/s;
+--- refused
+invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+
+
+
+=== TEST 45: lua_var_log_refused twice
+--- http_config
+    lua_var_log_refused warn;
+    lua_var_log_refused off;
+--- refused
+"lua_var_log_refused" directive is duplicate
+
+
+
+=== TEST 46: lua_var_log_refused in a server
+--- config
+    lua_var_log_refused warn;
+--- refused
+"lua_var_log_refused" directive is not allowed here
+
+
+
+=== TEST 47: lua_var_trace_handles, neither on nor off
+--- http_config
+    lua_var_trace_handles yes;
+--- refused
+invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "off"
+
+
+
+=== TEST 48: each level, and rates in both spellings
+--- http_config
+    lua_var_log_refused notice rate=10/s;
+    lua_var_trace_handles off;
+--- config
+    location = /t { return 200 "fine\n"; }
+--- request
+GET /t
+--- response_body
+fine

@@ -1,5 +1,5 @@
 # fetch(name) where there is no request, or one without variables, and with
-# enable_patch(false), where it reads all through nginx's own handlers.
+# enable_patch(false), where it reads ngx.var.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -127,85 +127,114 @@ certificate: nil nil true true true no variables in this context (TLS handshake,
 
 
 
-=== TEST 4: enable_patch(false): nginx's handlers give the same values and types
+=== TEST 4: enable_patch(false): fetch reads ngx.var, whatever that is then
 --- config
     location = /t {
         set $own "own";
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
-            local names = { "uri", "args", "host", "scheme", "remote_addr", "status",
-                            "request_method", "request_length", "bytes_sent", "own",
-                            "arg_a", "ARG_A", "http_host", "unknown", "request_time",
-                            "upstream_response_time" }
-            local typed = {}
+            local fetch = ngxvar.fetch
+            local req = ngxvar.request()
+            local pointer = require("resty.core.base").get_request()
 
-            for i, name in ipairs(names) do
-                typed[i] = ngxvar.fetch(name) or "unset"
-            end
+            ngx.say(type(fetch("status")), " ", type(fetch("request_time", req)))
 
             ngxvar.enable_patch(false)
-            for i, name in ipairs(names) do
-                local value = ngxvar.fetch(name) or "unset"
-                if name == "request_time" then
-                    ngx.say(name, ": ", type(value))
-                elseif value ~= typed[i] then
-                    ngx.say(name, ": ", value, " is not ", typed[i])
-                end
-            end
+            ngx.say(type(fetch("status")), " ", type(fetch("request_time", req)))
+            ngx.say(fetch("own"), " ", fetch("args", nil), " ", fetch("uri", pointer))
 
-            -- changed under way
-            ngx.req.set_uri_args("a=2")
-            ngx.say(ngxvar.fetch("arg_a"), " ", ngxvar.fetch("args", ngxvar.request()))
+            local stock = ngx.var
+            ngx.var = setmetatable({}, { __index = function (_, name) return "my " .. name end })
+            ngx.say(fetch("uri"), ", ", fetch("uri", req), ", ", fetch("uri", pointer))
+            ngx.var = stock
 
             ngxvar.enable_patch(true)
-            ngx.say(ngxvar.fetch("arg_a"), " ", ngxvar.fetch("args", ngxvar.request()))
+            ngx.say(fetch("uri"), " ", fetch("args", req))
         }
     }
 --- request
 GET /t?a=1
 --- response_body
-request_time: number
-2 a=2
-2 a=2
+number number
+string string
+own a=1 /t
+my uri, my uri, my uri
+/t a=1
 --- no_error_log
 [error]
 
 
 
-=== TEST 5: enable_patch(false): upstream times are summed as well
---- http_config
-    upstream servers {
-        server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;
-        server 127.0.0.1:$TEST_NGINX_PORT2 max_fails=0 backup;
-    }
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        location / { content_by_lua_block { ngx.sleep(0.05) ngx.exit(502) } }
-    }
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT2;
-        location / { content_by_lua_block { ngx.sleep(0.05) ngx.say("here") } }
-    }
+=== TEST 5: enable_patch(false): another request is read by its handle, or refused
 --- config
     location = /t {
-        proxy_pass http://servers;
-        proxy_next_upstream http_502;
-        log_by_lua_block {
+        content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
-            local name = "upstream_response_time"
-            local direct = ngxvar.fetch(name)
             ngxvar.enable_patch(false)
-            local plain = ngxvar.fetch(name)
+            package.loaded.outer = ngxvar.request()
+            package.loaded.outer_pointer = require("resty.core.base").get_request()
+            ngx.print(ngx.location.capture("/inner").body)
+            ngx.say(select(2, ngxvar.fetch("uri", package.loaded.inner_pointer)))
             ngxvar.enable_patch(true)
-            ngx.log(ngx.NOTICE, "sums: ", type(plain), " ", direct == plain, " ",
-                    plain >= 0.08)
+        }
+    }
+    location = /inner {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            package.loaded.inner_pointer = require("resty.core.base").get_request()
+            ngx.say(ngxvar.fetch("uri"), " ", ngxvar.fetch("uri", package.loaded.outer))
+            ngx.say(ngxvar.fetch("uri", package.loaded.outer_pointer))
+            ngx.say(ngxvar.fetch("uri", 1))
         }
     }
 --- request
 GET /t
 --- response_body
-here
---- log_level: notice
---- wait: 0.02
---- error_log
-sums: number true true
+/inner /t
+nilstale request
+nilbad request: expected a handle from request() or the current request's pointer, got number
+stale request
+--- no_error_log
+[error]
+
+
+
+=== TEST 6: nil for a request is the current one, as in lua-var-nginx-module; not for live()
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local get, set = ngxvar.getter("uri"), ngxvar.setter("args")
+
+            ngx.say(ngxvar.fetch("uri", nil), " ", get(nil), " ", set("b=2", nil), " ",
+                    ngxvar.set("args", "c=3", nil), " ", ngxvar.fetch("args", nil))
+            ngx.say(ngxvar.live(nil))
+            for i = 1, 300 do
+                assert(ngxvar.fetch("uri", nil) == "/t" and get(nil) == "/t")
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+/t /t true true c=3
+falsebad request: expected a handle from request() or the current request's pointer, got nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 7: enable_patch wants to be told
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            ngx.say(select(2, pcall(ngxvar.enable_patch)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+bad argument to enable_patch(): expected true or false, got nil
+--- no_error_log
+[error]

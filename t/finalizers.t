@@ -47,7 +47,7 @@ EOC
         }
     }
 EOC
-    $block->set_value(more_headers => "A: aa\nHost: here.test\nCookie: c=cc\nUser-Agent: agent of this");
+    $block->set_value(more_headers => "A: aa\nHost: here.test\nCookie: c=cc\nUser-Agent: this is the agent that is read");
     $block->set_value(request => 'GET /t?long=' . ('x' x 6000) . '&b=bb');
     $block->set_value(response_body => "right\n");
     $block->set_value(timeout => $ENV{TEST_NGINX_USE_VALGRIND} ? '120s' : '30s');
@@ -159,3 +159,19 @@ return F.recorded.get(F.getters[name], F.handle)
 other
 --- case
 return F.recorded.get(F.getters[name], F.handle)
+
+
+
+=== TEST 16: fetch, what it does on traces interpreted
+--- jit: off
+--- case
+return F.recorded.fetch(name, F.handle)
+
+
+
+=== TEST 17: the same, of a number that the module writes as text
+--- jit: off
+--- only chomp
+connection
+--- case
+return F.recorded.fetch(name, F.handle)

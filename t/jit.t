@@ -270,7 +270,7 @@ no name: false bad variable name nil
 a table for a name: false bad variable name nil
 a table for a request: true nil bad request
 false for a request: true nil bad request
-nil for a request: true nil bad request
+nil for a request: true /t nil
 a number for a name: true nil nil
 --- no_error_log
 [error]

@@ -60,7 +60,18 @@ sub table_of ($section) {
 # What its arguments may be.
 sub examples ($arguments) {
     return ('$uri', '$uri $args $arg_a') if $arguments eq '$name ...';
-    return split / \| /, $arguments;
+    my ($first, $more) = $arguments =~ /^(.*?)(?: \[(.*)\])?$/;
+    my @alternatives = split / \| /, $first;
+    return (@alternatives, $more ? "$alternatives[-1] $more" : ());
+}
+
+# As the tests of the directives find them.
+sub defaults {
+    return {
+        lua_var_ctx_restore   => 'lua_var_ctx_restore error_page;',     # lua_var_ctx_restore.t
+        lua_var_log_refused   => 'lua_var_log_refused warn rate=1r/s;', # refused.t
+        lua_var_trace_handles => 'lua_var_trace_handles off;',          # refused.t
+    };
 }
 
 sub check_directives {
@@ -82,12 +93,11 @@ sub check_directives {
             refuses($nginx, $context, "$name $examples[0];", "\"$name\" directive is not allowed here");
         }
 
-        is($directive->{default}, 'lua_var_ctx_restore error_page;',
-            "$name: the default is what lua_var_ctx_restore.t finds") if defined $directive->{default};
+        is($directive->{default}, defaults()->{$name}, "$name: the default is what its test finds");
 
         my ($context) = @{ $directive->{contexts} };
         refuses($nginx, $context, "$name;", "invalid number of arguments in \"$name\" directive");
-        refuses($nginx, $context, "$name ${_}x;", "invalid value \"${_}x\"") for grep { !/^\$/ } @examples;
+        refuses($nginx, $context, "$name ${_}x;", "invalid value \"${_}x\"") for grep { !/^\$| / } @examples;
         refuses($nginx, $context, "$name @examples;", "invalid number of arguments in \"$name\" directive")
             if $arguments !~ /\.\.\.$/;
     }

@@ -37,7 +37,7 @@ END { kill INT => $serving if $serving }
 # Each kind of block has its test below.
 my %blocks;
 push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
-is(in_order(keys %blocks), 'dockerfile lua nginx sh yaml', 'the kinds of code blocks in README.md');
+is(in_order(keys %blocks), 'dockerfile lua nginx sh text yaml', 'the kinds of code blocks in README.md');
 
 subtest 'links' => \&check_links;
 subtest 'commands in README.md' => \&check_commands;
@@ -47,9 +47,63 @@ subtest 'what nginx says' => \&check_refusals;
 subtest 'what nginx-sys says' => \&check_nginx_sys;
 subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
 subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
+subtest 'lines of the log' => sub { check_log(@{ $blocks{text} }) };
 subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
 subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
 done_testing;
+
+# ---- Lines of the log -------------------------------------------------------------------
+
+# Writes a file in which some lines have this text.
+sub write_lines ($file, %lines) {
+    my $text = '';
+    my ($last) = sort { $b <=> $a } keys %lines;
+    $text .= ($lines{$_} // '') . "\n" for 1 .. $last;
+    open my $out, '>', $file or die "$file: $!\n";
+    print {$out} $text;
+    close $out or die "$file: $!\n";
+    return;
+}
+
+# The lines that README shows, made by Lua at the places that they name.
+sub check_log (@blocks) {
+    my ($whole, $part) = map { $_->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr } @blocks;
+    for my $traces (qw(off on)) {
+        my $nginx = NginxServer->new(master => 'off');
+        my $root  = $nginx->root;
+        mkdir "$root/app" or die "$root/app: $!\n";
+        write_lines("$root/app/log.lua",
+            3  => 'local _M = {}',
+            4  => 'function _M.log_entry(req)',
+            5  => 'local scheme = _M.read("scheme", req) return scheme end',
+            8  => 'function _M.read(name, req)',
+            9  => 'local value = require("resty.ngxvar").fetch(name, req) return value end',
+            10 => 'return _M');
+        write_lines("$root/handler.lua", 2 => 'local entry = require("app.log").log_entry(kept)', 3 => 'ngx.say(tostring(entry))');
+        write_lines("$root/app/access.lua", 22 => 'kept = require("resty.ngxvar").request() ngx.say("kept")');
+        $nginx->configure(http => <<"END");
+    lua_package_path "$root/?.lua;;";
+    lua_var_trace_handles $traces;
+    init_by_lua_block { kept = false }
+    server {
+        listen 127.0.0.1:@{[ NginxServer->port ]};
+        location = /keep { content_by_lua_file $root/app/access.lua; }
+        location = /t { content_by_lua_file $root/handler.lua; }
+    }
+END
+        $nginx->start;
+        $nginx->get('/keep');
+        is($nginx->get('/t')->{content}, "nil\n", 'refused');
+        my $shape = sub ($text) { $text =~ s{\Q$root\E/}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
+        my $wanted = $shape->($traces eq 'on' ? $part : $whole);
+        my ($line) = grep { /lua_var: fetch/ } map { s/\n//r } $nginx->log_lines;
+        $traces eq 'on'
+            ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the part with lua_var_trace_handles')
+            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line');
+        $nginx->stop_cleanly;
+    }
+    return;
+}
 
 # ---- Links and loose ends --------------------------------------------------------------
 

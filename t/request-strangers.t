@@ -38,7 +38,7 @@ __DATA__
             ngx.say(ngx.var.own)
 
             ngxvar.enable_patch(false)
-            ngx.say("plain: ", refused(function (req)
+            ngx.say("enable_patch(false): ", refused(function (req)
                 return ngxvar.fetch("uri", req)
             end))
             ngxvar.enable_patch(true)
@@ -60,7 +60,7 @@ upstream_response_time: refused
 live: refused
 set: refused
 value
-plain: refused
+enable_patch(false): refused
 --- no_error_log
 [error]
 
@@ -80,7 +80,6 @@ plain: refused
             do
                 ngx.say((select(2, ngxvar.fetch("uri", value))))
             end
-            ngx.say((select(2, ngxvar.fetch("uri", nil))))
         }
     }
 --- request
@@ -98,7 +97,6 @@ bad request: expected a handle from request() or the current request's pointer, 
 stale request
 stale request
 stale request
-bad request: expected a handle from request() or the current request's pointer, got nil
 --- no_error_log
 [error]
 

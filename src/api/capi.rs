@@ -1,7 +1,7 @@
 //! The embedded Lua library, and what `shim/functions.c` asks on behalf of Lua.
 
 use core::cell::Cell;
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::slice;
 
@@ -11,10 +11,11 @@ use crate::nginx::log::{INFO, Log, log_error};
 use crate::nginx::lua_module::{self, SENTENCE};
 use crate::nginx::shim::{
     LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, NGX_HTTP_LUA_VAR_AGAIN,
-    NGX_HTTP_LUA_VAR_FIXED, NGX_HTTP_LUA_VAR_TRUE, lua_var_chunk_t, lua_var_req_t, lua_var_rust_t,
-    ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
+    NGX_HTTP_LUA_VAR_FIXED, NGX_HTTP_LUA_VAR_TRUE, lua_var_chunk_t, lua_var_refusal_t,
+    lua_var_req_t, lua_var_rust_t, ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
 };
 use crate::nginx::{self, ngx_http_request_t, ngx_uint_t};
+use crate::refused;
 use crate::registry::registry;
 use crate::registry::slots::Handle;
 use crate::request::{Call, LiveRequest, Readable, Refusal};
@@ -108,6 +109,10 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     set: Some(set),
     live: Some(live),
     acquire: Some(acquire),
+    refused: Some(count_refusal),
+    describe: Some(describe_refusal),
+    is_tracing: Some(is_tracing),
+    made: Some(made),
     vm: Some(vm),
     chunks: CHUNKS.0.as_ptr(),
     nchunks: CHUNKS.0.len(),
@@ -185,24 +190,11 @@ fn opaque(req: &lua_var_req_t) -> Result<*mut ngx_http_request_t, Refusal> {
 /// # Safety
 /// Both point to structures on the stack of a function in `shim/functions.c`, which waits.
 #[inline(always)]
-unsafe fn arguments<'a, T>(
-    given: *const T,
-    out: *mut ngx_http_lua_var_value_t,
-) -> (&'a T, &'a mut ngx_http_lua_var_value_t) {
+unsafe fn arguments<'a, T, O>(given: *const T, out: *mut O) -> (&'a T, &'a mut O) {
     // SAFETY: a structure that outlives this call, by the contract above.
     let given = unsafe { &*given };
     // SAFETY: as above; nobody else has it.
     (given, unsafe { &mut *out })
-}
-
-#[cold]
-fn refuse(why: Refusal, out: &mut ngx_http_lua_var_value_t) {
-    if why == Refusal::Stale {
-        registry()
-            .refused
-            .set(registry().refused.get().wrapping_add(1));
-    }
-    out.put_refusal(why);
 }
 
 /// `fetch`: the value of the variable `name` of the request `req`.
@@ -229,7 +221,7 @@ unsafe extern "C" fn fetch(
     }
     match readable(&Call::enter(), req) {
         Ok(live) => out.put_result(read::by_name(live, name, flavour)),
-        Err(why) => refuse(why, out),
+        Err(why) => out.put_refusal(why),
     }
 }
 
@@ -257,7 +249,7 @@ unsafe extern "C" fn read_found(
     };
     let live = match live {
         Ok(live) => live,
-        Err(why) => return refuse(why, out),
+        Err(why) => return out.put_refusal(why),
     };
     let Ok(live) = live.readable() else {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
@@ -308,7 +300,7 @@ fn fetch_opaque(
     out: &mut ngx_http_lua_var_value_t,
 ) {
     match opaque(req) {
-        Err(why) => refuse(why, out),
+        Err(why) => out.put_refusal(why),
         Ok(_) if has_upper(name) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
         Ok(r) => match read::by_lua_module(r, name, flavour) {
             Ok(value) => out.put(value),
@@ -336,7 +328,7 @@ unsafe extern "C" fn capture(
                 Ok(text) => out.put(text.map_or(Value::Nil, Value::Text)),
                 Err(sentence) => out.put_error(sentence.to_bytes()),
             },
-            Err(why) => refuse(why, out),
+            Err(why) => out.put_refusal(why),
         };
     }
     match readable(&Call::enter(), req) {
@@ -345,7 +337,7 @@ unsafe extern "C" fn capture(
             let text = n.and_then(|n| live.request().capture(n));
             out.put(text.map_or(Value::Nil, Value::Text));
         }
-        Err(why) => refuse(why, out),
+        Err(why) => out.put_refusal(why),
     }
 }
 
@@ -359,7 +351,7 @@ unsafe extern "C" fn live(req: *const lua_var_req_t, out: *mut ngx_http_lua_var_
     let (req, out) = unsafe { arguments(req, out) };
     match validated(&Call::enter(), req) {
         Ok(_) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
-        Err(why) => refuse(why, out),
+        Err(why) => out.put_refusal(why),
     }
 }
 
@@ -384,7 +376,53 @@ unsafe extern "C" fn acquire(
             unsafe { generation.write(handle.generation) };
             out.put_kind(NGX_HTTP_LUA_VAR_TRUE);
         }
-        Err(why) => refuse(why, out),
+        Err(why) => out.put_refusal(why),
+    }
+}
+
+/// Has a refusal counted; 1 when more is to be said of it.
+///
+/// # Safety
+/// `shim/refusal.c` passes a value on its stack.
+unsafe extern "C" fn count_refusal(
+    out: *const ngx_http_lua_var_value_t,
+    current: *mut ngx_http_request_t,
+) -> ngx_uint_t {
+    // SAFETY: on the stack of the function that waits for this one.
+    let out = unsafe { &*out };
+    let why = Refusal::numbered(out.number as u32);
+    ngx_uint_t::from(refused::count(why, current as usize))
+}
+
+/// Has it described; 1 when it is to be logged.
+///
+/// # Safety
+/// `shim/refusal.c` passes structures on its stack, whose texts are there meanwhile.
+unsafe extern "C" fn describe_refusal(
+    out: *const ngx_http_lua_var_value_t,
+    refusal: *mut lua_var_refusal_t,
+) -> ngx_uint_t {
+    // SAFETY: structures on the stack of the function that waits for this one.
+    let (out, refusal) = unsafe { arguments(out, refusal) };
+    // SAFETY: by the contract above.
+    let is_due = unsafe { refused::describe(Refusal::numbered(out.number as u32), refusal) };
+    ngx_uint_t::from(is_due)
+}
+
+/// Whether handles are remembered with where they were made.
+unsafe extern "C" fn is_tracing() -> ngx_uint_t {
+    ngx_uint_t::from(refused::is_tracing())
+}
+
+/// Remembers it.
+///
+/// # Safety
+/// `source` is a C string.
+unsafe extern "C" fn made(id: u32, generation: u32, source: *const c_char, line: i32) {
+    let call = Call::enter();
+    if let Ok(live) = LiveRequest::by_handle(&call, Handle { id, generation }) {
+        // SAFETY: by the contract above.
+        unsafe { refused::remember_origin(live, source, line) };
     }
 }
 
@@ -417,7 +455,7 @@ unsafe extern "C" fn set(
     }
     if mode::is_foreign() {
         return match opaque(req) {
-            Err(why) => refuse(why, out),
+            Err(why) => out.put_refusal(why),
             // SAFETY: registered, or lua-nginx-module is running it.
             Ok(r) => match unsafe { lua_module::assign(r, name, value, sentence) } {
                 Ok(()) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
@@ -429,7 +467,7 @@ unsafe extern "C" fn set(
     match readable(&call, req).map(|live| assign::assign(live, name, value)) {
         Ok(Ok(())) => out.put_kind(NGX_HTTP_LUA_VAR_TRUE),
         Ok(Err(sentence)) => out.put_error(sentence),
-        Err(why) => refuse(why, out),
+        Err(why) => out.put_refusal(why),
     }
 }
 

@@ -6,13 +6,13 @@
 //! running for: a pointer kept past its request, to an address that another request has
 //! since been given, names that other request. Handles do not have this weakness.
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 
 use crate::mode;
 use crate::nginx::request::Request;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t, shim};
-use crate::registry::registry;
+use crate::refused;
 use crate::request::{Call, Readable, Refusal};
 use crate::variable::field::{self, UpstreamTime};
 use crate::variable::number::{self, Text};
@@ -39,17 +39,21 @@ const _: () = {
     ];
 };
 
-/// The request at `r`, if it is live, has variables, and its members may be read.
+/// The request at `r`, if it is live, has variables, and its members may be read. `asked`
+/// is the function that asks, for the log.
 #[inline]
-fn readable(call: &Call, r: *mut ngx_http_request_t) -> Result<Readable<'_>, Refusal> {
-    if mode::is_foreign() {
-        return Err(Refusal::Layout);
-    }
-    let live = Readable::by_address(call, r as usize);
-    if live.is_err() {
-        registry()
-            .refused
-            .set(registry().refused.get().wrapping_add(1));
+fn readable<'a>(
+    call: &'a Call,
+    r: *mut ngx_http_request_t,
+    asked: &'static CStr,
+) -> Result<Readable<'a>, Refusal> {
+    let live = if mode::is_foreign() {
+        Err(Refusal::Layout)
+    } else {
+        Readable::by_address(call, r as usize)
+    };
+    if let Err(why) = live {
+        refused::by_address(why, r as usize, asked);
     }
     live
 }
@@ -60,6 +64,7 @@ fn readable(call: &Call, r: *mut ngx_http_request_t) -> Result<Readable<'_>, Ref
 /// `out` is null or valid for writes.
 #[inline]
 unsafe fn string(
+    asked: &'static CStr,
     r: *mut ngx_http_request_t,
     out: *mut ngx_str_t,
     read: impl for<'a> FnOnce(Request<'a>) -> &'a [u8],
@@ -68,7 +73,7 @@ unsafe fn string(
     let Some(out) = (unsafe { out.as_mut() }) else {
         return ERROR;
     };
-    match readable(&Call::enter(), r) {
+    match readable(&Call::enter(), r, asked) {
         Ok(live) => {
             *out = str_of(read(live.request()));
             OK
@@ -105,7 +110,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_uri(
     uri: *mut ngx_str_t,
 ) -> ngx_int_t {
     // SAFETY: the caller passes null or room for a string, as `string` asks.
-    unsafe { string(r, uri, |r| r.uri().unwrap_or_default()) }
+    unsafe {
+        string(c"ngx_http_lua_var_ffi_uri", r, uri, |r| {
+            r.uri().unwrap_or_default()
+        })
+    }
 }
 
 /// `$host` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
@@ -118,7 +127,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_host(
     host: *mut ngx_str_t,
 ) -> ngx_int_t {
     // SAFETY: the caller passes null or room for a string, as `string` asks.
-    unsafe { string(r, host, field::host) }
+    unsafe { string(c"ngx_http_lua_var_ffi_host", r, host, field::host) }
 }
 
 /// `$remote_addr` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
@@ -131,7 +140,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_remote_addr(
     remote_addr: *mut ngx_str_t,
 ) -> ngx_int_t {
     // SAFETY: the caller passes null or room for a string, as `string` asks.
-    unsafe { string(r, remote_addr, |r| r.remote_addr()) }
+    unsafe {
+        string(c"ngx_http_lua_var_ffi_remote_addr", r, remote_addr, |r| {
+            r.remote_addr()
+        })
+    }
 }
 
 /// `$scheme` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
@@ -144,7 +157,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_scheme(
     scheme: *mut ngx_str_t,
 ) -> ngx_int_t {
     // SAFETY: the caller passes null or room for a string, as `string` asks.
-    unsafe { string(r, scheme, |r| field::scheme(r)) }
+    unsafe {
+        string(c"ngx_http_lua_var_ffi_scheme", r, scheme, |r| {
+            field::scheme(r)
+        })
+    }
 }
 
 /// `$request_time` of the request at `r`, as seconds with three decimals in `buf`.
@@ -158,7 +175,8 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     r: *mut ngx_http_request_t,
     buf: *mut u8,
 ) -> ngx_int_t {
-    let live = readable(&Call::enter(), r).map(|live| field::request_time(live.request()));
+    let live = readable(&Call::enter(), r, c"ngx_http_lua_var_ffi_request_time")
+        .map(|live| field::request_time(live.request()));
     // SAFETY: the caller passes null or room for 32 bytes, as `copy` asks.
     unsafe { copy(live.ok().map(number::seconds), buf) }
 }
@@ -184,7 +202,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
         _ => UpstreamTime::Response,
     };
     let call = Call::enter();
-    let ms = readable(&call, r)
+    let ms = readable(&call, r, c"ngx_http_lua_var_ffi_upstream_response_time")
         .ok()
         .and_then(|live| field::upstream_time(live.request(), time))
         .flatten();

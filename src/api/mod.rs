@@ -7,8 +7,8 @@ pub mod ffi;
 
 use crate::nginx::shim::{
     NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_ERROR, NGX_HTTP_LUA_VAR_NGX_VAR, NGX_HTTP_LUA_VAR_NIL,
-    NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_PLAIN, NGX_HTTP_LUA_VAR_STRING,
-    NGX_HTTP_LUA_VAR_WRITTEN, ngx_http_lua_var_value_t,
+    NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_REFUSED,
+    NGX_HTTP_LUA_VAR_STRING, NGX_HTTP_LUA_VAR_WRITTEN, ngx_http_lua_var_value_t,
 };
 use crate::request::Refusal;
 use crate::variable::number::{self, Text};
@@ -18,7 +18,6 @@ impl Flavour {
     fn numbered(n: i32) -> Self {
         match n as u32 {
             NGX_HTTP_LUA_VAR_NGX_VAR => Flavour::NgxVar,
-            NGX_HTTP_LUA_VAR_PLAIN => Flavour::Plain,
             _ => Flavour::Typed,
         }
     }
@@ -75,6 +74,7 @@ impl ngx_http_lua_var_value_t {
 
     #[cold]
     fn put_refusal(&mut self, why: Refusal) {
-        self.put_error(why.reason());
+        self.put_bytes(NGX_HTTP_LUA_VAR_REFUSED, why.reason());
+        self.number = f64::from(why as u32);
     }
 }

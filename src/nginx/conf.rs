@@ -6,9 +6,9 @@ use core::ptr::{self, NonNull};
 
 use ngx::ffi;
 pub(crate) use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_NOCACHEABLE,
-    NGX_HTTP_VAR_NOHASH,
+    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_CHANGEABLE,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
 };
 
 use super::array::{Elements, push};
@@ -17,12 +17,16 @@ use super::pool::Pool;
 use super::string::{EMPTY, bytes, str_of};
 use super::{
     Foreign, GetHandler, OK, core_index, entry, ngx_array_t, ngx_command_t, ngx_conf_t,
-    ngx_cycle_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_err_page_t,
-    ngx_http_handler_pt, ngx_module_t, ngx_str_t, ngx_uint_t,
+    ngx_cycle_t, ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
+    ngx_http_err_page_t, ngx_http_handler_pt, ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 
 /// `NGX_CONF_UNSET_UINT`
 pub(crate) const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
+/// `NGX_CONF_UNSET`, of a flag.
+pub(crate) const UNSET_FLAG: ngx_flag_t = -1;
+/// Fills a directive that is `on` or `off`.
+pub(crate) use ngx::ffi::ngx_conf_set_flag_slot as set_flag;
 /// `NGX_CONF_OK`
 pub(crate) const CONF_OK: *mut c_char = ptr::null_mut();
 /// `NGX_CONF_ERROR`

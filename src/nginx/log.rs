@@ -33,6 +33,11 @@ impl Log {
         Log(unsafe { cycle.as_ref() }.map_or(ptr::null_mut(), |cycle| cycle.log))
     }
 
+    /// For C.
+    pub(crate) fn as_ptr(self) -> *mut ngx_log_t {
+        self.0
+    }
+
     /// Calls `write` when the log takes lines of this level.
     #[inline]
     pub(crate) fn at(self, level: usize, write: impl FnOnce(usize, *mut ngx_log_t)) {

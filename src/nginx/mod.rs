@@ -22,7 +22,7 @@ use core::ptr;
 use ngx::ffi;
 pub(crate) use ngx::ffi::{
     NGX_HTTP_MODULE, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_connection_t, ngx_cycle_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t,
+    ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t,
     ngx_http_err_page_t, ngx_http_handler_pt, ngx_http_module_t, ngx_http_output_header_filter_pt,
     ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
@@ -97,6 +97,13 @@ pub(crate) fn time() -> (i64, i64) {
     // SAFETY: a slot of nginx's ring of times, which are never freed.
     let now = unsafe { &*now };
     (now.sec, now.msec as i64)
+}
+
+/// nginx's clock that no one sets: milliseconds, which wrap (`ngx_current_msec`).
+pub(crate) fn msec() -> u32 {
+    let now = &raw const ffi::ngx_current_msec;
+    // SAFETY: a number that this thread updates, in a signal handler too, hence volatile.
+    unsafe { now.read_volatile() as u32 }
 }
 
 /// Where nginx keeps the pointer to its cached time.

@@ -225,6 +225,11 @@ impl<'a> Request<'a> {
         self.string(|r| r.args)
     }
 
+    /// `r->request_line`
+    pub(crate) fn request_line(self) -> Option<&'a [u8]> {
+        self.string(|r| r.request_line)
+    }
+
     /// `r->http_protocol`
     pub(crate) fn http_protocol(self) -> Option<&'a [u8]> {
         self.string(|r| r.http_protocol)

@@ -12,7 +12,7 @@ use core::ffi::c_void;
 
 use crate::mode;
 use crate::nginx::request::AnyRequest;
-use crate::nginx::{mem, ngx_pool_t};
+use crate::nginx::{self, mem, ngx_pool_t};
 use crate::statics::PerWorker;
 use by_address::{HEADS, Heads, Index};
 use slots::{Handle, MAX_LIVE, Slot, Slots};
@@ -24,9 +24,7 @@ pub struct Registry {
     index: Index,
     /// Stands for the slot of a request that no memory could be had to register.
     pub(crate) outside: Slot,
-    /// Handles refused, for the soak test's figures.
-    pub(crate) refused: Cell<u64>,
-    /// Contexts restored, likewise.
+    /// Contexts restored, for the soak test's figures.
     pub(crate) restored: Cell<u64>,
 }
 
@@ -36,7 +34,6 @@ static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
     slots: Slots::new(),
     index: Index::new(&CHAINS.0),
     outside: Slot::new(),
-    refused: Cell::new(0),
     restored: Cell::new(0),
 });
 
@@ -69,6 +66,12 @@ impl Registry {
             }
         }
         !self.slots.all().is_empty()
+    }
+
+    /// Addresses in the index.
+    #[cfg(feature = "testing")]
+    pub fn indexed(&self) -> u32 {
+        self.index.len()
     }
 
     /// The slot of the live request at this address, which is not dereferenced.
@@ -118,6 +121,7 @@ impl Registry {
         if let Some(slot) = self.slots.by_id(id) {
             let handle: Handle = slot.handle();
             self.index.remove(&self.slots, slot);
+            slot.set_ended(nginx::msec());
             self.slots.release(handle);
         }
     }

@@ -66,6 +66,19 @@ pub struct Slot {
     ctx_ref: Cell<i32>,
     /// The Lua VM whose registry `ctx_ref` belongs to.
     ctx_vm: Cell<u32>,
+    /// When the last occupant ended, in milliseconds of a clock that wraps.
+    ended: Cell<u32>,
+}
+
+/// How long ago the request of a handle ended, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// So long.
+    Ago(u32),
+    /// Longer: a later occupant of its slot ended then.
+    Before(u32),
+    /// The handle names no request that ever was.
+    Never,
 }
 
 impl Slot {
@@ -75,6 +88,8 @@ impl Slot {
     pub const HOOKED: u32 = 1 << 1;
     /// Where [`Slot::hook_changes`] keeps its four bits.
     const HOOK_SHIFT: u32 = 8;
+    /// Where [`Slot::refused`] has its 16 bits.
+    const REFUSED_SHIFT: u32 = 16;
 
     /// Where readers in Lua find the members that they need.
     pub const OFFSETS: SlotOffsets = SlotOffsets {
@@ -95,6 +110,7 @@ impl Slot {
             link: Cell::new(0),
             ctx_ref: Cell::new(0),
             ctx_vm: Cell::new(0),
+            ended: Cell::new(0),
         }
     }
 
@@ -150,6 +166,19 @@ impl Slot {
             .then(|| self.flags.get() >> Self::HOOK_SHIFT & 0xf)
     }
 
+    /// Counts what was refused while this request was running, up to 65535.
+    pub fn count_refused(&self) {
+        if self.refused() < 0xffff {
+            self.flags
+                .set(self.flags.get().wrapping_add(1 << Self::REFUSED_SHIFT));
+        }
+    }
+
+    /// How often something was refused while this request was running.
+    pub fn refused(&self) -> u32 {
+        self.flags.get() >> Self::REFUSED_SHIFT
+    }
+
     /// The stashed `ngx.ctx`: its reference and the VM it belongs to.
     pub fn ctx(&self) -> Option<(i32, u32)> {
         let reference = self.ctx_ref.get();
@@ -160,6 +189,11 @@ impl Slot {
     pub fn set_ctx(&self, reference: i32, vm: u32) {
         self.ctx_ref.set(reference);
         self.ctx_vm.set(vm);
+    }
+
+    /// Notes when the occupant ends, which is now.
+    pub fn set_ended(&self, now: u32) {
+        self.ended.set(now);
     }
 
     /// The next slot of the chain this one is in, as number + 1; 0 ends the chain.
@@ -252,6 +286,21 @@ impl Slots {
         // Even generations are free slots, so a forged even one must not match.
         let same = slot.generation.get() == handle.generation;
         (same && handle.generation & 1 == 1).then_some(slot)
+    }
+
+    /// How long ago the request that `handle` named ended.
+    pub fn ended(&self, handle: Handle, now: u32) -> Ended {
+        let Some(slot) = self.by_id(handle.id) else {
+            return Ended::Never;
+        };
+        let generation = slot.generation.get();
+        let ago = now.wrapping_sub(slot.ended.get());
+        // A generation more for the end of each occupant, and one for the next.
+        match generation.wrapping_sub(handle.generation) {
+            _ if handle.generation & 1 == 0 || handle.generation >= generation => Ended::Never,
+            1 | 2 => Ended::Ago(ago),
+            _ => Ended::Before(ago),
+        }
     }
 
     /// Occupies a slot for the request at `request`.

@@ -19,14 +19,14 @@ typedef enum {
     NGX_HTTP_LUA_VAR_FIXED,     /* len: number of a string that the caller keeps */
     NGX_HTTP_LUA_VAR_TRUE,
     NGX_HTTP_LUA_VAR_ERROR,     /* data, len: why */
+    NGX_HTTP_LUA_VAR_REFUSED,   /* data, len: why the request may not be read; number: which */
     NGX_HTTP_LUA_VAR_AGAIN      /* not this way: ask the slower one */
 } ngx_http_lua_var_kind_t;
 
 /* How a value is converted for the caller. */
 typedef enum {
     NGX_HTTP_LUA_VAR_TYPED,     /* as lua-var-nginx-module: some are numbers */
-    NGX_HTTP_LUA_VAR_NGX_VAR,   /* as ngx.var: strings, and nginx caches what it would */
-    NGX_HTTP_LUA_VAR_PLAIN      /* typed, through nginx's own handlers */
+    NGX_HTTP_LUA_VAR_NGX_VAR    /* as ngx.var: strings, and nginx caches what it would */
 } ngx_http_lua_var_flavour_t;
 
 /*

@@ -36,7 +36,6 @@ typedef struct {
      */
     const void      *last;
     uint64_t         last_handle;
-    int32_t          flavour;
     uint32_t         nnames;
     uint32_t         nprefixed;
     /* ctype ids; cdata of any other type names no request */
@@ -99,6 +98,7 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
     switch (api.lua_type(L, idx)) {
 
     case LUA_TNONE:
+    case LUA_TNIL:
         req->kind = LUA_VAR_REQ_CURRENT;
         return;
 
@@ -162,6 +162,7 @@ push_value(lua_State *L, const ngx_http_lua_var_value_t *v)
         return 1;
 
     case NGX_HTTP_LUA_VAR_ERROR:
+    case NGX_HTTP_LUA_VAR_REFUSED:
         api.lua_pushnil(L);
         api.lua_pushlstring(L, (const char *) v->data, v->len);
         return 2;
@@ -195,6 +196,19 @@ lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
     ngx_strlow(buf, (u_char *) name, len);
 
     return buf;
+}
+
+
+/* What push_value() does; a refusal is counted, and logged. */
+static int
+give(lua_State *L, const char *asked, const u_char *name, size_t len,
+    const lua_var_req_t *req, const ngx_http_lua_var_value_t *v)
+{
+    if (v->kind == NGX_HTTP_LUA_VAR_REFUSED) {
+        lua_var_refuse(L, asked, name, len, req, v);
+    }
+
+    return push_value(L, v);
 }
 
 
@@ -284,6 +298,8 @@ static int
 fetch_slow(lua_State *L, lua_var_vm_t *vm)
 {
     int                        n;
+    size_t                     len;
+    const u_char              *name;
     lua_var_req_t              req;
     ngx_http_lua_var_value_t   out;
 
@@ -296,10 +312,13 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     switch (api.lua_type(L, 1)) {
 
     case LUA_TSTRING:
-        fetch_by_name(L, 1, &req, vm->flavour, &out);
-        n = push_value(L, &out);
+        fetch_by_name(L, 1, &req, NGX_HTTP_LUA_VAR_TYPED, &out);
+
+        name = (const u_char *) api.lua_tolstring(L, 1, &len);
+        n = give(L, "fetch", name, len, &req, &out);
 
         if (out.kind != NGX_HTTP_LUA_VAR_ERROR
+            && out.kind != NGX_HTTP_LUA_VAR_REFUSED
             && out.kind != NGX_HTTP_LUA_VAR_NIL)
         {
             remember_name(L, vm, 1);
@@ -309,7 +328,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 
     case LUA_TNUMBER:
         rust->capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
-        return push_value(L, &out);
+        return give(L, "fetch of a capture", NULL, 0, &req, &out);
 
     default:
         return api.luaL_error(L, "bad variable name");
@@ -326,8 +345,11 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 static int
 l_fetch(lua_State *L)
 {
+    size_t                     len;
     const void                *string;
+    const u_char              *data;
     lua_var_vm_t              *vm;
+    lua_var_req_t              req;
     lua_var_name_t            *name;
     ngx_http_lua_var_value_t   out;
 
@@ -336,11 +358,19 @@ l_fetch(lua_State *L)
     name = name_slot(vm, string);
 
     if (name->string == string && string != NULL
-        && vm->last == api.lua_topointer(L, 2)
-        && vm->flavour == NGX_HTTP_LUA_VAR_TYPED)
+        && vm->last == api.lua_topointer(L, 2))
     {
         rust->read(vm->last_handle, NULL, &name->found,
                    NGX_HTTP_LUA_VAR_TYPED, &out);
+
+        if (out.kind == NGX_HTTP_LUA_VAR_REFUSED) {
+            req.kind = LUA_VAR_REQ_HANDLE;
+            req.value = vm->last_handle;
+            req.current = api.ngx_http_lua_get_request(L);
+            data = (const u_char *) api.lua_tolstring(L, 1, &len);
+
+            return give(L, "fetch", data, len, &req, &out);
+        }
 
         if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
             return push_value(L, &out);
@@ -376,7 +406,8 @@ l_var_index(lua_State *L)
                    &out);
 
         if (out.kind != NGX_HTTP_LUA_VAR_AGAIN
-            && out.kind != NGX_HTTP_LUA_VAR_ERROR)
+            && out.kind != NGX_HTTP_LUA_VAR_ERROR
+            && out.kind != NGX_HTTP_LUA_VAR_REFUSED)
         {
             return push_value(L, &out);
         }
@@ -388,7 +419,10 @@ l_var_index(lua_State *L)
 
         fetch_by_name(L, 2, &req, NGX_HTTP_LUA_VAR_NGX_VAR, &out);
 
-        if (out.kind != NGX_HTTP_LUA_VAR_ERROR) {
+        /* what is refused here is refused by the stock function, with an error */
+        if (out.kind != NGX_HTTP_LUA_VAR_ERROR
+            && out.kind != NGX_HTTP_LUA_VAR_REFUSED)
+        {
             n = push_value(L, &out);
 
             if (out.kind != NGX_HTTP_LUA_VAR_NIL) {
@@ -450,7 +484,7 @@ l_set(lua_State *L)
         rust->set(&req, name, len, value, value_len, sentence, &out);
     }
 
-    return push_value(L, &out);
+    return give(L, "set", name, len, &req, &out);
 }
 
 
@@ -463,7 +497,8 @@ l_live(lua_State *L)
 
     request_arg(L, vm_of(L), 1, &req);
 
-    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+    /* a request that got lost is not the current one */
+    if (api.lua_type(L, 1) == LUA_TNIL || req.kind == LUA_VAR_REQ_FOREIGN) {
         refuse_argument(L, 1);
         api.lua_pushboolean(L, 0);
         api.lua_pushvalue(L, -2);
@@ -472,7 +507,7 @@ l_live(lua_State *L)
 
     rust->live(&req, &out);
 
-    if (out.kind != NGX_HTTP_LUA_VAR_ERROR) {
+    if (out.kind != NGX_HTTP_LUA_VAR_REFUSED) {
         api.lua_pushboolean(L, 1);
         return 1;
     }
@@ -488,28 +523,23 @@ static int
 l_acquire(lua_State *L)
 {
     uint32_t                   id, generation;
+    lua_Debug                  caller;
     ngx_http_lua_var_value_t   out;
 
     rust->acquire(api.ngx_http_lua_get_request(L), &id, &generation,
                        &out);
 
-    if (out.kind == NGX_HTTP_LUA_VAR_ERROR) {
+    if (out.kind == NGX_HTTP_LUA_VAR_REFUSED) {
         return push_value(L, &out);
+    }
+
+    if (rust->is_tracing() && lua_var_caller(L, &caller)) {
+        rust->made(id, generation, caller.short_src, caller.currentline);
     }
 
     api.lua_pushnumber(L, id);
     api.lua_pushnumber(L, generation);
     return 2;
-}
-
-
-/* plain(bool): whether fetch() reads through nginx's handlers only */
-static int
-l_plain(lua_State *L)
-{
-    vm_of(L)->flavour = api.lua_toboolean(L, 1) ? NGX_HTTP_LUA_VAR_PLAIN
-                                                : NGX_HTTP_LUA_VAR_TYPED;
-    return 0;
 }
 
 
@@ -594,7 +624,6 @@ static const struct {
     { "set", l_set },
     { "live", l_live },
     { "acquire", l_acquire },
-    { "plain", l_plain },
     { "var_index", l_var_index },
     { "ctypes", l_ctypes },
     { "remember", l_remember },

@@ -29,6 +29,21 @@
 
 typedef int (*lua_CFunction)(lua_State *L);
 
+/* as in lua.h of Lua 5.1, and so of every LuaJIT */
+typedef struct {
+    int          event;
+    const char  *name;
+    const char  *namewhat;
+    const char  *what;
+    const char  *source;
+    int          currentline;
+    int          nups;
+    int          linedefined;
+    int          lastlinedefined;
+    char         short_src[60];
+    int          i_ci;
+} lua_Debug;
+
 
 /*
  * X(result, name, parameters) for each function of Lua and of the Lua module
@@ -59,12 +74,15 @@ typedef int (*lua_CFunction)(lua_State *L);
     X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
     X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
     X(int, lua_error, (lua_State *L))                                         \
+    X(int, lua_getstack, (lua_State *L, int level, lua_Debug *ar))            \
+    X(int, lua_getinfo, (lua_State *L, const char *what, lua_Debug *ar))      \
     X(int, luaL_loadbuffer,                                                   \
       (lua_State *L, const char *s, size_t len, const char *name))            \
     X(int, luaL_error, (lua_State *L, const char *fmt, ...))                  \
     X(ngx_http_request_t *, ngx_http_lua_get_request, (lua_State *L))         \
     X(ngx_int_t, ngx_http_lua_add_package_preload,                            \
       (ngx_conf_t *cf, const char *package, lua_CFunction fn))                \
+    X(int, ngx_http_lua_ffi_get_phase, (ngx_http_request_t *r, char **err))   \
     X(int, ngx_http_lua_ffi_get_ctx_ref,                                      \
       (ngx_http_request_t *r, int *in_ssl_phase, int *ssl_ctx_ref))           \
     X(int, ngx_http_lua_ffi_var_get,                                          \
@@ -91,6 +109,15 @@ extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")))
 #define api   lua_var_api
 #define rust  lua_var_rust
 
+
+/* Has a refusal counted, and logged with the Lua that asked. */
+void lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
+    size_t len, const lua_var_req_t *req, const ngx_http_lua_var_value_t *out)
+    __attribute__((visibility("hidden")));
+
+/* The innermost Lua function that is not the library's; 0 when there is none. */
+int lua_var_caller(lua_State *L, lua_Debug *ar)
+    __attribute__((visibility("hidden")));
 
 /* Pushes the table of the C functions of this VM, made at the first call. */
 void lua_var_push_core(lua_State *L) __attribute__((visibility("hidden")));

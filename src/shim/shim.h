@@ -66,6 +66,41 @@ typedef struct {
     { "http", "https", "GET", "POST", "HTTP/1.1", "HTTP/2.0", "on", "" }
 #define LUA_VAR_FIXED_N   8
 
+/* Sizes of texts that are copied, with their zero. */
+#define LUA_VAR_SOURCE        60
+#define LUA_VAR_REQUEST_LINE  128
+
+#define LUA_VAR_ENDED_AGO     1     /* as long ago as ended_ms says */
+#define LUA_VAR_ENDED_BEFORE  2     /* longer ago */
+
+/* A refusal: what was asked, and what its line in the log says besides. */
+typedef struct {
+    /* of the caller */
+    const char          *asked;     /* the function */
+    const u_char        *name;      /* of the variable; NULL: of none */
+    size_t               name_len;
+    const char          *source;    /* the Lua that asked; NULL: not known */
+    int32_t              line;
+    uint32_t             kind;      /* LUA_VAR_REQ_HANDLE and so on */
+    uint64_t             given;     /* lua_var_req_t's value */
+    ngx_http_request_t  *current;
+
+    /* of Rust, when there is to be a line */
+    ngx_log_t           *log;
+    ngx_uint_t           level;
+    uint64_t             left_out;  /* how many had no line since the last one */
+    uint32_t             id;        /* of the handle */
+    uint32_t             generation;
+    uint32_t             ended;     /* LUA_VAR_ENDED_AGO and so on; 0: it never was */
+    uint32_t             ended_ms;
+    uint32_t             running_id;            /* of the current request's handle */
+    uint32_t             running_generation;    /* 0: it has none */
+    int64_t              made_ago;  /* seconds */
+    int32_t              made_line;
+    u_char               made_source[LUA_VAR_SOURCE];   /* empty: not known */
+    u_char               made_request[LUA_VAR_REQUEST_LINE];
+} lua_var_refusal_t;
+
 /* Room for a sentence of lua-nginx-module's. */
 #define LUA_VAR_SENTENCE  256
 
@@ -116,6 +151,21 @@ typedef struct {
     void (*acquire)(ngx_http_request_t *current, uint32_t *id,
         uint32_t *generation, ngx_http_lua_var_value_t *out);
 
+    /*
+     * Counts a refusal, which out says, while current is running.  0 when that is
+     * all; else describe() keeps it, and fills the rest of it for the log.  It is
+     * to be logged when that gives 1.
+     */
+    ngx_uint_t (*refused)(const ngx_http_lua_var_value_t *out,
+        ngx_http_request_t *current);
+    ngx_uint_t (*describe)(const ngx_http_lua_var_value_t *out,
+        lua_var_refusal_t *refusal);
+
+    /* Whether request() says where it is called, and that. */
+    ngx_uint_t (*is_tracing)(void);
+    void (*made)(uint32_t id, uint32_t generation, const char *source,
+        int32_t line);
+
     /* 0 for a VM that serves the whole worker, else a number of its own. */
     uint32_t (*vm)(void);
 
@@ -160,6 +210,10 @@ void lua_var_lua_commit(void);
 
 /* The reference of the request's ngx.ctx; < 1 when it has none. */
 ngx_int_t lua_var_lua_ctx_ref(ngx_http_request_t *r);
+
+/* Writes the line of a refusal that no Lua can be asked about. */
+void lua_var_log_refusal(const lua_var_refusal_t *refusal, const u_char *why,
+    size_t len);
 
 /*
  * A variable as ngx.var reads it: ngx_http_lua_ffi_var_get().  The name has to

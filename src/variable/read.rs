@@ -22,7 +22,7 @@ pub(crate) fn by_name<'a>(
     flavour: Flavour,
 ) -> Result<Value<'a>, Again> {
     let r = live.request();
-    if mode::is_direct() && flavour != Flavour::Plain {
+    if mode::is_direct() {
         if let Some(table) = table::of(r) {
             return match table.find(name) {
                 Some(var) => Ok(read(r, var, flavour)),
@@ -250,7 +250,7 @@ pub(crate) fn by_lua_module<'a>(
 #[inline(always)]
 fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<'a> {
     match value {
-        Value::Text(text) if flavour != Flavour::NgxVar && field.is_some_and(Field::is_number) => {
+        Value::Text(text) if flavour == Flavour::Typed && field.is_some_and(Field::is_number) => {
             number_in(text)
         }
         value => value,

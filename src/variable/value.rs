@@ -29,8 +29,6 @@ pub enum Flavour {
     Typed,
     /// As `ngx.var`: text, and nginx caches what it would have cached.
     NgxVar,
-    /// Typed, every value through nginx's handlers.
-    Plain,
 }
 
 /// The question has to be asked in a slower way: with the name in lower case; by name

@@ -146,15 +146,8 @@ local readers = {
         ngxvar.enable_patch(false)
         local value, err = ngxvar.fetch(name, handle)
         ngxvar.enable_patch(true)
-
-        if value == nil and sums[name] and not err
-           and (stock_index(ngx.var, name) or "1"):find("^[ ,:-]*$")
-        then
-            return 0        -- of "-" alone tonumber makes nil, as in lua-var
-        end
-
         return value, err
-    end },
+    end, text = true },
 }
 
 

@@ -23,7 +23,7 @@ local assigned = { ("short"):rep(2), ("not so short"):rep(3) }
 
 -- What is read: the text that it has, or what a text has to look like, or one of several.
 _M.right = {
-    http_a = "aa", arg_b = "bb", cookie_c = "cc", http_user_agent = "agent of this", own = "own",
+    http_a = "aa", arg_b = "bb", cookie_c = "cc", http_user_agent = "this is the agent that is read", own = "own",
     host = "here.test", uri = "/t", request_method = "GET", scheme = "http",
     remote_addr = "127.0.0.1", http_none = "nil", status = { "^0+$" },
     msec = { "^%d+%.%d%d%d$" }, connection = { "^%d+$" }, connection_requests = "1",
@@ -73,7 +73,7 @@ function _M.another(port)
     assert(sock:connect("127.0.0.1", port))
     assert(sock:send("GET /other?b=" .. ("y"):rep(3000) .. "&long=" .. ("z"):rep(5000)
                      .. " HTTP/1.1\r\nHost: there.test\r\nA: other's\r\nCookie: c=other's\r\n"
-                     .. "User-Agent: agent of that\r\n\r\n"))
+                     .. "User-Agent: that is the agent that is read\r\n\r\n"))
     repeat local line = assert(sock:receive()) until line == "here"
     _M.sock = sock
 
@@ -98,6 +98,7 @@ local function finalize()
     -- one variable, which finalizers read of the other request
     if _M.only then
         _M.getters[_M.only](_M.other)
+        ngxvar.fetch(_M.only, _M.other)
         ngxvar.set("other", assigned[calls % 2 + 1], _M.handle)
         is_busy = false
         return

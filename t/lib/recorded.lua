@@ -1,18 +1,26 @@
--- What getters do on traces, done by the interpreter: without LuaJIT's choice of what it
+-- What getters and fetch do on traces, done by the interpreter: without LuaJIT's choice of what it
 -- compiles, and with all that may run in between there.
 --
--- Getters ask is_recorded() of resty.ngxvar.trace, whose upvalue `on_trace` this sets.
+-- Getters ask is_recorded() of resty.ngxvar.trace, whose upvalue `on_trace` this sets, as
+-- it does that of fetch.
 
 local is_recorded = require("resty.ngxvar.trace").is_recorded
+local fetch = require("resty.ngxvar").fetch
 
 local _M = {}
 
-local at = 0
 
-repeat
-    at = at + 1
-    local name = assert(debug.getupvalue(is_recorded, at), "no on_trace")
-until name == "on_trace"
+local function place_of_on_trace(f)
+    for at = 1, math.huge do
+        if assert(debug.getupvalue(f, at), "no on_trace") == "on_trace" then
+            return at
+        end
+    end
+end
+
+
+local at = place_of_on_trace(is_recorded)
+local at_in_fetch = place_of_on_trace(fetch)
 
 
 local resolved = setmetatable({}, { __mode = "k" })
@@ -41,7 +49,19 @@ function _M.get(getter, handle)
 end
 
 
+-- The same for fetch.
+function _M.fetch(name, handle)
+    debug.setupvalue(fetch, at_in_fetch, true)
+
+    local value, err = fetch(name, handle)
+
+    debug.setupvalue(fetch, at_in_fetch, false)
+    return value, err
+end
+
+
 -- the listener of LuaJIT's traces sets the upvalue too
+jit.off(_M.fetch)
 jit.off(_M.get)
 
 return _M

@@ -268,7 +268,7 @@ function _M.prepare_odd(handle_t)
     local hostile = { __index = error, __tostring = error, __len = error, __eq = error }
 
     add_odd(
-        nil, true, false, 0, 1, -1, 2 ^ 53, 2 ^ 63, 1 / 0, -1 / 0, 0 / 0, 1e-300,
+        true, false, 0, 1, -1, 2 ^ 53, 2 ^ 63, 1 / 0, -1 / 0, 0 / 0, 1e-300,
         "", "request", rep("\1", 8), rep("\1\0\0\0", 2), tostring(address(heap)), rep("x", 4096),
         {}, { id = 0, generation = 1 }, setmetatable({}, hostile),
         print, function () end, coroutine.create(print),

@@ -270,7 +270,12 @@ end
 
 
 -- the kinds of value that the functions give
-local NIL, STRING, NUMBER, WRITTEN, AGAIN = 0, 1, 2, 3, 7
+local function kind(name)
+    return tonumber(C["NGX_HTTP_LUA_VAR_" .. name])
+end
+
+local NIL, STRING, NUMBER = kind "NIL", kind "STRING", kind "NUMBER"
+local WRITTEN, AGAIN = kind "WRITTEN", kind "AGAIN"
 local value = ffi.new("ngx_http_lua_var_value_t")
 
 local function check_value(what, name, entry, call)

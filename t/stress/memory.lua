@@ -69,6 +69,13 @@ function _M.during(kind, after, all, f)
 
     client.wait_until(function () return _M.live() == before end)
 
+    -- an address of a request that is not registered would name another one later
+    local indexed = C.ngx_http_lua_var_testing_figure(5)
+
+    if indexed ~= before then
+        error(indexed .. " addresses of " .. before .. " live requests")
+    end
+
     return result
 end
 

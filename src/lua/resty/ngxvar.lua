@@ -28,7 +28,6 @@ local handle_t = handles.handle_t
 local is_handle = handles.is_handle
 local remember = core.remember
 local resolve = call.lib.ngx_http_lua_var_ffi_resolve
-local select = select
 local tonumber = tonumber
 local type = type
 
@@ -139,28 +138,52 @@ local function fetch_current(name)
 end
 
 
--- An explicit nil is a request that got lost, not the current one, hence the dots.
+-- with enable_patch(false)
+local is_disabled = false
+
+
+-- By ngx.var, whatever that is at the moment: of the current request only.
+local function fetch_by_ngx_var(name, req)
+    if type(req) ~= "nil" then
+        local id, generation = acquire()
+        local is_current
+
+        if is_handle(req) then
+            is_current = req.id == id and req.generation == generation
+        else
+            is_current = core.live(req)
+        end
+
+        if not is_current then
+            return core_fetch(name, req)
+        end
+    end
+
+    return ngx.var[name]
+end
+
+
+-- With dots, because LuaJIT begins no trace at such a function: the interpreter would
+-- enter it, and leave it again for a value of another type, in the branch of the trace.
 function _M.fetch(...)
-    if not on_trace then
-        return core_fetch(...)
+    if is_disabled then
+        return fetch_by_ngx_var(...)
     end
 
     local name, req = ...
-    local value, err
 
-    if type(name) ~= "string" then
+    if not on_trace or type(name) ~= "string" then
         return core_fetch(...)
     end
 
-    -- not "~= nil": the interpreter compares cdata by a metamethod
-    if req then
+    local value, err
+
+    -- not "~= nil": a null pointer is equal to nil, and names no request
+    if type(req) ~= "nil" then
         value, err = fetch_by_handle(name, req)
 
-    elseif select("#", ...) == 1 then
-        value, err = fetch_current(name)
-
     else
-        return core_fetch(...)
+        value, err = fetch_current(name)
     end
 
     if err then
@@ -181,9 +204,14 @@ function _M.setter(name)
 end
 
 
--- with false, fetch reads everything through nginx's own handlers
+-- with false, fetch reads ngx.var
 function _M.enable_patch(state)
-    core.plain(not state)
+    if type(state) ~= "boolean" then
+        error("bad argument to enable_patch(): expected true or false, got "
+              .. type(state), 2)
+    end
+
+    is_disabled = not state
 end
 
 

@@ -20,7 +20,6 @@ local _M = { _VERSION = "" }
 function _M.request() end
 
 ---The variable of a request, of the current one without `req`; nil when it is not found.
----A `req` that is given must not be nil.
 ---@param name string|integer the variable, without `$`; a number for a capture
 ---@param req? resty.ngxvar.handle|ffi.cdata*
 ---@return resty.ngxvar.value value
@@ -54,7 +53,7 @@ function _M.setter(name) end
 ---Lets `ngx.var.name` be read as `fetch` reads. For `init_by_lua*`.
 function _M.patch_ngx_var() end
 
----With `false`, `fetch` reads every variable through nginx's own handlers.
+---With `false`, `fetch` of the current request gives `ngx.var[name]`, and so no numbers.
 ---@param state boolean
 function _M.enable_patch(state) end
 

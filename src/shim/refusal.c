@@ -1,0 +1,254 @@
+/*
+ * The line that a refusal writes to the error log: which Lua asked for what, and why
+ * it got nothing.
+ *
+ * Nothing here allocates Lua objects, so no collector runs, and no finalizer.
+ */
+
+#include "lua.h"
+
+
+/* Callers that a line names. */
+#define CALLERS_MAX  12
+
+
+static const struct {
+    int          flag;
+    const char  *name;
+} phases[] = {
+    { 0x0001, "set_by_lua*" },
+    { 0x0002, "rewrite_by_lua*" },
+    { 0x0004, "access_by_lua*" },
+    { 0x0008, "content_by_lua*" },
+    { 0x0010, "log_by_lua*" },
+    { 0x0020, "header_filter_by_lua*" },
+    { 0x0040, "body_filter_by_lua*" },
+    { 0x0080, "a timer" },
+    { 0x0100, "init_worker_by_lua*" },
+    { 0x0200, "balancer_by_lua*" },
+    { 0x0400, "ssl_certificate_by_lua*" },
+    { 0x0800, "ssl_session_store_by_lua*" },
+    { 0x1000, "ssl_session_fetch_by_lua*" },
+    { 0x2000, "exit_worker_by_lua*" },
+    { 0x4000, "ssl_client_hello_by_lua*" },
+    { 0x8000, "server_rewrite_by_lua*" },
+};
+
+
+static const char *
+phase_of(ngx_http_request_t *r)
+{
+    int      flag;
+    char    *err;
+    size_t   i;
+
+    if (r == NULL || !api.is_running) {
+        return NULL;
+    }
+
+    flag = api.ngx_http_lua_ffi_get_phase(r, &err);
+
+    for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+        if (phases[i].flag == flag) {
+            return phases[i].name;
+        }
+    }
+
+    return NULL;
+}
+
+
+static int
+is_of_library(const lua_Debug *ar)
+{
+    static const char  library[] = "@resty/ngxvar";
+
+    return ar->what[0] == 'C'
+           || ngx_strncmp(ar->source, library, sizeof(library) - 1) == 0;
+}
+
+
+/* The first level, from this one on, that is not the library's; -1: none. */
+static int
+next_caller(lua_State *L, int level, lua_Debug *ar)
+{
+    while (api.lua_getstack(L, level, ar)) {
+
+        if (api.lua_getinfo(L, "Sl", ar) && !is_of_library(ar)) {
+            return level;
+        }
+
+        level++;
+    }
+
+    return -1;
+}
+
+
+int
+lua_var_caller(lua_State *L, lua_Debug *ar)
+{
+    return next_caller(L, 0, ar) >= 0;
+}
+
+
+static u_char *
+write_callers(lua_State *L, u_char *p, u_char *last)
+{
+    int        level, n;
+    lua_Debug  ar;
+
+    level = -1;
+
+    for (n = 0; n < CALLERS_MAX; n++) {
+
+        level = next_caller(L, level + 1, &ar);
+
+        if (level < 0) {
+            return p;
+        }
+
+        p = ngx_slprintf(p, last, "%s%s:%d", n == 0 ? ", at " : ", called at ",
+                         ar.short_src, ar.currentline);
+
+        if (api.lua_getinfo(L, "n", &ar) && ar.name != NULL) {
+            p = ngx_slprintf(p, last, " in %s()", ar.name);
+        }
+    }
+
+    return ngx_slprintf(p, last, ", ...");
+}
+
+
+/* What a line says but for the Lua that asked. */
+static u_char *
+write_facts(const lua_var_refusal_t *refusal, const u_char *why, size_t len,
+    u_char *p, u_char *last)
+{
+    const char  *phase;
+
+    p = ngx_slprintf(p, last, "%s", refusal->asked);
+
+    if (refusal->name != NULL) {
+        p = ngx_slprintf(p, last, " \"%*s\"",
+                         ngx_min(refusal->name_len, 64), refusal->name);
+    }
+
+    p = ngx_slprintf(p, last, " refused: %*s", len, why);
+
+    switch (refusal->kind) {
+
+    case LUA_VAR_REQ_HANDLE:
+        p = ngx_slprintf(p, last, ", handle %uD/%uD", refusal->id,
+                         refusal->generation);
+
+        if (refusal->ended == LUA_VAR_ENDED_AGO) {
+            p = ngx_slprintf(p, last, ", whose request ended %uD.%03uDs ago",
+                             refusal->ended_ms / 1000,
+                             refusal->ended_ms % 1000);
+
+        } else if (refusal->ended == LUA_VAR_ENDED_BEFORE) {
+            p = ngx_slprintf(p, last, ", whose request ended more than "
+                             "%uD.%03uDs ago", refusal->ended_ms / 1000,
+                             refusal->ended_ms % 1000);
+        }
+
+        if (refusal->made_source[0] != '\0') {
+            p = ngx_slprintf(p, last, ", made %Ls ago at %s:%d",
+                             refusal->made_ago, refusal->made_source,
+                             refusal->made_line);
+
+            if (refusal->made_request[0] != '\0') {
+                p = ngx_slprintf(p, last, " for \"%s\"",
+                                 refusal->made_request);
+            }
+        }
+
+        break;
+
+    case LUA_VAR_REQ_POINTER:
+        p = ngx_slprintf(p, last, ", pointer %p",
+                         (void *) (uintptr_t) refusal->given);
+        break;
+    }
+
+    if (refusal->running_generation != 0) {
+        p = ngx_slprintf(p, last, ", while request %uD/%uD was running",
+                         refusal->running_id, refusal->running_generation);
+    }
+
+    phase = phase_of(refusal->current);
+
+    if (phase != NULL) {
+        p = ngx_slprintf(p, last, ", in %s", phase);
+    }
+
+    return p;
+}
+
+
+static void
+write_line(const lua_var_refusal_t *refusal, const u_char *text, u_char *end)
+{
+    if (refusal->left_out != 0) {
+        ngx_log_error(refusal->level, refusal->log, 0,
+                      "lua_var: %*s (%uL more were not logged)",
+                      (size_t) (end - text), text, refusal->left_out);
+        return;
+    }
+
+    ngx_log_error(refusal->level, refusal->log, 0, "lua_var: %*s",
+                  (size_t) (end - text), text);
+}
+
+
+void
+lua_var_log_refusal(const lua_var_refusal_t *refusal, const u_char *why,
+    size_t len)
+{
+    u_char  *end, text[NGX_MAX_ERROR_STR / 2];
+
+    end = write_facts(refusal, why, len, text, text + sizeof(text));
+    end = ngx_slprintf(end, text + sizeof(text), ", called over FFI, where it "
+                       "is not known which Lua code asked");
+
+    write_line(refusal, text, end);
+}
+
+
+void
+lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
+    size_t len, const lua_var_req_t *req, const ngx_http_lua_var_value_t *out)
+{
+    u_char             *end, text[NGX_MAX_ERROR_STR / 2];
+    lua_Debug           caller;
+    lua_var_refusal_t   refusal;
+
+    if (!rust->refused(out, req->current)) {
+        return;
+    }
+
+    ngx_memzero(&refusal, sizeof(lua_var_refusal_t));
+
+    refusal.asked = asked;
+    refusal.name = name;
+    refusal.name_len = len;
+    refusal.kind = req->kind;
+    refusal.given = req->value;
+    refusal.current = req->current;
+
+    if (lua_var_caller(L, &caller)) {
+        refusal.source = caller.short_src;
+        refusal.line = caller.currentline;
+    }
+
+    if (!rust->describe(out, &refusal)) {
+        return;
+    }
+
+    end = write_facts(&refusal, out->data, out->len, text,
+                      text + sizeof(text));
+    end = write_callers(L, end, text + sizeof(text));
+
+    write_line(&refusal, text, end);
+}

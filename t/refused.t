@@ -1,0 +1,283 @@
+# What a refusal writes to the error log: lua_var_log_refused, lua_var_trace_handles.
+
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua 'no_plan';
+
+$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
+
+# A handle of a request that has ended, and a function to use it in.
+our $HTTP = <<'END';
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+    init_by_lua_block {
+        package.loaded.app = { }
+        local app = package.loaded.app
+
+        function app.log_entry(req)
+            local value, err = app.read("scheme", req)
+            return tostring(value) .. " " .. tostring(err)
+        end
+
+        -- a handle of a request that has ended
+        function app.stale()
+            local client = require("client").connect{ port = ngx.var.server_port }
+
+            client:request("/keep")
+            client:close()
+            while require("resty.ngxvar").live(app.kept) do ngx.sleep(0.005) end
+            return app.kept
+        end
+
+        -- by the clock that the limit goes by
+        function app.next_second()
+            local second = ngx.time()
+            repeat ngx.sleep(0.02) until ngx.time() ~= second
+        end
+
+        function app.read(name, req)
+            local value, err = require("resty.ngxvar").fetch(name, req)
+            return value, err
+        end
+    }
+END
+
+our $KEEP = <<'END';
+    location = /keep {
+        content_by_lua_block {
+            local app = require "app"
+            app.kept = require("resty.ngxvar").request()
+            app.pointer = require("resty.core.base").get_request()
+            ngx.say("kept")
+        }
+    }
+END
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+    $block->set_value(http_config => $main::HTTP . ($block->http_config // ''));
+    $block->set_value(config      => $main::KEEP . $block->config);
+});
+
+repeat_each(1);
+run_tests();
+
+__DATA__
+
+=== TEST 1: the line names what was asked, of what, when it ended, who runs, and the Lua
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say((require("app").log_entry(require("app").stale())))
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+nil stale request
+--- error_log eval
+qr{\[warn\] .*? lua_var: fetch "scheme" refused: stale request, handle \d+/\d+, whose request ended \d+\.\d\d\ds ago, while request \d+/\d+ was running, in content_by_lua\*, at init_by_lua\S*:\d+ in read\(\), called at init_by_lua\S*:\d+ in log_entry\(\), called at content_by_lua\S*:2, client: 127\.0\.0\.1, server: \S+, request: "GET /t\?a=1 HTTP/1\.1"}
+
+
+
+=== TEST 2: one line a second; the next one counts those that were left out
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            app.stale()
+
+            app.next_second()
+            for i = 1, 1000 do app.read("uri", app.kept) end
+            app.next_second()
+            app.read("host", app.kept)
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- grep_error_log eval: qr/lua_var: fetch "\w+"(?:.* \(\d+ more were not logged\))?/
+--- grep_error_log_out eval
+qr/\Alua_var: fetch "uri"\nlua_var: fetch "host" .* \(999 more were not logged\)\n\z/
+
+
+
+=== TEST 3: another level, another rate
+--- http_config
+    lua_var_log_refused error rate=3r/s;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            app.stale()
+
+            app.next_second()
+            for i = 1, 10 do app.read("uri", app.kept) end
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- grep_error_log eval: qr/\[error\] .*lua_var: fetch/
+--- grep_error_log_out eval
+qr/\A(?:\[error\] .*lua_var: fetch\n){3}\z/
+
+
+
+=== TEST 4: off
+--- http_config
+    lua_var_log_refused off;
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say((require("app").log_entry(require("app").stale())))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil stale request
+--- no_error_log
+lua_var:
+
+
+
+=== TEST 5: with lua_var_trace_handles, also where the handle was made
+--- http_config
+    lua_var_trace_handles on;
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say((require("app").log_entry(require("app").stale())))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil stale request
+--- error_log eval
+qr{refused: stale request, handle \d+/\d+, whose request ended \d+\.\d\d\ds ago, made \d+s ago at content_by_lua\S*:3 for "GET /keep HTTP/1\.\d", while}
+
+
+
+=== TEST 6: set, getters and setters, interpreted and compiled; a pointer of another request
+--- http_config
+    lua_var_log_refused warn rate=1000r/s;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            app.stale()
+            local ngxvar = require "resty.ngxvar"
+            local get, set = ngxvar.getter("Host"), ngxvar.setter("args")
+
+            ngxvar.set("args", "a", app.kept)
+            set("a", app.kept)
+            get(app.kept)
+            ngxvar.fetch(1, app.kept)
+
+            for i = 1, 300 do get(app.kept) end
+
+            ngxvar.fetch("uri", require("ffi").cast("void *", 4711))
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- grep_error_log eval: qr/lua_var: .*? at content_by_lua\S*:\d+/
+--- grep_error_log_out eval
+sub at {
+    my ($asked, $line, $given) = (@_, 'handle \d+/\d+, whose request ended \S+ ago');
+    return qr{lua_var: \Q$asked\E refused: stale request, $given, while request \d+/\d+ was running, in content_by_lua\*, at content_by_lua\S*:$line\n};
+}
+my @first = (at('set "args"', 7), at('set "args"', 8), at('fetch "host"', 9), at('fetch of a capture', 10));
+my ($loop, $pointer) = (at('fetch "host"', 12), at('fetch "uri"', 14, 'pointer 0*1267'));
+my $all = CORE::join '', @first, "(?:$loop){300}", $pointer;
+qr/\A$all\z/
+
+
+
+=== TEST 7: no variables in a timer
+--- config
+    location = /t {
+        content_by_lua_block {
+            local done
+
+            ngx.timer.at(0, function ()
+                ngx.log(ngx.NOTICE, "timer: ", select(2, require("resty.ngxvar").fetch("uri")))
+                done = true
+            end)
+
+            repeat ngx.sleep(0.01) until done
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- error_log eval
+qr{lua_var: fetch "uri" refused: no variables in this context \(TLS handshake, timer or worker start\), in a timer, at content_by_lua\S*:\d+, context: ngx\.timer}
+
+
+
+=== TEST 8: what is asked and no refusal is not logged
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local ngxvar = require "resty.ngxvar"
+
+            ngx.say(tostring(ngxvar.live(app.kept)))
+            ngx.say((app.read("uri", ngxvar.request())))
+            ngx.say((app.read("no_such_variable", ngxvar.request())))
+            ngx.say((select(2, app.read("uri", "a string"))))
+        }
+    }
+--- request
+GET /t
+--- response_body_like eval
+qr/\Afalse\n\/t\nnil\nbad request: /
+--- no_error_log
+lua_var:
+
+
+
+=== TEST 9: the C functions of lua-var-nginx-module say their name
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say((require("lua_var_c").string("uri", require("ffi").cast("void *", 4711))))
+        }
+    }
+--- request
+GET /t
+--- response_body
+-1
+--- error_log eval
+qr{lua_var: ngx_http_lua_var_ffi_uri refused: stale request, pointer 0*1267, called over FFI, where it is not known which Lua code asked}
+
+
+
+=== TEST 10: a request whose slot had other occupants since
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local first = app.stale()
+
+            for i = 1, 3 do app.stale() end
+            ngx.say((app.log_entry(first)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil stale request
+--- error_log eval
+qr{refused: stale request, handle \d+/\d+, whose request ended more than \d+\.\d\d\ds ago, while}

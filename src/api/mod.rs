@@ -7,8 +7,8 @@ pub mod ffi;
 
 use crate::nginx::shim::{
     NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_ERROR, NGX_HTTP_LUA_VAR_NGX_VAR, NGX_HTTP_LUA_VAR_NIL,
-    NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_REFUSED,
-    NGX_HTTP_LUA_VAR_STRING, NGX_HTTP_LUA_VAR_WRITTEN, ngx_http_lua_var_value_t,
+    NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_REFUSED, NGX_HTTP_LUA_VAR_STRING,
+    NGX_HTTP_LUA_VAR_WRITTEN, ngx_http_lua_var_value_t,
 };
 use crate::request::Refusal;
 use crate::variable::number::{self, Text};

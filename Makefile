@@ -31,14 +31,18 @@ bench: export BENCH_SO = $(SO)
 demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
-.PHONY: all build testing setup demo run test test-hup test-valgrind test-leak test-guard \
-        check unit miri fuzz differ nothing soak bench matrix mutants clean
+.PHONY: all build testing setup setup-test install uninstall demo run \
+        test test-hup test-valgrind test-leak test-guard check unit miri fuzz differ nothing \
+        soak bench matrix mutants dist deb clean
 
 all: build
 
-# Installs the Debian packages that are missing, and nothing when none is.
+# Each installs the Debian packages that are missing, and nothing when none is.
 setup:
-	@.ci/setup
+	@.ci/setup build
+
+setup-test: setup
+	@.ci/setup test
 
 # The module, against the headers of the nginx that is to load it.
 build: setup
@@ -47,13 +51,23 @@ build: setup
 	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
 # The module with the hooks that some tests need (src/testing.rs).
-testing: build
+testing: setup-test build
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
-demo: build
+# Installs what is built, and builds nothing: root may have no cargo. DESTDIR and
+# MODULES_DIR, by default the modules of that nginx, say where.
+export DESTDIR MODULES_DIR
+
+install:
+	@.ci/install $(SO)
+
+uninstall:
+	@.ci/install
+
+demo: setup-test build
 	@nginx-conf/demo play
 
-run: build
+run: setup-test build
 	@nginx-conf/demo serve
 
 test: build testing unit
@@ -84,10 +98,10 @@ test-valgrind: build testing
 test-leak: build testing
 	@TEST_NGINX_CHECK_LEAK=1 $(PROVE) -r $(T)
 
-test-guard: setup
+test-guard: setup-test
 	@.ci/guard-pages
 
-check: build
+check: setup-test build
 	@.ci/check
 
 fuzz: testing
@@ -100,17 +114,27 @@ soak: testing
 	@t/bin/soak
 
 # SEED and ROUNDS may be given.
-nothing: build
+nothing: setup-test build
 	@t/bin/nothing $(SEED) $(ROUNDS)
 
-bench: build
+bench: setup-test build
 	@t/bin/bench $(BENCH)
 
 # The same on other releases of Debian, and with the module linked in: see .ci/matrix.
 matrix:
 	@.ci/matrix $(ROWS)
 
-mutants: setup
+# target/dist/…tar.gz, which builds offline.
+dist: setup
+	@.ci/dist make
+
+# target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. Rows of the
+# matrix install it, upgrade it and remove it.
+deb:
+	@.ci/setup deb
+	@.ci/deb
+
+mutants: setup-test
 	@.ci/mutants
 
 clean:

@@ -1,8 +1,9 @@
 # For nginx's ./configure: the rule by which its Makefile builds the module's library.
 #
 # The headers are those of this very nginx, once ./configure is through with them. cargo
-# runs each time, since only it knows whether anything changed. `make LUA_VAR_FEATURES=…`
-# has features of Cargo.toml built in, for the test suite.
+# runs each time, since only it knows whether anything changed, and in the module's
+# directory, where it finds the crates that `make dist` brings along.
+# `make LUA_VAR_FEATURES=…` has features of Cargo.toml built in, for the test suite.
 
 if [ $HTTP = YES ]; then
     cat << END                                                >> $NGX_MAKEFILE
@@ -12,11 +13,12 @@ $lua_var_lib:	lua_var_cargo
 	@:
 
 lua_var_cargo:
-	NGINX_SOURCE_DIR="\`pwd\`" NGINX_BUILD_DIR="\`cd $NGX_OBJS && pwd\`" \\
+	objs="\`cd $NGX_OBJS && pwd\`"; \\
+	export NGINX_SOURCE_DIR="\`pwd\`" NGINX_BUILD_DIR="\$\$objs"; \\
+	cd "$ngx_addon_dir" && \\
 	$lua_var_cargo rustc --release --locked --lib --crate-type staticlib \\
 		--no-default-features --features "\$(LUA_VAR_FEATURES)" \\
-		--manifest-path "$ngx_addon_dir/Cargo.toml" \\
-		--target-dir "\`cd $NGX_OBJS && pwd\`/lua_var"
+		--target-dir "\$\$objs/lua_var"
 
 .PHONY:	lua_var_cargo
 

@@ -1,7 +1,7 @@
 //! Directives, the structures they fill, and the module's place among nginx's modules.
 
 use core::cell::Cell;
-use core::ffi::{c_char, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 
@@ -44,12 +44,13 @@ pub enum Restore {
 }
 
 /// The values of `lua_var_ctx_restore`, by the number that a location keeps.
-const RESTORE: [(&[u8], Restore); 3] = [
-    (b"off", Restore::Off),
-    (b"error_page", Restore::ErrorPage),
-    (b"all", Restore::All),
+const RESTORE: [(&CStr, Restore); 3] = [
+    (c"off", Restore::Off),
+    (DEFAULT_RESTORE_NAME, Restore::ErrorPage),
+    (c"all", Restore::All),
 ];
 const DEFAULT_RESTORE: ngx_uint_t = 1;
+const DEFAULT_RESTORE_NAME: &CStr = c"error_page";
 
 /// `lua_var_log_refused`: how what is refused is logged.
 #[derive(Clone, Copy)]
@@ -143,6 +144,13 @@ impl LocConf {
         RESTORE
             .get(self.restore)
             .map_or(Restore::ErrorPage, |(_, restore)| *restore)
+    }
+
+    /// The same, as the directive has it.
+    pub(crate) fn restore_name(&self) -> &'static CStr {
+        RESTORE
+            .get(self.restore)
+            .map_or(DEFAULT_RESTORE_NAME, |(name, _)| name)
     }
 }
 
@@ -251,7 +259,7 @@ unsafe extern "C" fn lua_var_ctx_restore(
     // As nginx's own enumerations, in either case.
     match RESTORE
         .iter()
-        .position(|(name, _)| text.eq_ignore_ascii_case(name))
+        .position(|(name, _)| text.eq_ignore_ascii_case(name.to_bytes()))
     {
         Some(restore) => {
             conf.restore = restore;

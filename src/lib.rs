@@ -41,6 +41,7 @@ pub mod layout;
 pub mod mode;
 mod nginx;
 pub mod ngx_ctx;
+mod notice;
 pub mod phases;
 pub mod refused;
 pub mod registry;

@@ -16,6 +16,7 @@ use crate::nginx::{
     ngx_cycle_t, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
 };
 use crate::ngx_ctx;
+use crate::notice;
 use crate::refused;
 use crate::registry::{Registry, registry};
 use crate::request::Readable;
@@ -110,7 +111,7 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
     OK
 }
 
-/// Builds the variable table: all variables are known now.
+/// Says which module serves, and builds the variable table: all variables are known now.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     capi::commit();
     layout::report_offsets();
@@ -124,6 +125,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     let Some(conf) = (unsafe { complete.ours.cast::<conf::MainConf>().as_ref() }) else {
         return ERROR;
     };
+    notice::write(&complete);
     refused::configure(conf);
     if !table::renew(&complete, conf) {
         // An error here would end nginx, which has accepted the configuration.

@@ -35,6 +35,32 @@ add_block_preprocessor(sub ($block) {
 repeat_each(1);     # a configuration is read as it was read before
 run_tests();
 
+# What a start says of the module: once, on a line that names its build and its setting.
+{
+    my ($version) = `cat Cargo.toml` =~ /^version = "(.*)"$/m;
+    my ($nginx_version) = `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{version: (\S+)};
+    my $nginx = NginxServer->new;
+    my %said  = (
+        ''                             => 'error_page',
+        'lua_var_ctx_restore OFF;'     => 'off',
+        'lua_var_ctx_restore all;'     => 'all',
+        'server { lua_var_ctx_restore all; }' => 'error_page',
+    );
+    for my $http (sort keys %said) {
+        $nginx->configure(http => "$http server { listen 127.0.0.1:" . NginxServer->port . '; }');
+        $nginx->new_log_lines;
+        $nginx->test;
+        is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t, $http: nothing");
+        $nginx->start;
+        my @lines = $nginx->new_log_lines(qr/lua_var: /);
+        is(scalar @lines, 1, "a start, $http: one line");
+        my $rest = "version $version, built for $nginx_version, layout agrees, lua_var_ctx_restore $said{$http}";
+        like($lines[0] // '', qr/\[notice\] \S+ lua_var: \Q$rest\E\n/, "$http: what it says");
+        $nginx->stop;
+    }
+    $nginx->stop_cleanly;
+}
+
 # A Lua module that lacks what this module calls.
 SKIP: {
     skip('the Lua module is linked in', 2) if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');

@@ -62,6 +62,10 @@ sub try_variant ($name, $expected) {
     $nginx->start;
     ok($nginx->await_workers, 'nginx starts');
 
+    my ($notice) = grep { /lua_var: version/ } $nginx->log_lines;
+    my ($layout, $restore) = $expected->{shift} ? qw(differs off) : qw(agrees error_page);
+    like($notice, qr/ layout $layout, lua_var_ctx_restore $restore\n/, 'and says what it can see by then');
+
     check_complaint($nginx, $expected);
     check_requests($nginx, $expected);
     check_traffic($nginx);

@@ -17,6 +17,9 @@ my $ROOT   = NgxVarTest::Env::root();
 my $SO     = "$ROOT/target/release/libngx_http_lua_var_module.so";
 my $README = Markdown->read("$ROOT/README.md");
 my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
+my $LOAD    = 'load_module modules/ngx_http_lua_var_module.so;';
+my $ENABLED = '/etc/nginx/modules-enabled/60-lua-var.conf';
+my $OPENRESTY = '/usr/local/openresty/nginx/sbin/nginx';
 my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
 
 # make is asked here for what it does by itself, for the nginx that is installed.
@@ -34,10 +37,14 @@ END { kill INT => $serving if $serving }
 # Each kind of block has its test below.
 my %blocks;
 push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
-is(in_order(keys %blocks), 'lua nginx sh text', 'the kinds of code blocks in README.md');
+is(in_order(keys %blocks), 'dockerfile lua nginx sh text yaml', 'the kinds of code blocks in README.md');
 
 subtest 'links' => \&check_links;
 subtest 'commands in README.md' => \&check_commands;
+subtest 'Docker' => sub { check_docker(@{ $blocks{dockerfile} }) };
+subtest 'APISIX' => sub { check_apisix(@{ $blocks{yaml} }) };
+subtest 'what nginx says' => \&check_refusals;
+subtest 'what nginx-sys says' => \&check_nginx_sys;
 subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
 subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
 subtest 'lines of the log' => sub { check_log(@{ $blocks{text} }) };
@@ -124,8 +131,17 @@ sub check_commands {
         'make'      => \&try_build,
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
+        # An operator's, which .ci/operator runs in a chroot, by these words.
+        "echo '$LOAD' | sudo tee $ENABLED"             => in_operator("echo '$LOAD'"),
+        "sudo rm $ENABLED"                             => in_operator("by_hand=$ENABLED", 'rm "$by_hand"'),
+        'sudo nginx -t && sudo systemctl reload nginx' => in_operator('nginx -t', 'nginx -s reload'),
+        'sudo apt install ./target/deb/libnginx-mod-http-lua-var_*.deb' => in_operator('apt install'),
+        'sudo apt purge libnginx-mod-http-lua-var' => in_operator('apt purge libnginx-mod-http-lua-var'),
+        'sudo kill -USR2 $(cat /run/nginx.pid)'        => in_operator('kill -USR2', '/run/nginx.pid'),
+        'sudo kill -QUIT $(cat /run/nginx.pid.oldbin)' => in_operator('kill -QUIT', '/run/nginx.pid.oldbin'),
         # These take minutes; that they could be run has to do.
-        map { ("make $_" => undef) } qw(bench check fuzz matrix mutants nothing soak test-hup test-valgrind),
+        map { ($_ => undef) } 'sudo make install', 'sudo make uninstall', "make NGINX=$OPENRESTY", "sudo make install NGINX=$OPENRESTY",
+            map { "make $_" } qw(bench check deb dist fuzz install matrix mutants nothing soak test-hup test-valgrind),
     );
     my @commands = map { commands_of($_) } @{ $blocks{sh} };
     push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / } Markdown::spans($README->prose);
@@ -135,7 +151,7 @@ sub check_commands {
             next;
         }
         subtest $command => sub {
-            my $recipe = $command =~ /^make\b/ ? recipe($command) : $command;
+            my $recipe = $command =~ /^(?:sudo )?make\b/ ? recipe($command) : $command;
             $forms{$command}->($recipe) if $forms{$command};
         };
     }
@@ -149,6 +165,8 @@ sub commands_of ($block) {
 
 # What make would do at last, after what is prepared: with a test that it can.
 sub recipe ($command) {
+    $command =~ s/^sudo //;
+    $command =~ s/\Q$OPENRESTY/$ENV{TEST_NGINX_BINARY}/;
     my ($status, $output) = shell("$command -n");
     is($status, 0, "$command: there is such a target") or diag($output);
     my @lines = split /\n/, $output;
@@ -184,6 +202,14 @@ sub try_test ($recipe) {
     is(in_order(@files), in_order(map { s{^\Q$ROOT\E/}{}r } map { glob "$ROOT/t/$_.t" } '*', '*/*'),
         "$recipe: runs all files of t/");
     return;
+}
+
+# For a command of which that script has to have these words.
+sub in_operator (@words) {
+    return sub ($command) {
+        my $operator = slurp("$ROOT/.ci/operator");
+        ok(index($operator, $_) >= 0, $_) for @words;
+    };
 }
 
 # Serves until it is told to stop; what it says to try with curl is tried.
@@ -239,6 +265,96 @@ sub is_built {
     return $sources && -e $SO && !grep { !-e || -M _ < -M $SO } split / /, $sources;
 }
 
+# ---- Elsewhere -------------------------------------------------------------------------
+
+# As far as that goes without Docker: the commands are a shell's, what they run is here, and
+# the file is copied to where the last stage loads it from.
+sub check_docker (@files) {
+    is(scalar @files, 1, 'there is one Dockerfile') or return;
+    my @lines = split /\n/, $files[0]{text};
+    my %known = map { $_ => 1 } qw(ARG FROM RUN ENV COPY WORKDIR);
+    is(join(', ', grep { /^(\w+)/ && !$known{$1} } @lines), '', 'its instructions');
+    for my $command (map { /^RUN (.*)/ } @lines) {
+        my ($status, $output) = shell("sh -n -c '" . $command =~ s/'/'\\''/gr . "'");
+        is($status, 0, $command) or diag($output);
+        recipe($command) if $command =~ /^make\b/;
+    }
+    my ($dest) = map { /^RUN make install .*DESTDIR=(\S+)/ } @lines;
+    like($files[0]{text}, qr{^COPY --from=build \Q$dest\E /$}m, 'what is installed is copied');
+    like($files[0]{text}, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'and loaded');
+    return;
+}
+
+# Apache APISIX puts the snippet before `events`.
+sub check_apisix (@files) {
+    is(scalar @files, 1, 'there is one block') or return;
+    my ($snippet) = $files[0]{text} =~ /^nginx_config:\n  main_configuration_snippet: \|\n    (.*)\n\z/;
+    is($snippet, $LOAD, 'which loads the module');
+    return;
+}
+
+# Each line that README quotes is one that nginx writes.
+sub check_refusals {
+    my ($head, @rows) = Markdown::rows($README->section('What nginx says')->{text});
+    my $nginx = NginxServer->new;
+    my @lua   = grep { $_ ne $MODULE } NginxServer->modules;
+    my $load  = join '', map { "load_module $_;\n" } NginxServer->modules;
+    my $so    = slurp($MODULE);
+    my ($number, $signature) = (pack('Q<', version_number()), $so =~ /(\d,\d,\d,[01]{30,40})/);
+    cmp_ok(scalar(() = $so =~ /\Q$number/g), '>=', 1, 'the number of the version is in the module');
+
+    # The module as it would have been built for others.
+    my %built = (
+        older => $so =~ s/\Q$number/pack('Q<', 1021004)/ger,
+        other => $so =~ s/\Q$signature/$signature =~ tr{01}{10}r/ger,
+    );
+    for my $name (keys %built) {
+        open my $out, '>', $nginx->root . "/$name.so" or die "$name.so: $!";
+        print {$out} $built{$name};
+        close $out or die "$name.so: $!";
+    }
+    my %refused = (
+        'module "…" version'             => { modules => [ @lua, $nginx->root . '/older.so' ] },
+        'module "…" is not binary'       => { modules => [ @lua, $nginx->root . '/other.so' ] },
+        'dlopen() "…" failed'            => { modules => [ @lua, 'modules/none.so' ] },
+        'module "ngx_http_lua_var_module" is already loaded' => { modules => [ @lua, $MODULE, $MODULE ] },
+        '"load_module" directive'        => { main => "events {}\n$load", modules => [] },
+        'unknown directive'              => { modules => \@lua, http => 'lua_var_ctx_restore off;' },
+        'unknown "from_error_page"'      => { modules => \@lua, http => q{log_format a "$from_error_page";} },
+    );
+    for my $row (@rows) {
+        my ($line)  = Markdown::spans($row->[0]);
+        my ($known) = grep { index($line, $_) == 0 } keys %refused;
+        if (!defined $known) { fail("how nginx is made to say it is known: $line"); next }
+        $nginx->configure(main => '', http => '', modules => [], %{ delete $refused{$known} });
+        my ($status, $output) = $nginx->test;
+        isnt($status, 0, "nginx refuses: $line");
+        my $pattern = join '.*', map { quotemeta($_) =~ s/\d{7}/\\d{7}/gr } split /…/, $line;
+        like($output, qr/\[emerg\] .*$pattern/, $line);
+    }
+    is(join(', ', keys %refused), '', 'README has them all');
+    return;
+}
+
+# As nginx numbers it: 1022001 is 1.22.1.
+sub version_number {
+    my ($major, $minor, $patch) = `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{/(\d+)\.(\d+)\.(\d+)};
+    return $major * 1_000_000 + $minor * 1000 + $patch;
+}
+
+# The crate's build script runs before the module's and has the first word.
+sub check_nginx_sys {
+    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
+    my $script = slurp(($manifest // '') . '/build/main.rs') // '';
+    my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
+    my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
+    is(scalar @quoted, 2, 'README quotes two sentences');
+    # which breaks its lines
+    $script =~ s/\s*\\\n\s*/ /g;
+    ok(index($script, $_) >= 0, $_) for @quoted;
+    return;
+}
+
 # ---- The synopsis ----------------------------------------------------------------------
 
 sub check_synopsis (@synopses) {
@@ -258,7 +374,7 @@ sub check_synopsis (@synopses) {
         $nginx->stop_cleanly;
     }
 
-    my $without = replace($text, [ "load_module /path/to/libngx_http_lua_var_module.so;\n" => '' ]);
+    my $without = replace($text, [ "$LOAD\n" => '' ]);
     my $nginx   = pasted($without);
     $nginx->start;
     is($nginx->get($path)->{status}, 500, 'without the module it is an error');
@@ -297,10 +413,10 @@ sub pasted ($text) {
     print {$lua} map { "load_module $_;\n" } grep { !/lua_var/ } NginxServer->modules;
     close $lua or die "lua.conf: $!";
     if (!defined $MODULE) {     # it is linked in
-        $text =~ s{^load_module /path/to/.*\n}{}m;
+        $text =~ s{^load_module modules/.*\n}{}m;
     }
-    elsif ($text =~ m{/path/to/}) {
-        $text = replace($text, [ '/path/to/libngx_http_lua_var_module.so' => $MODULE ]);
+    elsif ($text =~ m{load_module }) {
+        $text = replace($text, [ 'modules/ngx_http_lua_var_module.so' => $MODULE ]);
     }
     $text = replace($text,
         [ 'listen 127.0.0.1:8080;' => "listen 127.0.0.1:$port;" ],

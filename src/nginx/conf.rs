@@ -284,6 +284,11 @@ pub(crate) struct Complete {
     pub(crate) core: &'static ngx_http_core_main_conf_t,
     /// The main configuration of the module that asks, likewise.
     pub(crate) ours: *mut c_void,
+    /// That module's configuration for all locations that set nothing, as it was before
+    /// it was merged.
+    pub(crate) outermost: *mut c_void,
+    /// The log that `error_log` names.
+    pub(crate) log: Log,
 }
 
 /// The complete configuration of a cycle; `None` without a `http {}`.
@@ -300,16 +305,27 @@ pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Opti
     // SAFETY: `conf_ctx` has an entry for every module.
     let ctx = unsafe { entry(cycle.conf_ctx, index) }.cast::<ffi::ngx_http_conf_ctx_t>();
     // SAFETY: null without `http {}`, else what `ngx_http_block` made.
-    let main = unsafe { ctx.as_ref() }?.main_conf;
+    let ctx = unsafe { ctx.as_ref() }?;
+    let main = ctx.main_conf;
     // SAFETY: `main_conf` has an entry for every HTTP module.
     let core = unsafe { entry(main, core_index()) };
     // SAFETY: `main_conf` has an entry for every HTTP module.
     let ours = unsafe { entry(main, ctx_index) };
+    // SAFETY: so has `loc_conf`.
+    let outermost = unsafe { entry(ctx.loc_conf, ctx_index) };
     // SAFETY: what the core module made for this cycle.
     let core = unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?;
     // SAFETY: the pool of a cycle lives as long as the cycle.
     let pool = unsafe { Pool::from_raw(cycle.pool) }?;
-    Some(Complete { pool, core, ours })
+    // SAFETY: part of the cycle.
+    let log = unsafe { Log::from_raw(cycle.log) };
+    Some(Complete {
+        pool,
+        core,
+        ours,
+        outermost,
+        log,
+    })
 }
 
 /// Reports an error in the configuration being read, with file and line.

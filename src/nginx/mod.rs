@@ -7,6 +7,7 @@
 
 pub(crate) mod array;
 pub(crate) mod conf;
+pub(crate) mod file;
 pub(crate) mod log;
 pub(crate) mod lua_module;
 pub(crate) mod mem;
@@ -15,7 +16,7 @@ pub(crate) mod request;
 pub(crate) mod string;
 pub(crate) mod value;
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::ptr;
 
 use ngx::ffi;
@@ -58,6 +59,16 @@ pub(crate) type GetHandler = unsafe extern "C" fn(
 /// What was read is not what its type says: nginx lays the structure out otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Foreign;
+
+/// The nginx that the module was built for, as it names itself.
+pub(crate) const BUILT_FOR: &CStr = ffi::NGINX_VER;
+
+/// Whether nginx reads its configuration to say whether it is good (`nginx -t`).
+pub(crate) fn is_testing_configuration() -> bool {
+    let flag = &raw const ffi::ngx_test_config;
+    // SAFETY: nginx sets it from its arguments and leaves it.
+    unsafe { flag.read() != 0 }
+}
 
 /// One entry of nginx's tables that have one for each module.
 ///

@@ -631,13 +631,31 @@ static const struct {
 };
 
 
+ngx_int_t
+lua_var_file(const char **file)
+{
+    Dl_info  info, nginx;
+
+    if (dladdr((const void *) &lua_var_push_core, &info) == 0
+        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    *file = info.dli_fname;
+
+    return info.dli_fbase == nginx.dli_fbase ? NGX_DECLINED : NGX_OK;
+}
+
+
 /* Makes the table of the C functions; their upvalues are this one's. */
 static int
 new_core(lua_State *L)
 {
-    int      up;
-    size_t   i;
-    Dl_info  info, nginx;
+    int          up;
+    size_t       i;
+    ngx_int_t    rc;
+    const char  *file;
 
     api.lua_createtable(L, 0, 16);
 
@@ -659,19 +677,16 @@ new_core(lua_State *L)
     api.lua_pushlstring(L, (const char *) rust->cdef, rust->cdef_len);
     api.lua_setfield(L, -2, "cdef");
 
-    /*
-     * The file that this copy of the module was loaded from; none when it is
-     * where nginx is, that is linked into it.  For lua/resty/ngxvar/call.lua.
-     */
-    if (dladdr((const void *) &lua_var_push_core, &info) == 0
-        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
-    {
+    /* for lua/resty/ngxvar/call.lua */
+    rc = lua_var_file(&file);
+
+    if (rc == NGX_ERROR) {
         return api.luaL_error(L, "resty.ngxvar: the module does not find the "
                               "file that it was loaded from");
     }
 
-    if (info.dli_fbase != nginx.dli_fbase) {
-        api.lua_pushlstring(L, info.dli_fname, ngx_strlen(info.dli_fname));
+    if (rc == NGX_OK) {
+        api.lua_pushlstring(L, file, ngx_strlen(file));
         api.lua_setfield(L, -2, "file");
     }
 

@@ -176,6 +176,14 @@ typedef struct {
     size_t                  cdef_len;
 } lua_var_rust_t;
 
+/* -- functions.c: what Rust asks of C ------------------------------------ */
+
+/*
+ * The file that this copy of the module was loaded from.  Returns NGX_DECLINED
+ * when it is where nginx is, that is linked into it.
+ */
+ngx_int_t lua_var_file(const char **file);
+
 /* -- stream.c: what C asks of Rust --------------------------------------- */
 
 /* resty.ngxvar of the stream subsystem, which may be read before http {}. */

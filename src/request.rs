@@ -4,6 +4,7 @@
 //! request is believed. What comes out is a [`LiveRequest`], or a [`Readable`], which
 //! has variables; nothing but this file makes either.
 
+use crate::figures::{self, Figure};
 use crate::mode::{self, Mode};
 use crate::nginx::log::{ERR, Log, log_error};
 use crate::nginx::request::{AnyRequest, Request};
@@ -135,6 +136,7 @@ impl<'a> LiveRequest<'a> {
             Some(slot) => Ok(LiveRequest { r, slot }),
             None if mode::get() == Mode::Handlers => Err(Refusal::Layout),
             None => {
+                figures::row().count(Figure::NotRegistered);
                 log_error!(
                     ERR,
                     r.log(),

@@ -9,7 +9,8 @@ use crate::nginx::array::{Elements, push};
 use crate::nginx::conf::{
     self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS,
     NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, UNSET_FLAG, UNSET_UINT, conf_error,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, UNSET_FLAG, UNSET_UINT,
+    conf_error,
 };
 use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
 use crate::nginx::request::Request;
@@ -184,6 +185,66 @@ impl LocConf {
     }
 }
 
+/// One for each server.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct SrvConf {
+    /// `lua_var_ssl_ctx`: a place in [`SSL_CTX`].
+    ssl_ctx: ngx_uint_t,
+}
+
+/// The values of `lua_var_ssl_ctx`, the default first.
+const SSL_CTX: [&[u8]; 2] = [b"inherit", b"off"];
+
+impl SrvConf {
+    const NEW: Self = SrvConf {
+        ssl_ctx: UNSET_UINT,
+    };
+
+    /// Whether a request's `ngx.ctx` shows what Lua left in that of the handshake.
+    pub(crate) fn inherits_ssl_ctx(&self) -> bool {
+        self.ssl_ctx == 0
+    }
+}
+
+/// Makes a server's configuration.
+pub(crate) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx passes the configuration that it is reading, or null.
+    let cf = unsafe { Conf::from_raw(cf) };
+    let place = cf
+        .and_then(Conf::pool)
+        .and_then(|pool| pool.put(SrvConf::NEW));
+    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+}
+
+/// Has a server inherit what it does not set.
+pub(crate) unsafe extern "C" fn merge_srv_conf(
+    _cf: *mut ngx_conf_t,
+    prev: *mut c_void,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: both come from `create_srv_conf`, and are two.
+    let prev = unsafe { prev.cast::<SrvConf>().as_ref() };
+    // SAFETY: `create_srv_conf` made it; `prev` is another one.
+    let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
+    let (Some(prev), Some(conf)) = (prev, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.ssl_ctx == UNSET_UINT {
+        conf.ssl_ctx = match prev.ssl_ctx {
+            UNSET_UINT => 0,
+            set => set,
+        };
+    }
+    CONF_OK
+}
+
+/// The module's configuration of the server that a request is in.
+pub(crate) fn srv_of(r: Request<'_>) -> Option<&SrvConf> {
+    // SAFETY: nginx made it with `create_srv_conf`.
+    unsafe { r.srv_conf(ctx_index()) }
+}
+
 /// The module's main configuration that serves a request.
 pub(crate) fn main_of(r: Request<'_>) -> Option<&MainConf> {
     // SAFETY: nginx made it with `create_main_conf`.
@@ -228,7 +289,7 @@ pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_v
 const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
 /// The directives.
-pub(crate) static COMMANDS: Shared<[ngx_command_t; 6]> = Shared([
+pub(crate) static COMMANDS: Shared<[ngx_command_t; 7]> = Shared([
     ngx_command_t {
         name: name(c"lua_var_ctx_restore"),
         type_: (ANY_LEVEL | NGX_CONF_TAKE1) as ngx_uint_t,
@@ -266,6 +327,14 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 6]> = Shared([
         type_: (NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1) as ngx_uint_t,
         set: Some(lua_var_status),
         conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_ssl_ctx"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1) as ngx_uint_t,
+        set: Some(lua_var_ssl_ctx),
+        conf: NGX_HTTP_SRV_CONF_OFFSET,
         offset: 0,
         post: ptr::null_mut(),
     },
@@ -308,6 +377,44 @@ unsafe extern "C" fn lua_var_ctx_restore(
                 cf,
                 "invalid value \"%V\" in \"lua_var_ctx_restore\" directive, it must be \
                  \"off\", \"error_page\" or \"all\"",
+                ptr::from_ref(argument)
+            );
+            CONF_ERROR
+        }
+    }
+}
+
+/// `lua_var_ssl_ctx inherit | off`
+unsafe extern "C" fn lua_var_ssl_ctx(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the configuration that it is reading, or null.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: nginx passes the server's conf, from `create_srv_conf`.
+    let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.ssl_ctx != UNSET_UINT {
+        return c"is duplicate".as_ptr().cast_mut();
+    }
+    let Some(argument) = cf.arguments().nth(1) else {
+        return CONF_ERROR;
+    };
+    // SAFETY: the arguments live as long as the configuration.
+    let text = unsafe { bytes(*argument) };
+    match SSL_CTX.iter().position(|name| text == *name) {
+        Some(ssl_ctx) => {
+            conf.ssl_ctx = ssl_ctx;
+            CONF_OK
+        }
+        None => {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"lua_var_ssl_ctx\" directive, it must be \
+                 \"inherit\" or \"off\"",
                 ptr::from_ref(argument)
             );
             CONF_ERROR

@@ -59,8 +59,8 @@ static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
     postconfiguration: Some(phases::postconfiguration),
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
-    create_srv_conf: None,
-    merge_srv_conf: None,
+    create_srv_conf: Some(conf::create_srv_conf),
+    merge_srv_conf: Some(conf::merge_srv_conf),
     create_loc_conf: Some(conf::create_loc_conf),
     merge_loc_conf: Some(phases::merge_loc_conf),
 };

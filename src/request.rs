@@ -4,6 +4,8 @@
 //! request is believed. What comes out is a [`LiveRequest`], or a [`Readable`], which
 //! has variables; nothing but this file makes either.
 
+use core::ffi::c_void;
+
 use crate::figures::{self, Figure};
 use crate::mode::{self, Mode};
 use crate::nginx::log::{ERR, Log, log_error};
@@ -151,6 +153,12 @@ impl<'a> LiveRequest<'a> {
     /// The slot that holds the request.
     pub fn slot(self) -> &'static Slot {
         self.slot
+    }
+
+    /// The TLS connection, which is not dereferenced; that of a handshake is the client's, too
+    /// (`ngx_http_lua_ssl_cert_handler` and its like).
+    pub(crate) fn tls(self) -> Option<*const c_void> {
+        self.r.tls()
     }
 
     /// Where to log what happens while it is running.

@@ -620,3 +620,28 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
     lua_var_status;
 --- refused
 "lua_var_status" directive is not allowed here
+
+
+
+=== TEST 52: lua_var_ssl_ctx, a value that it does not have
+--- config
+    lua_var_ssl_ctx on;
+--- refused
+invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
+
+
+
+=== TEST 53: lua_var_ssl_ctx twice
+--- config
+    lua_var_ssl_ctx off;
+    lua_var_ssl_ctx off;
+--- refused
+"lua_var_ssl_ctx" directive is duplicate
+
+
+
+=== TEST 54: lua_var_ssl_ctx in a location
+--- config
+    location = /t { lua_var_ssl_ctx off; }
+--- refused
+"lua_var_ssl_ctx" directive is not allowed here

@@ -45,6 +45,19 @@ add_block_preprocessor(sub ($block) {
             }
         }
         location = /fine { content_by_lua_block { ngx.say("fine") } }
+        # ngx.ctx as it is, and what the handshake left, which is not written through.
+        location = /ssl_ctx {
+            content_by_lua_block {
+                local left = require("resty.ngxvar").ssl_ctx()
+                ngx.say(ngx.ctx.certificate, " ", ngx.ctx.hello, " ", getmetatable(ngx.ctx) ~= nil, " ",
+                        left and left.certificate, " ", left and left.hello, " ", left and left.__index)
+                if left then
+                    left.certificate, left.mine = "written", true
+                    left = require("resty.ngxvar").ssl_ctx()
+                    ngx.say(left.certificate, " ", left.mine)
+                end
+            }
+        }
     }
 END
 });
@@ -262,3 +275,161 @@ GET /t
 10 x own hello certificate nil
 20 x page
 20 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 8: lua_var_ssl_ctx inherit, the default: the handshake's shows, and ssl_ctx() has it
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+certificate hello true certificate hello nil
+certificate nil
+certificate hello true certificate hello nil
+certificate nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 9: lua_var_ssl_ctx off: it does not show, and ssl_ctx() has it
+--- http_config
+    lua_var_ssl_ctx off;
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil nil false certificate hello nil
+certificate nil
+nil nil false certificate hello nil
+certificate nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 10: lua_var_ssl_ctx off in http, inherit in the server
+--- http_config
+    lua_var_ssl_ctx off;
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+        lua_var_ssl_ctx inherit;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+certificate hello true certificate hello nil
+certificate nil
+certificate hello true certificate hello nil
+certificate nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 11: lua_var_ssl_ctx off: nor after an error page
+--- http_config
+    lua_var_ssl_ctx off;
+--- tls
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+            ngx.print(c:request("/without").body, c:request("/handshake").body, c:request("/without").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil nil nil nil
+own nil nil nil
+nil nil nil nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 12: a handshake that assigns its ngx.ctx, twice
+--- http_config
+    lua_var_ssl_ctx off;
+--- tls
+        ssl_client_hello_by_lua_block { ngx.ctx = { hello = "first" } ngx.ctx = { hello = "hello" } }
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
+            c:close()
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil nil false certificate hello nil
+certificate nil
+nil nil false certificate hello nil
+certificate nil
+--- no_error_log
+[error]
+
+
+
+=== TEST 13: a handshake that leaves nothing, on an address where another one did
+--- http_config
+    lua_var_ssl_ctx off;
+--- tls
+        ssl_certificate_by_lua_block {
+            witness.handshakes = (witness.handshakes or 0) + 1
+            if witness.handshakes % 2 == 1 then ngx.ctx.certificate = "certificate" end
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            for i = 1, 20 do
+                local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
+                local body = c:request("/ssl_ctx").body
+                c:close()
+                local want = i % 2 == 1 and "nil nil false certificate nil nil\ncertificate nil\n"
+                             or "nil nil false nil nil nil\n"
+                if body ~= want then ngx.say(i, ": ", body) end
+            end
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- no_error_log
+[error]

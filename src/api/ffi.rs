@@ -1,6 +1,9 @@
 //! The functions that the Lua library calls through LuaJIT's FFI; `shim/ffi.h` declares
 //! them.
 
+use core::ffi::c_void;
+
+use crate::conf::{self, SrvConf};
 use crate::layout;
 use crate::mode;
 use crate::nginx::shim::{
@@ -11,7 +14,7 @@ use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
 use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
-use crate::request::{Call, Readable, Refusal};
+use crate::request::{Call, LiveRequest, Readable, Refusal};
 use crate::restore;
 use crate::variable::read::{self, Resolved};
 use crate::variable::value::{Again, Flavour};
@@ -36,6 +39,10 @@ const _: () = {
     let _ = [
         shim::ngx_http_lua_var_ffi_ctx_lost,
         ngx_http_lua_var_ffi_ctx_lost,
+    ];
+    let _ = [
+        shim::ngx_http_lua_var_ffi_handshake,
+        ngx_http_lua_var_ffi_handshake,
     ];
     let _ = [
         shim::ngx_http_lua_var_ffi_ctx_made,
@@ -221,6 +228,37 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut ngx_http_lua_var_
     if let Some(out) = unsafe { out.as_mut() } {
         *out = layout;
     }
+}
+
+/// The TLS connection of the request at `r`, or of the handshake that lua-nginx-module runs
+/// Lua for, to tell it from others. Returns 1 when the `ngx.ctx` that Lua left in the handshake
+/// shows in the request's (`lua_var_ssl_ctx`), 0 when not, `NGX_ERROR` without TLS or a live
+/// request.
+///
+/// # Safety
+/// `r` may be anything; `connection` is null or valid for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_handshake(
+    r: *mut ngx_http_request_t,
+    connection: *mut *const c_void,
+) -> i32 {
+    if mode::is_foreign() {
+        return ERROR as i32;
+    }
+    let call = Call::enter();
+    let live = LiveRequest::by_address(&call, r as usize);
+    let tls = live.ok().and_then(|live| live.tls().map(|tls| (live, tls)));
+    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    let (Some((live, tls)), Some(out)) = (tls, unsafe { connection.as_mut() }) else {
+        return ERROR as i32;
+    };
+    *out = tls;
+    let server = live.readable().ok().map(Readable::request);
+    i32::from(
+        server
+            .and_then(conf::srv_of)
+            .is_none_or(SrvConf::inherits_ssl_ctx),
+    )
 }
 
 /// The reference of the `ngx.ctx` that the request at `r` lost in a redirect and

@@ -4,6 +4,7 @@
 //! requests up for code that runs without one, and those have no variables and no
 //! configuration. A [`Request`] is one that nginx serves.
 
+use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ops::Deref;
@@ -81,6 +82,12 @@ impl<'a> AnyRequest<'a> {
     #[inline]
     pub(crate) fn served(self) -> Option<Request<'a>> {
         (self.connection().fd != -1).then_some(Request(self))
+    }
+
+    /// `r->connection->ssl`, which is not dereferenced.
+    pub(crate) fn tls(self) -> Option<*const c_void> {
+        let tls = self.connection().ssl;
+        (!tls.is_null()).then_some(tls.cast_const().cast())
     }
 
     pub(crate) fn pool(self) -> Option<Pool> {
@@ -351,7 +358,7 @@ impl<'a> Request<'a> {
         // SAFETY: `r->ctx` has an entry for every HTTP module.
         let entry = unsafe { self.members().ctx.add(ctx_index) };
         // SAFETY: as above; it is this module's own entry.
-        unsafe { *entry = value as *mut core::ffi::c_void };
+        unsafe { *entry = value as *mut c_void };
     }
 
     /// Address of the core module's main configuration, which tells configurations apart.
@@ -368,6 +375,17 @@ impl<'a> Request<'a> {
     pub(crate) unsafe fn main_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
         // SAFETY: every HTTP module has an entry; it outlives the request.
         let conf = unsafe { entry(self.members().main_conf, ctx_index) };
+        // SAFETY: null, or a `T` by the contract above.
+        unsafe { conf.cast::<T>().as_ref() }
+    }
+
+    /// The server configuration of the module at `ctx_index`.
+    ///
+    /// # Safety
+    /// That module's is a `T`.
+    pub(crate) unsafe fn srv_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
+        // SAFETY: every HTTP module has an entry; it outlives the request.
+        let conf = unsafe { entry(self.members().srv_conf, ctx_index) };
         // SAFETY: null, or a `T` by the contract above.
         unsafe { conf.cast::<T>().as_ref() }
     }

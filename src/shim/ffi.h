@@ -91,6 +91,8 @@ void ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,
 int32_t ngx_http_lua_var_ffi_assign(const ngx_http_lua_var_handle_t *handle,
     const ngx_http_lua_var_found_t *found, const unsigned char *value, size_t len);
 void ngx_http_lua_var_ffi_layout(ngx_http_lua_var_layout_t *out);
+int32_t ngx_http_lua_var_ffi_handshake(ngx_http_request_t *r,
+    const void **connection);
 int32_t ngx_http_lua_var_ffi_ctx_lost(ngx_http_request_t *r, uint32_t vm);
 void ngx_http_lua_var_ffi_ctx_made(ngx_http_request_t *r, int32_t reference,
     uint32_t vm, int32_t was_restored);

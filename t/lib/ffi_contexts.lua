@@ -65,7 +65,9 @@ local function call(name, kinds, r, handle, number)
 
     if rc ~= nil then
         rc = tonumber(rc)
+        -- that a connection has TLS is no secret of a request's
         return rc, name == PREFIX .. "ctx_lost" and rc == 0 or rc < 0
+                   or name == PREFIX .. "handshake"
     end
 
     return nil, true

@@ -22,6 +22,7 @@ intptr_t fuzz_request_time(uint64_t r, uint8_t *buf)
     __asm__("ngx_http_lua_var_ffi_request_time");
 intptr_t fuzz_upstream_response_time(uint64_t r, uint8_t *buf, int kind)
     __asm__("ngx_http_lua_var_ffi_upstream_response_time");
+int fuzz_handshake(uint64_t r, const void **connection) __asm__("ngx_http_lua_var_ffi_handshake");
 int fuzz_ctx_lost(uint64_t r, uint32_t vm) __asm__("ngx_http_lua_var_ffi_ctx_lost");
 void fuzz_ctx_made(uint64_t r, int reference, uint32_t vm, int again)
     __asm__("ngx_http_lua_var_ffi_ctx_made");
@@ -147,8 +148,17 @@ local function c_upstream_response_time()
 end
 
 
+local connection = ffi.new("const void *[1]")
+
 local function c_ctx()
     local address = any_address()
+
+    -- only a handshake has TLS here, and all servers inherit
+    local tls = C.fuzz_handshake(address, below(4) ~= 0 and connection or nil)
+
+    if tls ~= ERROR and (tls ~= 1 or requests.current and not requests.current.fake) then
+        return wrong("C handshake", address, tls)
+    end
 
     -- of a live request it is a note that only the Lua that made the ctx can write
     if not requests.is_at(address) then
@@ -382,7 +392,7 @@ end
 return {
     -- by name, after ngx_http_lua_var_ffi_
     tried = { "uri", "host", "remote_addr", "scheme", "request_time",
-              "upstream_response_time", "ctx_lost", "ctx_made", "layout", "resolve", "fetch",
+              "upstream_response_time", "handshake", "ctx_lost", "ctx_made", "layout", "resolve", "fetch",
               "read", "assign" },
     -- more often those that take any address
     cases = {

@@ -235,14 +235,33 @@ local function lua_var()
 end
 
 
+-- What takes no argument, in whatever context.
+local function lua_figures()
+    local stats = ngxvar.stats()
+
+    if type(stats.live) ~= "number" or stats.live < 0 or stats.handlers_mode ~= 0 then
+        return wrong("stats", stats.live)
+    end
+
+    -- only a handshake has one here
+    local left = ngxvar.ssl_ctx()
+
+    if left ~= nil and (type(left) ~= "table" or requests.current and not requests.current.fake) then
+        return wrong("ssl_ctx", type(left))
+    end
+
+    outcome.served()
+end
+
+
 return {
     -- by name, as the module exports them
     tried = { "fetch", "set", "live", "request", "getter", "setter", "enable_patch",
-              "patch_ngx_var" },
+              "patch_ngx_var", "stats", "ssl_ctx" },
     -- more often those that take more
     cases = {
         lua_fetch, lua_fetch, lua_fetch, lua_fetch, lua_fetch_current, lua_capture,
-        lua_bad_name, lua_set, lua_setter, lua_live, lua_request, lua_var,
+        lua_bad_name, lua_figures, lua_set, lua_setter, lua_live, lua_request, lua_var,
         lua_getter, lua_getter, lua_getter, lua_getter,
     },
     -- variables that no case may set

@@ -195,6 +195,15 @@ function _M.fetch(...)
 end
 
 
+-- A copy of what Lua left in the ngx.ctx of this connection's TLS handshake.
+function _M.ssl_ctx()
+    -- resty/core/ctx.lua, which is not loaded where lua-resty-core is not known
+    local ssl_ctx = core.ssl_ctx
+
+    return ssl_ctx and ssl_ctx()
+end
+
+
 function _M.getter(name)
     return require("resty.ngxvar.access").getter(name)
 end

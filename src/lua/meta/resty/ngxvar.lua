@@ -50,6 +50,10 @@ function _M.getter(name) end
 ---@return fun(value: string|number|nil, req: resty.ngxvar.handle|ffi.cdata*): ok: true?, err: string? set
 function _M.setter(name) end
 
+---A copy of what Lua left in the `ngx.ctx` of this connection's TLS handshake, or nil.
+---@return table? left
+function _M.ssl_ctx() end
+
 ---What all workers counted: a number by name.
 ---@return table<string, number> figures
 function _M.stats() end

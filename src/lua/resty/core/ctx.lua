@@ -81,6 +81,67 @@ local get_ref = C.ngx_http_lua_ffi_get_ctx_ref
 local set_ref = C.ngx_http_lua_ffi_set_ctx_ref
 local in_ssl_phase = ffi.new("int[1]")
 local ssl_ctx_ref = ffi.new("int[1]")
+local connection = ffi.new("const void *[1]")
+
+
+-- The ngx.ctx of the handshakes, by connection, and the reference of each. A connection's
+-- memory may be another one's by now, and a reference: both together are this one's for as
+-- long as ctxs has the table there.
+local handshakes = setmetatable({}, { __mode = "v" })
+local refs = setmetatable({}, { __mode = "k" })
+
+
+local function connection_key()
+    return tonumber(ffi.cast("uintptr_t", connection[0]))
+end
+
+
+-- What the handshake at r made is its ngx.ctx.
+local function note_handshake(r, made)
+    local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
+
+    -- a later step of a handshake has no reference of its own
+    if ref < 0 then
+        ref = ssl_ctx_ref[0]
+    end
+
+    -- registers it, since a handshake is no request that nginx runs phases for
+    core.acquire()
+
+    if lib.ngx_http_lua_var_ffi_handshake(r, connection) >= 0 then
+        handshakes[connection_key()] = made
+        refs[made] = ref
+    end
+end
+
+
+-- A copy of what Lua left in the ngx.ctx of this connection's handshake, or nil.
+function core.ssl_ctx()
+    local r = get_request()
+
+    if not r or not core.acquire()
+       or lib.ngx_http_lua_var_ffi_handshake(r, connection) < 0
+    then
+        return nil
+    end
+
+    local left = handshakes[connection_key()]
+
+    if not left or ctxs[refs[left]] ~= left then
+        return nil
+    end
+
+    local copy = {}
+
+    for key, value in pairs(left) do
+        -- lua-resty-core makes it the metatable of those that inherit
+        if key ~= "__index" then
+            copy[key] = value
+        end
+    end
+
+    return copy
+end
 
 
 -- ngx.ctx of a request that has none: the one it lost, or a new one
@@ -101,7 +162,25 @@ local function missing_ctx(r, ctx)
         end
     end
 
-    local made = stock_get(ctx)
+    local made
+
+    if in_ssl_phase[0] ~= 0 then
+        made = stock_get(ctx)
+        note_handshake(r, made)
+        return made
+    end
+
+    -- only after a handshake that left something
+    if ssl_ctx_ref[0] > 0 and lib.ngx_http_lua_var_ffi_handshake(r, connection) == 0 then
+        made = ctx or {}
+
+        if set_ref(r, ref_in_table(ctxs, made)) ~= 0 then
+            return nil
+        end
+    else
+        made = stock_get(ctx)
+    end
+
     local ref = get_ref(r, nil, nil)
 
     if ref > 0 then
@@ -134,10 +213,27 @@ local function get_ctx_table(ctx)
 end
 
 
+local function is_handshake(r)
+    local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
+
+    if ref >= 0 then
+        return refs[ctxs[ref]] ~= nil
+    end
+
+    return ref == NO_REF and in_ssl_phase[0] ~= 0
+end
+
+
 local function set_ctx_table(ctx)
+    local r = get_request()
+    local in_handshake = r and is_handshake(r)
+
     stock_set(ctx)
 
-    local r = get_request()
+    if in_handshake then
+        return note_handshake(r, ctx)
+    end
+
     local ref = get_ref(r, nil, nil)
 
     if ref > 0 then

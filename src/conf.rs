@@ -7,9 +7,9 @@ use core::ptr;
 
 use crate::nginx::array::{Elements, push};
 use crate::nginx::conf::{
-    self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1,
-    NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_SRV_CONF, UNSET_FLAG, UNSET_UINT, conf_error,
+    self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS,
+    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, UNSET_FLAG, UNSET_UINT, conf_error,
 };
 use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
 use crate::nginx::request::Request;
@@ -122,11 +122,31 @@ impl MainConf {
 #[repr(C)]
 pub struct LocConf {
     restore: ngx_uint_t,
+    /// `lua_var_status`: a place in [`STATUS`]; one beyond it for what the client accepts.
+    status: ngx_uint_t,
 }
+
+/// The formats of `lua_var_status`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StatusFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// Prometheus' text format.
+    Prometheus,
+}
+
+const STATUS: [(&[u8], StatusFormat); 3] = [
+    (b"text", StatusFormat::Text),
+    (b"json", StatusFormat::Json),
+    (b"prometheus", StatusFormat::Prometheus),
+];
 
 impl LocConf {
     const NEW: Self = LocConf {
         restore: UNSET_UINT,
+        status: UNSET_UINT,
     };
 
     /// Inherits what is not set.
@@ -137,6 +157,16 @@ impl LocConf {
                 set => set,
             };
         }
+    }
+
+    /// Whether the location has a `lua_var_status`, which those in it do not inherit.
+    pub(crate) fn has_status(&self) -> bool {
+        self.status != UNSET_UINT
+    }
+
+    /// The format of `lua_var_status`; `None` for the one that the client accepts.
+    pub(crate) fn status(&self) -> Option<StatusFormat> {
+        STATUS.get(self.status).map(|(_, format)| *format)
     }
 
     /// The setting that counts here.
@@ -198,7 +228,7 @@ pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_v
 const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
 /// The directives.
-pub(crate) static COMMANDS: Shared<[ngx_command_t; 5]> = Shared([
+pub(crate) static COMMANDS: Shared<[ngx_command_t; 6]> = Shared([
     ngx_command_t {
         name: name(c"lua_var_ctx_restore"),
         type_: (ANY_LEVEL | NGX_CONF_TAKE1) as ngx_uint_t,
@@ -229,6 +259,14 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 5]> = Shared([
         set: Some(conf::set_flag),
         conf: 0,
         offset: offset_of!(MainConf, trace_handles),
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_status"),
+        type_: (NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1) as ngx_uint_t,
+        set: Some(lua_var_status),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
         post: ptr::null_mut(),
     },
     conf::NO_COMMAND,
@@ -270,6 +308,45 @@ unsafe extern "C" fn lua_var_ctx_restore(
                 cf,
                 "invalid value \"%V\" in \"lua_var_ctx_restore\" directive, it must be \
                  \"off\", \"error_page\" or \"all\"",
+                ptr::from_ref(argument)
+            );
+            CONF_ERROR
+        }
+    }
+}
+
+/// `lua_var_status [text | json | prometheus]`
+unsafe extern "C" fn lua_var_status(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the configuration that it is reading, or null.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: nginx passes the location's conf, from `create_loc_conf`.
+    let conf = unsafe { conf.cast::<LocConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.status != UNSET_UINT {
+        return c"is duplicate".as_ptr().cast_mut();
+    }
+    let Some(argument) = cf.arguments().nth(1) else {
+        conf.status = STATUS.len();
+        return CONF_OK;
+    };
+    // SAFETY: the arguments live as long as the configuration.
+    let text = unsafe { bytes(*argument) };
+    match STATUS.iter().position(|(name, _)| text == *name) {
+        Some(status) => {
+            conf.status = status;
+            CONF_OK
+        }
+        None => {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"lua_var_status\" directive, it must be \
+                 \"text\", \"json\" or \"prometheus\"",
                 ptr::from_ref(argument)
             );
             CONF_ERROR

@@ -49,6 +49,7 @@ pub mod request;
 pub mod restore;
 mod rt;
 mod statics;
+pub mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod variable;
@@ -72,6 +73,8 @@ pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
     commands: (&raw const conf::COMMANDS.0).cast_mut().cast(),
     type_: nginx::NGX_HTTP_MODULE as ngx_uint_t,
     init_module: Some(phases::init_module),
+    init_process: Some(phases::init_process),
+    exit_process: Some(phases::exit_process),
     ..ngx_module_t::default()
 };
 

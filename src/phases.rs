@@ -6,6 +6,7 @@ use core::ffi::{c_char, c_void};
 use crate::api::capi;
 use crate::conf::{self, LocConf};
 use crate::error_page;
+use crate::figures::{self, Figure};
 use crate::layout;
 use crate::mode::{self, Mode};
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, complete};
@@ -13,7 +14,7 @@ use crate::nginx::log::{EMERG, ERR, Log, log_error};
 use crate::nginx::request::Request;
 use crate::nginx::{
     self, DECLINED, ERROR, LOG_PHASE, OK, POST_READ_PHASE, SERVER_REWRITE_PHASE, ngx_conf_t,
-    ngx_cycle_t, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
+    ngx_cycle_t, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t, process,
 };
 use crate::ngx_ctx;
 use crate::notice;
@@ -21,6 +22,7 @@ use crate::refused;
 use crate::registry::{Registry, registry};
 use crate::request::Readable;
 use crate::statics::PerWorker;
+use crate::status;
 use crate::variable::{builtin, table};
 
 /// Merges a location's configuration, and hooks the error pages in force there.
@@ -39,6 +41,9 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
         return CONF_ERROR;
     };
     conf.merge(prev);
+    if conf.has_status() {
+        cf.serve_location(Some(status::page));
+    }
     if error_page::install(cf) {
         CONF_OK
     } else {
@@ -57,6 +62,14 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     capi::set_configuring(true);
+    if !figures::share() {
+        log_error!(
+            EMERG,
+            cf.log(),
+            "lua_var: no memory for the figures of the workers"
+        );
+        return ERROR;
+    }
     if !registry().reserve() {
         log_error!(
             EMERG,
@@ -72,7 +85,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     };
     builtin::note(cmcf);
     layout::check_offsets();
-    if error_page::define_variables(cf) && capi::init(cf) {
+    if error_page::define_variables(cf) && status::define_variables(cf) && capi::init(cf) {
         OK
     } else {
         ERROR
@@ -138,6 +151,20 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     OK
 }
 
+/// A worker begins.
+pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    if process::serves() {
+        figures::claim();
+        figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
+    }
+    OK
+}
+
+/// A worker ends in order.
+pub(crate) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
+    figures::release();
+}
+
 /// Post-read phase: registers each main request.
 unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose phases it runs.
@@ -148,6 +175,7 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     if mode::get() == Mode::Unchecked {
         if let Ok(live) = Readable::from_nginx(r) {
             layout::check_request(live);
+            figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
         }
     }
     DECLINED

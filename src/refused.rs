@@ -5,20 +5,21 @@
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
+use core::ptr;
 
 use crate::conf::MainConf;
 use crate::figures::{self, Figure};
 use crate::mode;
 use crate::nginx;
 use crate::nginx::log::Log;
-use crate::nginx::request::{AnyRequest, Request};
+use crate::nginx::request::Request;
 use crate::nginx::shim::{
     self, LUA_VAR_ENDED_AGO, LUA_VAR_ENDED_BEFORE, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER,
     lua_var_refusal_t,
 };
 use crate::registry::registry;
 use crate::registry::slots::{Ended, Handle};
-use crate::request::{LiveRequest, Readable, Refusal};
+use crate::request::{Call, LiveRequest, Readable, Refusal};
 use crate::statics::PerWorker;
 
 /// Refusals that a core dump has.
@@ -193,8 +194,7 @@ pub(crate) fn count(why: Refusal, current: usize) -> bool {
 /// in `refusal`.
 ///
 /// # Safety
-/// Texts in `refusal` are null or valid for reads; `current` is null or the request that
-/// lua-nginx-module is running.
+/// Texts in `refusal` are null or valid for reads.
 pub(crate) unsafe fn describe(why: Refusal, refusal: &mut lua_var_refusal_t) -> bool {
     let now = nginx::time();
     // SAFETY: for the texts, the contract above.
@@ -206,15 +206,20 @@ pub(crate) unsafe fn describe(why: Refusal, refusal: &mut lua_var_refusal_t) -> 
     }
     refusal.level = LIMIT.level.get();
     refusal.left_out = LIMIT.left_out.replace(0);
-    // SAFETY: null or a running request, by the contract above.
-    let current = unsafe { AnyRequest::from_raw(refusal.current) };
-    refusal.log = current.map_or_else(Log::of_cycle, AnyRequest::log).as_ptr();
+    // The request that is running may be the damaged one.
+    let call = Call::enter();
+    let current = LiveRequest::by_address(&call, refusal.current as usize).ok();
+    refusal.log = current
+        .map_or_else(Log::of_cycle, LiveRequest::log)
+        .as_ptr();
+    if current.is_none() {
+        refusal.current = ptr::null_mut();
+    }
     let running = current
         .filter(|_| !mode::is_foreign())
-        .and_then(AnyRequest::served)
-        .and_then(|r| registry().find(r.address()));
-    if let Some(slot) = running {
-        (refusal.running_id, refusal.running_generation) = parts(slot.handle());
+        .and_then(|live| live.readable().ok());
+    if let Some(running) = running {
+        (refusal.running_id, refusal.running_generation) = parts(running.slot().handle());
     }
     if refusal.kind == LUA_VAR_REQ_HANDLE {
         let handle = Handle::from_bits(refusal.given);
@@ -245,7 +250,7 @@ pub(crate) fn by_address(why: Refusal, address: usize, asked: &'static CStr) {
         given: address as u64,
         ..lua_var_refusal_t::default()
     };
-    // SAFETY: the one text is a constant, and no request is said to be running.
+    // SAFETY: the one text is a constant.
     if count(why, 0) && unsafe { describe(why, &mut refusal) } {
         let why = why.reason();
         // SAFETY: `describe` filled the structure; the sentence has that length.

@@ -4,8 +4,9 @@
 //! request is believed. What comes out is a [`LiveRequest`], or a [`Readable`], which
 //! has variables; nothing but this file makes either.
 
+use crate::figures::{self, Figure};
 use crate::mode::{self, Mode};
-use crate::nginx::log::{ERR, log_error};
+use crate::nginx::log::{ERR, Log, log_error};
 use crate::nginx::request::{AnyRequest, Request};
 use crate::nginx::{SIGNATURE, ngx_http_request_t};
 use crate::registry::registry;
@@ -135,6 +136,7 @@ impl<'a> LiveRequest<'a> {
             Some(slot) => Ok(LiveRequest { r, slot }),
             None if mode::get() == Mode::Handlers => Err(Refusal::Layout),
             None => {
+                figures::row().count(Figure::NotRegistered);
                 log_error!(
                     ERR,
                     r.log(),
@@ -149,6 +151,11 @@ impl<'a> LiveRequest<'a> {
     /// The slot that holds the request.
     pub fn slot(self) -> &'static Slot {
         self.slot
+    }
+
+    /// Where to log what happens while it is running.
+    pub(crate) fn log(self) -> Log {
+        self.r.log()
     }
 
     /// The request, if it is one that has variables.

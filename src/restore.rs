@@ -2,8 +2,10 @@
 
 use crate::conf::{self, Restore};
 use crate::error_page;
+use crate::figures::{self, Figure};
 use crate::mode;
 use crate::nginx::log::log_debug;
+use crate::registry::slots::Slot;
 use crate::request::Readable;
 
 /// The reference of the `ngx.ctx` that the request lost and gets back, if any.
@@ -32,4 +34,15 @@ pub(crate) fn restorable(live: Readable<'_>, vm: u32) -> Option<i32> {
         }
     );
     wanted.then_some(reference)
+}
+
+/// Notes that the request got its `ngx.ctx` back.
+pub(crate) fn note(live: Readable<'_>) {
+    let (figure, flag) = if error_page::came_through_one(live.request(), live.slot()) {
+        (Figure::RestoredErrorPage, Slot::RESTORED_ERROR_PAGE)
+    } else {
+        (Figure::RestoredOther, Slot::RESTORED_OTHER)
+    };
+    figures::row().count(figure);
+    live.slot().raise(flag);
 }

@@ -16,7 +16,11 @@ pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
         2 => registry.slots.capacity() as f64,
         3 => figures::row().get(Figure::RefusedStale) as f64,
         5 => f64::from(registry.indexed()),
-        _ => registry.restored.get() as f64,
+        _ => {
+            let row = figures::row();
+            let other = row.get(Figure::RestoredOther);
+            row.get(Figure::RestoredErrorPage).wrapping_add(other) as f64
+        }
     }
 }
 

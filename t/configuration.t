@@ -596,3 +596,27 @@ invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "of
 GET /t
 --- response_body
 fine
+
+
+
+=== TEST 49: lua_var_status, a format that it does not have
+--- config
+    location = /t { lua_var_status xml; }
+--- refused
+invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or "prometheus"
+
+
+
+=== TEST 50: lua_var_status twice
+--- config
+    location = /t { lua_var_status; lua_var_status json; }
+--- refused
+"lua_var_status" directive is duplicate
+
+
+
+=== TEST 51: lua_var_status outside a location
+--- config
+    lua_var_status;
+--- refused
+"lua_var_status" directive is not allowed here

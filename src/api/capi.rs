@@ -20,6 +20,7 @@ use crate::registry::registry;
 use crate::registry::slots::Handle;
 use crate::request::{Call, LiveRequest, Readable, Refusal};
 use crate::statics::{PerWorker, Shared};
+use crate::status;
 use crate::variable::name::has_upper;
 use crate::variable::read::{self, Resolved};
 use crate::variable::value::{Again, Flavour, Value};
@@ -113,6 +114,7 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     describe: Some(describe_refusal),
     is_tracing: Some(is_tracing),
     made: Some(made),
+    figure: Some(figure),
     vm: Some(vm),
     chunks: CHUNKS.0.as_ptr(),
     nchunks: CHUNKS.0.len(),
@@ -424,6 +426,21 @@ unsafe extern "C" fn made(id: u32, generation: u32, source: *const c_char, line:
         // SAFETY: by the contract above.
         unsafe { refused::remember_origin(live, source, line) };
     }
+}
+
+/// A figure's name and its sum over all workers; null beyond the last.
+///
+/// # Safety
+/// `shim/functions.c` passes room for both on its stack.
+unsafe extern "C" fn figure(n: ngx_uint_t, len: *mut usize, value: *mut f64) -> *const u8 {
+    let Some((name, sum)) = status::numbered(n) else {
+        return ptr::null();
+    };
+    // SAFETY: by the contract above.
+    unsafe { len.write(name.len()) };
+    // SAFETY: by the contract above.
+    unsafe { value.write(sum as f64) };
+    name.as_ptr()
 }
 
 /// `set`: assigns `value` to the variable `name`; a null value unsets it.

@@ -248,13 +248,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_made(
     vm: u32,
     was_restored: i32,
 ) {
-    if was_restored != 0 {
-        registry()
-            .restored
-            .set(registry().restored.get().wrapping_add(1));
-    }
     let call = Call::enter();
     if let Ok(live) = Readable::by_address(&call, r as usize) {
         ngx_ctx::made(live, reference, vm);
+        if was_restored != 0 {
+            restore::note(live);
+        }
     }
 }

@@ -6,9 +6,9 @@ use core::ptr::{self, NonNull};
 
 use ngx::ffi;
 pub(crate) use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_CHANGEABLE,
-    NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
+    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
+    NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_NOCACHEABLE, NGX_HTTP_VAR_NOHASH,
 };
 
 use super::array::{Elements, push};
@@ -126,6 +126,14 @@ impl<'a> Conf<'a> {
             page,
             of: PhantomData,
         }))
+    }
+
+    /// Has `handler` serve the location that is being merged.
+    pub(crate) fn serve_location(self, handler: ngx_http_handler_pt) {
+        // SAFETY: every HTTP module has an entry.
+        let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
+        // SAFETY: what the core module made for the location that nginx is merging.
+        unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).handler = handler };
     }
 
     /// Adds a handler to a phase; false without memory. nginx calls the one that was

@@ -25,6 +25,24 @@ pub(crate) unsafe fn reserve<T>(count: usize) -> Option<&'static [T]> {
     Some(unsafe { core::slice::from_raw_parts(at.cast(), count) })
 }
 
+/// Memory that reads as zero bytes, shared with the processes that are forked after, for
+/// ever; `None` when there is none.
+///
+/// # Safety
+/// All-zero bytes must be a valid `T`, which others may change at any time.
+pub(crate) unsafe fn shared<T: Sync>() -> Option<&'static T> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a mapping of its own, where nothing is.
+    let at = unsafe { libc::mmap(ptr::null_mut(), size_of::<T>(), rights, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: just mapped with that size, page-aligned, and never unmapped; zero bytes are
+    // a `T` by the caller's word.
+    Some(unsafe { &*at.cast::<T>() })
+}
+
 /// Makes a part of what [`reserve`] gave writable; false without memory.
 pub(crate) fn make_writable<T>(part: &'static [T]) -> bool {
     #[cfg(feature = "testing")]

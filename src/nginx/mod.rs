@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod lua_module;
 pub(crate) mod mem;
 pub(crate) mod pool;
+pub(crate) mod process;
 pub(crate) mod request;
 pub(crate) mod string;
 pub(crate) mod value;

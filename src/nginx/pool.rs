@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 use ngx::ffi;
 
+use super::string::bytes;
 use super::{ngx_array_t, ngx_pool_t, ngx_str_t};
 
 /// A pool that is there: a live request's, a cycle's, or one of the configuration that
@@ -80,6 +81,20 @@ impl Pool {
         unsafe { end.write(0) };
         let data = data.as_ptr();
         Some(ngx_str_t { len, data })
+    }
+
+    /// A copy of a text, for as long as the pool lives; `None` without memory.
+    pub(crate) fn copy<'a>(self, text: &[u8]) -> Option<&'a [u8]> {
+        let copy = self.concat(&[text])?;
+        // SAFETY: written by `concat`; the pool outlives every use, by `from_raw`'s contract.
+        Some(unsafe { bytes(copy) })
+    }
+
+    /// So many zero bytes; `None` without memory.
+    pub(crate) fn bytes<'a>(self, count: usize) -> Option<&'a mut [u8]> {
+        let mut all = self.put_many(0u8, count)?;
+        // SAFETY: just written, and nobody else has it.
+        Some(unsafe { all.as_mut() })
     }
 
     /// An array for `n` elements of `T`, or null.

@@ -18,7 +18,7 @@ use super::string::{bytes, bytes_or_null, str_of};
 use super::value::{Getter, VarValue, Variable};
 use super::{
     Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_main_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_str_t,
+    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
     ngx_table_elt_t, shim,
 };
 
@@ -569,6 +569,27 @@ impl<'a> Request<'a> {
             // SAFETY: null or a header in the request's pool.
             unsafe { header.as_ref() }.map(Header)
         })
+    }
+
+    /// Answers a GET or HEAD with this text, which has to live as long as the request, or
+    /// with 405; what a content handler returns (`ngx_http_send_response`).
+    pub(crate) fn respond(self, content_type: &'static [u8], text: &'a [u8]) -> ngx_int_t {
+        if self.members().method & (ffi::NGX_HTTP_GET | ffi::NGX_HTTP_HEAD) as usize == 0 {
+            return ffi::NGX_HTTP_NOT_ALLOWED as ngx_int_t;
+        }
+        let mut content_type = str_of(content_type);
+        // SAFETY: all-zero is a value without variables.
+        let mut value: ffi::ngx_http_complex_value_t = unsafe { core::mem::zeroed() };
+        value.value = str_of(text);
+        // SAFETY: a request that is being served; nginx copies both structures.
+        unsafe {
+            ffi::ngx_http_send_response(
+                self.as_ptr(),
+                ffi::NGX_HTTP_OK as usize,
+                &raw mut content_type,
+                &raw mut value,
+            )
+        }
     }
 
     /// The reference of the request's `ngx.ctx`; below 1 when it has none.

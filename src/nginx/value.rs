@@ -103,8 +103,8 @@ impl VarValue {
 /// Fills the value that nginx passes to a get handler: `text`, no-cacheable.
 ///
 /// # Safety
-/// `v` is null or the value that nginx passed.
-pub(crate) unsafe fn fill(v: *mut ngx_http_variable_value_t, text: &'static [u8]) {
+/// `v` is null or the value that nginx passed; `text` lives as long as the request.
+pub(crate) unsafe fn fill(v: *mut ngx_http_variable_value_t, text: &[u8]) {
     // SAFETY: by the caller's word; both types have one layout, see above.
     if let Some(v) = unsafe { v.cast::<VarValue>().as_mut() } {
         *v = VarValue::found(text).no_cacheable();

@@ -10,6 +10,7 @@ pub mod slots;
 use core::cell::Cell;
 use core::ffi::c_void;
 
+use crate::figures::{self, Figure};
 use crate::mode;
 use crate::nginx::request::AnyRequest;
 use crate::nginx::{self, mem, ngx_pool_t};
@@ -24,8 +25,6 @@ pub struct Registry {
     index: Index,
     /// Stands for the slot of a request that no memory could be had to register.
     pub(crate) outside: Slot,
-    /// Contexts restored, for the soak test's figures.
-    pub(crate) restored: Cell<u64>,
 }
 
 static CHAINS: PerWorker<Heads> = PerWorker([const { Cell::new(0) }; HEADS]);
@@ -34,7 +33,6 @@ static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
     slots: Slots::new(),
     index: Index::new(&CHAINS.0),
     outside: Slot::new(),
-    restored: Cell::new(0),
 });
 
 /// The registry of this process.
@@ -101,6 +99,8 @@ impl Registry {
             return None;
         }
         self.index.insert(slot);
+        figures::row().set(Figure::Live, u64::from(self.slots.live()));
+        figures::row().count(Figure::Registered);
         if mode::is_direct() && r.served().is_some() {
             slot.allow_direct();
         }
@@ -123,6 +123,8 @@ impl Registry {
             self.index.remove(&self.slots, slot);
             slot.set_ended(nginx::msec());
             self.slots.release(handle);
+            figures::row().set(Figure::Live, u64::from(self.slots.live()));
+            figures::row().set(Figure::RetiredSlots, u64::from(self.slots.retired()));
         }
     }
 }

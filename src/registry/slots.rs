@@ -86,6 +86,10 @@ impl Slot {
     pub const FROM_ERROR_PAGE: u32 = 1;
     /// An `error_page` value was evaluated; [`Slot::hook_changes`] says when.
     pub const HOOKED: u32 = 1 << 1;
+    /// It got its `ngx.ctx` back after an `error_page`.
+    pub const RESTORED_ERROR_PAGE: u32 = 1 << 2;
+    /// Or after another internal redirect.
+    pub const RESTORED_OTHER: u32 = 1 << 3;
     /// Where [`Slot::hook_changes`] keeps its four bits.
     const HOOK_SHIFT: u32 = 8;
     /// Where [`Slot::refused`] has its 16 bits.

@@ -543,6 +543,27 @@ l_acquire(lua_State *L)
 }
 
 
+/* stats() -> table: what all workers counted */
+static int
+l_stats(lua_State *L)
+{
+    size_t         len;
+    double         value;
+    ngx_uint_t     n;
+    const u_char  *name;
+
+    api.lua_createtable(L, 0, 16);
+
+    for (n = 0; (name = rust->figure(n, &len, &value)) != NULL; n++) {
+        api.lua_pushlstring(L, (const char *) name, len);
+        api.lua_pushnumber(L, value);
+        api.lua_rawset(L, -3);
+    }
+
+    return 1;
+}
+
+
 /* remember(handle): the one that the caller keeps from now on */
 static int
 l_remember(lua_State *L)
@@ -625,6 +646,7 @@ static const struct {
     { "live", l_live },
     { "acquire", l_acquire },
     { "var_index", l_var_index },
+    { "stats", l_stats },
     { "ctypes", l_ctypes },
     { "remember", l_remember },
     { "learn", l_learn },

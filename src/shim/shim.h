@@ -166,6 +166,9 @@ typedef struct {
     void (*made)(uint32_t id, uint32_t generation, const char *source,
         int32_t line);
 
+    /* The name and the value of figure n, NULL beyond the last. */
+    const u_char *(*figure)(ngx_uint_t n, size_t *len, double *value);
+
     /* 0 for a VM that serves the whole worker, else a number of its own. */
     uint32_t (*vm)(void);
 

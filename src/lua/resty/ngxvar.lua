@@ -48,6 +48,7 @@ local _M = {
     _VERSION = core.version,
     set = core.set,
     live = core.live,
+    stats = core.stats,
 }
 
 

@@ -50,6 +50,10 @@ function _M.getter(name) end
 ---@return fun(value: string|number|nil, req: resty.ngxvar.handle|ffi.cdata*): ok: true?, err: string? set
 function _M.setter(name) end
 
+---What all workers counted: a number by name.
+---@return table<string, number> figures
+function _M.stats() end
+
 ---Lets `ngx.var.name` be read as `fetch` reads. For `init_by_lua*`.
 function _M.patch_ngx_var() end
 

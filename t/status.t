@@ -1,0 +1,199 @@
+# What the workers count, and where it is read: lua_var_status, stats(), $lua_var_refused,
+# $lua_var_restored.
+
+use v5.36;
+use lib 't/lib';
+
+use JSON::PP ();
+use NginxServer;
+use NgxVarTest::Process qw(read_file wait_until);
+use Test::More;
+
+NginxServer->skip_unless_plain;
+
+use constant WORKERS => 2;
+
+my $HTTP = <<'END';
+    log_format seen '$uri $lua_var_refused "$lua_var_restored"';
+    lua_var_log_refused off;
+    init_by_lua_block { kept = { } }
+
+    server {
+        listen 127.0.0.1:PORT;
+        access_log logs/seen.log seen;
+
+        location = /status { lua_var_status; }
+        location = /text { lua_var_status text; }
+        location = /json { lua_var_status json; }
+        location /prometheus {
+            lua_var_status prometheus;
+            location /prometheus/inner { return 200 "inner\n"; }
+        }
+        location = /stats {
+            content_by_lua_block {
+                local stats = require("resty.ngxvar").stats()
+                local names = {}
+                for name in pairs(stats) do names[#names + 1] = name end
+                table.sort(names)
+                for _, name in ipairs(names) do ngx.say(name, " ", stats[name]) end
+            }
+        }
+        location = /stale {
+            content_by_lua_block {
+                local ngxvar = require "resty.ngxvar"
+                -- never the newest occupant of a slot
+                local handle = require("ffi").new("ngx_http_lua_var_handle_t", 1, 1)
+                for i = 1, ngx.var.arg_n do ngxvar.fetch("uri", handle) end
+                ngx.say("done")
+            }
+        }
+        location = /timer {
+            content_by_lua_block {
+                local done
+                ngx.timer.at(0, function () require("resty.ngxvar").fetch("uri") done = true end)
+                repeat ngx.sleep(0.005) until done
+                ngx.say("done")
+            }
+        }
+        location = /lost {
+            access_by_lua_block { ngx.ctx.id = "mine" ngx.exit(404) }
+            error_page 404 /landed;
+        }
+        location = /moved {
+            lua_var_ctx_restore all;
+            access_by_lua_block { ngx.ctx.id = "mine" ngx.exec("/landed_all") }
+        }
+        location = /landed { content_by_lua_block { ngx.say(ngx.ctx.id) } }
+        location = /landed_all { lua_var_ctx_restore all; content_by_lua_block { ngx.say(ngx.ctx.id) } }
+        location = /pid { content_by_lua_block { ngx.print(ngx.worker.pid()) } }
+    }
+END
+$HTTP =~ s/PORT/NginxServer->port/e;
+
+my $nginx = NginxServer->new(workers => WORKERS, http => $HTTP);
+$nginx->start;
+ok($nginx->await_workers, 'nginx starts');
+
+sub stats () {
+    my $json = JSON::PP::decode_json($nginx->get('/json')->{content});
+    delete $json->{by_worker};
+    return $json;
+}
+
+my $begin = stats();
+is($begin->{$_}, 0, "$_: none at first") for grep { !/^(?:live|registered|workers)$/ } sort keys %$begin;
+is($begin->{workers}, WORKERS, 'workers');
+is($begin->{live}, 1, 'the request that asks is live');
+
+# ---- What is counted ---------------------------------------------------------------------
+
+$nginx->get('/stale?n=70');
+$nginx->get('/timer');
+is($nginx->get('/lost')->{content},  "mine\n", 'ngx.ctx after an error page');
+is($nginx->get('/moved')->{content}, "mine\n", 'ngx.ctx after another redirect');
+
+# A request lives a little longer than its response.
+my $now;
+wait_until(5, sub { ($now = stats())->{live} == 1 });
+is($now->{refused_stale},        70, 'refused: stale');
+is($now->{refused_no_variables}, 1,  'refused: without variables');
+is($now->{restored_error_page},  1,  'given back after an error page');
+is($now->{restored_other},       1,  'given back after another redirect');
+is($now->{live},                 1,  'live again');
+# those, and the one of the timer
+cmp_ok($now->{registered}, '>=', $begin->{registered} + 4 + 1, 'registered');
+
+my %said = $nginx->get('/stats')->{content} =~ /^(\w+) (\d+)$/gm;
+is(join(' ', sort keys %said), join(' ', sort keys %$now), 'stats() has the same names');
+is($said{$_}, $now->{$_}, "stats(): $_") for grep { !/^(?:live|registered)$/ } sort keys %said;
+
+my $log;
+wait_until(5, sub { ($log = read_file($nginx->root . '/logs/seen.log')) =~ /landed_all/ });
+like($log, qr{^/stale 70 ""$}m,            '$lua_var_refused');
+like($log, qr{^/landed 0 "error_page"$}m,   '$lua_var_restored, after an error page');
+like($log, qr{^/landed_all 0 "other"$}m,    '$lua_var_restored, after another redirect');
+
+# ---- Formats -----------------------------------------------------------------------------
+
+my %by_accept = (
+    ''                                             => ['text/plain', qr/^workers \d+\n/],
+    'text/html, */*;q=0.1'                         => ['text/plain', qr/^workers \d+\n/],
+    'application/json'                             => ['application/json', qr/^\{"workers":\d+,/],
+    'application/openmetrics-text;version=1.0.0,*/*' => ['text/plain; version=0.0.4', qr/^# HELP /],
+    'text/plain;version=0.0.4'                     => ['text/plain; version=0.0.4', qr/^# HELP /],
+);
+for my $accept (sort keys %by_accept) {
+    my $response = $nginx->get('/status', headers => { $accept ? (Accept => $accept) : () });
+    my ($type, $body) = $by_accept{$accept}->@*;
+    is($response->{headers}{'content-type'}, $type, "Accept: $accept: type");
+    like($response->{content}, $body, "Accept: $accept: body");
+}
+like($nginx->get('/text', headers => { Accept => 'application/json' })->{content}, qr/^workers /,
+    'a format that is named is kept to');
+is($nginx->get('/status', method => 'POST', content => 'a=1')->{status}, 405, 'POST is not allowed');
+is($nginx->get('/prometheus/inner')->{content}, "inner\n", 'a location in it has its own handler');
+
+my $head = $nginx->get('/prometheus', method => 'HEAD');
+is($head->{status}, 200, 'HEAD');
+is($head->{content}, '', 'without a body');
+cmp_ok($head->{headers}{'content-length'}, '>', 500, 'but with its length');
+
+my $json = JSON::PP::decode_json($nginx->get('/json')->{content});
+is_deeply([ sort { $a <=> $b } map { $_->{pid} } $json->{by_worker}->@* ],
+    [ sort { $a <=> $b } $nginx->workers ], 'a row for each worker');
+my $rows = 0;
+$rows += $_->{refused_stale} for $json->{by_worker}->@*;
+is($rows, $json->{refused_stale}, 'the rows add up');
+
+check_prometheus($nginx->get('/prometheus')->{content});
+
+# As Prometheus' own client library reads it.
+sub check_prometheus ($text) {
+    my %type;
+    for my $line (split /\n/, $text) {
+        if ($line =~ /^# TYPE (\S+) (counter|gauge)$/) {
+            my ($name, $type) = ($1, $2);
+            ok(!$type{$name}, "$name: one TYPE");
+            $type{$name} = $type;
+            is($name =~ /_total$/ ? 'counter' : 'gauge', $type, "$name: its name says its type");
+        }
+        elsif ($line !~ /^# HELP nginx_lua_var_\w+ .+\.$/) {
+            my ($name) = $line =~ /^(nginx_lua_var_\w+)(?:\{\w+="\w+"\})? \d+$/;
+            ok($name && $type{$name}, "a sample of what has a type: $line");
+        }
+    }
+    open my $out, '>', $nginx->root . '/metrics' or die "metrics: $!\n";
+    print {$out} $text;
+    close $out or die "metrics: $!\n";
+    my $parsed = qx{/usr/bin/python3 -c '
+import sys
+from prometheus_client.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(open(sys.argv[1]).read()):
+    for sample in family.samples:
+        print(sample.name, dict(sample.labels), int(sample.value))
+' @{[ $nginx->root ]}/metrics};
+    like($parsed, qr/^nginx_lua_var_refused_total \{'reason': 'stale'\} 70$/m, 'prometheus_client: refused');
+    like($parsed, qr/^nginx_lua_var_workers \{\} 2$/m,                          'prometheus_client: workers');
+    return;
+}
+
+# ---- Workers come and go -----------------------------------------------------------------
+
+my $counted = stats();
+$nginx->reload;
+wait_until(10, sub { stats()->{workers} == WORKERS }) or fail('the old workers are gone');
+is(stats()->{$_}, $counted->{$_}, "$_: as before the reload") for qw(refused_stale restored_other);
+
+# One that dies does not lose what it counted, nor does it count as a worker.
+my $pid = $nginx->get('/pid')->{content};
+kill KILL => $pid;
+wait_until(10, sub {
+    my $body = eval { $nginx->get('/json')->{content} } or return 0;
+    my $json = JSON::PP::decode_json($body);
+    return $json->{workers} == WORKERS && !grep { $_->{pid} == $pid } $json->{by_worker}->@*;
+}) or fail('another worker takes its place');
+is(stats()->{refused_stale}, 70, 'what it counted is still there');
+ok(wait_until(5, sub { stats()->{live} == 1 }), 'its live requests are not');
+
+$nginx->stop_cleanly(allow => qr/\[alert\] .* exited on signal 9/);
+done_testing;

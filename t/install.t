@@ -16,13 +16,13 @@ my $ROOT = NgxVarTest::Env::root();
 my $NAME = 'ngx_http_lua_var_module.so';
 my $PORT = NginxServer->port;
 my $WORK = "$ROOT/target/install-$$";
+my $owner = $$;
+END { remove_tree($WORK) if $owner == $$ }
 my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
 plan skip_all => 'the module is linked in, there is no file of it' if !defined $MODULE;
 
 # What the make that runs this was told is not for the one that is run here.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL DESTDIR MODULES_DIR)};
-my $owner = $$;
-END { remove_tree($WORK) if $owner == $$ && defined $WORK }
 
 # make with these arguments, for the nginx that is tested: its status and what it wrote.
 sub make (@arguments) {

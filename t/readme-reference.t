@@ -258,7 +258,7 @@ sub check_numbers {
     my ($limit) = $PROSE =~ /(\d[\d ]*\d) requests can be live/ or return fail('how many requests can be live');
     is($limit =~ tr/ //dr, $const{MAX_LIVE}, "$limit requests can be live");
 
-    my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later\)/;
+    my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later/;
     my ($declared) = slurp("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
     is($rust, $declared, 'the Rust that is needed');
 

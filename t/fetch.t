@@ -37,6 +37,8 @@ patch_ngx_var function
 request function
 set function
 setter function
+ssl_ctx function
+stats function
 --- no_error_log
 [error]
 

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            ["request", "lua", "functions", "refusal", "stream"]
+            ["request", "lua", "functions", "reader", "refusal", "stream"]
                 .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)

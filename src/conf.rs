@@ -92,6 +92,8 @@ pub struct MainConf {
     names: *mut ngx_array_t,
     /// Place of `$from_error_page` in `r->variables`.
     pub from_error_page: u32,
+    /// Whether anything uses `$error_page_uri` or its like.
+    pub keeps_original: bool,
     /// `lua_var_log_refused`
     pub log_refused: LogRefused,
     /// `lua_var_trace_handles`: 1 when it is on.
@@ -102,6 +104,7 @@ impl MainConf {
     const NEW: Self = MainConf {
         names: ptr::null_mut(),
         from_error_page: 0,
+        keeps_original: false,
         log_refused: LogRefused {
             level: UNSET_UINT,
             rate: 1,

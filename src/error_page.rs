@@ -1,5 +1,5 @@
 //! `error_page`: the hook that runs before its redirect, whether a request came through
-//! one, and `$from_error_page`, which says so.
+//! one, `$from_error_page`, which says so, and what the request was before it.
 //!
 //! nginx has no such hook, but `ngx_http_send_error_page` evaluates the `error_page`
 //! value with `ngx_http_complex_value` right before it redirects, while `r->ctx`
@@ -15,22 +15,24 @@ use crate::nginx::conf::{
 };
 use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
-use crate::nginx::value::{VarValue, fill};
-use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
+use crate::nginx::string::{bytes, str_of};
+use crate::nginx::value::{VarValue, defined, fill};
+use crate::nginx::{
+    ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t,
+};
 use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
 use crate::variable::name::nginx_hash;
+use crate::variable::number::decimal;
 
-/// Name of the variable that is the hook.
-const HOOK: &[u8] = b"lua_var_on_error_page";
-/// Name of the one for a URI that has neither arguments nor variables.
-const HOOK_BARE: &[u8] = b"lua_var_on_error_page_bare";
-/// What all recompiled values begin with.
-const MARK: &[u8] = b"${lua_var_on_error_page";
-/// The hook's `data` in [`HOOK_BARE`].
-const BARE: usize = 1;
+/// What all recompiled values begin with. The name of the hook's variable goes on with the
+/// status that the value is for, which the directive's own may have replaced when the hook
+/// runs.
+const MARK: &[u8] = b"${lua_var_on_error_page_";
+/// In the hook's `data`: the URI has neither arguments nor variables. The rest is the status.
+const BARE: usize = 1 << 16;
 
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 
@@ -40,12 +42,10 @@ static REDIRECTING: PerWorker<Cell<Option<Handle>>> = PerWorker(Cell::new(None))
 
 /// Defines the variables. False with the error logged.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    // Known to the configuration only: read by name, they would run the hook.
-    let hidden = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH;
     let settable = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_CHANGEABLE;
-    if !cf.add_variable(HOOK, hidden, on_error_page, 0)
-        || !cf.add_variable(HOOK_BARE, hidden, on_error_page, BARE)
-        || !cf.add_variable(FROM_ERROR_PAGE, settable, from_error_page, 0)
+    if !cf.add_variable(FROM_ERROR_PAGE, settable, from_error_page, 0)
+        || !(ORIGINAL.iter().enumerate())
+            .all(|(which, name)| cf.add_variable(name, NGX_HTTP_VAR_NOCACHEABLE, original, which))
     {
         return false;
     }
@@ -77,6 +77,29 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
     }
 }
 
+/// Whether a variable that the configuration uses needs what [`Original`] has.
+pub(crate) fn is_original(name: &[u8]) -> bool {
+    ORIGINAL.contains(&name)
+}
+
+/// The name of the hook for a status, in the value and as a variable: with a `${` and without.
+/// It is defined with the first value that needs it; `None` without memory.
+fn hook_for<'a>(cf: Conf<'a>, status: usize, is_bare: bool) -> Option<&'a [u8]> {
+    // Known to the configuration only: read by name, it would run the hook.
+    const HIDDEN: u32 = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH;
+    let number = decimal(status as u64);
+    let kind: &[u8] = if is_bare { b"_bare" } else { b"" };
+    let name = cf.pool()?.concat(&[MARK, number.as_bytes(), kind])?;
+    // SAFETY: written just now, to a pool that lives as long as the configuration.
+    let marked = unsafe { bytes(name) };
+    let name = marked.strip_prefix(b"${")?;
+    let is_known = defined(cf.core_main_conf()?)
+        .ok()?
+        .any(|variable| variable.name() == name);
+    let data = if is_bare { status | BARE } else { status };
+    (is_known || cf.add_variable(name, HIDDEN, on_error_page, data)).then_some(marked)
+}
+
 fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
     let value = page.value();
     if value.starts_with(MARK) {
@@ -89,9 +112,11 @@ fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
     let args = page.args();
     let is_uri = value.first() == Some(&b'/');
     let is_bare = is_uri && args.is_none() && !page.has_variables();
-    let close: &[u8] = if is_bare { b"_bare}" } else { b"}" };
+    let Some(name) = hook_for(cf, page.status(), is_bare) else {
+        return false;
+    };
     let question: &[u8] = if is_bare || args.is_some() { b"?" } else { b"" };
-    let parts = [MARK, close, value, question, args.unwrap_or_default()];
+    let parts = [name, b"}", value, question, args.unwrap_or_default()];
     match cf.pool().and_then(|pool| pool.concat(&parts)) {
         Some(source) => page.recompile(cf, source),
         None => false,
@@ -114,13 +139,16 @@ unsafe extern "C" fn on_error_page(
         return ERROR;
     };
     let slot = ngx_ctx::slot_of(r);
-    REDIRECTING.set(slot.filter(|_| data == BARE).map(Slot::handle));
+    REDIRECTING.set(slot.filter(|_| data & BARE != 0).map(Slot::handle));
     let Some(slot) = slot.filter(|_| !mode::is_foreign()) else {
         return OK;
     };
 
     // Was it redirected before? The note of that hook is about to be replaced.
     redirected(r, slot);
+    if slot.hook_changes().is_none() {
+        keep_original(r, slot, data & !BARE);
+    }
     slot.set_hooked(r.uri_changes() as u32);
     ngx_ctx::stash(r, slot);
     forget_by_hand(r);
@@ -192,6 +220,64 @@ fn forget_by_hand(r: Request<'_>) {
     if let Some(conf) = conf::main_of(r) {
         r.store(conf.from_error_page, VarValue::EMPTY);
     }
+}
+
+/// The variables that say what the request was before the first `error_page`.
+const ORIGINAL: [&[u8]; 4] = [
+    b"error_page_uri",
+    b"error_page_args",
+    b"error_page_method",
+    b"error_page_status",
+];
+
+/// Their values, in the request's pool.
+#[derive(Clone, Copy)]
+struct Original([ngx_str_t; 4]);
+
+/// Keeps them, if the configuration uses any.
+fn keep_original(r: Request<'_>, slot: &Slot, status: usize) {
+    if !conf::main_of(r).is_some_and(|conf| conf.keeps_original) {
+        return;
+    }
+    let status = decimal(status as u64);
+    let texts = [
+        r.uri(),
+        r.args(),
+        r.method_name(),
+        r.pool().and_then(|pool| pool.copy(status.as_bytes())),
+    ];
+    let kept = Original(texts.map(|text| str_of(text.unwrap_or_default())));
+    if let Some(place) = r.pool().and_then(|pool| pool.put(kept)) {
+        slot.set_original(place.as_ptr() as usize);
+    }
+}
+
+/// Get handler of `$error_page_uri`, `$error_page_args`, `$error_page_method` and
+/// `$error_page_status`; `which` is the place in [`ORIGINAL`]. Empty in a request that met no
+/// `error_page`. Any phase.
+///
+/// # Safety
+/// Only nginx calls it, with a live request and a value to fill.
+unsafe extern "C" fn original(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    which: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes the request it evaluates the variable for.
+    let r = unsafe { Request::from_nginx(r) };
+    let slot = r.and_then(|r| {
+        let slot = registry().find(r.address())?;
+        redirected(r, slot).then_some(slot)
+    });
+    let kept = slot.map_or(0, Slot::original) as *const Original;
+    // SAFETY: null, or what `keep_original` put in the request's pool, which is there as long
+    // as the slot is the request's.
+    let kept = unsafe { kept.as_ref() }.and_then(|kept| kept.0.get(which));
+    // SAFETY: texts of the request, in its pool.
+    let text = kept.map_or(&[][..], |text| unsafe { bytes(*text) });
+    // SAFETY: nginx passes a value to fill; the text is the request's.
+    unsafe { fill(v, text) };
+    OK
 }
 
 /// Get handler of `$from_error_page`: `true` in a request that came through

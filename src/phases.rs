@@ -12,6 +12,7 @@ use crate::mode::{self, Mode};
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, complete};
 use crate::nginx::log::{EMERG, ERR, Log, log_error};
 use crate::nginx::request::Request;
+use crate::nginx::value::indexed;
 use crate::nginx::{
     self, DECLINED, ERROR, LOG_PHASE, OK, POST_READ_PHASE, SERVER_REWRITE_PHASE, ngx_conf_t,
     ngx_cycle_t, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t, process,
@@ -135,9 +136,11 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         return OK;
     };
     // SAFETY: made by `create_main_conf`.
-    let Some(conf) = (unsafe { complete.ours.cast::<conf::MainConf>().as_ref() }) else {
+    let Some(conf) = (unsafe { complete.ours.cast::<conf::MainConf>().as_mut() }) else {
         return ERROR;
     };
+    conf.keeps_original = indexed(complete.core)
+        .is_ok_and(|mut used| used.any(|variable| error_page::is_original(variable.name())));
     notice::write(&complete);
     refused::configure(conf);
     if !table::renew(&complete, conf) {

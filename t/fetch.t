@@ -34,6 +34,7 @@ fetch function
 getter function
 live function
 patch_ngx_var function
+reader function
 request function
 set function
 setter function

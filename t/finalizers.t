@@ -175,3 +175,23 @@ return F.recorded.fetch(name, F.handle)
 connection
 --- case
 return F.recorded.fetch(name, F.handle)
+
+
+
+=== TEST 18: readers, interpreted
+--- jit: off
+--- case
+return (F.readers[name](F.handle))
+
+
+
+=== TEST 19: readers, compiled
+--- case
+return (F.readers[name](F.handle))
+
+
+
+=== TEST 20: readers, by name
+--- jit: off
+--- case
+return F.readers[name]:table(F.handle)[name]

@@ -139,7 +139,7 @@ sub refuses ($nginx, $context, $directive, $sentence) {
 
 sub check_variables {
     is(in_order(map { $_->{title} } $README->sections_of('Variables')),
-        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g), 'all of them are there');
+        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g, sources() =~ /^    b"(error_page_\w+)",$/gm), 'all of them are there');
     return;
 }
 
@@ -151,12 +151,12 @@ sub documented { return map { split /, /, $_->{title} } $README->sections_of('Lu
 # Every line of syntax is Lua that runs, with an argument that may be left out and
 # without it; and each function has one.
 sub check_syntax {
-    my %arguments = (name => '"foo"', value => '"x"', req => 'ngxvar.request()', state => 'true');
+    my %arguments = (names => '{ "foo", "uri" }', t => '{}', name => '"foo"', value => '"x"', req => 'ngxvar.request()', state => 'true');
     my (%results, @calls, %has_syntax);
     for my $section ($README->sections_of('Lua API')) {
         for my $line ($section->{text} =~ /^\*\*syntax:\*\*(.*)/mg) {
             for my $span (Markdown::spans($line)) {
-                my ($results, $function, $list) = $span =~ /^(?:([\w, ]+) = )?([\w.]+)\((.*)\)$/
+                my ($results, $function, $list) = $span =~ /^(?:([\w, ]+) = )?([\w.:]+)\((.*)\)$/
                     or return fail("$span: syntax of a call");
                 my @arguments = split /, /, $list;
                 my @unknown = grep { !$arguments{ s/\?$//r } } @arguments;

@@ -40,7 +40,7 @@ const fn chunk(
 }
 
 /// The embedded files.
-static CHUNKS: Shared<[lua_var_chunk_t; 8]> = Shared([
+static CHUNKS: Shared<[lua_var_chunk_t; 9]> = Shared([
     chunk(
         c"resty.ngxvar",
         c"@resty/ngxvar.lua",
@@ -60,6 +60,11 @@ static CHUNKS: Shared<[lua_var_chunk_t; 8]> = Shared([
         c"resty.ngxvar.live",
         c"@resty/ngxvar/live.lua",
         include_bytes!("../lua/resty/ngxvar/live.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.reader",
+        c"@resty/ngxvar/reader.lua",
+        include_bytes!("../lua/resty/ngxvar/reader.lua"),
     ),
     chunk(
         c"resty.ngxvar.readers",
@@ -105,6 +110,7 @@ const CDEF: &[u8] = include_bytes!("../shim/ffi.h");
 static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     fetch: Some(fetch),
     read: Some(read_found),
+    read_many: Some(read_many),
     find: Some(find),
     capture: Some(capture),
     set: Some(set),
@@ -257,11 +263,26 @@ unsafe extern "C" fn read_found(
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     };
     // SAFETY: `find` filled it, for a name that `shim/functions.c` keeps from the collector.
+    unsafe { put_found(live, found, Flavour::numbered(flavour), out) };
+}
+
+/// Puts the value of what was found.
+///
+/// # Safety
+/// As for [`read::resolved`].
+#[inline(always)]
+unsafe fn put_found(
+    live: Readable<'_>,
+    found: &ngx_http_lua_var_found_t,
+    flavour: Flavour,
+    out: &mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: by the contract above.
     let resolved = match unsafe { read::resolved(live, found) } {
         Ok(resolved) => resolved,
         Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
     };
-    let value = resolved.read(live, Flavour::numbered(flavour));
+    let value = resolved.read(live, flavour);
     if let (Ok(Value::Text(text)), Resolved::Var(var)) = (value, resolved) {
         if let Some(n) = var.field.and_then(|field| field.fixed(text)) {
             out.len = n as i32;
@@ -269,6 +290,48 @@ unsafe extern "C" fn read_found(
         }
     }
     out.put_result(value);
+}
+
+/// Many variables of the request `req`; 0 when it is refused, which the first of `out` says.
+///
+/// # Safety
+/// As [`fetch`]; there are `n` of `found`, as for [`read_found`], and room for as many at
+/// `out`, which is more than none.
+unsafe extern "C" fn read_many(
+    req: *const lua_var_req_t,
+    found: *const ngx_http_lua_var_found_t,
+    n: usize,
+    out: *mut ngx_http_lua_var_value_t,
+) -> ngx_uint_t {
+    // SAFETY: `shim/reader.c` passes a structure on its stack.
+    let req = unsafe { &*req };
+    // SAFETY: by the contract above.
+    let found = unsafe { slice::from_raw_parts(found, n) };
+    let call = Call::enter();
+    let live = if mode::is_foreign() {
+        None
+    } else {
+        match readable(&call, req) {
+            Ok(live) => Some(live),
+            Err(why) => {
+                // SAFETY: room for one at least, which nobody else has.
+                unsafe { &mut *out }.put_refusal(why);
+                return 0;
+            }
+        }
+    };
+    for (at, found) in found.iter().enumerate() {
+        // SAFETY: there is room for as many as were found.
+        let out = unsafe { out.add(at) };
+        // SAFETY: as above; nobody else has it.
+        let out = unsafe { &mut *out };
+        match live {
+            // SAFETY: `find` filled it, for a name that `shim/reader.c` keeps.
+            Some(live) => unsafe { put_found(live, found, Flavour::Typed, out) },
+            None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+        }
+    }
+    1
 }
 
 /// Finds a name in the newest configuration; 0 when it has to be asked for by name.
@@ -283,14 +346,10 @@ unsafe extern "C" fn find(
     // SAFETY: `name` is a Lua string of `len` bytes, on the Lua stack of the function that
     // waits.
     let name = unsafe { slice::from_raw_parts(name, len) };
-    match table::newest().and_then(|table| read::find(table, name)) {
-        Some(way) => {
-            // SAFETY: `shim/functions.c` passes room for it on its stack.
-            unsafe { found.write(way) };
-            1
-        }
-        None => 0,
-    }
+    let way = table::newest().and_then(|table| read::find(table, name));
+    // SAFETY: the caller passes room for it.
+    unsafe { found.write(way.unwrap_or(read::NOT_FOUND)) };
+    ngx_uint_t::from(way.is_some())
 }
 
 /// `fetch` where the layout of requests is not known: no member is read.

@@ -182,7 +182,7 @@ impl<'a> Conf<'a> {
     /// Defines a variable (`ngx_http_add_variable`); false with the error logged.
     pub(crate) fn add_variable(
         self,
-        name: &'static [u8],
+        name: &[u8],
         flags: u32,
         handler: GetHandler,
         data: usize,
@@ -239,6 +239,11 @@ impl<'a> ErrorPage<'a> {
     pub(crate) fn value(&self) -> &'a [u8] {
         // SAFETY: text of the configuration.
         unsafe { bytes(self.get().value.value) }
+    }
+
+    /// The status that it is for.
+    pub(crate) fn status(&self) -> usize {
+        self.get().status as usize
     }
 
     /// Whether the value has variables.

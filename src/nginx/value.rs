@@ -239,6 +239,15 @@ pub(crate) fn defined(
         .filter_map(|key| unsafe { Variable::from_raw(key.value.cast()) }))
 }
 
+/// The variables that the configuration uses by index.
+pub(crate) fn indexed(
+    cmcf: &ngx_http_core_main_conf_t,
+) -> Result<impl Iterator<Item = Variable<'_>>, Foreign> {
+    // SAFETY: an array of variables, complete once the configuration has been read.
+    let variables = unsafe { Elements::of(&raw const cmcf.variables) }?;
+    Ok(variables.read().map(Variable))
+}
+
 /// Calls `each` with the variables in the hash that nginx makes of a complete configuration.
 pub(crate) fn each_in_hash<'a>(
     cmcf: &'a ngx_http_core_main_conf_t,

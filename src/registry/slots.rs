@@ -66,6 +66,8 @@ pub struct Slot {
     ctx_ref: Cell<i32>,
     /// The Lua VM whose registry `ctx_ref` belongs to.
     ctx_vm: Cell<u32>,
+    /// Address of what `error_page.rs` keeps of the request as it was; 0: nothing.
+    original: Cell<usize>,
     /// When the last occupant ended, in milliseconds of a clock that wraps.
     ended: Cell<u32>,
 }
@@ -114,6 +116,7 @@ impl Slot {
             link: Cell::new(0),
             ctx_ref: Cell::new(0),
             ctx_vm: Cell::new(0),
+            original: Cell::new(0),
             ended: Cell::new(0),
         }
     }
@@ -193,6 +196,17 @@ impl Slot {
     pub fn set_ctx(&self, reference: i32, vm: u32) {
         self.ctx_ref.set(reference);
         self.ctx_vm.set(vm);
+    }
+
+    /// Address of what is kept of the request as it was before the first error page; 0:
+    /// nothing.
+    pub fn original(&self) -> usize {
+        self.original.get()
+    }
+
+    /// Notes it. It has to stay there as long as the request.
+    pub fn set_original(&self, address: usize) {
+        self.original.set(address);
     }
 
     /// Notes when the occupant ends, which is now.
@@ -329,6 +343,7 @@ impl Slots {
         slot.connection.set(connection);
         slot.flags.set(0);
         slot.link.set(0);
+        slot.original.set(0);
         slot.set_ctx(0, 0);
         self.live.set(self.live.get().wrapping_add(1));
         Some(slot)
@@ -359,6 +374,7 @@ impl Slots {
         slot.request.set(0);
         slot.connection.set(0);
         slot.flags.set(0);
+        slot.original.set(0);
         slot.set_ctx(0, 0);
         self.live.set(self.live.get().wrapping_sub(1));
         match slot.generation.get().checked_add(1) {

@@ -1,5 +1,5 @@
 /*
- * What functions.c and lua.c share: LuaJIT and the Lua module as far as they are
+ * What the files that use Lua share: LuaJIT and the Lua module as far as they are
  * called.
  *
  * No header of LuaJIT is needed: the handful of functions used here is declared
@@ -24,6 +24,7 @@
 #define LUA_TLIGHTUSERDATA  2
 #define LUA_TNUMBER         3
 #define LUA_TSTRING         4
+#define LUA_TTABLE          5
 #define LUA_TCDATA          10
 
 
@@ -52,6 +53,7 @@ typedef struct {
 #define LUA_VAR_API(X)                                                        \
     X(int, lua_gettop, (lua_State *L))                                        \
     X(void, lua_settop, (lua_State *L, int n))                                \
+    X(int, lua_checkstack, (lua_State *L, int n))                             \
     X(int, lua_type, (lua_State *L, int i))                                   \
     X(const char *, lua_typename, (lua_State *L, int type))                   \
     X(const char *, lua_tolstring, (lua_State *L, int i, size_t *len))        \

@@ -101,6 +101,9 @@ typedef struct {
     u_char               made_request[LUA_VAR_REQUEST_LINE];
 } lua_var_refusal_t;
 
+/* Variables that one reader() reads. */
+#define LUA_VAR_READER_MAX  64
+
 /* Room for a sentence of lua-nginx-module's. */
 #define LUA_VAR_SENTENCE  256
 
@@ -125,6 +128,14 @@ typedef struct {
      */
     void (*read)(uint64_t handle, ngx_http_request_t *current,
         const ngx_http_lua_var_found_t *found, int32_t flavour,
+        ngx_http_lua_var_value_t *out);
+
+    /*
+     * The same for n names at once.  0: the request is refused, which out[0] says.
+     * NGX_HTTP_LUA_VAR_AGAIN: that name has to be asked for with fetch().
+     */
+    ngx_uint_t (*read_many)(const lua_var_req_t *req,
+        const ngx_http_lua_var_found_t *found, size_t n,
         ngx_http_lua_var_value_t *out);
 
     /*

@@ -9,7 +9,7 @@ local new_cdata = ffi.typeof("struct { int n; }")
 local newproxy = newproxy
 local getmetatable = getmetatable
 
-local _M = { ngxvar = ngxvar, recorded = recorded, getters = {} }
+local _M = { ngxvar = ngxvar, recorded = recorded, getters = {}, readers = {} }
 
 local mt = getmetatable(ngx.var)
 local stock = mt.__index
@@ -42,6 +42,7 @@ local names = {}
 for name in pairs(_M.right) do
     names[#names + 1] = name
     _M.getters[name] = ngxvar.getter(name)
+    _M.readers[name] = ngxvar.reader { name, "http_a", "msec" }
 end
 
 table.sort(names)

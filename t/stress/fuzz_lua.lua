@@ -235,6 +235,37 @@ local function lua_var()
 end
 
 
+-- Names, some of which say what they have to give.
+local function lua_reader()
+    local names = {}
+
+    for i = 1, 1 + below(4) do
+        names[i] = arguments.name(requests.names)
+    end
+
+    local ok, read = pcall(ngxvar.reader, names)
+
+    if not ok then
+        return wrong("reader", read)
+    end
+
+    local req, entry = request_argument()
+
+    -- of one that is refused there is one value, and why
+    if not entry or entry.fake then
+        check_refused("reader", read(req))
+        return check_refused("reader", read:table(req))
+    end
+
+    local values, by_name = { read(req) }, read:table(req)
+
+    for i, name in ipairs(names) do
+        check_fetched("reader", name, entry, values[i])
+        check_fetched("reader", name, entry, by_name[name])
+    end
+end
+
+
 -- What takes no argument, in whatever context.
 local function lua_figures()
     local stats = ngxvar.stats()
@@ -257,11 +288,11 @@ end
 return {
     -- by name, as the module exports them
     tried = { "fetch", "set", "live", "request", "getter", "setter", "enable_patch",
-              "patch_ngx_var", "stats", "ssl_ctx" },
+              "patch_ngx_var", "stats", "ssl_ctx", "reader" },
     -- more often those that take more
     cases = {
         lua_fetch, lua_fetch, lua_fetch, lua_fetch, lua_fetch_current, lua_capture,
-        lua_bad_name, lua_figures, lua_set, lua_setter, lua_live, lua_request, lua_var,
+        lua_bad_name, lua_figures, lua_reader, lua_set, lua_setter, lua_live, lua_request, lua_var,
         lua_getter, lua_getter, lua_getter, lua_getter,
     },
     -- variables that no case may set

@@ -214,6 +214,13 @@ function _M.setter(name)
 end
 
 
+-- A function, read(req), that gives the values of these variables in order; and
+-- read:table(req, t), which gives them by name.
+function _M.reader(names)
+    return require("resty.ngxvar.reader")(names)
+end
+
+
 -- with false, fetch reads ngx.var
 function _M.enable_patch(state)
     if type(state) ~= "boolean" then

@@ -45,6 +45,20 @@ function _M.live(req) end
 ---@return fun(req: resty.ngxvar.handle|ffi.cdata*): value: resty.ngxvar.value, err: string? get
 function _M.getter(name) end
 
+---Reads many variables of one request: its values, in the order of the names.
+---@class resty.ngxvar.reader
+---@overload fun(req?: resty.ngxvar.handle|ffi.cdata*): ...: resty.ngxvar.value
+local reader = {}
+
+---The same by name, in `t` if that is given; nil and why where the request is refused.
+---@type fun(self: resty.ngxvar.reader, req?: resty.ngxvar.handle|ffi.cdata*, t?: table): table<string, resty.ngxvar.value>?, string?
+reader.table = nil
+
+---Makes a reader of 1 to 64 variables.
+---@param names string[]
+---@return resty.ngxvar.reader read
+function _M.reader(names) end
+
 ---A function that sets one variable, for loops that LuaJIT compiles.
 ---@param name string
 ---@return fun(value: string|number|nil, req: resty.ngxvar.handle|ffi.cdata*): ok: true?, err: string? set

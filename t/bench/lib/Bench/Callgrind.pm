@@ -68,7 +68,7 @@ sub _count_group (@group) {
 # Sends a request to each, so that they work on it at the same time.
 sub _together ($path, $times, @group) {
     for (1 .. $times) {
-        $_->{nginx}->send_get($path) for @group;
+        $_->{nginx}->send_get($path . ($_->{query} ? $_->{query}->() : '')) for @group;
         for my $worker (@group) {
             my $body = $worker->{nginx}->receive($path, $worker->{status});
             die "$worker->{name}: $path read a wrong value\n" if $body =~ /wrong/;

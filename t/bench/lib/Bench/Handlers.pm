@@ -1,7 +1,7 @@
 package Bench::Handlers;
 
-# Twenty reads in one handler (lua/bench/handlers.lua): instructions per read, in
-# fresh workers.
+# Twenty different variables in one handler (lua/bench/handlers.lua): instructions per read,
+# in fresh workers.
 
 use v5.36;
 
@@ -11,7 +11,7 @@ use Bench::Worker    ();
 # FEW: of what is held to nothing.
 use constant { RESTARTS => 5, FEW => 2, READS => 20 };
 
-our @SHAPES = qw(straight loop metatable);
+our @SHAPES = qw(straight entry loop metatable);
 
 sub _worker ($reader, $shape, $restart, %more) {
     my $lua_reader = $more{lua_reader} // $reader;
@@ -21,6 +21,8 @@ sub _worker ($reader, $shape, $restart, %more) {
         reader => $reader,
         shape  => $shape,
         paths  => [ '/handler', '/bare' ],
+        # another client each time
+        query  => sub { sprintf '?id=%08d&page=%04d', int rand 1e8, int rand 1e4 },
         init   => 'require("bench.handlers").shift_memory() ' . ($more{init} // ''),
         server => <<"CONF",
             location = /handler {
@@ -32,7 +34,7 @@ sub _worker ($reader, $shape, $restart, %more) {
             location = /bare {
                 content_by_lua_block {
                     local handlers = require "bench.handlers"
-                    handlers.run("bare", function () return function () ngx.say("right") end end)
+                    handlers.run("bare", function () return handlers.make_bare("$shape") end)
                 }
             }
 CONF
@@ -46,9 +48,10 @@ sub run ($progress, @peers) {
     my @kinds = (
         [ ours      => RESTARTS, \@SHAPES, %ours ],
         [ 'ngx.var' => RESTARTS, \@SHAPES ],
-        [ patched   => RESTARTS, ['straight'], %ours, lua_reader => 'ngx.var',
+        [ patched   => RESTARTS, [qw(straight entry)], %ours, lua_reader => 'ngx.var',
             init => 'require("resty.ngxvar").patch_ngx_var()' ],
         [ current => FEW, [qw(straight loop)], %ours ],
+        [ reader  => RESTARTS, [qw(straight entry)], %ours ],
         [ getter  => FEW, \@SHAPES, %ours ],
         map { [ $_->{reader}, RESTARTS, \@SHAPES, %$_ ] } @peers,
     );

@@ -105,14 +105,22 @@ sub _jit_off_line ($loops) {
 }
 
 sub _handlers_line ($handlers) {
-    my $ours = $handlers->{ours};
-    return [
-        'twenty reads in one handler, instructions per read', '400',
-        map {
-            my $worst = max @{ $ours->{$_} };
-            { value => $worst, limit => 400, text => sprintf '%.0f (%s)', $worst, $_ };
-        } sort keys %$ours,
-    ];
+    # as fetch serves them, as patched ngx.var does, and at once
+    my %limits = (ours => 300, patched => 350, reader => 120);
+    my %title  = (ours => 'fetch', patched => 'patched ngx.var', reader => 'reader');
+    return map {
+        my ($reader, $limit) = ($_, $limits{$_});
+        my $of = $handlers->{$reader};
+        [
+            "twenty different variables in one handler by $title{$reader}, instructions per read",
+            "$limit in straight code and for a log entry",
+            map {
+                my $worst = max @{ $of->{$_} };
+                my $held  = $_ eq 'straight' || $_ eq 'entry';
+                { value => $worst, limit => $held ? $limit : 9e9, text => sprintf '%.0f (%s)', $worst, $_ };
+            } sort keys %$of,
+        ];
+    } sort keys %limits;
 }
 
 sub _patched_line ($loops, $handlers) {

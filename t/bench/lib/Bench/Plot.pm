@@ -65,13 +65,14 @@ sub write_to ($path, $run) {
 sub _handlers ($run, @readers) {
     my %title = (
         straight  => 'straight code: twenty lines',
+        entry     => 'a log entry: a table with twenty keys',
         loop      => 'a loop: four times five',
         metatable => 'a metatable’s __index, as APISIX’s ctx.var',
     );
     return map {
         my $shape = $_;
         [ $title{$shape}, map { [ $_, max(@{ $run->{handlers}{$_}{$shape} }), '%.0f' ] } @readers ]
-    } qw(straight loop metatable);
+    } qw(straight entry loop metatable);
 }
 
 sub _loops ($run, @readers) {

@@ -116,18 +116,19 @@ sub _jit_off ($run) {
 
 sub _handlers ($run) {
     my $handlers = $run->{handlers};
-    my @shapes   = qw(straight loop metatable);
+    my @shapes   = qw(straight entry loop metatable);
     my %title    = (
         ours      => 'fetch, with a handle',
         current   => 'fetch, without one',
         getter    => 'getter',
+        reader    => 'reader',
         'ngx.var' => 'ngx.var',
         patched   => 'ngx.var, patched',
         map { $_->{reader} => $_->{title} } @{ $run->{peers} },
     );
     my @rows = ([ 'instructions per read', map { ($_, 'to ngx.var') } @shapes ]);
     my @readers = ('ngx.var', (map { $_->{reader} } @{ $run->{peers} }),
-        qw(patched getter current ours));
+        qw(patched getter current ours reader));
     for my $reader (@readers) {
         push @rows, [
             $title{$reader},
@@ -140,7 +141,7 @@ sub _handlers ($run) {
             } @shapes,
         ];
     }
-    return _grid('Twenty reads in one handler: instructions per read above a bare ngx.say, '
+    return _grid('Twenty different variables in one handler: instructions per read above a bare ngx.say, '
             . 'fresh worker, each restart', @rows);
 }
 

@@ -1,10 +1,15 @@
--- Handlers that read twenty variables, in the three shapes that real ones have.
+-- Handlers that read twenty different variables, once each, in the shapes that real ones
+-- have. Their values change from request to request, as a client's do, but not in length.
 --
 -- Each is generated, so that all readers get the very same handler. What they
 -- read is added up and compared, so that it is taken and known to be right.
 
-local NAMES = { "uri", "host", "scheme", "remote_addr", "http_user_agent" }
-local TIMES = 4
+local NAMES = {
+    "uri", "host", "scheme", "remote_addr", "http_user_agent", "request_method", "args",
+    "request_uri", "server_name", "server_protocol", "http_x_custom", "http_host",
+    "http_cookie", "cookie_c", "arg_id", "arg_page", "query_string", "document_uri",
+    "is_args", "request",
+}
 
 -- How a reader is got at, and how it reads. The code of a handler that needs a
 -- request asks for it first.
@@ -22,10 +27,15 @@ local READERS = {
         [[local request = require("resty.ngxvar").request
           local getter = require("resty.ngxvar").getter
           local get = {}
-          for _, name in ipairs(require("bench.variables")) do
+          for _, name in ipairs(require("bench.handlers").names) do
               get[name] = getter(name)
           end]],
         "local req = request()", "get.%s(req)",
+    },
+    reader = {
+        [[local request = require("resty.ngxvar").request
+          local read = require("resty.ngxvar").reader(require("bench.handlers").names)]],
+        "local req = request()",
     },
     lua_var = {
         [[local fetch = require("resty.ngxvar").fetch
@@ -40,7 +50,7 @@ local READERS = {
 -- have twenty reads, all names say otherwise.
 local METATABLE = [[
 local never_kept = {}
-for _, name in ipairs(require("bench.variables")) do
+for _, name in ipairs(require("bench.handlers").names) do
     never_kept[name] = true
 end
 local mt = {
@@ -61,42 +71,73 @@ local mt = {
     end,
 }]]
 
-local _M = {}
+local _M = { names = NAMES }
 
 
-local function twenty(read)
+-- For each name, in straight code: what `line` makes of the name and of how it is read.
+local function each(read, line)
     local lines = {}
 
-    for i = 1, #NAMES do
-        lines[i] = "sum = sum + #" .. read(NAMES[i])
+    for i, name in ipairs(NAMES) do
+        lines[i] = line(name, read(name))
     end
 
-    return table.concat(lines, "\n")
+    return lines
+end
+
+
+-- The sum of the lengths, of what reads all at once.
+local function reader_lines(shape)
+    if shape == "entry" then
+        return "local entry = read:table(req)\nfor _, value in pairs(entry) do sum = sum + #value end"
+    end
+
+    local locals = {}
+
+    for i = 1, #NAMES do
+        locals[i] = "v" .. i
+    end
+
+    return "local " .. table.concat(locals, ", ") .. " = read(req)\nsum = #"
+           .. table.concat(locals, " + #")
 end
 
 
 local function source(reader, shape)
     local setup, ask, expression = unpack(READERS[reader])
 
+    -- by a key that is a variable
+    local by_key = expression and expression:gsub("%.%%s", "[key]"):gsub("'%%s'", "key")
+
     local function by_name(name)
         return (expression:gsub("%%s", name))
     end
 
     if shape == "metatable" then
-        local read = expression:gsub("%.%%s", "[key]"):gsub("'%%s'", "key")
-
-        setup = setup .. "\n" .. METATABLE:gsub("READ", function () return read end)
+        setup = setup .. "\n" .. METATABLE:gsub("READ", function () return by_key end)
         ask = ask .. "\nlocal ctx_var = setmetatable({ _cache = {}, _request = "
               .. (ask == "" and "false" or "req") .. " }, mt)"
         by_name = function (name) return "ctx_var." .. name end
     end
 
-    local lines = twenty(by_name)
+    local lines
 
-    if shape == "loop" then
-        lines = "for i = 1, " .. TIMES .. " do\n" .. lines .. "\nend"
+    if not expression then
+        lines = reader_lines(shape)
+
+    elseif shape == "loop" then
+        setup = setup .. "\nlocal names = require('bench.handlers').names"
+        lines = "for i = 1, #names do local key = names[i] sum = sum + #" .. by_key .. " end"
+
+    elseif shape == "entry" then
+        lines = "local entry = {\n" .. table.concat(each(by_name, function (name, read)
+            return name .. " = " .. read .. ","
+        end), "\n") .. "\n}\nfor _, value in pairs(entry) do sum = sum + #value end"
+
     else
-        lines = string.rep(lines .. "\n", TIMES)
+        lines = table.concat(each(by_name, function (_, read)
+            return "sum = sum + #" .. read
+        end), "\n")
     end
 
     return setup .. [[
@@ -115,10 +156,25 @@ function _M.make(reader, shape)
     local want = 0
 
     for _, name in ipairs(NAMES) do
-        want = want + TIMES * #ngx.var[name]
+        want = want + #ngx.var[name]
     end
 
     return assert(loadstring(source(reader, shape), "=" .. shape))(want)
+end
+
+
+-- A handler that builds the same table, and reads nothing: what `entry` is counted above.
+function _M.make_bare(shape)
+    local lines = ""
+
+    if shape == "entry" then
+        lines = "local entry = {\n" .. table.concat(each(function (name) return '"' .. name .. '"' end,
+            function (name, text) return name .. " = " .. text .. "," end), "\n")
+            .. "\n}\nlocal sum = 0\nfor _, value in pairs(entry) do sum = sum + #value end\n"
+    end
+
+    return assert(loadstring("local say = ngx.say\nreturn function ()\n" .. lines
+                             .. "say('right')\nend", "=bare"))()
 end
 
 

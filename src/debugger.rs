@@ -6,6 +6,7 @@
 //! where members are, so it is noted here. Nothing of this is used while nginx runs.
 
 use core::cell::Cell;
+use core::ffi::c_void;
 use core::mem::offset_of;
 
 use crate::mode::{self, Mode};
@@ -13,8 +14,10 @@ use crate::nginx::{
     self, SIGNATURE, ngx_connection_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_request_t,
     ngx_module_t,
 };
+use crate::refused;
 use crate::registry::slots::{MAX_LIVE, Slot, Slots};
 use crate::registry::{Registry, registry};
+use crate::request::Refusal;
 use crate::statics::Shared;
 
 /// Where gdb looks for scripts in a file: each begins with a 4 and a line that names it,
@@ -36,6 +39,15 @@ static SCRIPTS: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
     None => [0; TEXT.len()],
 };
 
+/// In the order of their numbers.
+const REFUSALS: [Refusal; 5] = [
+    Refusal::NoRequest,
+    Refusal::Stale,
+    Refusal::Fake,
+    Refusal::NoMemory,
+    Refusal::Layout,
+];
+
 /// What `gdb/lua_var.py` reads of `ngx_http_lua_var_debug`, in this order. It has pointers,
 /// which are relocated, so that its page is part of a core dump. A page without them would
 /// be read from the file, which may be another build.
@@ -52,7 +64,11 @@ pub struct DebugInfo {
     registry: *const Registry,
     mode: *const Cell<Mode>,
     uri_changes: *const ngx_http_request_t,
-    numbers: [u32; 31],
+    msec: *const c_void,
+    refusals: *const c_void,
+    reasons: [*const u8; REFUSALS.len()],
+    reason_lengths: [u32; REFUSALS.len()],
+    numbers: [u32; 34],
 }
 
 impl DebugInfo {
@@ -68,6 +84,22 @@ impl DebugInfo {
             registry: registry(),
             mode: mode::address(),
             uri_changes: nginx::uri_changes_probe(),
+            msec: nginx::msec_address(),
+            refusals: refused::ring(),
+            reasons: [
+                REFUSALS[0].reason().as_ptr(),
+                REFUSALS[1].reason().as_ptr(),
+                REFUSALS[2].reason().as_ptr(),
+                REFUSALS[3].reason().as_ptr(),
+                REFUSALS[4].reason().as_ptr(),
+            ],
+            reason_lengths: [
+                REFUSALS[0].reason().len() as u32,
+                REFUSALS[1].reason().len() as u32,
+                REFUSALS[2].reason().len() as u32,
+                REFUSALS[3].reason().len() as u32,
+                REFUSALS[4].reason().len() as u32,
+            ],
             numbers: [
                 MAX_LIVE as u32,
                 offset_of!(Registry, slots) as u32,
@@ -82,6 +114,7 @@ impl DebugInfo {
                 Slot::OFFSETS.flags as u32,
                 Slot::OFFSETS.ctx_ref as u32,
                 Slot::OFFSETS.ctx_vm as u32,
+                Slot::OFFSETS.ended as u32,
                 Slot::FROM_ERROR_PAGE,
                 Slot::HOOKED,
                 Slot::HOOK_SHIFT,
@@ -100,6 +133,8 @@ impl DebugInfo {
                 offset_of!(ngx_module_t, index) as u32,
                 offset_of!(ngx_module_t, ctx_index) as u32,
                 offset_of!(ngx_module_t, name) as u32,
+                refused::NAME as u32,
+                refused::SOURCE as u32,
             ],
         }
     }

@@ -105,6 +105,7 @@ init_by_lua_block {
     ffi = require "ffi"
     ffi.cdef "size_t strlen(const char *);"
     ngxvar = require "resty.ngxvar"
+    KEPT = {}
 $CRASH
 }
 server {
@@ -126,6 +127,12 @@ server {
     location \@page {
         content_by_lua_block {
             ngx.log(ngx.WARN, "failed: ", tostring(ngxvar.request()))
+            for n = 1, 65 do
+                ngxvar.fetch("before", KEPT.handle)
+                ngx.sleep(n % 30 == 0 and 1.1 or 0)
+            end
+            local value = ngxvar.fetch("scheme", KEPT.handle)
+            value = ngxvar.fetch("uri", ffi.cast("void *", 4096))
             crash()
         }
     }
@@ -155,7 +162,12 @@ server {
             local n = ffi.C.strlen(ffi.cast("const char *", 8))
         }
     }
-    location = /handle { content_by_lua_block { ngx.say(tostring(ngxvar.request())) } }
+    location = /handle {
+        content_by_lua_block {
+            KEPT.handle = ngxvar.request()
+            ngx.say(tostring(KEPT.handle))
+        }
+    }
 $locations
 }
 END
@@ -303,9 +315,10 @@ subtest 'lua-var bt: a coroutine that waits' => sub {
 
 subtest 'lua-var bt: no Lua' => sub {
     my $core = core_of('SEGV', 'idle');
-    my $said = on_core($core, 'lua-var bt', 'lua-var requests');
+    my $said = on_core($core, 'lua-var bt', 'lua-var requests', 'lua-var refusals');
     like($said, qr/^no Lua was running$/m, 'lua-var bt');
     like($said, qr/^0 live requests$/m, 'lua-var requests');
+    like($said, qr/^no refusals$/m, 'lua-var refusals');
     is_no_traceback($said);
 };
 
@@ -338,11 +351,21 @@ subtest 'lua-var requests, lua-var handle' => sub {
     like(on_core($core, "lua-var handle $handle"), qr/^live: \Q$lines[3]\E$/m, 'a handle that is live');
     like(on_core($core, "lua-var handle request: $handle"), qr/^live: /m, 'as tostring() writes it');
     like(on_core($core, 'lua-var handle 0/1'),
-        qr{^ended; 1 request had the slot after it\nin the slot now: \Q$slot0\E$}m, 'one that has ended');
+        qr{^ended \d+\.\d{3}s ago; 1 request had the slot after it\nin the slot now: \Q$slot0\E$}m, 'one that has ended');
     like(on_core($core, 'lua-var handle 0/9'), qr{^no request of this worker has had the handle 0/9, the slot's generation is 3$}m,
         'one of another worker');
     like(on_core($core, 'lua-var handle 1000/1'), qr{^no request of this worker has had the handle 1000/1$}m,
         'and with a slot that was not used');
+    my ($refusals) = on_core($core, 'lua-var refusals') =~ /^(the last \d+ refusals.*)/ms;
+    my ($at) = $lines[3] =~ /at (0x\w+)/;
+    my ($how_many, @refusals) = split /\n/, $refusals;
+    is($how_many, 'the last 64 refusals, the newest first', 'what the ring holds');
+    my $when = qr/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/;
+    my $where = qr/while the request at $at was running, at content_by_lua\(nginx\.conf:\d+\)/;
+    like($refusals[0], qr{^$when fetch "uri" refused: stale request, pointer 0x1000, $where:8$}, 'the newest');
+    like($refusals[1], qr{^$when fetch "scheme" refused: stale request, handle 0/1, $where:7$}, 'that before it');
+    is((grep { m{^$when fetch "before" refused: stale request, handle 0/1, $where:4$} } @refusals), 62, 'all others');
+
     for my $wrong ('9999999/1', '0/2', '0/4294967297') {
         like(on_core($core, "lua-var handle $wrong"), qr/^no request ever has this handle: /m, "$wrong is none");
     }
@@ -363,7 +386,7 @@ subtest 'a worker that runs' => sub {
 
 subtest 'the file carries its commands' => sub {
     my $said = on_core($main, 'help lua-var', 'help lua-var bt');
-    like($said, qr/^lua-var $_ -- /m, "lua-var $_") for qw(bt handle requests);
+    like($said, qr/^lua-var $_ -- /m, "lua-var $_") for qw(bt handle refusals requests);
     like($said, qr/^lua-var bt \[LUA_STATE\]$/m, 'with help');
     is_no_traceback($said);
     $said = gdb([ '-iex', 'set auto-load no', binary(), $main ], sources(), 'lua-var bt');
@@ -412,7 +435,8 @@ subtest 'a damaged core dump' => sub {
     for my $damage (sort keys %damages) {
         my $damaged = "$PREFIX/logs/damaged.core";
         write_file($damaged, $damages{$damage});
-        my $said = on_core($damaged, sources(), 'lua-var requests', 'lua-var handle 0/1', 'lua-var bt');
+        my $said = on_core($damaged, sources(), 'lua-var requests', 'lua-var handle 0/1', 'lua-var refusals',
+            'lua-var bt');
         is_no_traceback($said, $damage);
         my ($says) = $said =~ /^#0[^\n]*\n(?:\d+\t[^\n]*\n)?(.*)/ms;
         note $says // $said;

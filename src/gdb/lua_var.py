@@ -12,6 +12,7 @@
 import gdb
 import re
 import struct
+import time
 
 
 class LuaVarError(gdb.GdbError):
@@ -65,18 +66,25 @@ class LuaVarModule:
     MAGIC = b"lua_var debug "
     VERSION = b"1\0"
     SCRIPTS = b"\4lua_var.py\n"
-    POINTERS = ("own scripts module http_module cycle registry mode uri_changes").split()
+    POINTERS = (
+        "own scripts module http_module cycle registry mode uri_changes msec refusals").split()
+    REASONS = 5
     NUMBERS = (
         "max_live slots slots_all slots_used slots_live slots_retired"
         " slot_size slot_generation slot_connection slot_request slot_flags slot_ctx_ref"
-        " slot_ctx_vm from_error_page hooked hook_shift mode_handlers http_signature"
+        " slot_ctx_vm slot_ended from_error_page hooked hook_shift mode_handlers http_signature"
         " request_size request_signature request_connection request_main request_uri"
         " connection_number connection_fd cycle_conf_ctx cycle_modules conf_ctx_main_conf"
-        " module_index module_ctx_index module_name").split()
+        " module_index module_ctx_index module_name refusal_name refusal_source").split()
 
     def __init__(self, address):
-        form = "<16s%dQ%dI" % (len(self.POINTERS), len(self.NUMBERS))
+        form = "<16s%dQ%dI" % (len(self.POINTERS) + self.REASONS,
+                               self.REASONS + len(self.NUMBERS))
         magic, *values = LuaVarMemory.numbers(form, address)
+        end = len(self.POINTERS)
+        reasons = slice(end, end + self.REASONS), slice(end + self.REASONS, end + 2 * self.REASONS)
+        self.reasons = list(zip(values[reasons[0]], values[reasons[1]]))
+        del values[end:end + 2 * self.REASONS]
         self.is_known = magic.startswith(self.MAGIC)
         self.has_version = magic == self.MAGIC + self.VERSION
         for name, value in zip(self.POINTERS + self.NUMBERS, values):
@@ -152,6 +160,12 @@ class LuaVarModule:
         except LuaVarError:
             return False
 
+    def reason(self, number):
+        """The sentence of a refusal, as Lua got it."""
+        if number >= len(self.reasons):
+            raise LuaVarError("a refusal for a reason that the module does not have")
+        return LuaVarMemory.read(*self.reasons[number]).decode("ascii", "replace")
+
     def lua_main_conf(self):
         """The Lua module's main configuration; None without that module."""
         for module in self.modules():
@@ -226,6 +240,7 @@ class LuaVarSlot:
         self.flags = member("<I", "flags")
         self.ctx_ref = member("<i", "ctx_ref")
         self.ctx_vm = member("<I", "ctx_vm")
+        self.ended = member("<I", "ended")
 
     def is_occupied(self):
         return self.generation & 1 == 1
@@ -370,13 +385,59 @@ or has ended, and then this says which request has its slot now."""
             yield from self.ended(slot, generation)
 
     def ended(self, slot, generation):
-        """Of a request that is no more.  When it ended was not noted."""
+        """Of a request that is no more.  A slot knows when its last occupant ended."""
         # Each occupant has an odd generation, and a free slot an even one.
         last = slot.generation if slot.is_occupied() else slot.generation - 1
         later = (last - generation) // 2
-        yield "ended; %s had the slot after it" % (
+        ago = (LuaVarMemory.u32(slot.module.msec) - slot.ended) & 0xffffffff
+        yield "ended %s%u.%03us ago; %s had the slot after it" % (
+            "" if slot.generation - generation <= 2 else "more than ", ago // 1000, ago % 1000,
             "no request" if not later else "1 request" if later == 1 else "%u requests" % later)
         yield ("in the slot now: " + slot.name()) if slot.is_occupied() else "the slot is free"
+
+
+class LuaVarRefusals(LuaVarCommand):
+    """Lists what the module refused last, the newest first.
+
+lua-var refusals
+
+Of each: when (UTC), what was asked, why it was refused, what was given for a request,
+which request was running, and the line of Lua that asked."""
+
+    NAME = "refusals"
+    HANDLE, POINTER = 1, 2
+
+    def lines(self, arguments):
+        if arguments:
+            raise LuaVarError("lua-var refusals takes no arguments")
+        module = LuaVarModule.find()
+        count, size, entry_size = LuaVarMemory.numbers("<3Q", module.refusals)
+        form = "<qqQQIIi%ds%ds%ds" % (module.refusal_name, module.refusal_name,
+                                      module.refusal_source)
+        if not 0 < size <= 65536 or not struct.calcsize(form) <= entry_size <= 4096:
+            raise LuaVarError("the ring of refusals is damaged")
+        kept = min(count, size)
+        yield ("no refusals" if not count else "the last refusal" if kept == 1 else
+               "the last %u refusals, the newest first" % kept)
+        for n in range(count - 1, count - 1 - kept, -1):
+            yield self.line(module, LuaVarMemory.numbers(
+                form, module.refusals + 24 + n % size * entry_size))
+
+    def line(self, module, entry):
+        sec, msec, given, current, kind, why, line, *texts = entry
+        asked, name, source = (LuaVarMemory.printable(text.split(b"\0")[0]) for text in texts)
+        facts = ["%s%s refused: %s" % (asked, " \"%s\"" % name if name else "",
+                                       module.reason(why))]
+        if kind == self.HANDLE:
+            facts.append("handle %u/%u" % (given & 0xffffffff, given >> 32))
+        elif kind == self.POINTER:
+            facts.append("pointer 0x%x" % given)
+        if current:
+            facts.append("while the request at 0x%x was running" % current)
+        if source:
+            facts.append("at %s:%d" % (source, line))
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sec))
+        return "%s.%03u %s" % (when, msec, ", ".join(facts))
 
 
 class LuaVarPrefix(gdb.Command):
@@ -391,6 +452,6 @@ class LuaVarPrefix(gdb.Command):
 
 
 LuaVarPrefix()
-# lua_stack.py adds lua-var bt.  Another command is another class in this list.
-for LuaVarClass in (LuaVarRequests, LuaVarHandle):
+# lua_stack.py adds lua-var bt.
+for LuaVarClass in (LuaVarRequests, LuaVarHandle, LuaVarRefusals):
     LuaVarClass()

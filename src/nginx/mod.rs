@@ -122,6 +122,11 @@ pub(crate) const fn cycle_address() -> *const *mut ngx_cycle_t {
     (&raw const ffi::ngx_cycle).cast()
 }
 
+/// Where nginx keeps the clock that [`msec`] reads.
+pub(crate) const fn msec_address() -> *const c_void {
+    (&raw const ffi::ngx_current_msec).cast()
+}
+
 /// A request of which only `uri_changes` is set, all of its bits: where a bitfield is,
 /// only a C compiler can say.
 pub(crate) const fn uri_changes_probe() -> *const ngx_http_request_t {

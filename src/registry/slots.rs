@@ -54,6 +54,8 @@ pub struct SlotOffsets {
     pub ctx_ref: usize,
     /// `uint32_t`
     pub ctx_vm: usize,
+    /// `uint32_t`
+    pub ended: usize,
 }
 
 /// Offsets of members of [`Slots`], in bytes; all but the first are `uint32_t`.
@@ -126,6 +128,7 @@ impl Slot {
         flags: offset_of!(Slot, flags),
         ctx_ref: offset_of!(Slot, ctx_ref),
         ctx_vm: offset_of!(Slot, ctx_vm),
+        ended: offset_of!(Slot, ended),
     };
 
     /// A free slot. All its bytes are zero, so zeroed memory is a free slot.

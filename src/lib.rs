@@ -27,12 +27,13 @@
 use core::ffi::c_char;
 use core::ffi::c_void;
 
+use crate::debugger::DebugInfo;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
-#[cfg(feature = "export-modules")]
 use crate::statics::Shared;
 
 pub mod api;
 pub mod conf;
+pub mod debugger;
 pub mod error_page;
 #[cfg(feature = "testing")]
 pub mod faults;
@@ -77,6 +78,14 @@ pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
     exit_process: Some(phases::exit_process),
     ..ngx_module_t::default()
 };
+
+/// What `gdb/*.py` looks for in a core dump.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo::new(
+    &raw const ngx_http_lua_var_debug,
+    &raw const ngx_http_lua_var_module,
+));
 
 /// The first of the module's functions that nginx calls for a configuration.
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {

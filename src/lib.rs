@@ -27,12 +27,13 @@
 use core::ffi::c_char;
 use core::ffi::c_void;
 
+use crate::debugger::DebugInfo;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
-#[cfg(feature = "export-modules")]
 use crate::statics::Shared;
 
 pub mod api;
 pub mod conf;
+pub mod debugger;
 pub mod error_page;
 #[cfg(feature = "testing")]
 pub mod faults;
@@ -70,13 +71,21 @@ static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
 #[allow(non_upper_case_globals)]
 pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CTX).cast_mut().cast(),
-    commands: (&raw const conf::COMMANDS.0).cast_mut().cast(),
+    commands: (&raw const conf::directives::COMMANDS.0).cast_mut().cast(),
     type_: nginx::NGX_HTTP_MODULE as ngx_uint_t,
     init_module: Some(phases::init_module),
     init_process: Some(phases::init_process),
     exit_process: Some(phases::exit_process),
     ..ngx_module_t::default()
 };
+
+/// What `gdb/*.py` looks for in a core dump.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo::new(
+    &raw const ngx_http_lua_var_debug,
+    &raw const ngx_http_lua_var_module,
+));
 
 /// The first of the module's functions that nginx calls for a configuration.
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {

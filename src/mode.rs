@@ -6,6 +6,7 @@ use crate::statics::PerWorker;
 
 /// How the worker reads requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Mode {
     /// No request has been seen yet on which to compare the layout.
     Unchecked,
@@ -21,6 +22,11 @@ static MODE: PerWorker<Cell<Mode>> = PerWorker(Cell::new(Mode::Unchecked));
 #[inline(always)]
 pub fn get() -> Mode {
     MODE.get()
+}
+
+/// Where that is noted, for `debugger.rs`.
+pub(crate) const fn address() -> *const Cell<Mode> {
+    &raw const MODE.0
 }
 
 /// Sets it.

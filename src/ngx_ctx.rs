@@ -33,16 +33,38 @@ pub(crate) fn slot_of(r: Request<'_>) -> Option<&'static Slot> {
     if let Some(slot) = by_ctx.filter(|slot| slot.request() == r.address()) {
         return Some(slot);
     }
-    let known = registry().find(r.address()).is_some();
-    let slot = Readable::from_nginx(r).ok()?.slot();
-    r.set_ctx(ctx_index, (slot.id() as usize).wrapping_add(1));
-    if known {
+    if let Some(slot) = registry().find(r.address()) {
         log_debug!(r, "lua_var: module ctx of request %p put back", r.as_ptr());
+        set_own(r, slot);
+        return Some(slot);
     }
+    register(r)
+}
+
+/// Registers a request that has not been seen before.
+pub(crate) fn register(r: Request<'_>) -> Option<&'static Slot> {
+    let slot = Readable::from_nginx(r).ok()?.slot();
+    set_own(r, slot);
     Some(slot)
 }
 
-/// Keeps the reference of the request's `ngx.ctx`, if it has one now.
+/// Makes the slot's number the module's context.
+fn set_own(r: Request<'_>, slot: &Slot) {
+    if !mode::is_foreign() {
+        r.set_ctx(conf::ctx_index(), (slot.id() as usize).wrapping_add(1));
+    }
+}
+
+/// Keeps the reference of the request's `ngx.ctx`, if it has one now, registering the request.
+pub(crate) fn stash_if_made(r: Request<'_>) {
+    if r.lua_ctx_ref() > 0 {
+        if let Some(slot) = slot_of(r) {
+            stash(r, slot);
+        }
+    }
+}
+
+/// The same, of a request that is registered.
 ///
 /// A reference that Lua reported itself stays with the VM it was reported from;
 /// one seen first here belongs to the VM that serves the whole worker (0).

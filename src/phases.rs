@@ -174,7 +174,7 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return DECLINED;
     };
-    ngx_ctx::slot_of(r);
+    ngx_ctx::register(r);
     if mode::get() == Mode::Unchecked {
         if let Ok(live) = Readable::from_nginx(r) {
             layout::check_request(live);
@@ -196,13 +196,15 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     };
     error_page::after_redirect(r);
     // Without Lua, only requests that met the hook are registered.
-    let slot = if capi::is_lua_running() {
-        ngx_ctx::slot_of(r)
-    } else {
-        None
-    };
-    if let Some(slot) = slot.filter(|_| !(mode::is_foreign() || r.is_main())) {
-        ngx_ctx::stash(r, slot);
+    if !capi::is_lua_running() {
+        return DECLINED;
+    }
+    if mode::is_foreign() {
+        ngx_ctx::slot_of(r);
+    } else if !r.is_main() {
+        if let Some(slot) = ngx_ctx::slot_of(r) {
+            ngx_ctx::stash(r, slot);
+        }
     }
     DECLINED
 }
@@ -224,9 +226,7 @@ unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose response begins.
     let r = unsafe { Request::from_nginx(raw) };
     if let Some(r) = r.filter(|_| !mode::is_foreign()) {
-        if let Some(slot) = ngx_ctx::slot_of(r) {
-            ngx_ctx::stash(r, slot);
-        }
+        ngx_ctx::stash_if_made(r);
     }
     match NEXT_HEADER_FILTER.get() {
         // SAFETY: the filter that nginx would have called.

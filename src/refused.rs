@@ -4,7 +4,7 @@
 //! `shim/refusal.c` writes the line, since half of what it says is asked of Lua.
 
 use core::cell::Cell;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::conf::MainConf;
@@ -25,8 +25,8 @@ use crate::statics::PerWorker;
 /// Refusals that a core dump has.
 const KEPT: usize = 64;
 /// Bytes kept of a name, of the file that asked for it.
-const NAME: usize = 32;
-const SOURCE: usize = shim::LUA_VAR_SOURCE as usize;
+pub(crate) const NAME: usize = 32;
+pub(crate) const SOURCE: usize = shim::LUA_VAR_SOURCE as usize;
 /// Handles that are remembered with where they were made.
 const ORIGINS: usize = 4096;
 const REQUEST_LINE: usize = shim::LUA_VAR_REQUEST_LINE as usize;
@@ -86,6 +86,11 @@ static ngx_http_lua_var_refusals: PerWorker<Ring> = PerWorker(Ring {
     entry_size: size_of::<Entry>() as u64,
     entries: [const { Cell::new(Entry::NONE) }; KEPT],
 });
+
+/// Where the ring is, for `debugger.rs`.
+pub(crate) const fn ring() -> *const c_void {
+    (&raw const ngx_http_lua_var_refusals).cast()
+}
 
 /// Where a handle was made, with `lua_var_trace_handles`.
 #[derive(Clone, Copy)]

@@ -259,28 +259,44 @@ invalid variable name "$uri$args"
 
 
 
-=== TEST 20: lua_var_index, a variable twice in one directive
+=== TEST 20: lua_var_index, a variable twice in one directive, and in two
 --- http_config
-    lua_var_index $uri $args $uri;
---- refused
-duplicate variable "$uri"
-
-
-
-=== TEST 21: lua_var_index, a variable in two directives
---- http_config
-    lua_var_index $uri $http_x;
+    lua_var_index $uri $http_x $uri;
     lua_var_index $args $http_x;
---- refused
-duplicate variable "$http_x"
+--- config
+    location = /t { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("http_x")) } }
+--- request
+GET /t
+--- more_headers
+X: x
+--- response_body
+x
 
 
 
-=== TEST 22: lua_var_index, a variable that nothing defines
+=== TEST 21: lua_var_index, a prefix alone
 --- http_config
-    lua_var_index $uri $no_such $args;
+    lua_var_index $http_;
 --- refused
-unknown "no_such" variable in "lua_var_index"
+unknown "http_" variable in "lua_var_index"
+
+
+
+=== TEST 22: lua_var_index, a variable that nothing defines: the line of the directive
+--- http_config
+    lua_var_index $uri
+                  $no_such $args;
+    map $uri $unused { default 1; }
+--- config
+    location = /t { return 200; }
+--- must_die
+--- suppress_stderr
+--- error_log eval
+[qr/\[emerg\] .*unknown "no_such" variable in "lua_var_index" in \S+nginx\.conf:\d+$/m]
+--- grep_error_log eval: qr/nginx\.conf:\d+/
+--- grep_error_log_out eval
+# the next line is the map's, which is long before the end of http {}
+qr/\Anginx\.conf:(?:[12]\d)\n\z/
 
 
 
@@ -481,11 +497,17 @@ X-A: 1
 
 
 
-=== TEST 35: lua_var_index, the same name in another case is a duplicate
+=== TEST 35: lua_var_index, the same name in another case is the same
 --- http_config
     lua_var_index $http_x $HTTP_X;
---- refused
-duplicate variable "$HTTP_X"
+--- config
+    location = /t { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("http_x")) } }
+--- request
+GET /t
+--- more_headers
+X: x
+--- response_body
+x
 
 
 

@@ -248,31 +248,34 @@ http_XXXXXXXXXXXXXXX: string true
                 return value
             end
 
+            -- as ngx.var says it, and then more
+            local function begins(text, with) return text:sub(1, #with + 1) == with .. ":" end
+
             for _, name in ipairs { true, false, {}, print, ngx.null,
                                     coroutine.create(function () end), 1LL,
                                     ffi.new("char[4]", "uri") }
             do
                 ngx.say(type(name), ": ", sentence(fetch, name), ", ",
-                        sentence(fetch, name) == sentence(by_var, name))
+                        begins(sentence(fetch, name), sentence(by_var, name)))
             end
             ngx.say("nil: ", sentence(fetch, nil), ", ",
-                    sentence(fetch, nil) == sentence(by_var, nil))
+                    begins(sentence(fetch, nil), sentence(by_var, nil)))
             ngx.say("none: ", sentence(fetch))
         }
     }
 --- request
 GET /t
 --- response_body
-boolean: false bad variable name, true
-boolean: false bad variable name, true
-table: false bad variable name, true
-function: false bad variable name, true
-userdata: false bad variable name, true
-thread: false bad variable name, true
-cdata: false bad variable name, true
-cdata: false bad variable name, true
-nil: false bad variable name, true
-none: false bad variable name
+boolean: false bad variable name: expected string or number, got boolean, true
+boolean: false bad variable name: expected string or number, got boolean, true
+table: false bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot, true
+function: false bad variable name: expected string or number, got function, true
+userdata: false bad variable name: expected string or number, got userdata, true
+thread: false bad variable name: expected string or number, got thread, true
+cdata: false bad variable name: expected string or number, got cdata: it is ngxvar.fetch(name, req), true
+cdata: false bad variable name: expected string or number, got cdata: it is ngxvar.fetch(name, req), true
+nil: false bad variable name: expected string or number, got nil, true
+none: false bad variable name: expected string or number, got no value
 --- no_error_log
 [error]
 
@@ -293,7 +296,7 @@ ngx.say(err:match("t%.lua:%d+: .*"))
 --- request
 GET /t
 --- response_body
-t.lua:3: bad variable name
+t.lua:3: bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot
 --- no_error_log
 [error]
 

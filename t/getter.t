@@ -104,18 +104,18 @@ a b: nil true
 uri\0: nil true
 arg_: nil true
 xxxxxxxxx: nil true
-number: false bad variable name
-boolean: false bad variable name
-table: false bad variable name
-function: false bad variable name
-cdata: false bad variable name
-nil: false bad variable name
-number: false bad variable name
-boolean: false bad variable name
-table: false bad variable name
-function: false bad variable name
-cdata: false bad variable name
-nil: false bad variable name
+number: false bad variable name: expected string, got number
+boolean: false bad variable name: expected string, got boolean
+table: false bad variable name: expected string, got table
+function: false bad variable name: expected string, got function
+cdata: false bad variable name: expected string, got cdata
+nil: false bad variable name: expected string, got nil
+number: false bad variable name: expected string, got number
+boolean: false bad variable name: expected string, got boolean
+table: false bad variable name: expected string, got table
+function: false bad variable name: expected string, got function
+cdata: false bad variable name: expected string, got cdata
+nil: false bad variable name: expected string, got nil
 --- no_error_log
 [error]
 
@@ -135,7 +135,7 @@ ngx.say(err:match("t%.lua:%d+: .*"))
 --- request
 GET /t
 --- response_body
-t.lua:3: bad variable name
+t.lua:3: bad variable name: expected string, got table
 --- no_error_log
 [error]
 

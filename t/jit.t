@@ -266,8 +266,8 @@ none: loop
 --- request
 GET /t
 --- response_body
-no name: false bad variable name nil
-a table for a name: false bad variable name nil
+no name: false bad variable name: expected string or number, got nil nil
+a table for a name: false bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot nil
 a table for a request: true nil bad request
 false for a request: true nil bad request
 nil for a request: true /t nil

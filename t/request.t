@@ -525,3 +525,25 @@ GET /t
 30
 --- no_error_log
 [error]
+
+
+
+=== TEST 13: a handle has nothing but its name, and says what to use
+--- config
+    location = /t {
+        content_by_lua_block {
+            local req = require("resty.ngxvar").request()
+            ngx.say((select(2, pcall(function () return req.uri end))))
+            ngx.say((select(2, pcall(function () req.uri = 1 end))))
+            ngx.say(type(req.id), " ", type(req.generation))
+        }
+    }
+--- request
+GET /t
+--- response_body_like eval
+qr/\Acontent_by_lua\S+:3: a request's handle has no "uri": use ngxvar\.fetch\("uri", req\)
+content_by_lua\S+:4: .*struct ngx_http_lua_var_handle_s.*
+number number
+\z/
+--- no_error_log
+[error]

@@ -354,7 +354,7 @@ nil variable "long true
 
             for _, name in ipairs { 1, true, {}, print, 1LL } do
                 ngx.say(type(name), ": ", sentence(ngxvar.set, name, "x"), ", ",
-                        sentence(ngxvar.set, name, "x") == sentence(by_var, name))
+                        sentence(ngxvar.set, name, "x"):find(sentence(by_var, name), 1, true) == 1)
             end
             ngx.say("nil: ", sentence(ngxvar.set, nil, "x"))
             ngx.say("none: ", sentence(ngxvar.set))
@@ -363,13 +363,13 @@ nil variable "long true
 --- request
 GET /t
 --- response_body
-number: false bad variable name, true
-boolean: false bad variable name, true
-table: false bad variable name, true
-function: false bad variable name, true
-cdata: false bad variable name, true
-nil: false bad variable name
-none: false bad variable name
+number: false bad variable name: expected string, got number, true
+boolean: false bad variable name: expected string, got boolean, true
+table: false bad variable name: expected string, got table: it is ngxvar.set(name, value, req), with a dot, true
+function: false bad variable name: expected string, got function, true
+cdata: false bad variable name: expected string, got cdata: it is ngxvar.set(name, value, req), true
+nil: false bad variable name: expected string, got nil
+none: false bad variable name: expected string, got no value
 --- no_error_log
 [error]
 

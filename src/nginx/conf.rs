@@ -84,6 +84,15 @@ impl<'a> Conf<'a> {
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
     }
 
+    /// The file that is being read, and the line.
+    pub(crate) fn place(self) -> (ngx_str_t, ngx_uint_t) {
+        // SAFETY: null, or the file that nginx is reading.
+        match unsafe { self.get().conf_file.as_ref() } {
+            Some(file) => (file.file.name, file.line),
+            None => (EMPTY, 0),
+        }
+    }
+
     pub(crate) fn log(self) -> Log {
         // SAFETY: it is there for as long as the configuration is read.
         unsafe { Log::from_raw(self.get().log) }

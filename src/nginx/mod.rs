@@ -23,9 +23,9 @@ use core::ptr;
 use ngx::ffi;
 pub(crate) use ngx::ffi::{
     NGX_HTTP_MODULE, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_connection_t, ngx_cycle_t,
-    ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t,
-    ngx_http_err_page_t, ngx_http_handler_pt, ngx_http_module_t, ngx_http_output_header_filter_pt,
-    ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
+    ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
+    ngx_http_core_srv_conf_t, ngx_http_err_page_t, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
     ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE as SERVER_REWRITE_PHASE, ngx_http_request_t,
     ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_pool_t,
@@ -110,6 +110,27 @@ pub(crate) fn msec() -> u32 {
 /// Where nginx keeps the pointer to its cached time.
 pub(crate) fn time_address() -> *const c_void {
     (&raw const ffi::ngx_cached_time).cast()
+}
+
+/// `ngx_http_module`, which has the configurations of all HTTP modules.
+pub(crate) const fn http_module() -> *const ngx_module_t {
+    &raw const ffi::ngx_http_module
+}
+
+/// Where nginx keeps the pointer to its cycle.
+pub(crate) const fn cycle_address() -> *const *mut ngx_cycle_t {
+    (&raw const ffi::ngx_cycle).cast()
+}
+
+/// Where nginx keeps the clock that [`msec`] reads.
+pub(crate) const fn msec_address() -> *const c_void {
+    (&raw const ffi::ngx_current_msec).cast()
+}
+
+/// A request of which only `uri_changes` is set, all of its bits: where a bitfield is,
+/// only a C compiler can say.
+pub(crate) const fn uri_changes_probe() -> *const ngx_http_request_t {
+    &raw const shim::lua_var_uri_changes_probe
 }
 
 /// Puts the module's header filter before all others; the result is the next one.

@@ -37,8 +37,8 @@ static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
 
 /// The registry of this process.
 #[inline]
-pub fn registry() -> &'static Registry {
-    &REGISTRY
+pub const fn registry() -> &'static Registry {
+    &REGISTRY.0
 }
 
 /// The pool cleanup of every registered request; `data` is its slot's number.

@@ -46,6 +46,28 @@ pub struct SlotOffsets {
     pub readable: usize,
     /// An address.
     pub connection: usize,
+    /// An address.
+    pub request: usize,
+    /// `uint32_t`
+    pub flags: usize,
+    /// `int32_t`
+    pub ctx_ref: usize,
+    /// `uint32_t`
+    pub ctx_vm: usize,
+    /// `uint32_t`
+    pub ended: usize,
+}
+
+/// Offsets of members of [`Slots`], in bytes; all but the first are `uint32_t`.
+pub struct SlotsOffsets {
+    /// An address and a number.
+    pub all: usize,
+    /// Slots ever handed out.
+    pub used: usize,
+    /// Occupied ones.
+    pub live: usize,
+    /// Those given up.
+    pub retired: usize,
 }
 
 /// What the registry knows of a live request.
@@ -93,15 +115,20 @@ impl Slot {
     /// Or after another internal redirect.
     pub const RESTORED_OTHER: u32 = 1 << 3;
     /// Where [`Slot::hook_changes`] keeps its four bits.
-    const HOOK_SHIFT: u32 = 8;
+    pub const HOOK_SHIFT: u32 = 8;
     /// Where [`Slot::refused`] has its 16 bits.
     const REFUSED_SHIFT: u32 = 16;
 
-    /// Where readers in Lua find the members that they need.
+    /// Where readers in Lua, and debuggers, find the members that they need.
     pub const OFFSETS: SlotOffsets = SlotOffsets {
         generation: offset_of!(Slot, generation),
         readable: offset_of!(Slot, readable),
         connection: offset_of!(Slot, connection),
+        request: offset_of!(Slot, request),
+        flags: offset_of!(Slot, flags),
+        ctx_ref: offset_of!(Slot, ctx_ref),
+        ctx_vm: offset_of!(Slot, ctx_vm),
+        ended: offset_of!(Slot, ended),
     };
 
     /// A free slot. All its bytes are zero, so zeroed memory is a free slot.
@@ -254,6 +281,14 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Where debuggers find the members that they need.
+    pub const OFFSETS: SlotsOffsets = SlotsOffsets {
+        all: offset_of!(Slots, all),
+        used: offset_of!(Slots, used),
+        live: offset_of!(Slots, live),
+        retired: offset_of!(Slots, retired),
+    };
+
     /// None yet.
     pub const fn new() -> Self {
         Slots {

@@ -5,7 +5,7 @@
  */
 
 /* A request's name: the number of its slot and the generation of its occupant. */
-typedef struct {
+typedef struct ngx_http_lua_var_handle_s {
     const uint32_t  id;
     const uint32_t  generation;
 } ngx_http_lua_var_handle_t;

@@ -83,6 +83,30 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 }
 
 
+/*
+ * Raises the error for what is no name, and says how the call has to be written: who
+ * calls with a colon passes the library first, who swaps the arguments a request.
+ */
+static int
+bad_name(lua_State *L, const char *expected, const char *call)
+{
+    int          type;
+    const char  *dot;
+
+    type = api.lua_type(L, 1);
+    dot = (type == LUA_TTABLE) ? ", with a dot" : "";
+
+    if (type != LUA_TTABLE && type != LUA_TCDATA) {
+        return api.luaL_error(L, "bad variable name: expected %s, got %s",
+                              expected, api.lua_typename(L, type));
+    }
+
+    return api.luaL_error(L, "bad variable name: expected %s, got %s: "
+                          "it is ngxvar.%s%s", expected,
+                          api.lua_typename(L, type), call, dot);
+}
+
+
 /* fetch() for what is out of the ordinary, or seen for the first time */
 static int
 fetch_slow(lua_State *L, lua_var_vm_t *vm)
@@ -121,7 +145,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
         return give(L, "fetch of a capture", NULL, 0, &req, &out);
 
     default:
-        return api.luaL_error(L, "bad variable name");
+        return bad_name(L, "string or number", "fetch(name, req)");
     }
 }
 
@@ -246,7 +270,7 @@ l_set(lua_State *L)
     }
 
     if (api.lua_type(L, 1) != LUA_TSTRING) {
-        return api.luaL_error(L, "bad variable name");
+        return bad_name(L, "string", "set(name, value, req)");
     }
 
     value = NULL;

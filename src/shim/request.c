@@ -13,6 +13,9 @@ lua_var_uri_changes(const ngx_http_request_t *r)
 }
 
 
+const ngx_http_request_t  lua_var_uri_changes_probe = { .uri_changes = 15 };
+
+
 ngx_table_elt_t *
 lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n)
 {

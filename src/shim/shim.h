@@ -37,6 +37,9 @@ ngx_int_t ngx_http_lua_var_ffi_upstream_response_time(ngx_http_request_t *r,
 /* r->uri_changes: counts down with each internal redirect or rewrite. */
 ngx_uint_t lua_var_uri_changes(const ngx_http_request_t *r);
 
+/* A request of which only this member is set, to all ones, for debuggers. */
+extern const ngx_http_request_t  lua_var_uri_changes_probe;
+
 /* Cookie header number n of the request; NULL when it has no more. */
 ngx_table_elt_t *lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n);
 

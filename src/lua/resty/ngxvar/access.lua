@@ -323,7 +323,7 @@ local getters = {}
 
 local function getter(name)
     if type(name) ~= "string" then
-        error("bad variable name", 2)
+        error("bad variable name: expected string, got " .. type(name), 2)
     end
 
     name = lower_case(name)
@@ -349,7 +349,7 @@ end
 
 local function setter(name)
     if type(name) ~= "string" then
-        error("bad variable name", 2)
+        error("bad variable name: expected string, got " .. type(name), 2)
     end
 
     return new_setter(lower_case(name))

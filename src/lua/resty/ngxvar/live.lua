@@ -78,6 +78,12 @@ do
 end
 
 local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
+    -- only for what a handle does not have
+    __index = function (_, key)
+        error("a request's handle has no \"" .. tostring(key) .. "\": use ngxvar.fetch(\""
+              .. tostring(key) .. "\", req)", 2)
+    end,
+
     __tostring = function (self)
         return format("request: %d/%d", self.id, self.generation)
     end,

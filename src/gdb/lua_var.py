@@ -1,0 +1,457 @@
+# gdb commands for ngx_http_lua_var_module: what was going on in a worker, from its core
+# dump or from the process itself.  The module carries this file and lua_stack.py; both
+# can be read from here as well, in this order:
+#
+#     (gdb) source src/gdb/lua_var.py
+#     (gdb) source src/gdb/lua_stack.py
+#
+# No debug information is needed.  src/debugger.rs is where members are noted.
+#
+# gdb runs scripts in one namespace, so that every name here begins with LuaVar.
+
+import gdb
+import re
+import struct
+import time
+
+
+class LuaVarError(gdb.GdbError):
+    """What a command says instead of an answer.  gdb prints it without a traceback."""
+
+
+class LuaVarMemory:
+    """The memory of the process or of the core dump."""
+
+    @staticmethod
+    def read(address, size):
+        try:
+            return bytes(gdb.selected_inferior().read_memory(address, size))
+        except (gdb.error, OverflowError, ValueError):
+            raise LuaVarError("there is no memory at 0x%x: the core dump is damaged, or has "
+                              "not all of it" % address) from None
+
+    @staticmethod
+    def numbers(form, address):
+        return struct.unpack(form, LuaVarMemory.read(address, struct.calcsize(form)))
+
+    @staticmethod
+    def u32(address):
+        return LuaVarMemory.numbers("<I", address)[0]
+
+    @staticmethod
+    def u64(address):
+        return LuaVarMemory.numbers("<Q", address)[0]
+
+    @staticmethod
+    def cstring(address, limit=256):
+        """Bytes up to a zero; they may end where memory does."""
+        text = b""
+        while len(text) < limit:
+            text += LuaVarMemory.read(address + len(text), 16 - address % 16 if not text else 16)
+            if b"\0" in text:
+                break
+        return text.split(b"\0")[0][:limit]
+
+    @staticmethod
+    def printable(data):
+        """As nginx escapes what clients send, when it logs it."""
+        return "".join(chr(b) if 0x20 <= b < 0x7f and b not in b"\"\\" else "\\x%02X" % b
+                       for b in data)
+
+
+class LuaVarModule:
+    """What the module tells debuggers: DebugInfo in src/debugger.rs, in its order."""
+
+    SYMBOL = "ngx_http_lua_var_debug"
+    MAGIC = b"lua_var debug "
+    VERSION = b"1\0"
+    SCRIPTS = b"\4lua_var.py\n"
+    POINTERS = (
+        "own scripts module http_module cycle registry mode uri_changes msec refusals").split()
+    REASONS = 5
+    NUMBERS = (
+        "max_live slots slots_all slots_used slots_live slots_retired"
+        " slot_size slot_generation slot_connection slot_request slot_flags slot_ctx_ref"
+        " slot_ctx_vm slot_ended from_error_page hooked hook_shift mode_handlers http_signature"
+        " request_size request_signature request_connection request_main request_uri"
+        " connection_number connection_fd cycle_conf_ctx cycle_modules conf_ctx_main_conf"
+        " module_index module_ctx_index module_name refusal_name refusal_source").split()
+
+    def __init__(self, address):
+        form = "<16s%dQ%dI" % (len(self.POINTERS) + self.REASONS,
+                               self.REASONS + len(self.NUMBERS))
+        magic, *values = LuaVarMemory.numbers(form, address)
+        end = len(self.POINTERS)
+        reasons = slice(end, end + self.REASONS), slice(end + self.REASONS, end + 2 * self.REASONS)
+        self.reasons = list(zip(values[reasons[0]], values[reasons[1]]))
+        del values[end:end + 2 * self.REASONS]
+        self.is_known = magic.startswith(self.MAGIC)
+        self.has_version = magic == self.MAGIC + self.VERSION
+        for name, value in zip(self.POINTERS + self.NUMBERS, values):
+            setattr(self, name, value)
+        self.is_own = self.own == address and self.has_its_file()
+
+    def has_its_file(self):
+        """Whether what is only in the file, and in no core dump, is where this one says.
+        gdb moves a file that does not fit, and with luck this finds its place in it."""
+        try:
+            return LuaVarMemory.read(self.scripts, len(self.SCRIPTS)) == self.SCRIPTS
+        except LuaVarError:
+            return False
+
+    @classmethod
+    def find(cls):
+        """The module that was running."""
+        found, why = [], None
+        for address in cls.addresses():
+            try:
+                module = cls(address)
+            except LuaVarError as error:
+                why = error
+                continue
+            if module.is_known and module.is_own:
+                found.append(module)
+        if not found:
+            raise why or LuaVarError(
+                "this is another build: the file of the module that gdb reads is not the one "
+                "that was running, or the core dump is damaged")
+        # A reload after the file was replaced leaves the old one where it was.
+        running = [module for module in found if module.is_running()] or found
+        if len(running) > 1:
+            raise LuaVarError("there are several copies of the module, and not which of "
+                              "them was running")
+        if not running[0].has_version:
+            raise LuaVarError("these commands are of another version than the module: use "
+                              "the files in src/gdb that belong to it")
+        return running[0]
+
+    @classmethod
+    def addresses(cls):
+        """Where the symbol is, in each file that has it."""
+        if not gdb.selected_inferior().threads():
+            raise LuaVarError("there is no core dump and no process: gdb NGINX CORE")
+        listed = gdb.execute("info variables -q ^%s$" % cls.SYMBOL, to_string=True)
+        found = [int(at, 16) for at in re.findall(r"(0x[0-9a-f]+) +%s\b" % cls.SYMBOL, listed)]
+        if found:
+            return found
+        language = gdb.parameter("language")
+        gdb.execute("set language c", to_string=True)
+        try:
+            return [int(gdb.parse_and_eval("&%s" % cls.SYMBOL))]
+        except gdb.error:
+            raise LuaVarError("the module is not in this process, or gdb has not the file of "
+                              "this build: see `info sharedlibrary`") from None
+        finally:
+            gdb.execute("set language %s" % language, to_string=True)
+
+    def modules(self):
+        """nginx's modules, by address."""
+        at = LuaVarMemory.u64(LuaVarMemory.u64(self.cycle) + self.cycle_modules)
+        for _ in range(4096):
+            module = LuaVarMemory.u64(at)
+            if module == 0:
+                return
+            yield module
+            at += 8
+
+    def is_running(self):
+        try:
+            return self.module in self.modules()
+        except LuaVarError:
+            return False
+
+    def reason(self, number):
+        """The sentence of a refusal, as Lua got it."""
+        if number >= len(self.reasons):
+            raise LuaVarError("a refusal for a reason that the module does not have")
+        return LuaVarMemory.read(*self.reasons[number]).decode("ascii", "replace")
+
+    def lua_main_conf(self):
+        """The Lua module's main configuration; None without that module."""
+        for module in self.modules():
+            name = LuaVarMemory.cstring(LuaVarMemory.u64(module + self.module_name))
+            if name == b"ngx_http_lua_module":
+                conf_ctx = LuaVarMemory.u64(LuaVarMemory.u64(self.cycle) + self.cycle_conf_ctx)
+                index = LuaVarMemory.u64(self.http_module + self.module_index)
+                http = LuaVarMemory.u64(conf_ctx + 8 * index)
+                main_conf = LuaVarMemory.u64(http + self.conf_ctx_main_conf)
+                return LuaVarMemory.u64(
+                    main_conf + 8 * LuaVarMemory.u64(module + self.module_ctx_index))
+        return None
+
+    def reads_members(self):
+        """Whether nginx lays requests out as the module was built for."""
+        return LuaVarMemory.read(self.mode, 1)[0] != self.mode_handlers
+
+
+class LuaVarRegistry:
+    """The live requests."""
+
+    AT_ONCE = 1024
+
+    def __init__(self, module):
+        self.module = module
+        slots = module.registry + module.slots
+        # An address and a number, in the order that rustc likes.
+        first, second = LuaVarMemory.numbers("<2Q", slots + module.slots_all)
+        self.base = first if second == module.max_live else second
+        self.used = LuaVarMemory.u32(slots + module.slots_used)
+        self.live = LuaVarMemory.u32(slots + module.slots_live)
+        self.retired = LuaVarMemory.u32(slots + module.slots_retired)
+        if module.max_live not in (first, second):
+            raise LuaVarError("no request was ever served here: nginx had no configuration yet")
+        if self.used > module.max_live or self.live > self.used:
+            raise LuaVarError("the registry of requests is damaged: %u of %u slots live"
+                              % (self.live, self.used))
+
+    def slot(self, number):
+        size = self.module.slot_size
+        return LuaVarSlot(self.module, number, LuaVarMemory.read(self.base + number * size, size))
+
+    def slots(self):
+        """Those that were ever used."""
+        size = self.module.slot_size
+        for first in range(0, self.used, self.AT_ONCE):
+            count = min(self.AT_ONCE, self.used - first)
+            data = LuaVarMemory.read(self.base + first * size, count * size)
+            for n in range(count):
+                yield LuaVarSlot(self.module, first + n, data[n * size:(n + 1) * size])
+
+    def occupied(self):
+        return (slot for slot in self.slots() if slot.is_occupied())
+
+    def at(self, address):
+        """The live request at this address."""
+        return next((slot for slot in self.occupied() if slot.request == address), None)
+
+
+class LuaVarSlot:
+    """A slot, and the request in it."""
+
+    def __init__(self, module, number, data):
+        def member(form, name):
+            return struct.unpack_from(form, data, getattr(module, "slot_" + name))[0]
+
+        self.module = module
+        self.number = number
+        self.generation = member("<I", "generation")
+        self.connection = member("<Q", "connection")
+        self.request = member("<Q", "request")
+        self.flags = member("<I", "flags")
+        self.ctx_ref = member("<i", "ctx_ref")
+        self.ctx_vm = member("<I", "ctx_vm")
+        self.ended = member("<I", "ended")
+
+    def is_occupied(self):
+        return self.generation & 1 == 1
+
+    def handle(self):
+        return "%u/%u" % (self.number, self.generation)
+
+    def name(self):
+        """The request, in a few words."""
+        words = ["request: %s" % self.handle(), "at 0x%x" % self.request]
+        return " ".join(words) + "".join(", " + fact for fact in self.facts())
+
+    def facts(self):
+        module = self.module
+        if not module.reads_members():
+            yield "of whose members the module knows nothing, as it was built for another nginx"
+        else:
+            try:
+                yield from self.members()
+            except LuaVarError:
+                yield "its memory is not in the core dump"
+        if self.ctx_ref > 0:
+            vm = " of the Lua VM %u" % self.ctx_vm if self.ctx_vm else ""
+            yield "ngx.ctx ref %d%s" % (self.ctx_ref, vm)
+        else:
+            yield "no ngx.ctx"
+
+    def members(self):
+        """What only the request itself knows."""
+        module, r = self.module, self.request
+        signature = LuaVarMemory.u32(r + module.request_signature)
+        connection, main = (LuaVarMemory.u64(r + at)
+                            for at in (module.request_connection, module.request_main))
+        if signature != module.http_signature or connection != self.connection:
+            yield "its memory holds no request any more"
+            return
+        yield "*%u" % LuaVarMemory.u64(connection + module.connection_number)
+        if LuaVarMemory.u32(connection + module.connection_fd) == 0xffffffff:
+            yield "made by the Lua module for code that runs without a request"
+            return
+        length, data = LuaVarMemory.numbers("<2Q", r + module.request_uri)
+        uri = LuaVarMemory.printable(LuaVarMemory.read(data, min(length, 2048))) if length else ""
+        yield "\"%s\"%s" % (uri, "..." if length > 2048 else "")
+        if main != r:
+            yield "subrequest of 0x%x" % main
+        if self.came_through_error_page():
+            yield "came through error_page"
+
+    def came_through_error_page(self):
+        """As `redirected` in src/error_page.rs."""
+        if self.flags & self.module.from_error_page:
+            return True
+        if not self.flags & self.module.hooked:
+            return False
+        noted = self.flags >> self.module.hook_shift & 0xf
+        return self.uri_changes() != noted
+
+    def uri_changes(self):
+        """The bitfield; where it is shows in a request of which all else is zero."""
+        probe = LuaVarMemory.read(self.module.uri_changes, self.module.request_size)
+        probe = int.from_bytes(probe, "little")
+        shift = max((probe & -probe).bit_length() - 1, 0)
+        if probe != 0xf << shift:
+            raise LuaVarError("where r->uri_changes is cannot be read")
+        return LuaVarMemory.u64(self.request + shift // 64 * 8) >> shift % 64 & 0xf
+
+
+class LuaVarCommand(gdb.Command):
+    """A command of which nothing but lines or a message comes."""
+
+    NAME = None
+
+    def __init__(self):
+        super().__init__("lua-var " + self.NAME, gdb.COMMAND_DATA)
+
+    def invoke(self, argument, from_tty):
+        self.dont_repeat()
+        try:
+            for line in self.lines(argument.split()):
+                print(line)
+        except gdb.GdbError:
+            raise
+        except gdb.error as error:
+            raise LuaVarError("lua-var %s: %s" % (self.NAME, error)) from None
+        except Exception as error:
+            raise LuaVarError("lua-var %s: nothing that makes sense is in this core dump (%s: %s)"
+                              % (self.NAME, type(error).__name__, error)) from None
+
+
+class LuaVarRequests(LuaVarCommand):
+    """Lists the live requests of the worker.
+
+lua-var requests
+
+Of each: its handle, as tostring() in Lua gives it, and its address; the number of its
+connection, as in the error log; its URI; the reference of its ngx.ctx; and whether it
+came through an error_page."""
+
+    NAME = "requests"
+
+    def lines(self, arguments):
+        if arguments:
+            raise LuaVarError("lua-var requests takes no arguments")
+        registry = LuaVarRegistry(LuaVarModule.find())
+        yield "%u live request%s" % (registry.live, "" if registry.live == 1 else "s")
+        for slot in registry.occupied():
+            yield slot.name()
+
+
+class LuaVarHandle(LuaVarCommand):
+    """Says what became of a handle.
+
+lua-var handle ID/GENERATION
+
+The handle is written as tostring() in Lua gives it.  It names one request: that is live,
+or has ended, and then this says which request has its slot now."""
+
+    NAME = "handle"
+
+    def lines(self, arguments):
+        match = re.fullmatch(r"(?:request: ?)?(\d+)/(\d+)", " ".join(arguments))
+        if not match:
+            raise LuaVarError("lua-var handle ID/GENERATION, as in: lua-var handle 17/3")
+        number, generation = (int(text) for text in match.groups())
+        module = LuaVarModule.find()
+        registry = LuaVarRegistry(module)
+        if number >= module.max_live or generation % 2 == 0 or generation >> 32:
+            raise LuaVarError("no request ever has this handle: numbers end at %u, and a "
+                              "generation is odd" % (module.max_live - 1))
+        if number >= registry.used:
+            yield "no request of this worker has had the handle %u/%u" % (number, generation)
+            return
+        slot = registry.slot(number)
+        if slot.generation == generation:
+            yield "live: " + slot.name()
+        elif slot.generation == 0:
+            yield "ended: the slot %u is not used any more, its generations ran out" % number
+        elif slot.generation < generation:
+            yield ("no request of this worker has had the handle %u/%u, the slot's generation "
+                   "is %u" % (number, generation, slot.generation))
+        else:
+            yield from self.ended(slot, generation)
+
+    def ended(self, slot, generation):
+        """Of a request that is no more.  A slot knows when its last occupant ended."""
+        # Each occupant has an odd generation, and a free slot an even one.
+        last = slot.generation if slot.is_occupied() else slot.generation - 1
+        later = (last - generation) // 2
+        ago = (LuaVarMemory.u32(slot.module.msec) - slot.ended) & 0xffffffff
+        yield "ended %s%u.%03us ago; %s had the slot after it" % (
+            "" if slot.generation - generation <= 2 else "more than ", ago // 1000, ago % 1000,
+            "no request" if not later else "1 request" if later == 1 else "%u requests" % later)
+        yield ("in the slot now: " + slot.name()) if slot.is_occupied() else "the slot is free"
+
+
+class LuaVarRefusals(LuaVarCommand):
+    """Lists what the module refused last, the newest first.
+
+lua-var refusals
+
+Of each: when (UTC), what was asked, why it was refused, what was given for a request,
+which request was running, and the line of Lua that asked."""
+
+    NAME = "refusals"
+    HANDLE, POINTER = 1, 2
+
+    def lines(self, arguments):
+        if arguments:
+            raise LuaVarError("lua-var refusals takes no arguments")
+        module = LuaVarModule.find()
+        count, size, entry_size = LuaVarMemory.numbers("<3Q", module.refusals)
+        form = "<qqQQIIi%ds%ds%ds" % (module.refusal_name, module.refusal_name,
+                                      module.refusal_source)
+        if not 0 < size <= 65536 or not struct.calcsize(form) <= entry_size <= 4096:
+            raise LuaVarError("the ring of refusals is damaged")
+        kept = min(count, size)
+        yield ("no refusals" if not count else "the last refusal" if kept == 1 else
+               "the last %u refusals, the newest first" % kept)
+        for n in range(count - 1, count - 1 - kept, -1):
+            yield self.line(module, LuaVarMemory.numbers(
+                form, module.refusals + 24 + n % size * entry_size))
+
+    def line(self, module, entry):
+        sec, msec, given, current, kind, why, line, *texts = entry
+        asked, name, source = (LuaVarMemory.printable(text.split(b"\0")[0]) for text in texts)
+        facts = ["%s%s refused: %s" % (asked, " \"%s\"" % name if name else "",
+                                       module.reason(why))]
+        if kind == self.HANDLE:
+            facts.append("handle %u/%u" % (given & 0xffffffff, given >> 32))
+        elif kind == self.POINTER:
+            facts.append("pointer 0x%x" % given)
+        if current:
+            facts.append("while the request at 0x%x was running" % current)
+        if source:
+            facts.append("at %s:%d" % (source, line))
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sec))
+        return "%s.%03u %s" % (when, msec, ", ".join(facts))
+
+
+class LuaVarPrefix(gdb.Command):
+    """What ngx_http_lua_var_module and LuaJIT were doing in a worker of nginx."""
+
+    def __init__(self):
+        super().__init__("lua-var", gdb.COMMAND_DATA, prefix=True)
+
+    def invoke(self, argument, from_tty):
+        self.dont_repeat()
+        gdb.execute("help lua-var")
+
+
+LuaVarPrefix()
+# lua_stack.py adds lua-var bt.
+for LuaVarClass in (LuaVarRequests, LuaVarHandle, LuaVarRefusals):
+    LuaVarClass()

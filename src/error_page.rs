@@ -152,11 +152,13 @@ unsafe extern "C" fn on_error_page(
     slot.set_hooked(r.uri_changes() as u32);
     ngx_ctx::stash(r, slot);
     forget_by_hand(r);
+    let Handle { id, generation } = slot.handle();
     log_debug!(
         r,
-        "lua_var: error_page of request %p, status %ui",
-        r.as_ptr(),
-        r.err_status()
+        "lua_var: request %uD/%uD meets an error_page, status %ui",
+        id,
+        generation,
+        data & !BARE
     );
     OK
 }

@@ -17,7 +17,7 @@ use crate::mode;
 use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
 use crate::registry::registry;
-use crate::registry::slots::Slot;
+use crate::registry::slots::{Handle, Slot};
 use crate::request::Readable;
 
 /// Finds the request's slot by the module's context, or by its address when a
@@ -34,7 +34,6 @@ pub(crate) fn slot_of(r: Request<'_>) -> Option<&'static Slot> {
         return Some(slot);
     }
     if let Some(slot) = registry().find(r.address()) {
-        log_debug!(r, "lua_var: module ctx of request %p put back", r.as_ptr());
         set_own(r, slot);
         return Some(slot);
     }
@@ -72,16 +71,30 @@ pub(crate) fn stash(r: Request<'_>, slot: &Slot) {
     let reference = r.lua_ctx_ref();
     if reference > 0 && slot.ctx().is_none_or(|(known, _)| known != reference) {
         slot.set_ctx(reference, 0);
+        let Handle { id, generation } = slot.handle();
         log_debug!(
             r,
-            "lua_var: stashed ngx.ctx ref %d of request %p",
-            reference,
-            r.as_ptr()
+            "lua_var: request %uD/%uD has its ngx.ctx stashed, ref %d",
+            id,
+            generation,
+            reference
         );
     }
 }
 
 /// Notes the reference of a `ngx.ctx` that Lua has just made, or given back.
-pub(crate) fn made(live: Readable<'_>, reference: i32, vm: u32) {
-    live.slot().set_ctx(reference, vm);
+pub(crate) fn made(live: Readable<'_>, reference: i32, vm: u32, was_restored: bool) {
+    let slot = live.slot();
+    // One that is given back has a new reference.
+    if !was_restored && slot.ctx().is_some_and(|(lost, _)| lost != reference) {
+        let Handle { id, generation } = slot.handle();
+        log_debug!(
+            live.request(),
+            "lua_var: request %uD/%uD has another ngx.ctx now, ref %d",
+            id,
+            generation,
+            reference
+        );
+    }
+    slot.set_ctx(reference, vm);
 }

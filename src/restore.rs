@@ -5,7 +5,7 @@ use crate::error_page;
 use crate::figures::{self, Figure};
 use crate::mode;
 use crate::nginx::log::log_debug;
-use crate::registry::slots::Slot;
+use crate::registry::slots::{Handle, Slot};
 use crate::request::Readable;
 
 /// The reference of the `ngx.ctx` that the request lost and gets back, if any.
@@ -14,26 +14,48 @@ use crate::request::Readable;
 pub(crate) fn restorable(live: Readable<'_>, vm: u32) -> Option<i32> {
     let (r, slot) = (live.request(), live.slot());
     let (reference, owner) = slot.ctx()?;
-    if owner != vm || mode::is_foreign() {
+    if mode::is_foreign() {
         return None;
     }
-    let wanted = match conf::loc_of(r)?.restore() {
-        Restore::Off => false,
-        Restore::ErrorPage => error_page::came_through_one(r, slot),
-        Restore::All => true,
-    };
-    log_debug!(
-        r,
-        "lua_var: ngx.ctx ref %d of request %p is %sgiven back",
-        reference,
-        r.as_ptr(),
-        if wanted {
-            c"".as_ptr()
-        } else {
-            c"not ".as_ptr()
+    let restore = conf::loc_of(r)?.restore();
+    let why_not = match restore {
+        _ if owner != vm => Some(c"it is another Lua VM's, as with lua_code_cache off"),
+        Restore::Off => Some(c"lua_var_ctx_restore is off here"),
+        Restore::ErrorPage if !error_page::came_through_one(r, slot) => {
+            Some(c"no error_page was on the way, and lua_var_ctx_restore is not all here")
         }
-    );
-    wanted.then_some(reference)
+        Restore::ErrorPage | Restore::All => None,
+    };
+    let Handle { id, generation } = slot.handle();
+    let location = r.location_name();
+    match why_not {
+        Some(why_not) => {
+            log_debug!(
+                r,
+                "lua_var: request %uD/%uD does not get its ngx.ctx back, ref %d: %s, in \
+                 location \"%*s\"",
+                id,
+                generation,
+                reference,
+                why_not.as_ptr(),
+                location.len(),
+                location.as_ptr()
+            );
+            None
+        }
+        None => {
+            log_debug!(
+                r,
+                "lua_var: request %uD/%uD gets its ngx.ctx back, ref %d, in location \"%*s\"",
+                id,
+                generation,
+                reference,
+                location.len(),
+                location.as_ptr()
+            );
+            Some(reference)
+        }
+    }
 }
 
 /// Notes that the request got its `ngx.ctx` back.

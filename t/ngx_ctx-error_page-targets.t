@@ -374,7 +374,7 @@ location: log=same
 --- error_log
 from: []; not lost
 --- no_error_log
-given back
+gets its ngx.ctx back
 
 
 

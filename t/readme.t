@@ -67,7 +67,11 @@ sub write_lines ($file, %lines) {
 
 # The lines that README shows, made by Lua at the places that they name.
 sub check_log (@blocks) {
-    my ($whole, $part) = map { $_->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr } @blocks;
+    my ($whole, $part, @more) = map { $_->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr } @blocks;
+    # What t/ngx_ctx-why.t finds in a log.
+    my ($why) = grep { /^\s*lua_var: request/ } @more;
+    my $found = slurp("$ROOT/t/ngx_ctx-why.t") =~ s/\\d\+/1/gr =~ s/\\//gr =~ s/\s*\n/ /gr;
+    like($found, qr/\Q$_\E/, "the log has: $_") for split / *lua_var: request 0\/1 /, $why =~ s/^\s*lua_var: request 0\/1 //r;
     for my $traces (qw(off on)) {
         my $nginx = NginxServer->new(master => 'off');
         my $root  = $nginx->root;

@@ -288,8 +288,9 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_made(
 ) {
     let call = Call::enter();
     if let Ok(live) = Readable::by_address(&call, r as usize) {
-        ngx_ctx::made(live, reference, vm);
-        if was_restored != 0 {
+        let was_restored = was_restored != 0;
+        ngx_ctx::made(live, reference, vm, was_restored);
+        if was_restored {
             restore::note(live);
         }
     }

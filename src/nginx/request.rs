@@ -18,9 +18,9 @@ use super::pool::Pool;
 use super::string::{bytes, bytes_or_null, str_of};
 use super::value::{Getter, VarValue, Variable};
 use super::{
-    Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_main_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
-    ngx_table_elt_t, shim,
+    Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, ngx_table_elt_t, shim,
 };
 
 /// A request that is live during `'a`, and may be one of lua-nginx-module's own making.
@@ -264,6 +264,16 @@ impl<'a> Request<'a> {
         let conf = unsafe { entry(self.members().srv_conf, core_index()) };
         // SAFETY: the core module's is a `ngx_http_core_srv_conf_t`, never null.
         let name = unsafe { (*conf.cast::<ngx_http_core_srv_conf_t>()).server_name };
+        // SAFETY: a configuration outlives its requests.
+        unsafe { bytes(name) }
+    }
+
+    /// The name of the location that the request is in.
+    pub(crate) fn location_name(self) -> &'a [u8] {
+        // SAFETY: every HTTP module has an entry.
+        let conf = unsafe { entry(self.members().loc_conf, core_index()) };
+        // SAFETY: the core module's is a `ngx_http_core_loc_conf_t`, never null.
+        let name = unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).name };
         // SAFETY: a configuration outlives its requests.
         unsafe { bytes(name) }
     }

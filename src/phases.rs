@@ -10,7 +10,7 @@ use crate::figures::{self, Figure};
 use crate::layout;
 use crate::mode::{self, Mode};
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, complete};
-use crate::nginx::log::{EMERG, ERR, Log, log_error};
+use crate::nginx::log::{EMERG, ERR, Log, WARN, log_error};
 use crate::nginx::request::Request;
 use crate::nginx::value::indexed;
 use crate::nginx::{
@@ -110,6 +110,15 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         return ERROR;
     }
     if !capi::is_lua_configured() {
+        // SAFETY: only read, and only here.
+        if unsafe { conf::main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
+            log_error!(
+                WARN,
+                cf.log(),
+                "lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore and \
+                 lua_var_index do nothing"
+            );
+        }
         return OK;
     }
     // These register requests for Lua.

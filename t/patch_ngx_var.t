@@ -16,6 +16,7 @@ add_block_preprocessor(sub {
     init_by_lua_block {
         -- lua-resty-core's own reader
         stock_index = getmetatable(ngx.var).__index
+        stock_newindex = getmetatable(ngx.var).__newindex
         D = require "differential"
         require("resty.ngxvar").patch_ngx_var()
         patched = getmetatable(ngx.var).__index ~= stock_index
@@ -375,5 +376,96 @@ API disabled in the current context
 ["GET /u?a=1", "GET /v?a=1"]
 --- response_body eval
 ["/sub 2\n/u 1\n", "/land 3\n"]
+--- no_error_log
+[error]
+
+
+
+=== TEST 11: assignment, as the stock function does it
+--- config
+    location = /t {
+        set $own "own";
+        set $other "";
+        content_by_lua_block {
+            ngx.say(getmetatable(ngx.var).__newindex ~= stock_newindex)
+            local function both(name, value)
+                ngx.var[name] = value
+                local mine = tostring(stock_index(ngx.var, name))
+                stock_newindex(ngx.var, name, "between")
+                stock_newindex(ngx.var, name, value)
+                ngx.say(name, " = ", tostring(value), ": ", mine, " ", mine == tostring(stock_index(ngx.var, name)))
+            end
+            both("own", "text")
+            both("OWN", "upper")
+            both("own", 12.5)
+            both("own", true)
+            both("own", "")
+            both("args", "b=2")
+            both("own", nil)
+        }
+    }
+--- request
+GET /t?a=1
+--- response_body
+true
+own = text: text true
+OWN = upper: upper true
+own = 12.5: 12.5 true
+own = true: true true
+own = :  true
+args = b=2: b=2 true
+own = nil: nil true
+--- no_error_log
+[error]
+
+
+
+=== TEST 12: assignment, errors as the stock function raises them
+--- init_by_lua
+        local ok, err = pcall(function () ngx.var.own = "x" end)
+        from_init = tostring(ok) .. " " .. tostring(err)
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function same(name, value)
+                local ok, err = pcall(function () ngx.var[name] = value end)
+                local ok2, err2 = pcall(function () stock_newindex(ngx.var, name, value) end)
+                err, err2 = tostring(err):gsub("^.-:%d+: ", ""), tostring(err2):gsub("^.-:%d+: ", "")
+                ngx.say(tostring(ok), " ", err == err2, " ", (err:gsub("\n.*", "")))
+            end
+            ngx.say((from_init:gsub("^false .-:%d+: ", "false ")))
+            same("uri", "x")
+            same("no_such", "x")
+            same(1, "x")
+            same(nil, "x")
+            same("own", {})
+        }
+    }
+--- request
+GET /t
+--- response_body_like eval
+qr/\Afalse no request found\nfalse true variable "uri" not changeable\nfalse true variable "no_such" not found for writing.*\nfalse true bad variable name\nfalse true bad variable name\n(?:false|true) true .*\n\z/
+--- no_error_log
+[alert]
+
+
+
+=== TEST 13: assignment in compiled code
+--- config
+    location = /t {
+        set $own "own";
+        content_by_lua_block {
+            local bad = 0
+            for i = 1, 500 do
+                ngx.var.own = i
+                if ngx.var.own ~= tostring(i) then bad = bad + 1 end
+            end
+            ngx.say(bad)
+        }
+    }
+--- request
+GET /t
+--- response_body
+0
 --- no_error_log
 [error]

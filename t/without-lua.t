@@ -53,21 +53,23 @@ run_tests();
 END
     my ($status, $output) = $nginx->test;
     is($status, 0, 'nginx -t passes');
-    is(join('', grep { !/syntax is ok|test is successful/ } split /^/, $output), '',
-        'and says what it always says');
+    my $warning = "[warn] lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore and lua_var_index do nothing\n";
+    is(join('', map { s/^nginx: //r } grep { !/syntax is ok|test is successful/ } split /^/, $output), $warning,
+        'and says which directives do nothing');
 
     my $said = sub {
         return join '', map { s/version [\d.]+, built for \S+,/version V, built for N,/r }
             map { /(\[\w+\]) \S+ (lua_var.*\n)/ ? "$1 $2" : () } $nginx->log_lines;
     };
-    my $line = "[info] lua_var: ngx_http_lua_module is not loaded, only \$from_error_page is served\n"
-        . "[notice] lua_var: version V, built for N, layout agrees, lua_var_ctx_restore all\n";
+    my $line = "[info] lua_var: ngx_http_lua_module is not loaded, only the module's variables are served\n"
+        . $warning . "[notice] lua_var: version V, built for N, layout agrees, lua_var_ctx_restore all\n";
     $nginx->start;
     is($nginx->get('/t', port => $port)->{content}, '[true]', 'an error page');
-    is($said->(), $line, 'what it says when it starts');
+    # `nginx -t` wrote to the same log
+    is($said->() =~ s/\Q$warning\E//r, $line, 'what it says when it starts');
     $nginx->reload;
     is($nginx->get('/t', port => $port)->{content}, '[true]', 'an error page after a reload');
-    is($said->(), $line x 2, 'and again when it is reloaded');
+    is($said->() =~ s/\Q$warning\E//r, $line x 2, 'and again when it is reloaded');
     $nginx->stop_cleanly;
 }
 

@@ -579,7 +579,7 @@ pub(crate) fn init(cf: Conf<'_>) -> bool {
             log_error!(
                 INFO,
                 Log::of_cycle(),
-                "lua_var: ngx_http_lua_module is not loaded, only $from_error_page is served"
+                "lua_var: ngx_http_lua_module is not loaded, only the module's variables are served"
             );
             true
         }

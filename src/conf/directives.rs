@@ -4,7 +4,9 @@ use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 
-use super::{LEVELS, LocConf, LogRefused, MainConf, RESTORE, SSL_CTX, STATUS, SrvConf};
+use super::{
+    LEVELS, LocConf, LogRefused, MainConf, RESTORE, SSL_CTX, STATUS, SrvConf, main_being_read,
+};
 use crate::nginx::conf::{
     self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS,
     NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
@@ -99,6 +101,10 @@ unsafe extern "C" fn lua_var_ctx_restore(
     {
         Some(restore) => {
             conf.restore = restore;
+            // SAFETY: nothing else holds it while a directive is read.
+            if let Some(main) = unsafe { main_being_read(cf) } {
+                main.wants_lua = true;
+            }
             CONF_OK
         }
         None => {
@@ -264,6 +270,7 @@ unsafe extern "C" fn lua_var_index(
     let (Some(cf), Some(conf)) = (cf, conf) else {
         return CONF_ERROR;
     };
+    conf.wants_lua = true;
     if conf.names.add_arguments(cf) {
         CONF_OK
     } else {

@@ -86,6 +86,8 @@ pub struct MainConf {
     names: index::Names,
     /// Place of `$from_error_page` in `r->variables`.
     pub from_error_page: u32,
+    /// Whether there is a directive that does nothing without Lua.
+    pub wants_lua: bool,
     /// Whether anything uses `$error_page_uri` or its like.
     pub keeps_original: bool,
     /// `lua_var_log_refused`
@@ -98,6 +100,7 @@ impl MainConf {
     const NEW: Self = MainConf {
         names: index::Names::NONE,
         from_error_page: 0,
+        wants_lua: false,
         keeps_original: false,
         log_refused: LogRefused {
             level: UNSET_UINT,

@@ -23,6 +23,7 @@ local call_fetch = call.fetch
 local call_read = call.read
 local core_fetch = core.fetch
 local core_index = core.var_index
+local core_set = core.set
 local get_request = base.get_request
 local handle_t = handles.handle_t
 local is_handle = handles.is_handle
@@ -259,13 +260,25 @@ local function var_index(self, name)
 end
 
 
--- lets ngx.var.name be read as fetch reads; for init_by_lua
+local stock_newindex
+
+
+-- Compiled, the stock function is as fast.
+local function var_newindex(self, name, value)
+    if on_trace or type(name) ~= "string" or not core_set(name, value) then
+        -- what is refused here is refused there, with its error
+        return stock_newindex(self, name, value)
+    end
+end
+
+
+-- lets ngx.var.name be read as fetch reads, and assigned as set does; for init_by_lua
 function _M.patch_ngx_var()
     if not stock_index then
         local mt = getmetatable(ngx.var)
 
-        stock_index = mt.__index
-        mt.__index = var_index
+        stock_index, stock_newindex = mt.__index, mt.__newindex
+        mt.__index, mt.__newindex = var_index, var_newindex
     end
 end
 

@@ -115,8 +115,8 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
             log_error!(
                 WARN,
                 cf.log(),
-                "lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore and \
-                 lua_var_index do nothing"
+                "lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore, \
+                 lua_var_index and lua_var_replace do nothing"
             );
         }
         return OK;

@@ -667,3 +667,11 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
     location = /t { lua_var_ssl_ctx off; }
 --- refused
 "lua_var_ssl_ctx" directive is not allowed here
+
+
+
+=== TEST 55: lua_var_replace, a library that it has nothing for
+--- http_config
+    lua_var_replace resty.core;
+--- refused
+invalid value "resty.core" in "lua_var_replace" directive, it must be "resty.ctxdump"

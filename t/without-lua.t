@@ -53,7 +53,7 @@ run_tests();
 END
     my ($status, $output) = $nginx->test;
     is($status, 0, 'nginx -t passes');
-    my $warning = "[warn] lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore and lua_var_index do nothing\n";
+    my $warning = "[warn] lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore, lua_var_index and lua_var_replace do nothing\n";
     is(join('', map { s/^nginx: //r } grep { !/syntax is ok|test is successful/ } split /^/, $output), $warning,
         'and says which directives do nothing');
 

@@ -40,7 +40,7 @@ const fn chunk(
 }
 
 /// The embedded files.
-static CHUNKS: Shared<[lua_var_chunk_t; 9]> = Shared([
+static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
     chunk(
         c"resty.ngxvar",
         c"@resty/ngxvar.lua",
@@ -86,7 +86,16 @@ static CHUNKS: Shared<[lua_var_chunk_t; 9]> = Shared([
         c"@resty/core/ctx.lua (lua_var)",
         include_bytes!("../lua/resty/core/ctx.lua"),
     ),
+    // Of those that lua_var_replace names, from here.
+    chunk(
+        c"resty.ctxdump",
+        c"@resty/ctxdump.lua (lua_var)",
+        include_bytes!("../lua/resty/ctxdump.lua"),
+    ),
 ]);
+
+/// How many of them stand for another library, where `lua_var_replace` says so.
+const REPLACEMENTS: usize = 1;
 
 static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
     c"resty.ngxvar",
@@ -124,6 +133,7 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     vm: Some(vm),
     chunks: CHUNKS.0.as_ptr(),
     nchunks: CHUNKS.0.len(),
+    nreplacements: REPLACEMENTS,
     cdef: CDEF.as_ptr(),
     cdef_len: CDEF.len(),
 });

@@ -13,6 +13,7 @@ use crate::nginx::conf::{
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, UNSET_UINT, conf_error,
 };
 use crate::nginx::log::WARN;
+use crate::nginx::lua_module::{self, NoMemory};
 use crate::nginx::string::{bytes, name};
 use crate::nginx::{ngx_command_t, ngx_conf_t, ngx_uint_t};
 use crate::statics::Shared;
@@ -20,7 +21,7 @@ use crate::statics::Shared;
 const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
 /// The directives.
-pub(crate) static COMMANDS: Shared<[ngx_command_t; 7]> = Shared([
+pub(crate) static COMMANDS: Shared<[ngx_command_t; 8]> = Shared([
     ngx_command_t {
         name: name(c"lua_var_ctx_restore"),
         type_: (ANY_LEVEL | NGX_CONF_TAKE1) as ngx_uint_t,
@@ -66,6 +67,14 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 7]> = Shared([
         type_: (NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1) as ngx_uint_t,
         set: Some(lua_var_ssl_ctx),
         conf: NGX_HTTP_SRV_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_replace"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1) as ngx_uint_t,
+        set: Some(lua_var_replace),
+        conf: 0,
         offset: 0,
         post: ptr::null_mut(),
     },
@@ -255,6 +264,38 @@ fn parsed_rate(text: &[u8]) -> Option<ngx_uint_t> {
     let digits = text.strip_suffix(b"r").unwrap_or(text);
     let number = core::str::from_utf8(digits).ok()?.parse().ok()?;
     (number > 0 && digits.iter().all(u8::is_ascii_digit)).then_some(number)
+}
+
+/// `lua_var_replace package`
+unsafe extern "C" fn lua_var_replace(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the configuration that it is reading, or null.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
+    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    conf.wants_lua = true;
+    let Some(argument) = cf.arguments().nth(1) else {
+        return CONF_ERROR;
+    };
+    match lua_module::replace(cf, argument) {
+        Ok(true) => CONF_OK,
+        Ok(false) => {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"lua_var_replace\" directive, it must be \
+                 \"resty.ctxdump\"",
+                ptr::from_ref(argument)
+            );
+            CONF_ERROR
+        }
+        Err(NoMemory) => CONF_ERROR,
+    }
 }
 
 /// `lua_var_index $name …`

@@ -3,11 +3,28 @@
 use core::ffi::CStr;
 use core::ptr;
 
+use super::conf::Conf;
 use super::string::{EMPTY, bytes};
-use super::{DECLINED, OK, ngx_http_request_t, shim};
+use super::{DECLINED, OK, ngx_http_request_t, ngx_str_t, shim};
 
 /// Bytes of the sentence that [`assign`] may write.
 pub(crate) const SENTENCE: usize = shim::LUA_VAR_SENTENCE as usize;
+
+/// There is no memory for what is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMemory;
+
+/// Has Lua's `require` find the module's own package of this name before any other; false
+/// when it has none. Does nothing where there is no Lua.
+pub(crate) fn replace(cf: Conf<'_>, package: &ngx_str_t) -> Result<bool, NoMemory> {
+    let package = core::ptr::from_ref(package).cast_mut();
+    // SAFETY: what nginx is reading, and a string of it, which is only read.
+    match unsafe { shim::lua_var_lua_replace(cf.as_ptr(), package) } {
+        OK => Ok(true),
+        DECLINED => Ok(false),
+        _ => Err(NoMemory),
+    }
+}
 
 /// A variable, as `ngx.var.name` reads it. `name` has to be in lower case. `Ok(None)`:
 /// not found. `Err`: lua-nginx-module's sentence.

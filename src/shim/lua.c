@@ -98,7 +98,7 @@ lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
     LUA_VAR_API(X)
 #undef X
 
-    for (i = 0; i < rust->nchunks; i++) {
+    for (i = 0; i < rust->nchunks - rust->nreplacements; i++) {
         if (api.ngx_http_lua_add_package_preload(cf, rust->chunks[i].package,
                                                  open_package)
             != NGX_OK)
@@ -111,6 +111,33 @@ lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
     api.is_configured = 1;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package)
+{
+    size_t                  i;
+    const lua_var_chunk_t  *chunk;
+
+    for (i = rust->nchunks - rust->nreplacements; i < rust->nchunks; i++) {
+        chunk = &rust->chunks[i];
+
+        if (ngx_strlen(chunk->package) != package->len
+            || ngx_strncmp(chunk->package, package->data, package->len) != 0)
+        {
+            continue;
+        }
+
+        if (!api.is_configured) {
+            return NGX_OK;
+        }
+
+        return api.ngx_http_lua_add_package_preload(cf, chunk->package,
+                                                    open_package);
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -189,6 +189,7 @@ typedef struct {
     /* The embedded files, and shim/ffi.h for ffi.cdef. */
     const lua_var_chunk_t  *chunks;
     size_t                  nchunks;
+    size_t                  nreplacements;  /* the last of them: for lua_var_replace */
     const u_char           *cdef;
     size_t                  cdef_len;
 } lua_var_rust_t;
@@ -215,6 +216,12 @@ const lua_var_chunk_t *lua_var_rs_stream(void);
  */
 ngx_int_t lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
     const char **missing);
+
+/*
+ * Registers an embedded package in place of the library of that name, for
+ * lua_var_replace.  NGX_DECLINED: there is none of that name.
+ */
+ngx_int_t lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package);
 
 /* Whether the configuration being read has the Lua module. */
 ngx_uint_t lua_var_lua_is_configured(void);

@@ -105,7 +105,7 @@ sub check_directives {
             refuses($nginx, $context, "$name;", "invalid number of arguments in \"$name\" directive");
         }
         refuses($nginx, $context, "$name ${_}x;", "invalid value \"${_}x\"") for grep { !/^\$| / } @examples;
-        refuses($nginx, $context, "$name @examples;", "invalid number of arguments in \"$name\" directive")
+        refuses($nginx, $context, "$name @examples @examples;", "invalid number of arguments in \"$name\" directive")
             if $arguments !~ /\.\.\.$/;
     }
 

@@ -202,6 +202,8 @@ subtest 'play' => sub {
     like($output, qr/^Everything is as it should be\.\n\z/m, 'it says so');
     like($output, qr/^$_\. /m, "step $_") for 1 .. 4;
     unlike($output, qr/WRONG|NOT AS IT/, 'nothing is marked');
+    like($output, qr/^The line that ends the search.*\n\n.*lua_var: fetch "\w+" refused: stale request,\n(?:   .*\n)*   at \S*demo\.lua:\d+ in \w+\(\),/m,
+        'the Lua that asked is named');
     unlike($output, qr/\e/, 'no colours in a file');
     unlike($output, qr/[^\n]{161}/, 'no endless lines');
     like($output, qr{1  /orders  502   header filter  handshake's ctx, freed request  own ctx, https://demo\.test  ok}, 'a row of the table');

@@ -38,7 +38,9 @@ while ($header =~ /\b(ngx_http_lua_var_ffi_\w+)\s*\(([^)]*)\)\s*;/g) {
 $ENV{TEST_NGINX_FUNCTIONS} = join ', ',
     map { "$_ = { " . join(', ', map { qq("$_") } $functions{$_}->@*) . ' }' } sort keys %functions;
 
+# Linked in, the module's functions are nginx's.
 my ($module) = grep { /lua_var_module/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
+$module //= NgxVarTest::Env::nginx();
 my @exported = sort `nm -D --defined-only $module` =~ /(ngx_http_lua_var_ffi_\w+)/g;
 is("@exported", join(' ', sort keys %functions), 'every function that is exported is called');
 

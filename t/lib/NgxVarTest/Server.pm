@@ -246,7 +246,7 @@ sub stop ($self, $seconds = TIMEOUT, @signals) {
     my $is_clean = 1;
     my $is_nginx = sub ($pid) {
         return $pid == ($self->{child} // 0) || @{ $self->{under} }
-            || title($pid) =~ /^(?:nginx|\S*nginx )/;
+            || title($pid) =~ /^(?:nginx|\S*nginx(?:-testing)? )/;
     };
     for my $pid (grep { defined } $self->{pid}, keys %{ $self->{seen} }) {
         next if !is_alive($pid) || title($pid) =~ /worker process/ || !$is_nginx->($pid);

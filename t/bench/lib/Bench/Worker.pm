@@ -10,6 +10,7 @@ use File::Path qw(make_path remove_tree);
 
 use NgxVarTest::Client ();
 use NgxVarTest::Env ();
+use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 
 our $ROOT   = NgxVarTest::Env::root();
@@ -53,7 +54,9 @@ sub launch ($class, %options) {
 }
 
 sub _write_configuration ($self) {
-    my $load = join "\n", map { "load_module $_;" } @LUA, @{ $self->{modules} // [] };
+    # An nginx that has the module linked in has no file of it, and no stock without it.
+    my @ours = NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : @{ $self->{modules} // [] };
+    my $load = join "\n", map { "load_module $_;" } @LUA, @ours;
     my $path = join ';', "$ROOT/t/bench/lua/?.lua", $self->{lua_path} // (), ';';
     my $http   = $self->{http} // q();
     my $server = $self->{server} // q();

@@ -12,12 +12,33 @@
 #define PREFIXED_MAX        256
 
 
-static ngx_inline lua_var_name_t *
-name_slot(lua_var_vm_t *vm, const void *string)
+/* Where a name may be: here, or in the place that differs in the lowest bit. */
+static ngx_inline size_t
+name_place(const void *string)
 {
     uintptr_t  p = (uintptr_t) string;
 
-    return &vm->names[((p >> 4) ^ (p >> 14)) % NAMES_SLOTS];
+    return ((p >> 4) ^ (p >> 14)) % NAMES_SLOTS;
+}
+
+
+/* What is cached of a name; NULL: nothing, or it is no string. */
+static ngx_inline lua_var_name_t *
+known_name(lua_var_vm_t *vm, const void *string)
+{
+    size_t  place;
+
+    place = name_place(string);
+
+    if (vm->names[place].string == string && string != NULL) {
+        return &vm->names[place];
+    }
+
+    if (vm->names[place ^ 1].string == string && string != NULL) {
+        return &vm->names[place ^ 1];
+    }
+
+    return NULL;
 }
 
 
@@ -36,10 +57,15 @@ remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
     ngx_http_lua_var_found_t   found;
 
     string = api.lua_topointer(L, idx);
-    slot = name_slot(vm, string);
 
-    if (slot->string == string) {
+    if (known_name(vm, string) != NULL) {
         return;
+    }
+
+    slot = &vm->names[name_place(string)];
+
+    if (slot->string != NULL && vm->names[name_place(string) ^ 1].string == NULL) {
+        slot = &vm->names[name_place(string) ^ 1];
     }
 
     data = (const u_char *) api.lua_tolstring(L, idx, &len);
@@ -169,11 +195,9 @@ l_fetch(lua_State *L)
 
     vm = vm_of(L);
     string = api.lua_topointer(L, 1);
-    name = name_slot(vm, string);
+    name = known_name(vm, string);
 
-    if (name->string == string && string != NULL
-        && vm->last == api.lua_topointer(L, 2))
-    {
+    if (name != NULL && vm->last == api.lua_topointer(L, 2)) {
         rust->read(vm->last_handle, NULL, &name->found,
                    NGX_HTTP_LUA_VAR_TYPED, &out);
 
@@ -213,9 +237,9 @@ l_var_index(lua_State *L)
     req.current = api.ngx_http_lua_get_request(L);
 
     string = api.lua_topointer(L, 2);
-    name = name_slot(vm, string);
+    name = known_name(vm, string);
 
-    if (name->string == string && string != NULL && req.current != NULL) {
+    if (name != NULL && req.current != NULL) {
         rust->read(0, req.current, &name->found, NGX_HTTP_LUA_VAR_NGX_VAR,
                    &out);
 

@@ -279,3 +279,25 @@ GET /t
 nil stale request
 --- error_log eval
 qr{refused: stale request, handle \d+/\d+, whose request ended more than \d+\.\d\d\ds ago, while}
+
+
+
+=== TEST 11: what Lua gave for a name cannot forge a line
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            app.stale()
+
+            app.read('arg_a"\n2026/11/25 [emerg] \\x\255' .. ("b"):rep(100), app.kept)
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- error_log eval
+qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refused: stale request, handle}
+--- no_error_log
+[alert]

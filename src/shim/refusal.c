@@ -120,6 +120,28 @@ write_callers(lua_State *L, u_char *p, u_char *last)
 }
 
 
+/* What Lua or a client gave, escaped as nginx's access log does. */
+static u_char *
+write_escaped(u_char *p, u_char *last, const u_char *text, size_t len)
+{
+    size_t  i;
+
+    for (i = 0; i < len && p < last; i++) {
+
+        if (text[i] < 0x20 || text[i] == '"' || text[i] == '\\'
+            || text[i] > 0x7e)
+        {
+            p = ngx_slprintf(p, last, "\\x%02Xd", (int) text[i]);
+
+        } else {
+            *p++ = text[i];
+        }
+    }
+
+    return p;
+}
+
+
 /* What a line says but for the Lua that asked. */
 static u_char *
 write_facts(const lua_var_refusal_t *refusal, const u_char *why, size_t len,
@@ -130,8 +152,10 @@ write_facts(const lua_var_refusal_t *refusal, const u_char *why, size_t len,
     p = ngx_slprintf(p, last, "%s", refusal->asked);
 
     if (refusal->name != NULL) {
-        p = ngx_slprintf(p, last, " \"%*s\"",
-                         ngx_min(refusal->name_len, 64), refusal->name);
+        p = ngx_slprintf(p, last, " \"");
+        p = write_escaped(p, last, refusal->name,
+                          ngx_min(refusal->name_len, 64));
+        p = ngx_slprintf(p, last, "\"");
     }
 
     p = ngx_slprintf(p, last, " refused: %*s", len, why);
@@ -159,8 +183,10 @@ write_facts(const lua_var_refusal_t *refusal, const u_char *why, size_t len,
                              refusal->made_line);
 
             if (refusal->made_request[0] != '\0') {
-                p = ngx_slprintf(p, last, " for \"%s\"",
-                                 refusal->made_request);
+                p = ngx_slprintf(p, last, " for \"");
+                p = write_escaped(p, last, refusal->made_request,
+                                  ngx_strlen(refusal->made_request));
+                p = ngx_slprintf(p, last, "\"");
             }
         }
 

@@ -31,7 +31,7 @@ my %variants = (
     main           => { what => 'a member more before main' },
     request_length => { what => 'a member more before request_length' },
     order          => { what => 'request_length in another place', field => 'request_length' },
-    flag           => { what => 'a bit more before uri_changes', field => 'uri_changes' },
+    flag           => { what => 'more bits before uri_changes', field => 'uri_changes' },
 );
 
 my @all   = split ' ', `t/bin/foreign-layout`;

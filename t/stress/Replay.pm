@@ -131,7 +131,9 @@ sub _add_logs ($self, $root) {
     }
     my @rest = sort map { @$_ } values %lines;
     $self->{lines} += @rest;
-    my @errors = map { s{^\S+ \S+ (\[\w+\]) \d+#\d+: (?:\*\d+ )?}{$1 }r
+    # That a directive of the module's does nothing is the module's to say.
+    my @errors = grep { !/\[warn\] lua_var: ngx_http_lua_module is not loaded, so / }
+        map { s{^\S+ \S+ (\[\w+\]) \d+#\d+: (?:\*\d+ )?}{$1 }r
             =~ s/(?<=nginx\.conf:)\d+/N/gr } _lines("$root/logs/error.log");
     push @{ $self->{records} },
         { what => 'access log, requests without a number', text => join '', @rest },

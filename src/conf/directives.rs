@@ -1,6 +1,6 @@
 //! The directives.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 
@@ -81,51 +81,76 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 8]> = Shared([
     conf::NO_COMMAND,
 ]);
 
+/// What nginx passes to a directive: the configuration that it is reading, and the module's
+/// part of it.
+///
+/// # Safety
+/// Both are what nginx passes, the second made for this level as a `T`.
+unsafe fn reading<'a, T>(cf: *mut ngx_conf_t, conf: *mut c_void) -> Option<(Conf<'a>, &'a mut T)> {
+    // SAFETY: by the contract above.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: by the contract above; nothing else holds it while a directive is read.
+    let conf = unsafe { conf.cast::<T>().as_mut() };
+    cf.zip(conf)
+}
+
+/// Sets `place` to what `number` makes of the directive's one argument. `expected` says what
+/// it may be.
+fn set_one_of(
+    cf: Conf<'_>,
+    place: &mut ngx_uint_t,
+    number: impl FnOnce(&[u8]) -> Option<usize>,
+    expected: &'static CStr,
+) -> *mut c_char {
+    if *place != UNSET_UINT {
+        // nginx makes it: "lua_var_ctx_restore" directive is duplicate
+        return c"is duplicate".as_ptr().cast_mut();
+    }
+    let mut arguments = cf.arguments();
+    let (Some(directive), Some(argument)) = (arguments.next(), arguments.next()) else {
+        return CONF_ERROR;
+    };
+    // SAFETY: the arguments live as long as the configuration.
+    match number(unsafe { bytes(*argument) }) {
+        Some(number) => {
+            *place = number;
+            CONF_OK
+        }
+        None => {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"%V\" directive, it must be %s",
+                ptr::from_ref(argument),
+                ptr::from_ref(directive),
+                expected.as_ptr()
+            );
+            CONF_ERROR
+        }
+    }
+}
+
 /// `lua_var_ctx_restore off | error_page | all`
 unsafe extern "C" fn lua_var_ctx_restore(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: nginx passes the location's conf, from `create_loc_conf`.
-    let conf = unsafe { conf.cast::<LocConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
+    // SAFETY: nginx passes what it is reading, and the location's conf.
+    let Some((cf, conf)) = (unsafe { reading::<LocConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
-    if conf.restore != UNSET_UINT {
-        // nginx makes it: "lua_var_ctx_restore" directive is duplicate
-        return c"is duplicate".as_ptr().cast_mut();
+    // SAFETY: nothing else holds it while a directive is read.
+    if let Some(main) = unsafe { main_being_read(cf) } {
+        main.wants_lua = true;
     }
-    let Some(argument) = cf.arguments().nth(1) else {
-        return CONF_ERROR;
-    };
-    // SAFETY: the arguments live as long as the configuration.
-    let text = unsafe { bytes(*argument) };
     // As nginx's own enumerations, in either case.
-    match RESTORE
-        .iter()
-        .position(|(name, _)| text.eq_ignore_ascii_case(name.to_bytes()))
-    {
-        Some(restore) => {
-            conf.restore = restore;
-            // SAFETY: nothing else holds it while a directive is read.
-            if let Some(main) = unsafe { main_being_read(cf) } {
-                main.wants_lua = true;
-            }
-            CONF_OK
-        }
-        None => {
-            conf_error!(
-                cf,
-                "invalid value \"%V\" in \"lua_var_ctx_restore\" directive, it must be \
-                 \"off\", \"error_page\" or \"all\"",
-                ptr::from_ref(argument)
-            );
-            CONF_ERROR
-        }
-    }
+    let is = |text: &[u8], name: &CStr| text.eq_ignore_ascii_case(name.to_bytes());
+    set_one_of(
+        cf,
+        &mut conf.restore,
+        |text| RESTORE.iter().position(|(name, _)| is(text, name)),
+        c"\"off\", \"error_page\" or \"all\"",
+    )
 }
 
 /// `lua_var_ssl_ctx inherit | off`
@@ -134,36 +159,16 @@ unsafe extern "C" fn lua_var_ssl_ctx(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: nginx passes the server's conf, from `create_srv_conf`.
-    let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
+    // SAFETY: nginx passes what it is reading, and the server's conf.
+    let Some((cf, conf)) = (unsafe { reading::<SrvConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
-    if conf.ssl_ctx != UNSET_UINT {
-        return c"is duplicate".as_ptr().cast_mut();
-    }
-    let Some(argument) = cf.arguments().nth(1) else {
-        return CONF_ERROR;
-    };
-    // SAFETY: the arguments live as long as the configuration.
-    let text = unsafe { bytes(*argument) };
-    match SSL_CTX.iter().position(|name| text == *name) {
-        Some(ssl_ctx) => {
-            conf.ssl_ctx = ssl_ctx;
-            CONF_OK
-        }
-        None => {
-            conf_error!(
-                cf,
-                "invalid value \"%V\" in \"lua_var_ssl_ctx\" directive, it must be \
-                 \"inherit\" or \"off\"",
-                ptr::from_ref(argument)
-            );
-            CONF_ERROR
-        }
-    }
+    set_one_of(
+        cf,
+        &mut conf.ssl_ctx,
+        |text| SSL_CTX.iter().position(|name| text == *name),
+        c"\"inherit\" or \"off\"",
+    )
 }
 
 /// `lua_var_status [text | json | prometheus]`
@@ -172,37 +177,20 @@ unsafe extern "C" fn lua_var_status(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: nginx passes the location's conf, from `create_loc_conf`.
-    let conf = unsafe { conf.cast::<LocConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
+    // SAFETY: nginx passes what it is reading, and the location's conf.
+    let Some((cf, conf)) = (unsafe { reading::<LocConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
-    if conf.status != UNSET_UINT {
-        return c"is duplicate".as_ptr().cast_mut();
-    }
-    let Some(argument) = cf.arguments().nth(1) else {
+    if cf.arguments().count() == 1 && conf.status == UNSET_UINT {
         conf.status = STATUS.len();
         return CONF_OK;
-    };
-    // SAFETY: the arguments live as long as the configuration.
-    let text = unsafe { bytes(*argument) };
-    match STATUS.iter().position(|(name, _)| text == *name) {
-        Some(status) => {
-            conf.status = status;
-            CONF_OK
-        }
-        None => {
-            conf_error!(
-                cf,
-                "invalid value \"%V\" in \"lua_var_status\" directive, it must be \
-                 \"text\", \"json\" or \"prometheus\"",
-                ptr::from_ref(argument)
-            );
-            CONF_ERROR
-        }
     }
+    set_one_of(
+        cf,
+        &mut conf.status,
+        |text| STATUS.iter().position(|(name, _)| text == *name),
+        c"\"text\", \"json\" or \"prometheus\"",
+    )
 }
 
 /// `lua_var_log_refused off | level [rate=N/s]`
@@ -211,11 +199,8 @@ unsafe extern "C" fn lua_var_log_refused(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
-    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
+    // SAFETY: nginx passes what it is reading, and the module's main conf.
+    let Some((cf, conf)) = (unsafe { reading::<MainConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
     if conf.log_refused.level != UNSET_UINT {
@@ -272,11 +257,8 @@ unsafe extern "C" fn lua_var_replace(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
-    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
+    // SAFETY: nginx passes what it is reading, and the module's main conf.
+    let Some((cf, conf)) = (unsafe { reading::<MainConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
     conf.wants_lua = true;
@@ -304,11 +286,8 @@ unsafe extern "C" fn lua_var_index(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: nginx passes the module's main conf, from `create_main_conf`.
-    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
+    // SAFETY: nginx passes what it is reading, and the module's main conf.
+    let Some((cf, conf)) = (unsafe { reading::<MainConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
     conf.wants_lua = true;

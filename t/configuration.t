@@ -47,7 +47,7 @@ run_tests();
         'server { lua_var_ctx_restore all; }' => 'error_page',
     );
     for my $http (sort keys %said) {
-        $nginx->configure(http => "$http server { listen 127.0.0.1:" . NginxServer->port . '; }');
+        $nginx->configure(http => "$http server { listen 127.0.0.1:" . NginxServer->port(9) . '; }');
         $nginx->new_log_lines;
         $nginx->test;
         is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t, $http: nothing");

@@ -156,7 +156,7 @@ certificate: nil nil true true true no variables in this context (TLS handshake,
 GET /t?a=1
 --- response_body
 number number
-string string
+number number
 own a=1 /t
 my uri, my uri, my uri
 /t a=1

@@ -147,7 +147,7 @@ local readers = {
         local value, err = ngxvar.fetch(name, handle)
         ngxvar.enable_patch(true)
         return value, err
-    end, text = true },
+    end },
 }
 
 

@@ -144,6 +144,22 @@ end
 local is_disabled = false
 
 
+-- A number of what ngx.var has as text: the sum of a list, as of the attempts at upstreams.
+local function number_in(text)
+    if type(text) ~= "string" then
+        return text
+    end
+
+    local sum
+
+    for number in text:gmatch("%d+%.?%d*") do
+        sum = (sum or 0) + tonumber(number)
+    end
+
+    return sum
+end
+
+
 -- By ngx.var, whatever that is at the moment: of the current request only.
 local function fetch_by_ngx_var(name, req)
     if type(req) ~= "nil" then
@@ -161,7 +177,20 @@ local function fetch_by_ngx_var(name, req)
         end
     end
 
-    return ngx.var[name]
+    local value = ngx.var[name]
+
+    if type(name) == "string" then
+        local found = found_t()
+        local lower = name:lower()
+
+        resolve(nil, lower, #lower, found)
+
+        if found.is_number == 1 then
+            return number_in(value)
+        end
+    end
+
+    return value
 end
 
 

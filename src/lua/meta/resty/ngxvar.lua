@@ -75,7 +75,7 @@ function _M.stats() end
 ---Lets `ngx.var.name` be read as `fetch` reads. For `init_by_lua*`.
 function _M.patch_ngx_var() end
 
----With `false`, `fetch` of the current request gives `ngx.var[name]`, and so no numbers.
+---With `false`, `fetch` of the current request asks `ngx.var[name]`.
 ---@param state boolean
 function _M.enable_patch(state) end
 

@@ -18,6 +18,9 @@ use NgxVarTest::Process qw(is_alive read_file spawn wait_until);
 use NgxVarTest::Server ();
 NgxVarTest->import;
 
+plan skip_all => 'the module is linked in, and these files load it'
+    if NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module');
+
 my $ROOT  = NgxVarTest::Env::root();
 my $WORK  = "$ROOT/target/nginx-conf-$$";
 my $DEMO  = "$ROOT/nginx-conf/demo";

@@ -4,8 +4,12 @@
 #   TEST_NOTHING_SEED=17    another random site, and other requests
 
 use v5.36;
+use lib 't/lib';
+use NgxVarTest::Nginx ();
 use Test::More;
 
+plan skip_all => 'the module is linked in: there is no nginx without it to compare with'
+    if NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module');
 plan skip_all => 'of `make test` only: it starts its nginx itself'
     if grep { $ENV{"TEST_NGINX_$_"} } qw(USE_HUP CHECK_LEAK USE_VALGRIND);
 

@@ -144,19 +144,22 @@ end
 local is_disabled = false
 
 
--- A number of what ngx.var has as text: the sum of a list, as of the attempts at upstreams.
+-- A number of what ngx.var has as text. Of the attempts at upstreams that is a list, in
+-- which "-" is one that got nowhere; added up as whole milliseconds, as the module does.
 local function number_in(text)
-    if type(text) ~= "string" then
-        return text
+    local number = tonumber(text)
+
+    if number or type(text) ~= "string" then
+        return number
     end
 
-    local sum
+    local ms = 0
 
-    for number in text:gmatch("%d+%.?%d*") do
-        sum = (sum or 0) + tonumber(number)
+    for seconds, thousandths in text:gmatch("(%d+)%.(%d%d%d)") do
+        ms = ms + seconds * 1000 + thousandths
     end
 
-    return sum
+    return ms / 1000
 end
 
 

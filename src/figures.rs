@@ -176,20 +176,25 @@ pub(crate) fn release() {
     }
 }
 
+/// Every row, with those of nobody, in which nothing is counted.
+fn all() -> &'static [Row] {
+    SHARED.get().map_or(&[], |shared| &shared.rows)
+}
+
 /// The rows of the workers that there are.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    let rows = SHARED.get().map_or(&[][..], |shared| &shared.rows);
-    rows.iter()
+    all()
+        .iter()
         .filter(|row| row.pid() != 0 && process::is_alive(row.pid()))
 }
 
 /// A figure of all workers, with those that have ended if it is a counter.
 pub fn sum(figure: Figure) -> u64 {
-    let shared = SHARED.get();
-    let all = shared.map_or(&[][..], |shared| &shared.rows);
-    let is_counted = |row: &&Row| figure.is_counter() || process::is_alive(row.pid());
-    let used = all.iter().filter(|row| row.pid() != 0).filter(is_counted);
-    let past = shared.map(|shared| &shared.past);
-    used.chain(past)
-        .fold(0u64, |sum, row| sum.wrapping_add(row.get(figure)))
+    let add = |sum: u64, row: &Row| sum.wrapping_add(row.get(figure));
+    if figure.is_counter() {
+        let past = SHARED.get().map(|shared| &shared.past);
+        all().iter().chain(past).fold(0, add)
+    } else {
+        rows().fold(0, add)
+    }
 }

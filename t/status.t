@@ -6,6 +6,7 @@ use lib 't/lib';
 
 use JSON::PP ();
 use NginxServer;
+use NgxVarTest::Client ();
 use NgxVarTest::Process qw(read_file wait_until);
 use Test::More;
 
@@ -66,6 +67,9 @@ my $HTTP = <<'END';
         location = /landed { content_by_lua_block { ngx.say(ngx.ctx.id) } }
         location = /landed_all { lua_var_ctx_restore all; content_by_lua_block { ngx.say(ngx.ctx.id) } }
         location = /pid { content_by_lua_block { ngx.print(ngx.worker.pid()) } }
+        location = /hold {
+            content_by_lua_block { ngx.say("pid ", ngx.worker.pid()) ngx.flush(true) ngx.sleep(60) }
+        }
     }
 END
 $HTTP =~ s/PORT/NginxServer->port/e;
@@ -195,5 +199,19 @@ wait_until(10, sub {
 is(stats()->{refused_stale}, 70, 'what it counted is still there');
 ok(wait_until(5, sub { stats()->{live} == 1 }), 'its live requests are not');
 
-$nginx->stop_cleanly(allow => qr/\[alert\] .* exited on signal 9/);
+# Nobody takes the row of one that dies without a master, so that it is seen dead.
+my $client = NgxVarTest::Client->new(NginxServer->port);
+$client->send('/hold');
+$client->read_to(qr/pid \d+\n/);
+my ($held) = $client->rest =~ /pid (\d+)\n/;
+ok(wait_until(5, sub { stats()->{live} == 2 }), 'a request is held');
+my @others = grep { $_ != $held } $nginx->workers;
+kill KILL => $nginx->master, $held;
+ok(wait_until(5, sub { !-e "/proc/$held" }), 'its worker is gone') or diag("$held is not reaped here");
+is(stats()->{workers},       1,  'the other worker alone');
+is(stats()->{live},          1,  'and no live request of the one that is gone');
+is(stats()->{refused_stale}, 70, 'but what that one counted');
+
+kill KILL => @others;
+NginxServer->kill_servers;
 done_testing;

@@ -163,6 +163,8 @@ const PAGE_PER_WORKER: usize = 512;
 struct Page<'a> {
     room: &'a mut [u8],
     len: usize,
+    /// Workers that there is room for: as many as there were when it was made.
+    workers: usize,
 }
 
 impl Page<'_> {
@@ -191,11 +193,12 @@ impl Page<'_> {
     }
 
     fn json(&mut self) {
+        let workers = self.workers;
         self.text(b"{\"workers\":")
-            .number(figures::rows().count() as u64)
+            .number(workers as u64)
             .json_object(figures::sum)
             .text(b",\"by_worker\":[");
-        for (n, row) in figures::rows().enumerate() {
+        for (n, row) in figures::rows().take(workers).enumerate() {
             self.text(if n == 0 { b"" } else { b"," });
             self.text(b"{\"pid\":").number(row.pid());
             self.json_object(|figure| row.get(figure)).text(b"}");
@@ -204,6 +207,7 @@ impl Page<'_> {
     }
 
     fn prometheus(&mut self) {
+        let workers = self.workers;
         let mut last: &[u8] = b"";
         for (name, figure) in NAMES.iter().zip(Figure::ALL) {
             if name.metric != last {
@@ -221,19 +225,18 @@ impl Page<'_> {
         }
         self.text(b"# HELP nginx_lua_var_workers Workers.\n")
             .text(b"# TYPE nginx_lua_var_workers gauge\nnginx_lua_var_workers ")
-            .number(figures::rows().count() as u64)
+            .number(workers as u64)
             .text(b"\n");
     }
 
     fn plain(&mut self) {
-        self.text(b"workers ")
-            .number(figures::rows().count() as u64)
-            .text(b"\n");
+        let workers = self.workers;
+        self.text(b"workers ").number(workers as u64).text(b"\n");
         for (name, figure) in NAMES.iter().zip(Figure::ALL) {
             self.text(name.plain).text(b" ");
             self.number(figures::sum(figure)).text(b"\n");
         }
-        for row in figures::rows() {
+        for row in figures::rows().take(workers) {
             self.text(b"\nworker ").number(row.pid()).text(b"\n");
             for (name, figure) in NAMES.iter().zip(Figure::ALL) {
                 self.text(b"    ").text(name.plain).text(b" ");
@@ -274,14 +277,16 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    let size = figures::rows()
-        .count()
-        .saturating_mul(PAGE_PER_WORKER)
-        .saturating_add(PAGE);
+    let workers = figures::rows().count();
+    let size = workers.saturating_mul(PAGE_PER_WORKER).saturating_add(PAGE);
     let Some(room) = r.pool().and_then(|pool| pool.bytes(size)) else {
         return ERROR;
     };
-    let mut page = Page { room, len: 0 };
+    let mut page = Page {
+        room,
+        len: 0,
+        workers,
+    };
     let format = conf::loc_of(r).and_then(conf::LocConf::status);
     let content_type: &[u8] = match format.unwrap_or_else(|| accepted(r)) {
         StatusFormat::Text => {
@@ -297,6 +302,6 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
             b"text/plain; version=0.0.4"
         }
     };
-    let Page { room, len } = page;
+    let Page { room, len, .. } = page;
     r.respond(content_type, room.get(..len).unwrap_or_default())
 }

@@ -39,15 +39,6 @@ static SCRIPTS: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
     None => [0; TEXT.len()],
 };
 
-/// In the order of their numbers.
-const REFUSALS: [Refusal; 5] = [
-    Refusal::NoRequest,
-    Refusal::Stale,
-    Refusal::Fake,
-    Refusal::NoMemory,
-    Refusal::Layout,
-];
-
 /// What `gdb/lua_var.py` reads of `ngx_http_lua_var_debug`, in this order. It has pointers,
 /// which are relocated, so that its page is part of a core dump. A page without them would
 /// be read from the file, which may be another build.
@@ -66,8 +57,8 @@ pub struct DebugInfo {
     uri_changes: *const ngx_http_request_t,
     msec: *const c_void,
     refusals: *const c_void,
-    reasons: [*const u8; REFUSALS.len()],
-    reason_lengths: [u32; REFUSALS.len()],
+    reasons: [*const u8; Refusal::ALL.len()],
+    reason_lengths: [u32; Refusal::ALL.len()],
     numbers: [u32; 34],
 }
 
@@ -87,18 +78,18 @@ impl DebugInfo {
             msec: nginx::msec_address(),
             refusals: refused::ring(),
             reasons: [
-                REFUSALS[0].reason().as_ptr(),
-                REFUSALS[1].reason().as_ptr(),
-                REFUSALS[2].reason().as_ptr(),
-                REFUSALS[3].reason().as_ptr(),
-                REFUSALS[4].reason().as_ptr(),
+                Refusal::ALL[0].reason().as_ptr(),
+                Refusal::ALL[1].reason().as_ptr(),
+                Refusal::ALL[2].reason().as_ptr(),
+                Refusal::ALL[3].reason().as_ptr(),
+                Refusal::ALL[4].reason().as_ptr(),
             ],
             reason_lengths: [
-                REFUSALS[0].reason().len() as u32,
-                REFUSALS[1].reason().len() as u32,
-                REFUSALS[2].reason().len() as u32,
-                REFUSALS[3].reason().len() as u32,
-                REFUSALS[4].reason().len() as u32,
+                Refusal::ALL[0].reason().len() as u32,
+                Refusal::ALL[1].reason().len() as u32,
+                Refusal::ALL[2].reason().len() as u32,
+                Refusal::ALL[3].reason().len() as u32,
+                Refusal::ALL[4].reason().len() as u32,
             ],
             numbers: [
                 MAX_LIVE as u32,

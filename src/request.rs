@@ -31,17 +31,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Refusal; 5] = [
+        Refusal::NoRequest,
+        Refusal::Stale,
+        Refusal::Fake,
+        Refusal::NoMemory,
+        Refusal::Layout,
+    ];
+
     /// The one that `number` stands for.
     pub fn numbered(number: u32) -> Self {
-        [
-            Refusal::NoRequest,
-            Refusal::Stale,
-            Refusal::Fake,
-            Refusal::NoMemory,
-        ]
-        .into_iter()
-        .find(|refusal| *refusal as u32 == number)
-        .unwrap_or(Refusal::Layout)
+        let refusal = Self::ALL.get(number as usize);
+        refusal.copied().unwrap_or(Refusal::Layout)
     }
 
     /// The sentence that Lua gets.

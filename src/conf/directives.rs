@@ -4,15 +4,13 @@ use core::ffi::{CStr, c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 
-use super::{
-    LEVELS, LocConf, LogRefused, MainConf, RESTORE, SSL_CTX, STATUS, SrvConf, main_being_read,
-};
+use super::{LocConf, LogRefused, MainConf, RESTORE, SSL_CTX, STATUS, SrvConf, main_being_read};
 use crate::nginx::conf::{
     self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS,
     NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, UNSET_UINT, conf_error,
 };
-use crate::nginx::log::WARN;
+use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
 use crate::nginx::lua_module::{self, NoMemory};
 use crate::nginx::string::{bytes, name};
 use crate::nginx::{ngx_command_t, ngx_conf_t, ngx_uint_t};
@@ -87,9 +85,9 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 8]> = Shared([
 /// # Safety
 /// Both are what nginx passes, the second made for this level as a `T`.
 unsafe fn reading<'a, T>(cf: *mut ngx_conf_t, conf: *mut c_void) -> Option<(Conf<'a>, &'a mut T)> {
-    // SAFETY: by the contract above.
+    // SAFETY: what nginx is reading, or null, by the contract above.
     let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: by the contract above; nothing else holds it while a directive is read.
+    // SAFETY: a `T` by the contract above; nothing else holds it while a directive is read.
     let conf = unsafe { conf.cast::<T>().as_mut() };
     cf.zip(conf)
 }
@@ -193,6 +191,14 @@ unsafe extern "C" fn lua_var_status(
     )
 }
 
+/// The levels of `lua_var_log_refused`, those that `limit_req_log_level` has.
+const LEVELS: [(&[u8], u32); 4] = [
+    (b"info", INFO),
+    (b"notice", NOTICE),
+    (b"warn", WARN),
+    (b"error", ERR),
+];
+
 /// `lua_var_log_refused off | level [rate=N/s]`
 unsafe extern "C" fn lua_var_log_refused(
     cf: *mut ngx_conf_t,
@@ -226,7 +232,7 @@ unsafe extern "C" fn lua_var_log_refused(
             return CONF_ERROR;
         };
         let level = *level as ngx_uint_t;
-        // SAFETY: as above.
+        // SAFETY: the arguments live as long as the configuration.
         match rate.map_or(Some(1), |rate| parsed_rate(unsafe { bytes(*rate) })) {
             Some(rate) => LogRefused { level, rate },
             None => {

@@ -54,7 +54,7 @@ impl Names {
         true
     }
 
-    /// Adds one, if it is not there: files that are included may list the same. False without
+    /// Adds one, if it is not there: two included files may list the same. False without
     /// memory.
     fn add(&mut self, cf: Conf<'_>, name: &[u8]) -> bool {
         // SAFETY: they are strings of the configuration.

@@ -8,7 +8,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, UNSET_FLAG, UNSET_UINT};
-use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
+use crate::nginx::log::WARN;
 use crate::nginx::request::Request;
 use crate::nginx::{ngx_conf_t, ngx_flag_t, ngx_str_t, ngx_uint_t};
 use crate::statics::PerWorker;
@@ -69,14 +69,6 @@ impl LogRefused {
         self.rate
     }
 }
-
-/// The levels of `lua_var_log_refused`, those that `limit_req_log_level` has.
-const LEVELS: [(&[u8], u32); 4] = [
-    (b"info", INFO),
-    (b"notice", NOTICE),
-    (b"warn", WARN),
-    (b"error", ERR),
-];
 
 /// `http {}`: one for the configuration. Valid when zeroed.
 #[derive(Clone, Copy)]
@@ -149,12 +141,7 @@ impl LocConf {
 
     /// Inherits what is not set.
     pub(crate) fn merge(&mut self, outer: &LocConf) {
-        if self.restore == UNSET_UINT {
-            self.restore = match outer.restore {
-                UNSET_UINT => DEFAULT_RESTORE,
-                set => set,
-            };
-        }
+        inherit(&mut self.restore, outer.restore, DEFAULT_RESTORE);
     }
 
     /// Whether the location has a `lua_var_status`, which those in it do not inherit.
@@ -179,6 +166,26 @@ impl LocConf {
         RESTORE
             .get(self.restore)
             .map_or(DEFAULT_RESTORE_NAME, |(name, _)| name)
+    }
+}
+
+/// Puts `new` where it lives as long as the configuration; null without memory.
+///
+/// # Safety
+/// `cf` is null or what nginx is reading.
+unsafe fn make<T: Copy>(cf: *mut ngx_conf_t, new: T) -> *mut c_void {
+    // SAFETY: null or what nginx is reading, by the contract above.
+    let pool = unsafe { Conf::from_raw(cf) }.and_then(Conf::pool);
+    let place = pool.and_then(|pool| pool.put(new));
+    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+}
+
+/// Sets what is not set to what holds outside, or to the default.
+fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
+    for value in [outer, default] {
+        if *place == UNSET_UINT {
+            *place = value;
+        }
     }
 }
 
@@ -207,11 +214,7 @@ impl SrvConf {
 /// Makes a server's configuration.
 pub(crate) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    let place = cf
-        .and_then(Conf::pool)
-        .and_then(|pool| pool.put(SrvConf::NEW));
-    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+    unsafe { make(cf, SrvConf::NEW) }
 }
 
 /// Has a server inherit what it does not set.
@@ -227,12 +230,7 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
     let (Some(prev), Some(conf)) = (prev, conf) else {
         return CONF_ERROR;
     };
-    if conf.ssl_ctx == UNSET_UINT {
-        conf.ssl_ctx = match prev.ssl_ctx {
-            UNSET_UINT => 0,
-            set => set,
-        };
-    }
+    inherit(&mut conf.ssl_ctx, prev.ssl_ctx, 0);
     CONF_OK
 }
 
@@ -274,19 +272,11 @@ pub(crate) fn check_index_names(cf: Conf<'_>) -> bool {
 /// Makes the main configuration.
 pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    let place = cf
-        .and_then(Conf::pool)
-        .and_then(|pool| pool.put(MainConf::NEW));
-    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+    unsafe { make(cf, MainConf::NEW) }
 }
 
 /// Makes a location's configuration.
 pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx passes the configuration that it is reading, or null.
-    let cf = unsafe { Conf::from_raw(cf) };
-    let place = cf
-        .and_then(Conf::pool)
-        .and_then(|pool| pool.put(LocConf::NEW));
-    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+    unsafe { make(cf, LocConf::NEW) }
 }

@@ -1,5 +1,5 @@
-//! What becomes of a refusal: it is counted, kept for a core dump, and logged, so often as
-//! `lua_var_log_refused` says.
+//! What becomes of a refusal: it is counted, kept for a core dump, and logged, as often
+//! as `lua_var_log_refused` says.
 //!
 //! `shim/refusal.c` writes the line, since half of what it says is asked of Lua.
 

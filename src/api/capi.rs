@@ -287,7 +287,7 @@ unsafe fn put_found(
     flavour: Flavour,
     out: &mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: by the contract above.
+    // SAFETY: the caller's word, which is what `read::resolved` asks for.
     let resolved = match unsafe { read::resolved(live, found) } {
         Ok(resolved) => resolved,
         Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
@@ -315,7 +315,7 @@ unsafe extern "C" fn read_many(
 ) -> ngx_uint_t {
     // SAFETY: `shim/reader.c` passes a structure on its stack.
     let req = unsafe { &*req };
-    // SAFETY: by the contract above.
+    // SAFETY: `n` of them, in a userdata that the function's upvalue keeps.
     let found = unsafe { slice::from_raw_parts(found, n) };
     let call = Call::enter();
     let live = if mode::is_foreign() {
@@ -475,7 +475,7 @@ unsafe extern "C" fn describe_refusal(
 ) -> ngx_uint_t {
     // SAFETY: structures on the stack of the function that waits for this one.
     let (out, refusal) = unsafe { arguments(out, refusal) };
-    // SAFETY: by the contract above.
+    // SAFETY: the texts are those of the Lua functions on the stack that waits.
     let is_due = unsafe { refused::describe(Refusal::numbered(out.number as u32), refusal) };
     ngx_uint_t::from(is_due)
 }
@@ -492,7 +492,7 @@ unsafe extern "C" fn is_tracing() -> ngx_uint_t {
 unsafe extern "C" fn made(id: u32, generation: u32, source: *const c_char, line: i32) {
     let call = Call::enter();
     if let Ok(live) = LiveRequest::by_handle(&call, Handle { id, generation }) {
-        // SAFETY: by the contract above.
+        // SAFETY: the name of a Lua function's file, on the stack that waits.
         unsafe { refused::remember_origin(live, source, line) };
     }
 }
@@ -505,9 +505,9 @@ unsafe extern "C" fn figure(n: ngx_uint_t, len: *mut usize, value: *mut f64) -> 
     let Some((name, sum)) = status::numbered(n) else {
         return ptr::null();
     };
-    // SAFETY: by the contract above.
+    // SAFETY: `shim/functions.c` passes room for both on its stack.
     unsafe { len.write(name.len()) };
-    // SAFETY: by the contract above.
+    // SAFETY: `shim/functions.c` passes room for both on its stack.
     unsafe { value.write(sum as f64) };
     name.as_ptr()
 }

@@ -26,9 +26,24 @@ push_nth(lua_State *L, int list, uint32_t i)
 }
 
 
+/* What a refused read gives; the first name stands for all. */
+static int
+refuse(lua_State *L, const lua_var_req_t *req,
+    const ngx_http_lua_var_value_t *out)
+{
+    size_t         len;
+    const u_char  *name;
+
+    push_nth(L, UP_PLAN_NAMES, 0);
+    name = (const u_char *) api.lua_tolstring(L, -1, &len);
+
+    return give(L, "reader of", name, len, req, out);
+}
+
+
 /*
- * Reads all values: 1, or 0 with a refusal in *out.  A name that has to be asked for,
- * as after a reload, is looked up again for the next time.
+ * Reads all values: 0, or the number of results of a refusal.  A name that has to be
+ * asked for, as after a reload, is looked up again for the next time.
  */
 static int
 read_all(lua_State *L, lua_var_plan_t *plan, const lua_var_req_t *req,
@@ -39,7 +54,7 @@ read_all(lua_State *L, lua_var_plan_t *plan, const lua_var_req_t *req,
     const u_char  *name;
 
     if (!rust->read_many(req, plan->found, plan->n, out)) {
-        return 0;
+        return refuse(L, req, out);
     }
 
     for (i = 0; i < plan->n; i++) {
@@ -56,27 +71,11 @@ read_all(lua_State *L, lua_var_plan_t *plan, const lua_var_req_t *req,
         rust->fetch(req, name, len, NGX_HTTP_LUA_VAR_TYPED, &out[i]);
 
         if (out[i].kind == NGX_HTTP_LUA_VAR_REFUSED) {
-            *out = out[i];
-            return 0;
+            return refuse(L, req, &out[i]);
         }
     }
 
-    return 1;
-}
-
-
-static int
-refuse(lua_State *L, const lua_var_plan_t *plan, const lua_var_req_t *req,
-    const ngx_http_lua_var_value_t *out)
-{
-    size_t         len;
-    const u_char  *name;
-
-    /* the first name stands for all */
-    push_nth(L, UP_PLAN_NAMES, 0);
-    name = (const u_char *) api.lua_tolstring(L, -1, &len);
-
-    return give(L, "reader of", name, len, req, out);
+    return 0;
 }
 
 
@@ -84,6 +83,7 @@ refuse(lua_State *L, const lua_var_plan_t *plan, const lua_var_req_t *req,
 static int
 l_values(lua_State *L)
 {
+    int                        refused;
     uint32_t                   i;
     lua_var_req_t              req;
     lua_var_plan_t            *plan;
@@ -102,8 +102,10 @@ l_values(lua_State *L)
                               (int) plan->n);
     }
 
-    if (!read_all(L, plan, &req, out)) {
-        return refuse(L, plan, &req, out);
+    refused = read_all(L, plan, &req, out);
+
+    if (refused) {
+        return refused;
     }
 
     for (i = 0; i < plan->n; i++) {
@@ -118,6 +120,7 @@ l_values(lua_State *L)
 static int
 l_table(lua_State *L)
 {
+    int                        refused;
     uint32_t                   i;
     lua_var_req_t              req;
     lua_var_plan_t            *plan;
@@ -137,8 +140,10 @@ l_table(lua_State *L)
                               api.lua_typename(L, api.lua_type(L, 3)));
     }
 
-    if (!read_all(L, plan, &req, out)) {
-        return refuse(L, plan, &req, out);
+    refused = read_all(L, plan, &req, out);
+
+    if (refused) {
+        return refused;
     }
 
     if (api.lua_type(L, 3) == LUA_TTABLE) {

@@ -16,6 +16,8 @@ local _M = { _VERSION = "0.03" }
 local tables, handles = {}, {}
 -- references that nobody has
 local free = {}
+-- how many there have been at once
+local most = 0
 -- how far the search for those whose request has ended has come
 local at = 0
 
@@ -26,9 +28,9 @@ local function drop(ref)
 end
 
 
--- Looks at two of those that are there: as many as are made are looked at, and one more, so
--- that there are never many more than live requests.
-local function sweep(most)
+-- Looks at two references each time one is made, so that there are never many more of them
+-- than live requests.
+local function sweep()
     for _ = 1, 2 do
         at = at < most and at + 1 or 1
 
@@ -39,13 +41,11 @@ local function sweep(most)
 end
 
 
-local most = 0
-
 function _M.stash_ngx_ctx()
     local ctx = ngx.ctx
     local handle = request()
 
-    sweep(most)
+    sweep()
 
     local ref = free[#free]
 

@@ -163,21 +163,22 @@ local function number_in(text)
 end
 
 
+local function is_current(req)
+    -- a pointer is live only if it is the current request's
+    if not is_handle(req) then
+        return core.live(req)
+    end
+
+    local id, generation = acquire()
+
+    return req.id == id and req.generation == generation
+end
+
+
 -- By ngx.var, whatever that is at the moment: of the current request only.
 local function fetch_by_ngx_var(name, req)
-    if type(req) ~= "nil" then
-        local id, generation = acquire()
-        local is_current
-
-        if is_handle(req) then
-            is_current = req.id == id and req.generation == generation
-        else
-            is_current = core.live(req)
-        end
-
-        if not is_current then
-            return core_fetch(name, req)
-        end
+    if type(req) ~= "nil" and not is_current(req) then
+        return core_fetch(name, req)
     end
 
     local value = ngx.var[name]

@@ -233,3 +233,45 @@ impl<'a> Readable<'a> {
         self.r
     }
 }
+
+/// A readable request whose members may be read: where they are is known.
+#[derive(Clone, Copy)]
+pub struct Direct<'a>(Request<'a>);
+
+impl<'a> Direct<'a> {
+    /// The request that a handle names. `None`: refused, or not to be read so.
+    #[inline(always)]
+    pub fn by_handle(call: &'a Call, handle: Handle) -> Option<Self> {
+        Self::of(call, registry().slots.readable(handle)?)
+    }
+
+    /// The live request at an address, likewise.
+    #[inline(always)]
+    pub fn by_address(call: &'a Call, address: usize) -> Option<Self> {
+        Self::of(call, registry().find(address)?)
+    }
+
+    #[inline(always)]
+    fn of(_call: &'a Call, slot: &'static Slot) -> Option<Self> {
+        let raw = slot.readable() as *mut ngx_http_request_t;
+        // SAFETY: null, or an occupied slot's request: see `LiveRequest::of`. Only one that
+        // has variables is readable (`Registry::register`).
+        let r = unsafe { Request::from_nginx(raw) }?;
+        (r.signature() == SIGNATURE && r.connection_address() == slot.connection())
+            .then_some(Direct(r))
+    }
+
+    /// The request itself.
+    #[inline(always)]
+    pub(crate) fn request(self) -> Request<'a> {
+        self.0
+    }
+}
+
+impl<'a> Readable<'a> {
+    /// The same, if its members may be read.
+    #[inline]
+    pub fn direct(self) -> Option<Direct<'a>> {
+        mode::is_direct().then_some(Direct(self.r))
+    }
+}

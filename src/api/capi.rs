@@ -18,12 +18,12 @@ use crate::nginx::{self, ngx_http_request_t, ngx_uint_t};
 use crate::refused;
 use crate::registry::registry;
 use crate::registry::slots::Handle;
-use crate::request::{Call, LiveRequest, Readable, Refusal};
+use crate::request::{Call, Direct, LiveRequest, Readable, Refusal};
 use crate::statics::{PerWorker, Shared};
 use crate::status;
 use crate::variable::name::has_upper;
-use crate::variable::read::{self, Resolved};
-use crate::variable::value::{Again, Flavour, Value};
+use crate::variable::read::{self, InTable, Resolved};
+use crate::variable::value::{Flavour, Value};
 use crate::variable::{assign, table};
 
 const fn chunk(
@@ -244,7 +244,7 @@ unsafe extern "C" fn fetch(
 }
 
 /// `fetch` for a name that C knows already, of the request that `handle` names, or of the
-/// current one if that is not null.
+/// current one if that is not null. `NGX_HTTP_LUA_VAR_AGAIN` when [`fetch`] has to be asked.
 ///
 /// # Safety
 /// As [`fetch`]; `found` is what [`find`] filled in this process, maybe for a
@@ -261,38 +261,33 @@ unsafe extern "C" fn read_found(
     let (found, out) = unsafe { arguments(found, out) };
     let call = Call::enter();
     let live = if current.is_null() {
-        LiveRequest::by_handle(&call, Handle::from_bits(handle))
+        Direct::by_handle(&call, Handle::from_bits(handle))
     } else {
-        LiveRequest::current(&call, current)
+        Direct::by_address(&call, current as usize)
     };
-    let live = match live {
-        Ok(live) => live,
-        Err(why) => return out.put_refusal(why),
-    };
-    let Ok(live) = live.readable() else {
-        return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
-    };
-    // SAFETY: `find` filled it, for a name that `shim/functions.c` keeps from the collector.
-    unsafe { put_found(live, found, Flavour::numbered(flavour), out) };
+    match live.and_then(InTable::of) {
+        // SAFETY: `find` filled it, for a name that `shim/functions.c` keeps from the collector.
+        Some(request) => unsafe { put_found(request, found, Flavour::numbered(flavour), out) },
+        None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+    }
 }
 
 /// Puts the value of what was found.
 ///
 /// # Safety
-/// As for [`read::resolved`].
+/// As for [`InTable::resolve`].
 #[inline(always)]
 unsafe fn put_found(
-    live: Readable<'_>,
+    request: InTable<'_>,
     found: &ngx_http_lua_var_found_t,
     flavour: Flavour,
     out: &mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: the caller's word, which is what `read::resolved` asks for.
-    let resolved = match unsafe { read::resolved(live, found) } {
-        Ok(resolved) => resolved,
-        Err(Again) => return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+    // SAFETY: the caller's word, which is what `resolve` asks for.
+    let Some(resolved) = (unsafe { request.resolve(found) }) else {
+        return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     };
-    let value = resolved.read(live, flavour);
+    let value = request.read(resolved, flavour);
     if let (Ok(Value::Text(text)), Resolved::Var(var)) = (value, resolved) {
         if let Some(n) = var.field.and_then(|field| field.fixed(text)) {
             out.len = n as i32;
@@ -318,11 +313,11 @@ unsafe extern "C" fn read_many(
     // SAFETY: `n` of them, in a userdata that the function's upvalue keeps.
     let found = unsafe { slice::from_raw_parts(found, n) };
     let call = Call::enter();
-    let live = if mode::is_foreign() {
+    let request = if mode::is_foreign() {
         None
     } else {
         match readable(&call, req) {
-            Ok(live) => Some(live),
+            Ok(live) => live.direct().and_then(InTable::of),
             Err(why) => {
                 // SAFETY: room for one at least, which nobody else has.
                 unsafe { &mut *out }.put_refusal(why);
@@ -335,9 +330,9 @@ unsafe extern "C" fn read_many(
         let out = unsafe { out.add(at) };
         // SAFETY: as above; nobody else has it.
         let out = unsafe { &mut *out };
-        match live {
+        match request {
             // SAFETY: `find` filled it, for a name that `shim/reader.c` keeps.
-            Some(live) => unsafe { put_found(live, found, Flavour::Typed, out) },
+            Some(request) => unsafe { put_found(request, found, Flavour::Typed, out) },
             None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
         }
     }

@@ -14,9 +14,9 @@ use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
 use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
-use crate::request::{Call, LiveRequest, Readable, Refusal};
+use crate::request::{Call, Direct, LiveRequest, Readable, Refusal};
 use crate::restore;
-use crate::variable::read::{self, Resolved};
+use crate::variable::read::{self, InTable, Resolved};
 use crate::variable::value::{Again, Flavour};
 use crate::variable::{assign, table};
 
@@ -70,6 +70,25 @@ unsafe fn readable(
             Readable::by_handle(call, Handle { id, generation })
         }
         None => Readable::by_address(call, current as usize),
+    }
+}
+
+/// The same for what was found of a name, which takes a request that is read directly.
+///
+/// # Safety
+/// As [`readable`].
+#[inline(always)]
+unsafe fn direct(
+    call: &Call,
+    handle: *const ngx_http_lua_var_handle_t,
+    current: *mut ngx_http_request_t,
+) -> Option<Direct<'_>> {
+    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+    match unsafe { handle.as_ref() } {
+        Some(&ngx_http_lua_var_handle_t { id, generation }) => {
+            Direct::by_handle(call, Handle { id, generation })
+        }
+        None => Direct::by_address(call, current as usize),
     }
 }
 
@@ -134,15 +153,14 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     };
     let call = Call::enter();
     // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
-    match unsafe { readable(&call, handle, current) } {
+    let live = unsafe { direct(&call, handle, current) };
+    let read = live.and_then(InTable::of).and_then(|request| {
         // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library
         // keeps.
-        Ok(live) => match unsafe { read::resolved(live, found) } {
-            Ok(resolved) => out.put_result(resolved.read(live, Flavour::numbered(flavour))),
-            Err(Again) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
-        },
-        Err(_) => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
-    }
+        let resolved = unsafe { request.resolve(found) }?;
+        request.read(resolved, Flavour::numbered(flavour)).ok()
+    });
+    out.put_result(read.ok_or(Again));
     finish(out)
 }
 
@@ -196,12 +214,13 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
     // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
     let value = unsafe { core::slice::from_raw_parts(value, len) };
     // SAFETY: the caller passes null or what it keeps during the call.
-    let Some(found) = (unsafe { found.as_ref() }) else {
+    let found = unsafe { found.as_ref() };
+    let (Some(found), Some(request)) = (found, live.direct().and_then(InTable::of)) else {
         return DECLINED as i32;
     };
     // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library keeps.
-    match unsafe { read::resolved(live, found) } {
-        Ok(Resolved::Var(var)) if assign::store(live, var, value) => OK as i32,
+    match unsafe { request.resolve(found) } {
+        Some(Resolved::Var(var)) if assign::store(live, var, value) => OK as i32,
         _ => DECLINED as i32,
     }
 }

@@ -6,7 +6,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use ngx::ffi::ngx_list_t;
+use ngx::ffi::{ngx_list_part_t, ngx_list_t};
 
 use super::{Foreign, ngx_array_t, ngx_table_elt_t};
 
@@ -53,6 +53,17 @@ impl<'a, T> Elements<'a, T> {
         })
     }
 
+    /// Those of a part of a list.
+    #[inline(always)]
+    fn of_part(part: &ngx_list_part_t, stride: usize) -> Self {
+        Elements {
+            at: part.elts.cast(),
+            stride,
+            left: part.nelts,
+            of: PhantomData,
+        }
+    }
+
     /// The elements, for reading.
     pub(crate) fn read(self) -> impl Iterator<Item = &'a T> {
         // SAFETY: an element of an array that is not changed during `'a`, by the contract of
@@ -91,32 +102,50 @@ pub(crate) unsafe fn push<T>(array: *mut ngx_array_t, element: T) -> bool {
     true
 }
 
-/// The headers of a list that nginx made for headers, those removed (`hash` 0) among
-/// them. [`Foreign`] when its elements are smaller than headers.
-///
-/// # Safety
-/// The list is not changed for as long as the result is used.
-pub(crate) unsafe fn headers(
-    list: &ngx_list_t,
-) -> Result<impl Iterator<Item = &ngx_table_elt_t>, Foreign> {
-    if list.size < size_of::<ngx_table_elt_t>() {
-        return Err(Foreign);
+/// The headers of a list that nginx made for headers, those removed (`hash` 0) among them.
+#[derive(Clone, Copy)]
+pub(crate) struct HeaderList<'a> {
+    here: Elements<'a, ngx_table_elt_t>,
+    next: *const ngx_list_part_t,
+}
+
+impl<'a> HeaderList<'a> {
+    /// [`Foreign`] when the list's elements are smaller than headers.
+    ///
+    /// # Safety
+    /// The list is in the memory of a request that lives during `'a`, in which nothing of it
+    /// is freed; and is not changed for as long as the result is used.
+    pub(crate) unsafe fn of(list: &ngx_list_t) -> Result<Self, Foreign> {
+        if list.size < size_of::<ngx_table_elt_t>() {
+            return Err(Foreign);
+        }
+        Ok(HeaderList {
+            here: Elements::of_part(&list.part, list.size),
+            next: list.part.next,
+        })
     }
-    let stride = list.size;
-    let mut part = Some(&list.part);
-    let parts = core::iter::from_fn(move || {
-        let this = part?;
-        // SAFETY: null or the next part of a list in the request's pool.
-        part = unsafe { this.next.as_ref() };
-        Some(this)
-    });
-    Ok(parts.flat_map(move |part| {
-        let elements = Elements {
-            at: part.elts.cast::<ngx_table_elt_t>(),
-            stride,
-            left: part.nelts,
-            of: PhantomData,
-        };
-        elements.read()
-    }))
+
+    /// No headers.
+    pub(crate) const NONE: Self = HeaderList {
+        here: Elements::NONE,
+        next: core::ptr::null(),
+    };
+}
+
+impl<'a> Iterator for HeaderList<'a> {
+    type Item = &'a ngx_table_elt_t;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a ngx_table_elt_t> {
+        loop {
+            if let Some(header) = self.here.next() {
+                // SAFETY: an element of a list in the request's memory, see `of`.
+                return Some(unsafe { header.as_ref() });
+            }
+            // SAFETY: null or the next part of the list, see `of`.
+            let part = unsafe { self.next.as_ref() }?;
+            self.here = Elements::of_part(part, self.here.stride);
+            self.next = part.next;
+        }
+    }
 }

@@ -12,13 +12,13 @@ use core::ptr::NonNull;
 
 use ngx::ffi;
 
-use super::array::{Elements, headers};
+use super::array::{Elements, HeaderList};
 use super::log::Log;
 use super::pool::Pool;
-use super::string::{bytes, bytes_or_null, str_of};
+use super::string::{EMPTY, bytes, bytes_or_null, str_of};
 use super::value::{Getter, VarValue, Variable};
 use super::{
-    Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_loc_conf_t,
+    DECLINED, Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_loc_conf_t,
     ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
     ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, ngx_table_elt_t, shim,
 };
@@ -580,11 +580,27 @@ impl<'a> Request<'a> {
             },
         };
         let headers = match list {
-            // SAFETY: nothing runs that adds to it while it is read.
-            Some(list) => Some(unsafe { headers(list) }?),
-            None => None,
+            // SAFETY: a list of the request's; nothing runs that adds to it while it is read.
+            Some(list) => unsafe { HeaderList::of(list) }?,
+            None => HeaderList::NONE,
         };
-        Ok(headers.into_iter().flatten().map(Header))
+        Ok(headers.map(Header))
+    }
+
+    /// The header whose pointer is at this offset in the request, as
+    /// `ngx_http_variable_header` gives it; [`Foreign`] when nginx has to put several together.
+    ///
+    /// # Safety
+    /// There is such a pointer at `offset`.
+    pub(crate) unsafe fn header_at(self, offset: u32) -> Result<Option<&'a [u8]>, Foreign> {
+        let mut value = EMPTY;
+        // SAFETY: a live request, with such a pointer by the contract above.
+        match unsafe { shim::lua_var_header(self.as_ptr(), offset as usize, &raw mut value) } {
+            // SAFETY: a header's value lives as long as the request.
+            OK => Ok(Some(unsafe { bytes(value) })),
+            DECLINED => Ok(None),
+            _ => Err(Foreign),
+        }
     }
 
     /// The `Cookie` headers of the request.

@@ -177,6 +177,12 @@ impl Slot {
         self.readable.set(self.request.get());
     }
 
+    /// Address of the request if it may be read directly, else 0.
+    #[inline(always)]
+    pub fn readable(&self) -> usize {
+        self.readable.get()
+    }
+
     /// Whether every bit of `flag` is set.
     pub fn has(&self, flag: u32) -> bool {
         self.flags.get() & flag == flag
@@ -339,6 +345,15 @@ impl Slots {
         // Even generations are free slots, so a forged even one must not match.
         let same = slot.generation.get() == handle.generation;
         (same && handle.generation & 1 == 1).then_some(slot)
+    }
+
+    /// The same, if the request may be read directly.
+    #[inline(always)]
+    pub fn readable(&self, handle: Handle) -> Option<&'static Slot> {
+        let slot = self.by_id(handle.id)?;
+        // A free slot has no request to read, so that a forged even generation gets none.
+        let same = slot.generation.get() == handle.generation;
+        (same && slot.readable.get() != 0).then_some(slot)
     }
 
     /// How long ago the request that `handle` named ended.

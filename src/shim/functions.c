@@ -185,11 +185,8 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 static int
 l_fetch(lua_State *L)
 {
-    size_t                     len;
     const void                *string;
-    const u_char              *data;
     lua_var_vm_t              *vm;
-    lua_var_req_t              req;
     lua_var_name_t            *name;
     ngx_http_lua_var_value_t   out;
 
@@ -200,15 +197,6 @@ l_fetch(lua_State *L)
     if (name != NULL && vm->last == api.lua_topointer(L, 2)) {
         rust->read(vm->last_handle, NULL, &name->found,
                    NGX_HTTP_LUA_VAR_TYPED, &out);
-
-        if (out.kind == NGX_HTTP_LUA_VAR_REFUSED) {
-            req.kind = LUA_VAR_REQ_HANDLE;
-            req.value = vm->last_handle;
-            req.current = api.ngx_http_lua_get_request(L);
-            data = (const u_char *) api.lua_tolstring(L, 1, &len);
-
-            return give(L, "fetch", data, len, &req, &out);
-        }
 
         if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
             return push_value(L, &out);
@@ -243,10 +231,7 @@ l_var_index(lua_State *L)
         rust->read(0, req.current, &name->found, NGX_HTTP_LUA_VAR_NGX_VAR,
                    &out);
 
-        if (out.kind != NGX_HTTP_LUA_VAR_AGAIN
-            && out.kind != NGX_HTTP_LUA_VAR_ERROR
-            && out.kind != NGX_HTTP_LUA_VAR_REFUSED)
-        {
+        if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
             return push_value(L, &out);
         }
     }

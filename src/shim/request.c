@@ -45,6 +45,29 @@ lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n)
 }
 
 
+ngx_int_t
+lua_var_header(const ngx_http_request_t *r, size_t offset, ngx_str_t *value)
+{
+    const ngx_table_elt_t  *h;
+
+    h = *(ngx_table_elt_t *const *) ((const char *) r + offset);
+
+    if (h == NULL) {
+        return NGX_DECLINED;
+    }
+
+#if (nginx_version >= 1023000)
+    if (h->next != NULL || h->hash == 0) {
+        return NGX_ERROR;
+    }
+#endif
+
+    *value = h->value;
+
+    return NGX_OK;
+}
+
+
 size_t
 lua_var_next_header(void)
 {

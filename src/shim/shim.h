@@ -43,6 +43,13 @@ extern const ngx_http_request_t  lua_var_uri_changes_probe;
 /* Cookie header number n of the request; NULL when it has no more. */
 ngx_table_elt_t *lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n);
 
+/*
+ * The value of the header whose pointer is at this offset in the request.  Returns
+ * NGX_DECLINED when there is none, NGX_ERROR when there are several.
+ */
+ngx_int_t lua_var_header(const ngx_http_request_t *r, size_t offset,
+    ngx_str_t *value);
+
 /* Where a header has the next of its name; 0 before nginx 1.23, which has none. */
 size_t lua_var_next_header(void);
 
@@ -127,7 +134,8 @@ typedef struct {
     /*
      * The same by what was found of a name, which is still where it was: of the
      * request that the handle names, or of the current one if that is not NULL.
-     * NGX_HTTP_LUA_VAR_AGAIN when what was found no longer holds.
+     * NGX_HTTP_LUA_VAR_AGAIN when fetch() has to be asked, which also says why a
+     * request is refused.
      */
     void (*read)(uint64_t handle, ngx_http_request_t *current,
         const ngx_http_lua_var_found_t *found, int32_t flavour,

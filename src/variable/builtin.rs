@@ -79,10 +79,13 @@ impl Builtins {
     }
 
     /// The offset in the request of the pointer to the header that a variable shows.
-    pub(crate) fn header_offset(&self, name: &[u8], getter: Getter) -> Option<usize> {
-        let (_, own) = self.headers().find(|(n, _)| n.as_bytes() == name)?;
+    pub(crate) fn header_offset(&self, variable: Variable<'_>) -> Option<u32> {
+        let (_, own) = self
+            .headers()
+            .find(|(n, _)| n.as_bytes() == variable.name())?;
         let serves_all = self.headers().all(|(_, other)| other.is_same_handler(own));
-        (own != Getter::NONE && own == getter && serves_all).then_some(getter.data())
+        let is_it = own != Getter::NONE && own == variable.getter() && serves_all;
+        u32::try_from(own.data()).ok().filter(|_| is_it)
     }
 
     /// For each of [`Prefix::ALL`] whether its handler is nginx's own, and no other

@@ -5,14 +5,13 @@ use super::scan::Prefix;
 use super::table::{self, Table, Var};
 use super::value::{Again, Flavour, Value};
 use super::{name, number, prefix};
-use crate::mode;
 use crate::nginx::lua_module;
 use crate::nginx::request::Request;
 use crate::nginx::shim::ngx_http_lua_var_found_t as Found;
 use crate::nginx::string::bytes;
 use crate::nginx::value::VarValue;
 use crate::nginx::{ngx_http_request_t, ngx_str_t};
-use crate::request::Readable;
+use crate::request::{Direct, Readable};
 
 /// The variable of this name, in lower case.
 #[inline(always)]
@@ -22,13 +21,11 @@ pub(crate) fn by_name<'a>(
     flavour: Flavour,
 ) -> Result<Value<'a>, Again> {
     let r = live.request();
-    if mode::is_direct() {
-        if let Some(table) = table::of(r) {
-            return match table.find(name) {
-                Some(var) => Ok(read(r, var, flavour)),
-                None => prefixed(r, table, name),
-            };
-        }
+    if let Some(InTable { table, .. }) = live.direct().and_then(InTable::of) {
+        return match table.find(name) {
+            Some(var) => Ok(read(r, var, flavour)),
+            None => prefixed(r, table, name),
+        };
     }
     if name::has_upper(name) {
         return Err(Again);
@@ -61,51 +58,59 @@ pub(crate) enum Resolved<'n> {
     Prefixed(Prefix, &'n [u8]),
 }
 
-impl Resolved<'_> {
+/// A request that is read directly, with the variable table of its configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct InTable<'a> {
+    r: Request<'a>,
+    table: &'static Table,
+}
+
+impl<'a> InTable<'a> {
+    /// `None` when it is served by an older configuration, whose table is gone.
+    #[inline(always)]
+    pub(crate) fn of(live: Direct<'a>) -> Option<Self> {
+        let r = live.request();
+        Some(InTable {
+            r,
+            table: table::of(r)?,
+        })
+    }
+
+    /// What was found of a name, if it was found in this table.
+    ///
+    /// # Safety
+    /// `found` was filled in this process, maybe for a configuration that is gone, and its
+    /// name is still where it was.
+    #[inline(always)]
+    pub(crate) unsafe fn resolve<'n>(self, found: &'n Found) -> Option<Resolved<'n>> {
+        if self.table.epoch() != found.epoch {
+            return None;
+        }
+        if found.variable >= 0 {
+            return (self.table.numbered(found.variable as u32)).map(Resolved::Var);
+        }
+        let prefix = *Prefix::ALL.get(found.prefix as usize)?;
+        // SAFETY: by the caller's word; `find` set it together with the prefix.
+        let rest = unsafe {
+            bytes(ngx_str_t {
+                len: found.rest_len as usize,
+                data: found.rest.cast_mut(),
+            })
+        };
+        Some(Resolved::Prefixed(prefix, rest))
+    }
+
     /// The value.
     #[inline(always)]
-    pub(crate) fn read<'a>(self, live: Readable<'a>, flavour: Flavour) -> Result<Value<'a>, Again> {
-        let r = live.request();
-        match self {
-            Resolved::Var(var) => Ok(read(r, var, flavour)),
+    pub(crate) fn read(self, resolved: Resolved<'_>, flavour: Flavour) -> Result<Value<'a>, Again> {
+        match resolved {
+            Resolved::Var(var) => Ok(read(self.r, var, flavour)),
             Resolved::Prefixed(prefix, rest) => {
-                let text = prefix::look_up(r, prefix, rest).sure().ok_or(Again)?;
+                let text = prefix::look_up(self.r, prefix, rest).sure().ok_or(Again)?;
                 Ok(Value::of(text))
             }
         }
     }
-}
-
-/// What was found of a name, if that still holds for the request.
-///
-/// # Safety
-/// `found` was filled in this process, maybe for a configuration that is gone, and its
-/// name is still where it was.
-#[inline(always)]
-pub(crate) unsafe fn resolved<'n>(
-    live: Readable<'_>,
-    found: &'n Found,
-) -> Result<Resolved<'n>, Again> {
-    if !mode::is_direct() {
-        return Err(Again);
-    }
-    let table = table::of(live.request()).ok_or(Again)?;
-    if table.epoch() != found.epoch {
-        return Err(Again);
-    }
-    if found.variable >= 0 {
-        let var = table.numbered(found.variable as u32).ok_or(Again)?;
-        return Ok(Resolved::Var(var));
-    }
-    let prefix = *Prefix::ALL.get(found.prefix as usize).ok_or(Again)?;
-    // SAFETY: by the caller's word; `find` set it together with the prefix.
-    let rest = unsafe {
-        bytes(ngx_str_t {
-            len: found.rest_len as usize,
-            data: found.rest.cast_mut(),
-        })
-    };
-    Ok(Resolved::Prefixed(prefix, rest))
 }
 
 /// Nothing was found.
@@ -130,18 +135,17 @@ pub(crate) fn none_in(table: &Table) -> Found {
 }
 
 /// Finds a name, in lower case, in a configuration. It has to stay where it is for as
-/// long as [`resolved`] is asked about it.
+/// long as [`InTable::resolve`] is asked about it.
 pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
     let epoch = table.epoch();
     if let Some(var) = table.find(name) {
         let or_none =
             |number: Option<u32>| number.and_then(|n| i32::try_from(n).ok()).unwrap_or(-1);
-        let header = table.header_offset(var);
         return Some(Found {
             epoch,
             variable: or_none(table.number(var)),
             cached: or_none(var.cached_at()),
-            header: or_none(header.and_then(|at| u32::try_from(at).ok())),
+            header: or_none(var.header),
             is_direct: i32::from(var.field.is_some()),
             is_number: i32::from(var.field.is_some_and(Field::is_number)),
             ..NOT_FOUND
@@ -197,6 +201,12 @@ fn through_nginx<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
         // that nginx caches is cached, as it is for whoever reads it first.
         if var.is_cacheable || flavour == Flavour::NgxVar {
             return typed(Value::of(r.flushed(index)), var.field, flavour);
+        }
+    }
+    if let Some(offset) = var.header {
+        // SAFETY: nginx's own handler of this variable reads such a pointer there.
+        if let Ok(text) = unsafe { r.header_at(offset) } {
+            return Value::of(text);
         }
     }
     if let Some(prefix) = var.prefix {

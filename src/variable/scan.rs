@@ -40,23 +40,24 @@ impl Prefix {
     }
 }
 
-/// The value of the argument `name`, whatever its case (`ngx_http_arg`).
+/// The value of the argument `name`, whatever its case (`ngx_http_arg`); an argument's name has
+/// no `&` in it.
 pub fn arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     if name.is_empty() {
         return None;
     }
     let mut rest = args;
     loop {
-        let here = split_at_byte(rest, b'&');
-        let (pair, after) = here.unwrap_or((rest, &[]));
-        if let Some((key, value)) = pair.split_at_checked(name.len()) {
-            match value.split_first() {
-                Some((b'=', value)) if is_same_word(key, name) => return Some(value),
+        // Compared before the next "&" is looked for: most are asked for early in a short text.
+        if let Some((key, after)) = rest.split_at_checked(name.len()) {
+            match after.split_first() {
+                Some((b'=', value)) if is_same_word(key, name) && !key.contains(&b'&') => {
+                    return Some(split_at_byte(value, b'&').map_or(value, |(value, _)| value));
+                }
                 _ => {}
             }
         }
-        here?;
-        rest = after;
+        (_, rest) = split_at_byte(rest, b'&')?;
     }
 }
 

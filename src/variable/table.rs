@@ -37,6 +37,9 @@ pub struct Var {
     pub is_assignable: bool,
     /// Set when it is one of a prefix that the module looks up.
     pub prefix: Option<Prefix>,
+    /// Where the request has the pointer to the header that it shows, if it is one of those
+    /// that `ngx_http_variable_header` serves.
+    pub header: Option<u32>,
     /// nginx's handler for it.
     pub(crate) getter: Getter,
     /// Next in the chain, as number + 1.
@@ -52,6 +55,7 @@ impl Var {
         is_cacheable: true,
         is_assignable: false,
         prefix: None,
+        header: None,
         getter: Getter::NONE,
         next: 0,
     };
@@ -69,6 +73,7 @@ impl Var {
             is_assignable: index.is_some()
                 && variable.is_changeable()
                 && !variable.has_set_handler(),
+            header: builtins().header_offset(variable),
             getter: variable.getter(),
             ..Var::EMPTY
         }
@@ -155,12 +160,6 @@ impl Table {
     #[inline(always)]
     pub fn epoch(&self) -> u32 {
         self.epoch
-    }
-
-    /// Where the request has the pointer to the header that a variable shows, if it is
-    /// one of those that `ngx_http_variable_header` serves.
-    pub(crate) fn header_offset(&self, var: &Var) -> Option<usize> {
-        builtins().header_offset(var.name, var.getter)
     }
 
     /// The prefix of `name` that the module looks up, and the rest of the name.

@@ -14,7 +14,7 @@ use crate::nginx::shim::{
     NGX_HTTP_LUA_VAR_FIXED, NGX_HTTP_LUA_VAR_TRUE, lua_var_chunk_t, lua_var_refusal_t,
     lua_var_req_t, lua_var_rust_t, ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
 };
-use crate::nginx::{self, ngx_http_request_t, ngx_uint_t};
+use crate::nginx::{self, AGAIN, ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_uint_t};
 use crate::refused;
 use crate::registry::registry;
 use crate::registry::slots::Handle;
@@ -297,7 +297,8 @@ unsafe fn put_found(
     out.put_result(value);
 }
 
-/// Many variables of the request `req`; 0 when it is refused, which the first of `out` says.
+/// Many variables of the request `req`: `NGX_OK`; `NGX_AGAIN` when some have to be asked for
+/// with [`fetch`]; `NGX_ERROR` when the request is refused, which the first of `out` says.
 ///
 /// # Safety
 /// As [`fetch`]; there are `n` of `found`, as for [`read_found`], and room for as many at
@@ -307,7 +308,7 @@ unsafe extern "C" fn read_many(
     found: *const ngx_http_lua_var_found_t,
     n: usize,
     out: *mut ngx_http_lua_var_value_t,
-) -> ngx_uint_t {
+) -> ngx_int_t {
     // SAFETY: `shim/reader.c` passes a structure on its stack.
     let req = unsafe { &*req };
     // SAFETY: `n` of them, in a userdata that the function's upvalue keeps.
@@ -321,10 +322,11 @@ unsafe extern "C" fn read_many(
             Err(why) => {
                 // SAFETY: room for one at least, which nobody else has.
                 unsafe { &mut *out }.put_refusal(why);
-                return 0;
+                return ERROR;
             }
         }
     };
+    let mut rc = OK;
     for (at, found) in found.iter().enumerate() {
         // SAFETY: there is room for as many as were found.
         let out = unsafe { out.add(at) };
@@ -335,8 +337,11 @@ unsafe extern "C" fn read_many(
             Some(request) => unsafe { put_found(request, found, Flavour::Typed, out) },
             None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
         }
+        if out.kind == NGX_HTTP_LUA_VAR_AGAIN as i32 {
+            rc = AGAIN;
+        }
     }
-    1
+    rc
 }
 
 /// Finds a name in the newest configuration; 0 when it has to be asked for by name.

@@ -43,6 +43,8 @@ pub(crate) mod shim {
 pub(crate) const OK: ngx_int_t = ffi::NGX_OK as ngx_int_t;
 /// `NGX_ERROR`, likewise.
 pub(crate) const ERROR: ngx_int_t = ffi::NGX_ERROR as ngx_int_t;
+/// `NGX_AGAIN`, likewise.
+pub(crate) const AGAIN: ngx_int_t = ffi::NGX_AGAIN as ngx_int_t;
 /// `NGX_DECLINED`, likewise.
 pub(crate) const DECLINED: ngx_int_t = ffi::NGX_DECLINED as ngx_int_t;
 /// What `r->signature` holds in a live request (`NGX_HTTP_MODULE`, "HTTP").

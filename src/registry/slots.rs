@@ -156,6 +156,12 @@ impl Slot {
         }
     }
 
+    /// Whether it is at the generation of `handle`, occupied or not.
+    #[inline(always)]
+    fn is_of(&self, handle: Handle) -> bool {
+        self.generation.get() == handle.generation
+    }
+
     /// Number of the slot.
     pub fn id(&self) -> u32 {
         self.id.get()
@@ -343,8 +349,7 @@ impl Slots {
     pub fn get(&self, handle: Handle) -> Option<&'static Slot> {
         let slot = self.by_id(handle.id)?;
         // Even generations are free slots, so a forged even one must not match.
-        let same = slot.generation.get() == handle.generation;
-        (same && handle.generation & 1 == 1).then_some(slot)
+        (slot.is_of(handle) && handle.generation & 1 == 1).then_some(slot)
     }
 
     /// The same, if the request may be read directly.
@@ -352,8 +357,7 @@ impl Slots {
     pub fn readable(&self, handle: Handle) -> Option<&'static Slot> {
         let slot = self.by_id(handle.id)?;
         // A free slot has no request to read, so that a forged even generation gets none.
-        let same = slot.generation.get() == handle.generation;
-        (same && slot.readable.get() != 0).then_some(slot)
+        (slot.is_of(handle) && slot.readable.get() != 0).then_some(slot)
     }
 
     /// How long ago the request that `handle` named ended.

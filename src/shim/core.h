@@ -220,7 +220,7 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 }
 
 
-/* reader(names) -> values, fill: reader.c */
+/* reader(names, n) -> read, checked: reader.c */
 int lua_var_new_reader(lua_State *L) __attribute__((visibility("hidden")));
 
 #endif

@@ -73,6 +73,7 @@ typedef struct {
     X(void, lua_setfield, (lua_State *L, int i, const char *k))               \
     X(void, lua_rawset, (lua_State *L, int i))                                \
     X(void, lua_rawget, (lua_State *L, int i))                                \
+    X(void, lua_rawgeti, (lua_State *L, int i, int n))                        \
     X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
     X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
     X(int, lua_error, (lua_State *L))                                         \

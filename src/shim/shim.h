@@ -142,10 +142,11 @@ typedef struct {
         ngx_http_lua_var_value_t *out);
 
     /*
-     * The same for n names at once.  0: the request is refused, which out[0] says.
-     * NGX_HTTP_LUA_VAR_AGAIN: that name has to be asked for with fetch().
+     * The same for n names at once.  NGX_OK: all are read.  NGX_AGAIN: a name whose
+     * value is NGX_HTTP_LUA_VAR_AGAIN has to be asked for with fetch().  NGX_ERROR: the
+     * request is refused, which out[0] says.
      */
-    ngx_uint_t (*read_many)(const lua_var_req_t *req,
+    ngx_int_t (*read_many)(const lua_var_req_t *req,
         const ngx_http_lua_var_found_t *found, size_t n,
         ngx_http_lua_var_value_t *out);
 

@@ -7,11 +7,52 @@
 local core = ...
 
 local new_reader = core.reader
+local concat = table.concat
+local format = string.format
 local lower_case = string.lower
+local rawset = rawset
 local setmetatable = setmetatable
 local type = type
 
 local MOST = core.reader_max
+
+
+-- read:table(req, t) for these keys. It is generated, so that the table is made at once
+-- with all its keys, by code that LuaJIT compiles.
+local function table_reader(keys, checked)
+    local values, fields, assignments = {}, {}, {}
+
+    for i, key in ipairs(keys) do
+        values[i] = "v" .. i
+        fields[i] = format("[%q] = v%d,", key, i)
+        assignments[i] = format("rawset(t, %q, v%d)", key, i)
+    end
+
+    return loadstring([[
+        local read, rawset, type, error = ...
+
+        return function (self, req, t)
+            if type(t) ~= "nil" and type(t) ~= "table" then
+                error("bad argument to read:table(): expected a table to fill, got "
+                      .. type(t), 2)
+            end
+
+            local is_read, ]] .. concat(values, ", ") .. [[ = read(self, req)
+
+            if not is_read then
+                return nil, v1
+            end
+
+            if not t then
+                return { ]] .. concat(fields, " ") .. [[ }
+            end
+
+            ]] .. concat(assignments, "\n") .. [[
+
+            return t
+        end
+    ]], "=resty/ngxvar/reader.lua, generated")(checked, rawset, type, error)
+end
 
 
 return function (names)
@@ -36,7 +77,7 @@ return function (names)
         lower[i], keys[i] = lower_case(names[i]), names[i]
     end
 
-    local values, by_name = new_reader(lower, keys, n)
+    local read, checked = new_reader(lower, n)
 
-    return setmetatable({ table = by_name }, { __call = values })
+    return setmetatable({ table = table_reader(keys, checked) }, { __call = read })
 end

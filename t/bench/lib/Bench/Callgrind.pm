@@ -9,7 +9,7 @@ use v5.36;
 
 use Bench::Worker ();
 
-use constant { WARM_UP => 400, COUNTED => 100 };
+use constant { WARM_UP => 400, COUNTED => 1000 };
 
 # The locations that start and write down the counting.
 use constant SERVER => <<'CONF';

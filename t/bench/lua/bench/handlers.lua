@@ -2,7 +2,10 @@
 -- have. Their values change from request to request, as a client's do, but not in length.
 --
 -- Each is generated, so that all readers get the very same handler. What they
--- read is added up and compared, so that it is taken and known to be right.
+-- read is added up and compared, so that it is taken and known to be right. A log
+-- entry is encoded as JSON, as log plugins do it.
+
+local encode = require("cjson").encode
 
 local NAMES = {
     "uri", "host", "scheme", "remote_addr", "http_user_agent", "request_method", "args",
@@ -74,6 +77,18 @@ local mt = {
 local _M = { names = NAMES }
 
 
+-- The current values, by name.
+local function values()
+    local all = {}
+
+    for _, name in ipairs(NAMES) do
+        all[name] = ngx.var[name]
+    end
+
+    return all
+end
+
+
 -- For each name, in straight code: what `line` makes of the name and of how it is read.
 local function each(read, line)
     local lines = {}
@@ -89,7 +104,7 @@ end
 -- The sum of the lengths, of what reads all at once.
 local function reader_lines(shape)
     if shape == "entry" then
-        return "local entry = read:table(req)\nfor _, value in pairs(entry) do sum = sum + #value end"
+        return "local entry = read:table(req)\nsum = #encode(entry)"
     end
 
     local locals = {}
@@ -132,7 +147,7 @@ local function source(reader, shape)
     elseif shape == "entry" then
         lines = "local entry = {\n" .. table.concat(each(by_name, function (name, read)
             return name .. " = " .. read .. ","
-        end), "\n") .. "\n}\nfor _, value in pairs(entry) do sum = sum + #value end"
+        end), "\n") .. "\n}\nsum = #encode(entry)"
 
     else
         lines = table.concat(each(by_name, function (_, read)
@@ -142,7 +157,7 @@ local function source(reader, shape)
 
     return setup .. [[
 
-local say, want = ngx.say, ...
+local say, want, encode = ngx.say, ...
 return function ()
     ]] .. ask .. "\nlocal sum = 0\n" .. lines .. [[
 
@@ -153,28 +168,36 @@ end
 
 -- A handler of this shape that reads with this reader.
 function _M.make(reader, shape)
-    local want = 0
+    local all, want = values(), 0
 
-    for _, name in ipairs(NAMES) do
-        want = want + #ngx.var[name]
+    for _, value in pairs(all) do
+        want = want + #value
     end
 
-    return assert(loadstring(source(reader, shape), "=" .. shape))(want)
+    if shape == "entry" then
+        want = #encode(all)
+    end
+
+    return assert(loadstring(source(reader, shape), "=" .. shape))(want, encode)
 end
 
 
--- A handler that builds the same table, and reads nothing: what `entry` is counted above.
+-- What a handler of this shape does besides reading: an entry is made of the same values, as
+-- constants, and encoded.
 function _M.make_bare(shape)
     local lines = ""
 
     if shape == "entry" then
-        lines = "local entry = {\n" .. table.concat(each(function (name) return '"' .. name .. '"' end,
-            function (name, text) return name .. " = " .. text .. "," end), "\n")
-            .. "\n}\nlocal sum = 0\nfor _, value in pairs(entry) do sum = sum + #value end\n"
+        local all = values()
+
+        lines = "local entry = {\n" .. table.concat(each(function (name)
+            return string.format("%q", all[name])
+        end, function (name, text) return name .. " = " .. text .. "," end), "\n")
+            .. "\n}\nlocal sum = #encode(entry)\n"
     end
 
-    return assert(loadstring("local say = ngx.say\nreturn function ()\n" .. lines
-                             .. "say('right')\nend", "=bare"))()
+    return assert(loadstring("local say, encode = ngx.say, ...\nreturn function ()\n" .. lines
+                             .. "say('right')\nend", "=bare"))(encode)
 end
 
 

@@ -18,11 +18,16 @@ our $HTTP = <<'END';
         -- made before there is any variable
         early = ngxvar.reader(NAMES)
 
+        -- in one call: the first is another than those after it
+        local function pack(...)
+            return { n = select("#", ...), ... }
+        end
+
         -- what fetch gives, where it differs
         function compare(read, req)
             local late, bad = ngxvar.reader(NAMES), {}
             for _, reader in ipairs { read, late } do
-                local values = { n = select("#", reader(req)), reader(req) }
+                local values = pack(reader(req))
                 local by_name = reader:table(req)
                 local filled = reader:table(req, { none = 1, other = 2 })
                 if values.n ~= #NAMES then bad[#bad + 1] = values.n .. " values" end

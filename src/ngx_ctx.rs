@@ -37,14 +37,23 @@ pub(crate) fn slot_of(r: Request<'_>) -> Option<&'static Slot> {
         set_own(r, slot);
         return Some(slot);
     }
-    register(r)
-}
-
-/// Registers a request that has not been seen before.
-pub(crate) fn register(r: Request<'_>) -> Option<&'static Slot> {
     let slot = Readable::from_nginx(r).ok()?.slot();
     set_own(r, slot);
     Some(slot)
+}
+
+/// Registers a request that begins.
+pub(crate) fn begin(r: Request<'_>) {
+    if let Ok(live) = Readable::beginning(r) {
+        set_own(r, live.slot());
+    }
+}
+
+/// Registers a request that met no phase in which it would have been.
+pub(crate) fn end(r: Request<'_>) {
+    if mode::is_foreign() || r.ctx(conf::ctx_index()) == 0 {
+        slot_of(r);
+    }
 }
 
 /// Makes the slot's number the module's context.

@@ -183,7 +183,7 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return DECLINED;
     };
-    ngx_ctx::register(r);
+    ngx_ctx::begin(r);
     if mode::get() == Mode::Unchecked {
         if let Ok(live) = Readable::from_nginx(r) {
             layout::check_request(live);
@@ -222,7 +222,7 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe extern "C" fn on_log(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request it logs.
     if let Some(r) = unsafe { Request::from_nginx(r) } {
-        ngx_ctx::slot_of(r);
+        ngx_ctx::end(r);
     }
     OK
 }

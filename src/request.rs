@@ -136,7 +136,11 @@ impl<'a> LiveRequest<'a> {
         if r.signature() != SIGNATURE {
             return Err(Refusal::Stale);
         }
-        match registry().register(r) {
+        Self::registered(r, registry().register(r))
+    }
+
+    fn registered(r: AnyRequest<'a>, slot: Option<&'static Slot>) -> Result<Self, Refusal> {
+        match slot {
             Some(slot) => Ok(LiveRequest { r, slot }),
             None if mode::get() == Mode::Handlers => Err(Refusal::Layout),
             None => {
@@ -220,6 +224,12 @@ impl<'a> Readable<'a> {
     /// A request for which nginx calls the module.
     pub(crate) fn from_nginx(r: Request<'a>) -> Result<Self, Refusal> {
         let slot = LiveRequest::register(*r)?.slot();
+        Ok(Readable { r, slot })
+    }
+
+    /// The same for one that begins.
+    pub(crate) fn beginning(r: Request<'a>) -> Result<Self, Refusal> {
+        let slot = LiveRequest::registered(*r, registry().register_new(*r))?.slot();
         Ok(Readable { r, slot })
     }
 

@@ -78,15 +78,21 @@ impl Registry {
         self.index.find(&self.slots, address)
     }
 
-    /// Registers a request, until its pool is destroyed.
+    /// Registers a request, until its pool is destroyed; one that is registered already
+    /// keeps its slot.
+    pub(crate) fn register(&self, r: AnyRequest<'_>) -> Option<&'static Slot> {
+        match self.find(r.address()) {
+            Some(slot) => Some(slot),
+            None => self.register_new(r),
+        }
+    }
+
+    /// Registers a request that nobody can have registered before.
     ///
     /// Allocate, then everything that can fail, then publish: a request is in the
     /// index only if its cleanup is sure to take it out again. `None` without memory,
     /// and when it is not sure which is the request's pool.
-    pub(crate) fn register(&self, r: AnyRequest<'_>) -> Option<&'static Slot> {
-        if let Some(slot) = self.find(r.address()) {
-            return Some(slot);
-        }
+    pub(crate) fn register_new(&self, r: AnyRequest<'_>) -> Option<&'static Slot> {
         let pool = r.pool()?;
         if mode::is_foreign() && !self.is_pool_of(pool.address(), r.address()) {
             return None;

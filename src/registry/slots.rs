@@ -393,12 +393,10 @@ impl Slots {
             _ => self.fresh(more)?,
         };
         slot.generation.set(slot.generation.get().wrapping_add(1));
+        // All else was cleared by `release`, or never set.
         slot.request.set(request);
         slot.connection.set(connection);
-        slot.flags.set(0);
         slot.link.set(0);
-        slot.original.set(0);
-        slot.set_ctx(0, 0);
         self.live.set(self.live.get().wrapping_add(1));
         Some(slot)
     }

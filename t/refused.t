@@ -162,7 +162,47 @@ qr{refused: stale request, handle \d+/\d+, whose request ended \d+\.\d\d\ds ago,
 
 
 
-=== TEST 6: set, getters and setters, interpreted and compiled; a pointer of another request
+=== TEST 6: where compiled code made a handle is known as well
+--- http_config
+    lua_var_trace_handles on;
+    init_worker_by_lua_block {
+        local app, request = package.loaded.app, require("resty.ngxvar").request
+
+        -- called often enough to be compiled from its beginning
+        function app.note()
+            app.kept = request()
+        end
+    }
+--- config
+    location = /compiled {
+        content_by_lua_block {
+            local app = require "app"
+            app.note()
+            ngx.say("noted")
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local client = require("client").connect{ port = ngx.var.server_port }
+
+            for i = 1, 300 do client:request("/compiled") end
+            client:close()
+            while require("resty.ngxvar").live(app.kept) do ngx.sleep(0.005) end
+
+            ngx.say((app.log_entry(app.kept)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil stale request
+--- error_log eval
+qr{refused: stale request, handle \d+/\d+, .* made \d+s ago at init_worker_by_lua\S*:6 for "GET /compiled HTTP}
+
+
+
+=== TEST 7: set, getters and setters, interpreted and compiled; a pointer of another request
 --- http_config
     lua_var_log_refused warn rate=1000r/s;
 --- config
@@ -201,7 +241,7 @@ qr/\A$all\z/
 
 
 
-=== TEST 7: no variables in a timer
+=== TEST 8: no variables in a timer
 --- config
     location = /t {
         content_by_lua_block {
@@ -225,7 +265,7 @@ qr{lua_var: fetch "uri" refused: no variables in this context \(TLS handshake, t
 
 
 
-=== TEST 8: what is asked and no refusal is not logged
+=== TEST 9: what is asked and no refusal is not logged
 --- config
     location = /t {
         content_by_lua_block {
@@ -246,7 +286,7 @@ qr/\Afalse\n\/t\nnil\nbad request: /
 
 
 
-=== TEST 9: the C functions of lua-var-nginx-module say their name
+=== TEST 10: the C functions of lua-var-nginx-module say their name
 --- config
     location = /t {
         content_by_lua_block {
@@ -262,7 +302,7 @@ qr{lua_var: ngx_http_lua_var_ffi_uri refused: stale request, pointer 0*1267, cal
 
 
 
-=== TEST 10: a request whose slot had other occupants since
+=== TEST 11: a request whose slot had other occupants since
 --- config
     location = /t {
         content_by_lua_block {
@@ -282,7 +322,7 @@ qr{refused: stale request, handle \d+/\d+, whose request ended more than \d+\.\d
 
 
 
-=== TEST 11: what Lua gave for a name cannot forge a line
+=== TEST 12: what Lua gave for a name cannot forge a line
 --- config
     location = /t {
         content_by_lua_block {

@@ -22,8 +22,8 @@ use crate::request::{Call, Direct, LiveRequest, Readable, Refusal};
 use crate::statics::{PerWorker, Shared};
 use crate::status;
 use crate::variable::name::has_upper;
-use crate::variable::read::{self, InTable, Resolved};
-use crate::variable::value::{Flavour, Value};
+use crate::variable::read::{self, InTable};
+use crate::variable::value::{Again, Flavour, Value};
 use crate::variable::{assign, table};
 
 const fn chunk(
@@ -287,14 +287,27 @@ unsafe fn put_found(
     let Some(resolved) = (unsafe { request.resolve(found) }) else {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     };
-    let value = request.read(resolved, flavour);
-    if let (Ok(Value::Text(text)), Resolved::Var(var)) = (value, resolved) {
-        if let Some(n) = var.field.and_then(|field| field.fixed(text)) {
-            out.len = n as i32;
-            return out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
-        }
+    let read = request.read(
+        resolved,
+        flavour,
+        #[inline(always)]
+        |field, value| {
+            let fixed = match (field, value) {
+                (Some(field), Value::Text(text)) => field.fixed(text),
+                _ => None,
+            };
+            match fixed {
+                Some(n) => {
+                    out.len = n as i32;
+                    out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+                }
+                None => out.put(value),
+            }
+        },
+    );
+    if let Err(Again) = read {
+        out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     }
-    out.put_result(value);
 }
 
 /// Many variables of the request `req`: `NGX_OK`; `NGX_AGAIN` when some have to be asked for

@@ -12,18 +12,20 @@ use crate::nginx::shim::{
 };
 use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
 use crate::ngx_ctx;
+use crate::refused;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::request::{Call, Direct, LiveRequest, Readable, Refusal};
 use crate::restore;
 use crate::variable::read::{self, InTable, Resolved};
-use crate::variable::value::{Again, Flavour};
+use crate::variable::value::Flavour;
 use crate::variable::{assign, table};
 
 // The declarations in ffi.h are these functions' own.
 const _: () = {
     let _ = [shim::ngx_http_lua_var_ffi_fetch, ngx_http_lua_var_ffi_fetch];
     let _ = [shim::ngx_http_lua_var_ffi_read, ngx_http_lua_var_ffi_read];
+    let _ = [shim::ngx_http_lua_var_ffi_slot, ngx_http_lua_var_ffi_slot];
     let _ = [
         shim::ngx_http_lua_var_ffi_resolve,
         ngx_http_lua_var_ffi_resolve,
@@ -158,10 +160,35 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
         // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library
         // keeps.
         let resolved = unsafe { request.resolve(found) }?;
-        request.read(resolved, Flavour::numbered(flavour)).ok()
+        request
+            .read(
+                resolved,
+                Flavour::numbered(flavour),
+                #[inline(always)]
+                |_, value| out.put(value),
+            )
+            .ok()
     });
-    out.put_result(read.ok_or(Again));
+    if read.is_none() {
+        out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
+    }
     finish(out)
+}
+
+/// The slot of the request at `r`, whose handle has its number and its generation; -1 when the
+/// C function has to be asked, as for a request that is not registered or has no variables, or
+/// when it is to be noted where a handle is made.
+///
+/// # Safety
+/// `r` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ngx_http_lua_var_ffi_slot(r: *mut ngx_http_request_t) -> i32 {
+    if refused::is_tracing() {
+        return -1;
+    }
+    let call = Call::enter();
+    let live = Readable::by_address(&call, r as usize);
+    live.map_or(-1, |live| live.slot().id() as i32)
 }
 
 /// Fills `found` for the variable of this name, in lower case, in the configuration

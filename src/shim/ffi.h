@@ -86,6 +86,7 @@ int32_t ngx_http_lua_var_ffi_read(const ngx_http_lua_var_handle_t *handle,
     int32_t flavour, ngx_http_lua_var_value_t *out);
 
 /* For the Lua library, too. */
+int32_t ngx_http_lua_var_ffi_slot(ngx_http_request_t *r);
 void ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,
     const unsigned char *name, size_t len, ngx_http_lua_var_found_t *found);
 int32_t ngx_http_lua_var_ffi_assign(const ngx_http_lua_var_handle_t *handle,

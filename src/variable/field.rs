@@ -32,8 +32,19 @@ macro_rules! fields {
             /// Its value; `None` when only nginx's handler knows.
             #[inline(always)]
             pub(crate) fn read(self, r: Request<'_>) -> Option<Value<'_>> {
+                self.read_with(r, |_, value| value)
+            }
+
+            /// The same, handed to `give` together with the field.
+            // In each arm, where the compiler knows which kind of value it is.
+            #[inline(always)]
+            pub(crate) fn read_with<'a, T>(
+                self,
+                r: Request<'a>,
+                give: impl FnOnce(Field, Option<Value<'a>>) -> T,
+            ) -> T {
                 match self {
-                    $(Field::$field => { let $r = r; $value })+
+                    $(Field::$field => give(Field::$field, { let $r = r; $value }),)+
                 }
             }
         }
@@ -56,7 +67,7 @@ fields! {
     Connection ["connection"] text |r| Some(Value::Decimal(r.connection_number()));
     ConnectionRequests ["connection_requests"] text
         |r| Some(Value::Decimal(r.connection_requests()));
-    ServerPort ["server_port"] text |r| port(r.local_port()?);
+    ServerPort ["server_port"] text |r| port(r.local_port());
     Msec ["msec"] text |_r| Some(Value::Seconds(now()));
     Status ["status"] number |r| Some(Value::Number(status(r) as f64));
     RequestTime ["request_time"] number |r| seconds(request_time(r));
@@ -124,8 +135,8 @@ pub(crate) fn scheme(r: Request<'_>) -> &'static [u8] {
 }
 
 /// `$server_port` (`ngx_http_variable_server_port`); 0 is that of an address without one.
-fn port(port: u16) -> Option<Value<'static>> {
-    Some(match port {
+fn port(port: Option<u16>) -> Option<Value<'static>> {
+    Some(match port? {
         0 => Value::Text(b""),
         port => Value::Decimal(port.into()),
     })

@@ -100,16 +100,21 @@ impl<'a> InTable<'a> {
         Some(Resolved::Prefixed(prefix, rest))
     }
 
-    /// The value.
+    /// Hands the value to `give`, with the field that it was read from, if it was.
     #[inline(always)]
-    pub(crate) fn read(self, resolved: Resolved<'_>, flavour: Flavour) -> Result<Value<'a>, Again> {
-        match resolved {
-            Resolved::Var(var) => Ok(read(self.r, var, flavour)),
+    pub(crate) fn read<T>(
+        self,
+        resolved: Resolved<'_>,
+        flavour: Flavour,
+        give: impl FnOnce(Option<Field>, Value<'a>) -> T,
+    ) -> Result<T, Again> {
+        Ok(match resolved {
+            Resolved::Var(var) => read_with(self.r, var, flavour, give),
             Resolved::Prefixed(prefix, rest) => {
                 let text = prefix::look_up(self.r, prefix, rest).sure().ok_or(Again)?;
-                Ok(Value::of(text))
+                give(None, Value::of(text))
             }
-        }
+        })
     }
 }
 
@@ -166,25 +171,38 @@ pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
 }
 
 /// The value of a variable.
+fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
+    read_with(r, var, flavour, |_, value| value)
+}
+
+/// The same, handed to `give`, with the field that it was read from, if it was.
 // Inlined, with what it is made of, so that a value stays in registers: written
 // to memory as words and copied as one vector, it stalls the reader.
 #[inline(always)]
-fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
-    if let Some(index) = var.index {
-        if let Some(text) = r.cached(index) {
-            return typed(Value::of(text), var.field, flavour);
-        }
+fn read_with<'a, T>(
+    r: Request<'a>,
+    var: &Var,
+    flavour: Flavour,
+    give: impl FnOnce(Option<Field>, Value<'a>) -> T,
+) -> T {
+    if let Some(text) = var.index.and_then(|index| r.cached(index)) {
+        return give(var.field, typed(Value::of(text), var.field, flavour));
     }
-    if let Some(field) = var.field {
-        if flavour == Flavour::Typed {
-            if let Some(value) = field.read(r) {
-                return value;
-            }
-        } else if let Some(value) = as_ngx_var(r, var, field) {
-            return value;
-        }
+    match (var.field, flavour) {
+        (Some(field), Flavour::Typed) => field.read_with(
+            r,
+            #[inline(always)]
+            |field, value| match value {
+                Some(value) => give(Some(field), value),
+                None => give(None, through_nginx(r, var, flavour)),
+            },
+        ),
+        (Some(field), Flavour::NgxVar) => match as_ngx_var(r, var, field) {
+            Some(value) => give(Some(field), value),
+            None => give(None, through_nginx(r, var, flavour)),
+        },
+        (None, _) => give(None, through_nginx(r, var, flavour)),
     }
-    through_nginx(r, var, flavour)
 }
 
 /// A variable that is read from the request, as `ngx.var` gives it; `None` when nginx has

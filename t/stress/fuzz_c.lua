@@ -27,6 +27,7 @@ int fuzz_ctx_lost(uint64_t r, uint32_t vm) __asm__("ngx_http_lua_var_ffi_ctx_los
 void fuzz_ctx_made(uint64_t r, int reference, uint32_t vm, int again)
     __asm__("ngx_http_lua_var_ffi_ctx_made");
 void fuzz_layout(void *out) __asm__("ngx_http_lua_var_ffi_layout");
+int fuzz_slot(uint64_t r) __asm__("ngx_http_lua_var_ffi_slot");
 void fuzz_resolve(const uint32_t *handle, const char *name, size_t len,
     ngx_http_lua_var_found_t *found) __asm__("ngx_http_lua_var_ffi_resolve");
 int fuzz_assign(const uint32_t *handle, const ngx_http_lua_var_found_t *found,
@@ -145,6 +146,22 @@ local function c_upstream_response_time()
     check_time("C upstream_response_time", address, entry,
                C.fuzz_upstream_response_time(address, not is_null and buf or nil, kind),
                is_null)
+end
+
+
+local function c_slot()
+    local address, entry = any_address()
+    local id = C.fuzz_slot(address)
+
+    if id ~= (entry and entry.id or -1) then
+        return wrong("C slot", address, id)
+    end
+
+    if entry then
+        outcome.served()
+    else
+        outcome.refused()
+    end
 end
 
 
@@ -392,13 +409,13 @@ end
 return {
     -- by name, after ngx_http_lua_var_ffi_
     tried = { "uri", "host", "remote_addr", "scheme", "request_time",
-              "upstream_response_time", "handshake", "ctx_lost", "ctx_made", "layout", "resolve", "fetch",
-              "read", "assign" },
+              "upstream_response_time", "handshake", "ctx_lost", "ctx_made", "layout", "slot", "resolve",
+              "fetch", "read", "assign" },
     -- more often those that take any address
     cases = {
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
-        c_request_time, c_upstream_response_time, c_ctx, c_resolve, c_fetch, c_read, c_read,
+        c_request_time, c_upstream_response_time, c_ctx, c_slot, c_resolve, c_fetch, c_read, c_read,
         c_assign, c_current, c_current, c_layout,
     },
     with_name = with_name,

@@ -25,10 +25,13 @@ local core_fetch = core.fetch
 local core_index = core.var_index
 local core_set = core.set
 local get_request = base.get_request
+local generation_in = handles.generation_in
 local handle_t = handles.handle_t
 local is_handle = handles.is_handle
 local remember = core.remember
+local rawequal = rawequal
 local resolve = call.lib.ngx_http_lua_var_ffi_resolve
+local slot_of = call.lib.ngx_http_lua_var_ffi_slot
 local tonumber = tonumber
 local type = type
 
@@ -53,32 +56,51 @@ local _M = {
 }
 
 
--- the handle made last: a handler that asks twice gets the same one, and fetch
--- knows it by its address, which is why it has to be kept here
+-- see resty.ngxvar.trace
+local on_trace = false
+
+
+-- The handle made last: a handler that asks twice gets the same one.
 local last = handle_t()
+-- The one that the C functions know by its address, which is why it is kept.
+local remembered = last
 
 
-function _M.request()
-    local id, generation = acquire()
-
-    if not id then
-        return nil, generation
-    end
-
+local function handle_of(id, generation)
     if id ~= last.id or generation ~= last.generation then
-        local handle = handle_t(id, generation)
-
-        -- in this order, so that what C knows by its address is always kept
-        remember(handle)
-        last = handle
+        last = handle_t(id, generation)
     end
 
     return last
 end
 
 
--- see resty.ngxvar.trace
-local on_trace = false
+function _M.request()
+    if on_trace then
+        local r = get_request()
+        local id = r and slot_of(r) or -1
+
+        if id >= 0 then
+            return (handle_of(id, generation_in(id)))
+        end
+    end
+
+    local id, generation = acquire()
+
+    if not id then
+        return nil, generation
+    end
+
+    local handle = handle_of(id, generation)
+
+    if not rawequal(handle, remembered) then
+        -- in this order, so that what C knows by its address is always kept
+        remember(handle)
+        remembered = handle
+    end
+
+    return handle
+end
 
 
 -- Names that the interpreter has fetched before, each with how it was found. Nothing

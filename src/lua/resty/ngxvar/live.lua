@@ -109,6 +109,12 @@ local SLOT_SIZE = tonumber(layout.slot_size)
 local SIGNATURE = tobit(layout.signature)
 
 
+-- The generation of the slot of this number, which there has to be.
+local function generation_in(id)
+    return ffi.cast(slot_p, slots + id * SLOT_SIZE).generation % 2^32
+end
+
+
 -- The request that a handle names, to be read directly; nil if it is not to be.
 local function live(handle)
     if not is_handle(handle) then
@@ -131,6 +137,7 @@ end
 
 
 return {
+    generation_in = generation_in,
     handle_t = handle_t,
     is_handle = is_handle,
     live = live,

@@ -9,6 +9,8 @@ package Bench::Peers;
 
 use v5.36;
 
+use List::Util qw(uniq);
+
 use Bench::Variables ();
 
 # Arguments of Bench::Worker->start, and `reader`, its name in lua/bench.
@@ -32,7 +34,7 @@ sub given () {
             lua_path => _path('KONG_LUA') . '/?.lua',
             # Its variables have to be indexed beforehand.
             http => join("\n", map { "lua_kong_load_var_index \$$_;" } grep { $_ ne 'foo' }
-                    Bench::Variables::all()),
+                    uniq(Bench::Variables::all(), Bench::Variables::twenty())),
             init => 'require("resty.kong.var").load_indexes()',
         };
     }

@@ -6,7 +6,7 @@ use v5.36;
 
 use Bench::Worker ();
 
-my (@names, %line_of);
+my (@names, @twenty, %line_of);
 
 sub _read () {
     my $path = "$Bench::Worker::ROOT/t/bench/variables.txt";
@@ -14,7 +14,8 @@ sub _read () {
     while (my $text = readline $file) {
         my ($line, @more) = split ' ', $text;
         next if !defined $line || $line =~ /^#/;
-        push @names, @more;
+        push @{ $line eq 'twenty' ? \@twenty : \@names }, @more;
+        next if $line eq 'twenty';
         $line_of{$_} = $line for @more;
     }
     return;
@@ -22,6 +23,9 @@ sub _read () {
 _read();
 
 sub all () { return @names }
+
+# Those that a handler reads once each.
+sub twenty () { return @twenty }
 
 # Those of a line of the table.
 sub of ($line) {

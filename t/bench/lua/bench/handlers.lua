@@ -7,12 +7,7 @@
 
 local encode = require("cjson").encode
 
-local NAMES = {
-    "uri", "host", "scheme", "remote_addr", "http_user_agent", "request_method", "args",
-    "request_uri", "server_name", "server_protocol", "http_x_custom", "http_host",
-    "http_cookie", "cookie_c", "arg_id", "arg_page", "query_string", "document_uri",
-    "is_args", "request",
-}
+local NAMES = require("bench.variables").twenty
 
 -- How a reader is got at, and how it reads. The code of a handler that needs a
 -- request asks for it first.
@@ -74,7 +69,7 @@ local mt = {
     end,
 }]]
 
-local _M = { names = NAMES }
+local _M = { names = NAMES, readers = READERS }
 
 
 -- The current values, by name.

@@ -93,16 +93,18 @@ impl Field {
     /// Which of the strings that Lua keeps (`LUA_VAR_FIXED_TEXTS`) a value is.
     #[inline(always)]
     pub(crate) fn fixed(self, text: &[u8]) -> Option<u32> {
-        let all: &[(u32, &[u8])] = match self {
-            Field::Scheme => &[(0, b"http"), (1, b"https")],
-            Field::RequestMethod => &[(2, b"GET"), (3, b"POST")],
-            Field::ServerProtocol => &[(4, b"HTTP/1.1"), (5, b"HTTP/2.0")],
-            Field::Https => &[(6, b"on"), (7, b"")],
+        let (first, one, other): (u32, &[u8], &[u8]) = match self {
+            Field::Scheme => (0, b"http", b"https"),
+            Field::RequestMethod => (2, b"GET", b"POST"),
+            Field::ServerProtocol => (4, b"HTTP/1.1", b"HTTP/2.0"),
+            Field::Https => (6, b"on", b""),
             _ => return None,
         };
-        all.iter()
-            .find(|(_, fixed)| *fixed == text)
-            .map(|(n, _)| *n)
+        match text {
+            text if text == one => Some(first),
+            text if text == other => Some(first.wrapping_add(1)),
+            _ => None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use Getopt::Long qw(GetOptions);
 use JSON::PP ();
 use Time::HiRes qw(time);
 
+use Bench::Gateway  ();
 use Bench::Handlers ();
 use Bench::Lines    ();
 use Bench::Loops    ();
@@ -74,6 +75,7 @@ $run{table}    = Bench::Table::run(\&progress);
 $run{requests} = Bench::Requests::run(\&progress);
 $run{memory}   = Bench::Memory::run(\&progress);
 $run{handlers} = Bench::Handlers::run(\&progress, @peers);
+$run{gateway}  = Bench::Gateway::run(\&progress, @peers);
 $run{lines}    = [ Bench::Lines::lines(\%run) ];
 $run{reached}  = grep { $_->{reached} } @{ $run{lines} };
 $run{seconds}  = int(time - $started + 0.5);

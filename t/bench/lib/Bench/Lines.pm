@@ -14,7 +14,7 @@ use List::Util qw(all max reduce);
 use Bench::Stats     qw(median);
 use Bench::Variables ();
 
-# Everything that was measured: { loops, handlers, requests, memory }.
+# Everything that was measured: { loops, handlers, requests, table, memory }.
 sub lines ($run) {
     return map {
         my ($title, $limit, @parts) = @$_;
@@ -26,17 +26,20 @@ sub lines ($run) {
             reached  => (all { $_->{value} <= $_->{limit} } @parts) ? 1 : 0,
         }
     } (
+        _handlers_line($run->{handlers}),
+        _patched_line($run->{loops}, $run->{handlers}),
+        _plain_line($run->{requests}),
+        _ctx_request_line($run->{requests}),
+        _error_page_lines($run->{requests}),
+        _memory_line($run->{memory}),
+        _registry_line($run->{table}),
         _floor_lines($run->{loops}),
         _other_line($run->{loops}),
+        _kong_line($run->{loops}),
         _set_line($run->{loops}),
         _validation_line($run->{loops}),
         _ctx_line($run->{loops}),
         _jit_off_line($run->{loops}),
-        _handlers_line($run->{handlers}),
-        _patched_line($run->{loops}, $run->{handlers}),
-        _plain_line($run->{requests}),
-        _error_page_line($run->{requests}),
-        _memory_line($run->{memory}),
     );
 }
 
@@ -45,24 +48,41 @@ sub lines ($run) {
 sub _floor_lines ($loops) {
     my $module = $loops->{module};
     my @lines  = (
-        [ strings => 'strings read from the request',      1.1, 'F' ],
-        [ values  => 'values from a small fixed set',      0.6, 'F' ],
-        [ numbers => 'numbers',                            1.3, 'N' ],
+        [ 'strings read from the request', 1.1, 'F', grep { !/^(?:args|query_string)$/ }
+                Bench::Variables::of('strings') ],
+        # longer than what a getter keeps to compare with
+        [ 'a query string that no read has seen before', 1.1, 'F', qw(args query_string) ],
+        [ 'values from a small fixed set', 0.6, 'F', Bench::Variables::of('values') ],
+        [ 'numbers',                       1.3, 'N', Bench::Variables::of('numbers') ],
+        [ 'headers, arguments and cookies', 1.5, 'F',
+            qw(http_x_custom arg_x cookie_c sent_http_x_sent upstream_http_x_up) ],
     );
     return map {
-        my ($kind, $title, $limit, $floor) = @$_;
-        [ $title, "$limit $floor", _worst("getter", $module, $floor, $kind, $limit) ];
+        my ($title, $limit, $floor, @names) = @$_;
+        [ "by getter: $title", "$limit $floor", _worst($module, $floor, $limit, @names) ];
     } @lines;
 }
 
 sub _other_line ($loops) {
     return [
-        'any other variable', '1.5 F, 0.4 of ngx.var',
-        _worst('getter', $loops->{module}, 'F', 'other', 1.5),
+        'by getter: any other variable', '0.4 of ngx.var',
         _worst_of(
             0.4, 'of ngx.var',
             map { [ $_, _ns($loops, module => "getter $_") / _ns($loops, stock => "ngx.var $_") ] }
                 Bench::Variables::of('other')
+        ),
+    ];
+}
+
+# A loop that reads one variable; Kong's value is the one that nginx has cached.
+sub _kong_line ($loops) {
+    return if !$loops->{kong};
+    return [
+        'fetch of one variable in a compiled loop', q(Kong's read by index),
+        _worst_of(
+            1, q(of Kong's),
+            map { [ $_, _ns($loops, module => "fetch $_") / _ns($loops, kong => "kong $_") ] }
+                grep { $loops->{kong}{"kong $_"} } Bench::Variables::all()
         ),
     ];
 }
@@ -142,8 +162,8 @@ sub _plain_line ($requests) {
     my $more = $with->{instructions} - $without->{instructions};
     my $lost = 1 - $with->{to_first}{median};
     return [
-        'one more request, no Lua (return 200)', '+ 600 instructions, requests/s within 1 %',
-        { value => $more, limit => 600, text => sprintf '%+.0f instructions', $more },
+        'one more request, no Lua (return 200)', '+ 250 instructions, requests/s within 1 %',
+        { value => $more, limit => 250, text => sprintf '%+.0f instructions', $more },
         {   value => $lost, limit => 0.01,
             text => sprintf 'requests per second of CPU %+.1f %% ± %.1f', -100 * $lost,
                 100 * $with->{to_first}{spread},
@@ -151,10 +171,22 @@ sub _plain_line ($requests) {
     ];
 }
 
-sub _error_page_line ($requests) {
+sub _ctx_request_line ($requests) {
+    my $more = _more($requests, qw(ctx-module ctx-stock));
+    return [
+        'one more request whose Lua makes a ngx.ctx', '+ 300 instructions',
+        { value => $more, limit => 300, text => sprintf '%+.0f instructions', $more },
+    ];
+}
+
+sub _error_page_lines ($requests) {
     my ($ours, $by_hand) = @$requests{qw(error-module error-by-hand)};
     my $time = 1 / $ours->{to_first}{median};
+    my $more = _more($requests, qw(error-module error-lost));
     return [
+        'error page with restore, above one that loses the ctx', '+ 800 instructions',
+        { value => $more, limit => 800, text => sprintf '%+.0f instructions', $more },
+    ], [
         'error page with restore, against stashing by hand', '1.0 of its time',
         _part($ours->{instructions} / $by_hand->{instructions}, 1, 'of the instructions'),
         {   value => $time, limit => 1,
@@ -173,6 +205,22 @@ sub _memory_line ($memory) {
         {   value => $memory->{kept}, limit => 1,
             text => sprintf '%.0f more bytes when as many come again', $memory->{kept},
         },
+    ];
+}
+
+sub _more ($requests, $with, $without) {
+    return $requests->{$with}{instructions} - $requests->{$without}{instructions};
+}
+
+# However many requests are live: what it takes with the most to what it takes with one.
+sub _registry_line ($table) {
+    my $cost = $table->{cost};
+    return [
+        'the registry with 1 to 1 000 000 live requests', '2 times what it takes with one',
+        _worst_of(
+            2, 'times',
+            map { [ $_, (max values %{ $cost->{$_} }) / $cost->{$_}{1} ] } sort keys %$cost
+        ),
     ];
 }
 
@@ -195,10 +243,10 @@ sub _worst_of ($limit, $what, @pairs) {
     return $part;
 }
 
-sub _worst ($reader, $worker, $floor, $kind, $limit) {
+sub _worst ($worker, $floor, $limit, @names) {
     my $least = $worker->{"floor $floor"}{ns}{median};
     return _worst_of($limit, $floor,
-        map { [ $_, $worker->{"$reader $_"}{ns}{median} / $least ] } Bench::Variables::of($kind));
+        map { [ $_, $worker->{"getter $_"}{ns}{median} / $least ] } @names);
 }
 
 1;

@@ -16,7 +16,7 @@ use Bench::Worker ();
 use constant CLEANUP => 24;
 
 # Registry::RESERVED in src/registry/mod.rs.
-use constant TABLE => 4096 * 1024 * 48;
+use constant TABLE => 4096 * 1024 * 64;
 
 use constant SERVER => <<'CONF';
     location = /wait {

@@ -7,12 +7,13 @@ use utf8;
 
 use List::Util qw(max);
 
+use Bench::Gateway   ();
 use Bench::Stats     qw(median);
 use Bench::Variables ();
 
 sub text ($run) {
-    return join "\n", _machine($run), _loops($run), _jit_off($run), _handlers($run),
-        _requests($run), _table($run), _lines($run);
+    return join "\n", _machine($run), _handlers($run), _gateway($run), _requests($run),
+        _loops($run), _jit_off($run), _table($run), _lines($run);
 }
 
 # What LuaJIT makes of the library, and no more: for the matrix.
@@ -143,6 +144,28 @@ sub _handlers ($run) {
     }
     return _grid('Twenty different variables in one handler: instructions per read above a bare ngx.say, '
             . 'fresh worker, each restart', @rows);
+}
+
+sub _gateway ($run) {
+    my $gateway = $run->{gateway};
+    my @rows    = ([ 'one request', 'instructions', 'of which reading' ]);
+    my @readers = (
+        [ constants => 'reading nothing' ],
+        [ 'ngx.var' => 'ngx.var' ],
+        (map { [ $_->{reader} => $_->{title} ] } @{ $run->{peers} }),
+        [ patched => 'ngx.var, patched' ],
+        [ ours    => 'fetch, with a handle' ],
+    );
+    for (@readers) {
+        my ($reader, $title) = @$_;
+        push @rows, [
+            $title,
+            join('/', map { int $_ + 0.5 } sort { $a <=> $b } @{ $gateway->{$reader} }),
+            $reader eq 'constants' ? '' : sprintf '%.1f %%', 100 * Bench::Gateway::share($gateway, $reader),
+        ];
+    }
+    return _grid('A request as a gateway handles it: thirty variables, ten of them computed, through a table '
+            . 'that caches them, in the access, header filter and log phases', @rows);
 }
 
 sub _requests ($run) {

@@ -4,7 +4,8 @@
 use crate::conf::{self, StatusFormat};
 use crate::figures::{self, FIGURES, Figure};
 use crate::nginx::conf::{Conf, NGX_HTTP_VAR_NOCACHEABLE};
-use crate::nginx::request::{Headers, Request};
+use crate::nginx::header::Headers;
+use crate::nginx::request::Request;
 use crate::nginx::value::fill;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
 use crate::registry::registry;

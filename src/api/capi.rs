@@ -1,18 +1,19 @@
-//! The embedded Lua library, and what `shim/functions.c` asks on behalf of Lua.
+//! What `shim/functions.c` asks on behalf of Lua.
 
 use core::cell::Cell;
-use core::ffi::{CStr, c_char};
+use core::ffi::c_char;
 use core::ptr;
 use core::slice;
 
+use super::library::{CDEF, CHUNKS, REPLACEMENTS};
 use crate::mode;
 use crate::nginx::conf::{Conf, conf_error};
 use crate::nginx::log::{INFO, Log, log_error};
 use crate::nginx::lua_module::{self, SENTENCE};
 use crate::nginx::shim::{
     LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, NGX_HTTP_LUA_VAR_AGAIN,
-    NGX_HTTP_LUA_VAR_FIXED, NGX_HTTP_LUA_VAR_TRUE, lua_var_chunk_t, lua_var_refusal_t,
-    lua_var_req_t, lua_var_rust_t, ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
+    NGX_HTTP_LUA_VAR_FIXED, NGX_HTTP_LUA_VAR_TRUE, lua_var_refusal_t, lua_var_req_t,
+    lua_var_rust_t, ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
 };
 use crate::nginx::{self, AGAIN, ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_uint_t};
 use crate::refused;
@@ -25,96 +26,6 @@ use crate::variable::name::has_upper;
 use crate::variable::read::{self, InTable};
 use crate::variable::value::{Again, Flavour, Value};
 use crate::variable::{assign, table};
-
-const fn chunk(
-    package: &'static CStr,
-    name: &'static CStr,
-    source: &'static [u8],
-) -> lua_var_chunk_t {
-    lua_var_chunk_t {
-        package: package.as_ptr(),
-        name: name.as_ptr(),
-        source: source.as_ptr(),
-        len: source.len(),
-    }
-}
-
-/// The embedded files.
-static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
-    chunk(
-        c"resty.ngxvar",
-        c"@resty/ngxvar.lua",
-        include_bytes!("../lua/resty/ngxvar.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.access",
-        c"@resty/ngxvar/access.lua",
-        include_bytes!("../lua/resty/ngxvar/access.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.call",
-        c"@resty/ngxvar/call.lua",
-        include_bytes!("../lua/resty/ngxvar/call.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.live",
-        c"@resty/ngxvar/live.lua",
-        include_bytes!("../lua/resty/ngxvar/live.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.reader",
-        c"@resty/ngxvar/reader.lua",
-        include_bytes!("../lua/resty/ngxvar/reader.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.readers",
-        c"@resty/ngxvar/readers.lua",
-        include_bytes!("../lua/resty/ngxvar/readers.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.texts",
-        c"@resty/ngxvar/texts.lua",
-        include_bytes!("../lua/resty/ngxvar/texts.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.trace",
-        c"@resty/ngxvar/trace.lua",
-        include_bytes!("../lua/resty/ngxvar/trace.lua"),
-    ),
-    chunk(
-        c"resty.core.ctx",
-        c"@resty/core/ctx.lua (lua_var)",
-        include_bytes!("../lua/resty/core/ctx.lua"),
-    ),
-    // Of those that lua_var_replace names, from here.
-    chunk(
-        c"resty.ctxdump",
-        c"@resty/ctxdump.lua (lua_var)",
-        include_bytes!("../lua/resty/ctxdump.lua"),
-    ),
-]);
-
-/// How many of them stand for another library, where `lua_var_replace` says so.
-const REPLACEMENTS: usize = 1;
-
-static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
-    c"resty.ngxvar",
-    c"@resty/ngxvar/stream.lua",
-    include_bytes!("../lua/resty/ngxvar/stream.lua"),
-));
-
-const _: () = {
-    let _ = [nginx::shim::lua_var_rs_stream, lua_var_rs_stream];
-};
-
-/// The library's file for the stream subsystem, for `shim/stream.c`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn lua_var_rs_stream() -> *const lua_var_chunk_t {
-    &raw const STREAM.0
-}
-
-/// What LuaJIT's `ffi.cdef` reads.
-const CDEF: &[u8] = include_bytes!("../shim/ffi.h");
 
 static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     fetch: Some(fetch),

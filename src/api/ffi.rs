@@ -268,7 +268,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut ngx_http_lua_var_
         time: nginx::time_address(),
         signature: nginx::SIGNATURE,
         core_index: nginx::core_index() as u32,
-        header_next: nginx::request::next_header() as u32,
+        header_next: nginx::header::next_header() as u32,
     };
     // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
     if let Some(out) = unsafe { out.as_mut() } {

@@ -1,9 +1,11 @@
 //! What Lua calls: through its C API ([`capi`], by way of `shim/functions.c`), over LuaJIT's
-//! FFI ([`ffi`]), and by the names that lua-var-nginx-module has ([`compat`]).
+//! FFI ([`ffi`]), and by the names that lua-var-nginx-module has ([`compat`]). The Lua files
+//! that call the first two are embedded (`library.rs`).
 
 pub mod capi;
 pub mod compat;
 pub mod ffi;
+mod library;
 
 use crate::nginx::shim::{
     NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_ERROR, NGX_HTTP_LUA_VAR_NGX_VAR, NGX_HTTP_LUA_VAR_NIL,

@@ -8,6 +8,7 @@
 pub(crate) mod array;
 pub(crate) mod conf;
 pub(crate) mod file;
+pub(crate) mod header;
 pub(crate) mod log;
 pub(crate) mod lua_module;
 pub(crate) mod mem;

@@ -12,15 +12,15 @@ use core::ptr::NonNull;
 
 use ngx::ffi;
 
-use super::array::{Elements, HeaderList};
+use super::array::Elements;
 use super::log::Log;
 use super::pool::Pool;
-use super::string::{EMPTY, bytes, bytes_or_null, str_of};
+use super::string::{bytes, bytes_or_null, str_of};
 use super::value::{Getter, VarValue, Variable};
 use super::{
-    DECLINED, Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_loc_conf_t,
+    Foreign, OK, core_index, entry, ngx_connection_t, ngx_http_core_loc_conf_t,
     ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, ngx_table_elt_t, shim,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, shim,
 };
 
 /// A request that is live during `'a`, and may be one of lua-nginx-module's own making.
@@ -139,47 +139,6 @@ impl UpstreamState<'_> {
     pub(crate) fn has_peer(self) -> bool {
         !self.0.peer.is_null()
     }
-}
-
-/// A header of a list or of a chain.
-#[derive(Clone, Copy)]
-pub(crate) struct Header<'a>(&'a ngx_table_elt_t);
-
-impl<'a> Header<'a> {
-    /// Length of its name: what most headers differ in.
-    #[inline(always)]
-    pub(crate) fn name_len(self) -> usize {
-        self.0.key.len
-    }
-
-    /// Whether it was removed.
-    #[inline(always)]
-    pub(crate) fn is_removed(self) -> bool {
-        self.0.hash == 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn name(self) -> &'a [u8] {
-        // SAFETY: a header's name lives as long as the request.
-        unsafe { bytes(self.0.key) }
-    }
-
-    #[inline(always)]
-    pub(crate) fn value(self) -> &'a [u8] {
-        // SAFETY: a header's value lives as long as the request.
-        unsafe { bytes(self.0.value) }
-    }
-}
-
-/// Whose headers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Headers {
-    /// The request's.
-    Request,
-    /// The response's.
-    Response,
-    /// Those of the upstream's response.
-    Upstream,
 }
 
 impl<'a> Request<'a> {
@@ -542,79 +501,6 @@ impl<'a> Request<'a> {
         Ok(states.read().map(UpstreamState))
     }
 
-    /// A list of headers. [`Foreign`] when what is there is no list of headers: another
-    /// layout of `ngx_http_upstream_t`, which nothing else tells.
-    #[inline(always)]
-    pub(crate) fn headers(
-        self,
-        whose: Headers,
-    ) -> Result<impl Iterator<Item = Header<'a>>, Foreign> {
-        // SAFETY: `from_raw`'s contract; for `'a`, since the members of a list that are
-        // borrowed, its parts, are only added to.
-        let members = unsafe { self.raw.as_ref() };
-        let list = match whose {
-            Headers::Request => Some(&members.headers_in.headers),
-            Headers::Response => Some(&members.headers_out.headers),
-            // SAFETY: null or the request's upstream, in its pool.
-            Headers::Upstream => match unsafe { members.upstream.as_ref() } {
-                Some(upstream) => {
-                    let headers = &upstream.headers_in.headers;
-                    // `ngx_http_upstream_process_header` makes both; together they tell
-                    // that they are where they were looked for.
-                    let lists = [headers, &upstream.headers_in.trailers];
-                    let size = headers.size;
-                    let is_made = |size| {
-                        lists
-                            .iter()
-                            .all(|l| l.size == size && l.pool == members.pool)
-                    };
-                    if size >= size_of::<ngx_table_elt_t>() && is_made(size) {
-                        Some(headers)
-                    } else if lists.iter().all(|l| l.size == 0 && l.pool.is_null()) {
-                        None
-                    } else {
-                        return Err(Foreign);
-                    }
-                }
-                None => None,
-            },
-        };
-        let headers = match list {
-            // SAFETY: a list of the request's; nothing runs that adds to it while it is read.
-            Some(list) => unsafe { HeaderList::of(list) }?,
-            None => HeaderList::NONE,
-        };
-        Ok(headers.map(Header))
-    }
-
-    /// The header whose pointer is at this offset in the request, as
-    /// `ngx_http_variable_header` gives it; [`Foreign`] when nginx has to put several together.
-    ///
-    /// # Safety
-    /// There is such a pointer at `offset`.
-    pub(crate) unsafe fn header_at(self, offset: u32) -> Result<Option<&'a [u8]>, Foreign> {
-        let mut value = EMPTY;
-        // SAFETY: a live request, with such a pointer by the contract above.
-        match unsafe { shim::lua_var_header(self.as_ptr(), offset as usize, &raw mut value) } {
-            // SAFETY: a header's value lives as long as the request.
-            OK => Ok(Some(unsafe { bytes(value) })),
-            DECLINED => Ok(None),
-            _ => Err(Foreign),
-        }
-    }
-
-    /// The `Cookie` headers of the request.
-    pub(crate) fn cookies(self) -> impl Iterator<Item = Header<'a>> {
-        let mut n = 0usize;
-        core::iter::from_fn(move || {
-            // SAFETY: a live request, of which a C function reads the headers.
-            let header = unsafe { shim::lua_var_cookie(self.as_ptr(), n) };
-            n = n.wrapping_add(1);
-            // SAFETY: null or a header in the request's pool.
-            unsafe { header.as_ref() }.map(Header)
-        })
-    }
-
     /// Answers a GET or HEAD with this text, which has to live as long as the request, or
     /// with 405; what a content handler returns (`ngx_http_send_response`).
     pub(crate) fn respond(self, content_type: &'static [u8], text: &'a [u8]) -> ngx_int_t {
@@ -641,10 +527,4 @@ impl<'a> Request<'a> {
         // SAFETY: a live request, which lua-nginx-module is asked about.
         unsafe { shim::lua_var_lua_ctx_ref(self.as_ptr()) as i32 }
     }
-}
-
-/// Where a header has the pointer to the next of its name; 0 when nginx has no such.
-pub(crate) fn next_header() -> usize {
-    // SAFETY: a C function that gives a constant.
-    unsafe { shim::lua_var_next_header() }
 }

@@ -1,7 +1,8 @@
 //! Variables of a built-in prefix, looked up in a request as nginx's handlers for them do.
 
 use super::scan::{self, Cookie, Prefix};
-use crate::nginx::request::{Headers, Request};
+use crate::nginx::header::Headers;
+use crate::nginx::request::Request;
 
 /// What a look-up found: two words, which are returned in registers. A larger value
 /// would be written to memory as words and read as one vector, which stalls.

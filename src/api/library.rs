@@ -1,0 +1,97 @@
+//! The embedded Lua library: its files, which `shim/lua.c` and `shim/stream.c` register.
+
+use core::ffi::CStr;
+
+use crate::nginx;
+use crate::nginx::shim::lua_var_chunk_t;
+use crate::statics::Shared;
+
+const fn chunk(
+    package: &'static CStr,
+    name: &'static CStr,
+    source: &'static [u8],
+) -> lua_var_chunk_t {
+    lua_var_chunk_t {
+        package: package.as_ptr(),
+        name: name.as_ptr(),
+        source: source.as_ptr(),
+        len: source.len(),
+    }
+}
+
+/// The embedded files.
+pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
+    chunk(
+        c"resty.ngxvar",
+        c"@resty/ngxvar.lua",
+        include_bytes!("../lua/resty/ngxvar.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.access",
+        c"@resty/ngxvar/access.lua",
+        include_bytes!("../lua/resty/ngxvar/access.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.call",
+        c"@resty/ngxvar/call.lua",
+        include_bytes!("../lua/resty/ngxvar/call.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.live",
+        c"@resty/ngxvar/live.lua",
+        include_bytes!("../lua/resty/ngxvar/live.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.reader",
+        c"@resty/ngxvar/reader.lua",
+        include_bytes!("../lua/resty/ngxvar/reader.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.readers",
+        c"@resty/ngxvar/readers.lua",
+        include_bytes!("../lua/resty/ngxvar/readers.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.texts",
+        c"@resty/ngxvar/texts.lua",
+        include_bytes!("../lua/resty/ngxvar/texts.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.trace",
+        c"@resty/ngxvar/trace.lua",
+        include_bytes!("../lua/resty/ngxvar/trace.lua"),
+    ),
+    chunk(
+        c"resty.core.ctx",
+        c"@resty/core/ctx.lua (lua_var)",
+        include_bytes!("../lua/resty/core/ctx.lua"),
+    ),
+    // Of those that lua_var_replace names, from here.
+    chunk(
+        c"resty.ctxdump",
+        c"@resty/ctxdump.lua (lua_var)",
+        include_bytes!("../lua/resty/ctxdump.lua"),
+    ),
+]);
+
+/// How many of them stand for another library, where `lua_var_replace` says so.
+pub(super) const REPLACEMENTS: usize = 1;
+
+static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
+    c"resty.ngxvar",
+    c"@resty/ngxvar/stream.lua",
+    include_bytes!("../lua/resty/ngxvar/stream.lua"),
+));
+
+const _: () = {
+    let _ = [nginx::shim::lua_var_rs_stream, lua_var_rs_stream];
+};
+
+/// The library's file for the stream subsystem, for `shim/stream.c`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lua_var_rs_stream() -> *const lua_var_chunk_t {
+    &raw const STREAM.0
+}
+
+/// What LuaJIT's `ffi.cdef` reads.
+pub(super) const CDEF: &[u8] = include_bytes!("../shim/ffi.h");

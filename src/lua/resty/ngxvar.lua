@@ -288,7 +288,11 @@ function _M.enable_patch(state)
 end
 
 
-local stock_index
+-- what serves a name that the module declines: lua-resty-core's own functions, or
+-- those of another patch of ngx.var
+local next_index, next_newindex
+-- Another patch may have names that nginx does not know.
+local is_over_another
 
 
 local function var_index(self, name)
@@ -298,7 +302,7 @@ local function var_index(self, name)
         if r then
             local value, is_taken = ask(nil, r, name, NGX_VAR)
 
-            if is_taken then
+            if is_taken and not (value == nil and is_over_another) then
                 return value
             end
         end
@@ -306,35 +310,85 @@ local function var_index(self, name)
 
     local value, declined = core_index(self, name)
 
-    -- out of the ordinary: the stock function serves it, or raises its error
-    if declined then
-        return stock_index(self, name)
+    -- out of the ordinary: the next function serves it, or raises its error
+    if declined or value == nil and is_over_another then
+        return next_index(self, name)
     end
 
     return value
 end
 
 
-local stock_newindex
-
-
 -- Compiled, the stock function is as fast.
 local function var_newindex(self, name, value)
     if on_trace or type(name) ~= "string" or not core_set(name, value) then
         -- what is refused here is refused there, with its error
-        return stock_newindex(self, name, value)
+        return next_newindex(self, name, value)
     end
 end
 
 
--- lets ngx.var.name be read as fetch reads, and assigned as set does; for init_by_lua
-function _M.patch_ngx_var()
-    if not stock_index then
-        local mt = getmetatable(ngx.var)
+local function is_stock(func)
+    return debug.getinfo(func, "S").source:find("resty[/.]core[/.]var") ~= nil
+end
 
-        stock_index, stock_newindex = mt.__index, mt.__newindex
+
+-- Lets ngx.var.name be read as fetch reads, and assigned as set does; for init_by_lua.
+-- Other code may patch ngx.var there as well, before or after. What is installed first
+-- waits for the first access, when all have, and then takes the place in front of them.
+function _M.patch_ngx_var()
+    if next_index then
+        return
+    end
+
+    local mt = getmetatable(ngx.var)
+    local stock_index, stock_newindex = mt.__index, mt.__newindex
+    local is_in_front = false
+    local first_index, first_newindex
+
+    local function to_front()
+        is_in_front = true
+
+        if mt.__index ~= first_index then
+            next_index = mt.__index
+        end
+
+        if mt.__newindex ~= first_newindex then
+            next_newindex = mt.__newindex
+        end
+
+        is_over_another = not is_stock(next_index)
         mt.__index, mt.__newindex = var_index, var_newindex
     end
+
+    -- Later only a patch on top of these calls them, for what the module has declined.
+    function first_index(self, name)
+        if is_in_front then
+            return stock_index(self, name)
+        end
+
+        -- unless somebody has taken the patch away
+        if mt.__index ~= stock_index then
+            to_front()
+        end
+
+        return var_index(self, name)
+    end
+
+    function first_newindex(self, name, value)
+        if is_in_front then
+            return stock_newindex(self, name, value)
+        end
+
+        if mt.__newindex ~= stock_newindex then
+            to_front()
+        end
+
+        return var_newindex(self, name, value)
+    end
+
+    next_index, next_newindex = stock_index, stock_newindex
+    mt.__index, mt.__newindex = first_index, first_newindex
 end
 
 

@@ -7,6 +7,7 @@
 use v5.36;
 use lib 't/lib';
 
+use IO::Socket::UNIX ();
 use NginxServer;
 use NgxVarTest::Client ();
 use POSIX ();
@@ -38,6 +39,11 @@ my @all   = split ' ', `t/bin/foreign-layout`;
 my @tried = $ENV{LAYOUTS} ? split ' ', $ENV{LAYOUTS} : @all;
 is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 'every variant is known here');
 
+subtest 'a first request over a unix socket is no sign of another layout' => sub {
+    eval { try_unix_socket(); 1 } or fail("given up: $@");
+    NginxServer->kill_servers;
+};
+
 for my $name (@tried) {
     subtest "$variants{$name}{what} ($name)" => sub {
         eval { try_variant($name, $variants{$name}); 1 } or fail("given up: $@");
@@ -48,6 +54,29 @@ for my $name (@tried) {
 my @left_out = grep { my $name = $_; !grep { $_ eq $name } @tried } @all;
 diag("left out: @left_out") if @left_out;
 done_testing;
+
+# Such a listener has no port, which nginx says in a text of its own.
+sub try_unix_socket () {
+    my $nginx  = NginxServer->new;
+    my $socket = $nginx->root . '/logs/first.sock';
+    $nginx->configure(http => <<"END");
+    server {
+        listen unix:$socket;
+        location / {
+            content_by_lua_block {
+                local ngxvar = require "resty.ngxvar"
+                ngx.print("port '", ngx.var.server_port, "' '", ngxvar.fetch("server_port"), "' ",
+                          ngxvar.stats().handlers_mode)
+            }
+        }
+    }
+END
+    $nginx->start;
+    my $client = IO::Socket::UNIX->new(Peer => $socket) or die "connect: $!\n";
+    print {$client} "GET / HTTP/1.0\r\n\r\n";
+    like(join('', <$client>), qr/port '' '' 0$/, 'read directly');
+    unlike($nginx->log_text, qr/lua_var: the layout/, 'nothing is said of the layout');
+}
 
 sub try_variant ($name, $expected) {
     chomp(my $module = `t/bin/foreign-layout $name`);

@@ -42,6 +42,7 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
         return CONF_ERROR;
     };
     conf.merge(prev);
+    conf::warn_of_code_cache(cf, conf);
     if conf.has_status() {
         cf.serve_location(Some(status::page));
     }

@@ -141,6 +141,7 @@ unsafe extern "C" fn lua_var_ctx_restore(
     if let Some(main) = unsafe { main_being_read(cf) } {
         main.wants_lua = true;
     }
+    conf.is_restore_written = true;
     // As nginx's own enumerations, in either case.
     let is = |text: &[u8], name: &CStr| text.eq_ignore_ascii_case(name.to_bytes());
     set_one_of(

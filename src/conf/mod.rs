@@ -8,7 +8,8 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, UNSET_FLAG, UNSET_UINT};
-use crate::nginx::log::WARN;
+use crate::nginx::log::{WARN, log_error};
+use crate::nginx::lua_module;
 use crate::nginx::request::Request;
 use crate::nginx::{ngx_conf_t, ngx_flag_t, ngx_str_t, ngx_uint_t};
 use crate::statics::PerWorker;
@@ -80,6 +81,8 @@ pub struct MainConf {
     pub from_error_page: u32,
     /// Whether there is a directive that does nothing without Lua.
     pub wants_lua: bool,
+    /// Whether a line has said that `lua_code_cache off` defeats `lua_var_ctx_restore`.
+    has_warned_of_code_cache: bool,
     /// Whether anything uses `$error_page_uri` or its like.
     pub keeps_original: bool,
     /// `lua_var_log_refused`
@@ -93,6 +96,7 @@ impl MainConf {
         names: index::Names::NONE,
         from_error_page: 0,
         wants_lua: false,
+        has_warned_of_code_cache: false,
         keeps_original: false,
         log_refused: LogRefused {
             level: UNSET_UINT,
@@ -112,6 +116,8 @@ impl MainConf {
 #[repr(C)]
 pub struct LocConf {
     restore: ngx_uint_t,
+    /// Whether a directive says so, here or outside.
+    is_restore_written: bool,
     /// `lua_var_status`: a place in [`STATUS`]; one beyond it for what the client accepts.
     status: ngx_uint_t,
 }
@@ -136,12 +142,14 @@ const STATUS: [(&[u8], StatusFormat); 3] = [
 impl LocConf {
     const NEW: Self = LocConf {
         restore: UNSET_UINT,
+        is_restore_written: false,
         status: UNSET_UINT,
     };
 
     /// Inherits what is not set.
     pub(crate) fn merge(&mut self, outer: &LocConf) {
         inherit(&mut self.restore, outer.restore, DEFAULT_RESTORE);
+        self.is_restore_written |= outer.is_restore_written;
     }
 
     /// Whether the location has a `lua_var_status`, which those in it do not inherit.
@@ -259,6 +267,39 @@ pub(crate) fn loc_of(r: Request<'_>) -> Option<&LocConf> {
 pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
     // SAFETY: nginx made it with `create_main_conf`; for the rest the caller's word.
     unsafe { cf.main_conf(ctx_index()).cast::<MainConf>().as_mut() }
+}
+
+/// Says once that `lua_code_cache off` leaves `lua_var_ctx_restore` nothing to do in the
+/// location that is being merged. Not where only the default is in force: nobody has
+/// asked for anything then.
+pub(crate) fn warn_of_code_cache(cf: Conf<'_>, conf: &LocConf) {
+    // SAFETY: nothing else holds it while a location is merged.
+    let Some(main) = (unsafe { main_being_read(cf) }) else {
+        return;
+    };
+    if main.has_warned_of_code_cache
+        || !conf.is_restore_written
+        || conf.restore() == Restore::Off
+        || !lua_module::is_code_cache_off(cf)
+    {
+        return;
+    }
+    main.has_warned_of_code_cache = true;
+    let location = cf.location_name();
+    let (before, after) = if location.len == 0 {
+        (c"a server", c"")
+    } else {
+        (c"location \"", c"\"")
+    };
+    log_error!(
+        WARN,
+        cf.log(),
+        "lua_var: lua_var_ctx_restore does nothing in %s%V%s: with lua_code_cache off, each \
+         internal redirect has a Lua VM of its own",
+        before.as_ptr(),
+        &raw const location,
+        after.as_ptr()
+    );
 }
 
 /// Whether every name of `lua_var_index` stands for a variable. To be asked in

@@ -98,6 +98,14 @@ impl<'a> Conf<'a> {
         unsafe { Log::from_raw(self.get().log) }
     }
 
+    /// The name of the location that is being merged, empty for a server's.
+    pub(crate) fn location_name(self) -> ngx_str_t {
+        // SAFETY: every HTTP module has an entry.
+        let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
+        // SAFETY: what the core module made for the location that nginx is merging.
+        unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).name }
+    }
+
     /// The directive being read: its name and its arguments.
     pub(crate) fn arguments(self) -> impl Iterator<Item = &'a ngx_str_t> {
         // SAFETY: nginx's array of strings, which stays until the directive has been read.

@@ -26,6 +26,13 @@ pub(crate) fn replace(cf: Conf<'_>, package: &ngx_str_t) -> Result<bool, NoMemor
     }
 }
 
+/// Whether each request has a Lua VM of its own in the server or location that nginx is
+/// merging (`lua_code_cache off`).
+pub(crate) fn is_code_cache_off(cf: Conf<'_>) -> bool {
+    // SAFETY: what nginx is reading; the shim is called while it merges a location.
+    unsafe { shim::lua_var_lua_is_code_cache_off(cf.as_ptr()) != 0 }
+}
+
 /// A variable, as `ngx.var.name` reads it. `name` has to be in lower case. `Ok(None)`:
 /// not found. `Err`: lua-nginx-module's sentence.
 ///

@@ -141,6 +141,42 @@ lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package)
 }
 
 
+/*
+ * The Lua module's structures are its own, but its directives say where in them a flag
+ * is, as they say it to nginx.
+ */
+ngx_uint_t
+lua_var_lua_is_code_cache_off(ngx_conf_t *cf)
+{
+    void                 *conf;
+    ngx_str_t            *name;
+    ngx_module_t         *lua;
+    ngx_command_t        *cmd;
+    ngx_http_conf_ctx_t  *ctx;
+
+    static ngx_str_t  code_cache = ngx_string("lua_code_cache");
+
+    lua = api.is_configured ? dlsym(RTLD_DEFAULT, "ngx_http_lua_module") : NULL;
+
+    for (cmd = lua ? lua->commands : NULL; cmd && cmd->name.len; cmd++) {
+        name = &cmd->name;
+
+        if (name->len == code_cache.len
+            && ngx_strncmp(name->data, code_cache.data, name->len) == 0
+            && (cmd->type & NGX_CONF_FLAG)
+            && cmd->conf == NGX_HTTP_LOC_CONF_OFFSET)
+        {
+            ctx = cf->ctx;
+            conf = ctx->loc_conf[lua->ctx_index];
+
+            return *(ngx_flag_t *) ((char *) conf + cmd->offset) == 0;
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_uint_t
 lua_var_lua_is_configured(void)
 {

@@ -232,6 +232,12 @@ ngx_int_t lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
  */
 ngx_int_t lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package);
 
+/*
+ * Whether "lua_code_cache off" holds in the server or location that is being merged, as
+ * far as the Lua module has merged it by now.
+ */
+ngx_uint_t lua_var_lua_is_code_cache_off(ngx_conf_t *cf);
+
 /* Whether the configuration being read has the Lua module. */
 ngx_uint_t lua_var_lua_is_configured(void);
 

@@ -7,7 +7,7 @@ package NgxVarTest::Nginx;
 
 use v5.36;
 
-my (%said, %symbols);
+my (%said, %symbols, %can_yield);
 
 # "nginx" or "openresty", as nginx says it in its Server header.
 sub vendor ($class = undef)  { return (_version())[0] }
@@ -49,6 +49,31 @@ sub has ($class, $module) { return $class->is_linked($module) || -e $class->file
 # The files to load for these modules: none for those that are linked in.
 sub to_load ($class, @modules) {
     return map { $class->file($_) } grep { !$class->is_linked($_) } @modules;
+}
+
+# Whether a handler of the TLS handshake may yield, as in ngx.sleep: nginx ends such a
+# handshake, and OpenResty and Debian patch that.  The binary does not say, so this nginx
+# is started and tried; this module takes no part in it.
+sub can_yield_in_handshake ($class = undef) {
+    my $nginx = $ENV{TEST_NGINX_BINARY};
+    return $can_yield{$nginx} //= do {
+        require NginxServer;
+        my $dir    = $ENV{TEST_NGINX_CERT_DIR};
+        my $port   = NginxServer->port(9);
+        my $server = NginxServer->new(modules => [ NgxVarTest::Env::lua_modules() ], http => <<"END");
+            server {
+                listen 127.0.0.1:$port ssl;
+                ssl_certificate     $dir/test.crt;
+                ssl_certificate_key $dir/test.key;
+                ssl_certificate_by_lua_block { ngx.sleep(0.001) }
+                return 204;
+            }
+END
+        $server->start;
+        my $status = eval { $server->get('/', port => $port, tls => 1)->{status} } // 0;
+        $server->kill_all;
+        $status == 204 ? 1 : 0;
+    };
 }
 
 # A configuration that says how HTTP/2 is asked for as this nginx wants it.

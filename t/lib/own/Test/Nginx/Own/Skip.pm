@@ -49,7 +49,9 @@ sub _eval_says ($block) {
         or return _bad_spec($block, 'skip_eval');
     my $is_true = eval "package main; no strict; $code";
     Test::Nginx::Util::bail_out($block->name, " - skip_eval failed: $@") if $@;
-    return $is_true ? { count => $count, reason => 'skip_eval' } : undef;
+    return undef if !$is_true;
+    # the comment that the code begins with says why
+    return { count => $count, reason => $code =~ /\A# (.+)/ ? $1 : 'skip_eval' };
 }
 
 sub _version_says ($block, $section, $actual_version) {

@@ -311,4 +311,33 @@ function _M.start_http2(uris, options)
 end
 
 
+local function http3(uris, options)
+    local argv = { "curl", "--silent", "--show-error", "--insecure", "--noproxy", "*",
+                   "--http3-only", "--max-time", "30", "--parallel" }
+
+    for name, value in pairs(options.headers or {}) do
+        argv[#argv + 1] = "--header"
+        argv[#argv + 1] = name .. ": " .. value
+    end
+
+    for _, uri in ipairs(uris) do
+        argv[#argv + 1] = "https://127.0.0.1:" .. options.port .. uri
+    end
+
+    return argv
+end
+
+
+-- All URIs at once, as streams of one HTTP/3 connection, and the same by a client that
+-- can be killed: as above.
+function _M.http3(uris, options)
+    return _M.run(http3(uris, options))
+end
+
+
+function _M.start_http3(uris, options)
+    return _M.start(http3(uris, options))
+end
+
+
 return _M

@@ -51,6 +51,14 @@ sub to_load ($class, @modules) {
     return map { $class->file($_) } grep { !$class->is_linked($_) } @modules;
 }
 
+# Why nothing can be asked for by HTTP/3: this nginx is without it, or this machine's
+# curl.  undef if it can.
+sub lacks_http3 ($class = undef) {
+    return 'this nginx is built without HTTP/3' if $class->arguments !~ /--with-http_v3_module/;
+    return 'curl speaks no HTTP/3 here' if qx{curl --version 2>&1} !~ /^Features:.* HTTP3\b/m;
+    return undef;
+}
+
 # Whether a handler of the TLS handshake may yield, as in ngx.sleep: nginx ends such a
 # handshake, and OpenResty and Debian patch that.  The binary does not say, so this nginx
 # is started and tried; this module takes no part in it.

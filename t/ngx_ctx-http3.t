@@ -1,0 +1,281 @@
+# ngx.ctx across error pages, handles and the handshake's ngx.ctx over HTTP/3, where each
+# stream is a connection for nginx.
+
+use v5.36;
+use lib 't/lib';
+use NgxVarTest;
+use Test::Nginx::Socket::Lua;
+
+my $lack;
+BEGIN { $lack = NgxVarTest::Nginx->lacks_http3 }
+plan($lack ? (skip_all => $lack) : 'no_plan');
+
+use CtxWitness;
+
+# 127.0.0.1:$TEST_NGINX_PORT1 speaks HTTP/3 and has what a block says in `quic`.
+add_block_preprocessor(sub ($block) {
+    my $quic = $block->quic // return;
+    $block->set_value(http_config => ($block->http_config // '') . <<"END");
+    lua_shared_dict events 64k;
+    server {
+        listen 127.0.0.1:\$TEST_NGINX_PORT1 quic;
+        ssl_certificate     \$TEST_NGINX_CERT_DIR/test.crt;
+        ssl_certificate_key \$TEST_NGINX_CERT_DIR/test.key;
+        $quic
+    }
+END
+});
+
+repeat_each(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: many streams on one connection
+--- quic
+        error_page 500 502 503 /page;
+        error_page 504 @page;
+        location = /err {
+            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+        }
+        location = /error {
+            access_by_lua_block { witness.keep() error("on purpose") }
+        }
+        location = /later {
+            rewrite_by_lua_block { witness.keep() ngx.sleep(0.005) ngx.exit(503) }
+        }
+        location = /refused {
+            rewrite_by_lua_block { witness.keep() }
+            proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
+        }
+        location = /named {
+            rewrite_by_lua_block { witness.keep() ngx.exit(504) }
+        }
+        location = /fine { content_by_lua_block { ngx.say(next(ngx.ctx) == nil and "fresh" or "used") } }
+        # The streams are at their error pages at the same time.
+        location = /page {
+            content_by_lua_block {
+                ngx.sleep(0.01)
+                witness.see("content")
+                ngx.say("page for port ", ngx.var.remote_port, " by ", ngx.var.server_protocol)
+            }
+        }
+        location @page { content_by_lua_block { witness.page() } }
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.reset()
+
+            local uris = {}
+
+            for i = 1, 8 do
+                for _, uri in ipairs{ "/err", "/error", "/fine", "/later", "/refused", "/named" } do
+                    uris[#uris + 1] = uri .. "?" .. i
+                end
+            end
+
+            local output = client.http3(uris, { port = $TEST_NGINX_PORT1 })
+            local ports, bodies = {}, {}
+
+            for line in output:gmatch("[^\n]+") do
+                local port = line:match("^page for port (%d+) by HTTP/3.0$")
+
+                if port then
+                    ports[port] = true
+                    line = "page"
+                end
+
+                bodies[#bodies + 1] = line
+            end
+
+            ngx.say(witness.tally(bodies))
+            ngx.say("on one connection: ", next(ports, next(ports)) == nil)
+            ngx.say(witness.tally(witness.await(40)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+8 x fresh
+40 x page
+on one connection: true
+40 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
+
+
+
+=== TEST 2: a client that leaves while its error pages are made
+--- quic
+        # a client that is killed takes no leave: nginx gives it up after this time
+        keepalive_timeout 1s;
+        location = /err {
+            error_page 500 /slow;
+            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+        }
+        location = /slow {
+            lua_check_client_abort on;
+            content_by_lua_block {
+                ngx.shared.events:incr("arrived", 1, 0)
+                ngx.sleep(10)
+            }
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local events = ngx.shared.events
+
+            witness.reset()
+            events:set("arrived", 0)
+
+            local before = assert(witness.references())
+            local uris = {}
+
+            for i = 1, 10 do
+                uris[i] = "/err?" .. i
+            end
+
+            local proc = client.start_http3(uris, { port = $TEST_NGINX_PORT1,
+                                                    headers = { ["X-First"] = "log" } })
+
+            client.wait_until(function () return events:get("arrived") == 10 end)
+            proc:kill()
+            proc:wait()
+
+            ngx.say(witness.tally(witness.await(10)))
+            ngx.say("references kept: ", assert(witness.references()).used - before.used)
+        }
+    }
+--- request
+GET /t
+--- response_body
+10 x log=same
+references kept: 0
+
+
+
+=== TEST 3: the streams and the handshake that they share
+--- quic
+        ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+        error_page 502 /from-handshake;
+        location = /handshake {
+            rewrite_by_lua_block { ngx.ctx.own = "own" ngx.exit(502) }
+        }
+        # No Lua touches ngx.ctx before the error.
+        location = /without {
+            rewrite_by_lua_block { ngx.exit(502) }
+        }
+        location = /from-handshake {
+            content_by_lua_block {
+                local left = require("resty.ngxvar").ssl_ctx()
+                ngx.say(ngx.ctx.own, " ", ngx.ctx.hello, " ", ngx.ctx.certificate, " ",
+                        rawget(ngx.ctx, "certificate"), ", left: ", left and left.certificate)
+            }
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local uris, bodies = {}, {}
+
+            for i = 1, 10 do
+                uris[#uris + 1] = "/handshake?" .. i
+                uris[#uris + 1] = "/without?" .. i
+            end
+
+            for line in client.http3(uris, { port = $TEST_NGINX_PORT1 }):gmatch("[^\n]+") do
+                bodies[#bodies + 1] = line
+            end
+
+            ngx.say(witness.tally(bodies))
+        }
+    }
+--- request
+GET /t
+--- response_body
+10 x nil hello certificate nil, left: certificate
+10 x own hello certificate nil, left: certificate
+
+
+
+=== TEST 4: lua_var_ssl_ctx off: it does not show, and ssl_ctx() has it
+--- http_config
+    lua_var_ssl_ctx off;
+--- quic
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+        location = /left {
+            content_by_lua_block {
+                local left = require("resty.ngxvar").ssl_ctx()
+                ngx.say(ngx.ctx.certificate, " ", getmetatable(ngx.ctx) ~= nil, " ",
+                        left and left.certificate)
+            }
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.print(client.http3({ "/left" }, { port = $TEST_NGINX_PORT1 }))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil false certificate
+--- no_error_log
+[error]
+
+
+
+=== TEST 5: values are those of ngx.var, and a handle ends with its stream
+--- quic
+        location = /values {
+            content_by_lua_block {
+                local ngxvar = require "resty.ngxvar"
+                local req = ngxvar.request()
+                local differ = {}
+
+                for name in ([[uri args request_uri request_method request scheme host https http3
+                               server_protocol server_addr server_port remote_addr remote_port
+                               connection connection_requests request_length request_completion
+                               status bytes_sent body_bytes_sent http_user_agent http_x_mine
+                               http_cookie cookie_a arg_a content_length ssl_protocol
+                               ssl_server_name pipe document_root]]):gmatch("%S+") do
+                    local ours, stock = ngxvar.fetch(name, req), ngx.var[name]
+
+                    if type(ours) == "number" then
+                        stock = tonumber(stock)
+                    end
+
+                    if (ours or "") ~= (stock or "") then
+                        differ[#differ + 1] = name .. ": " .. tostring(ours) .. ", not " .. tostring(stock)
+                    end
+                end
+
+                package.loaded.kept_handle = req
+                ngx.say(ngxvar.fetch("http3", req), " ", ngxvar.fetch("arg_a", req), " ",
+                        ngxvar.fetch("http_x_mine", req), " ", ngxvar.fetch("cookie_a", req),
+                        " ", table.concat(differ, "; "))
+            }
+        }
+        location = /stale {
+            content_by_lua_block {
+                local ngxvar = require "resty.ngxvar"
+                local value, err = ngxvar.fetch("uri", package.loaded.kept_handle)
+
+                ngx.say(value, " ", err, " ", ngxvar.fetch("uri", ngxvar.request()))
+            }
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local options = { port = $TEST_NGINX_PORT1,
+                              headers = { ["X-Mine"] = "mine", Cookie = "a=3" } }
+
+            ngx.print(client.http3({ "/values?a=2" }, options))
+            ngx.print(client.http3({ "/stale" }, options))
+        }
+    }
+--- request
+GET /t
+--- response_body
+h3 2 mine 3 
+nil stale request /stale
+--- no_error_log
+[alert]

@@ -326,7 +326,7 @@ true /t
 
 === TEST 10: variables of a module that is not part of nginx
 --- main_config eval
-"load_module /usr/lib/nginx/modules/ngx_http_brotli_filter_module.so;"
+"load_module " . NgxVarTest::Nginx->file("ngx_http_brotli_filter_module") . ";"
 --- config
     brotli on;
     brotli_min_length 1;
@@ -348,7 +348,9 @@ Accept-Encoding: br
 --- wait: 0.02
 --- error_log eval
 qr/ratio: \d+\.\d+ true/
---- skip_eval: 3: !-e '/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so'
+--- skip_eval
+3: # this nginx has no brotli
+!-e NgxVarTest::Nginx->file('ngx_http_brotli_filter_module')
 
 
 

@@ -512,7 +512,9 @@ upstream_connect_time: nil true true
 /changed /changed
 --- no_error_log
 [error]
---- skip_eval: 3: !$ENV{LUA_VAR_LUA}
+--- skip_eval
+3: # LUA_VAR_LUA names no directory with that Lua file
+!$ENV{LUA_VAR_LUA}
 
 
 
@@ -565,4 +567,6 @@ qr/(?:response|header|connect): \w+ \w+;/
 response: true number;
 header: true number;
 connect: true number;
---- skip_eval: 3: !$ENV{LUA_VAR_LUA}
+--- skip_eval
+3: # LUA_VAR_LUA names no directory with that Lua file
+!$ENV{LUA_VAR_LUA}

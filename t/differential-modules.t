@@ -246,8 +246,11 @@ EOC
     $block->set_value(no_error_log => '[alert]');
 
     # nginx keeps these from being found by name (NGX_HTTP_VAR_NOHASH), so ngx.var has
-    # no value either; and no client here sends early data.
-    my $no_hash = 'proxy_add_x_forwarded_for proxy_host proxy_port fastcgi_path_info '
+    # no value either, unless they have an index, as OpenResty gives it to those of proxy;
+    # and no client here sends early data.
+    my $of_proxy = NgxVarTest::Nginx->vendor eq 'openresty' ? ''
+        : 'proxy_add_x_forwarded_for proxy_host proxy_port ';
+    my $no_hash = $of_proxy . 'fastcgi_path_info '
         . 'fastcgi_script_name gzip_ratio secure_link secure_link_expires slice_range ssl_early_data';
     $block->set_value(response_body => "different: \n"
         . ($block->mode eq 'plain' && $one_in == 1 ? "never set: $no_hash\n" : ''));

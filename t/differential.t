@@ -119,7 +119,8 @@ root html;
 location /s {
     client_body_buffer_size 8k;
     content_by_lua_block {
-        ngx.req.read_body()
+        -- which some versions of lua-nginx-module refuse for HTTP/2 without a length
+        pcall(ngx.req.read_body)
         D.check("content")
         ngx.header["X-Test"] = "sent"
         ngx.header["Cache-Control"] = { "no-cache", "no-store" }

@@ -13,7 +13,7 @@ __DATA__
 
 === TEST 1: the library is found without lua_package_path, and has all its functions
 --- http_config
-    lua_package_path "/nowhere/?.lua;/usr/share/lua/5.1/?.lua";
+    lua_package_path "/nowhere/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {

@@ -242,8 +242,7 @@ my %faults = (
 
 delete $faults{'no Lua, a bad line'} if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');
 
-# One process of OpenResty's ends when it is told to reload.
-my $is_reloaded = NgxVarTest::Nginx->vendor ne 'openresty';
+my $is_reloaded = NgxVarTest::Nginx->reloads_alone;
 SKIP: { skip('OpenResty ends a single process that is to reload', 1) if !$is_reloaded }
 
 for my $master ('on', $is_reloaded ? 'off' : ()) {

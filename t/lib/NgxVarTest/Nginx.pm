@@ -84,6 +84,10 @@ END
     };
 }
 
+# Whether a single process (master_process off) reads its configuration at a HUP; one of
+# OpenResty's ends.
+sub reloads_alone ($class) { return $class->vendor ne 'openresty' }
+
 # A configuration that says how HTTP/2 is asked for as this nginx wants it.
 sub http2 ($class, $text) {
     return $text if !$class->is_at_least('1.25.1');

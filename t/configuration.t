@@ -493,7 +493,7 @@ module "ngx_http_lua_var_module" is already loaded
 --- refused
 module "ngx_http_lua_var_module" is already loaded
 --- skip_eval
-3: # as above
+3: # there is no file of a module that is linked in
 !$ENV{TEST_NGINX_MODULE}
 
 

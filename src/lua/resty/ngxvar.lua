@@ -76,6 +76,8 @@ end
 
 
 function _M.request()
+    -- without the C function, which would end the trace; it does not know the handle by
+    -- its address then
     if on_trace then
         local r = get_request()
         local id = r and slot_of(r) or -1

@@ -1,0 +1,83 @@
+package Bench::Refused;
+
+# What it costs that a refused access is logged: where nothing is refused, and where so much
+# is that nearly all is left out of the log. Instructions, counted in fresh workers.
+
+use v5.36;
+
+use Bench::Callgrind ();
+use Bench::Worker    ();
+
+use constant READS => 100;
+# Each read of its own, as in a handler; interpreted, since what LuaJIT makes of it differs
+# between workers.
+use constant SERVER => <<'CONF';
+    location = /fetched {
+        content_by_lua_block { reads(ngxvar.request()) ngx.say("ok") }
+    }
+    location = /refused {
+        content_by_lua_block { reads(ended) ngx.say("ok") }
+    }
+    location = /bare {
+        content_by_lua_block { ended = ended or ngxvar.request() ngx.say("ok") }
+    }
+CONF
+use constant SETUP => <<'LUA';
+    jit.off()
+    ngxvar = require "resty.ngxvar"
+    function reads(req)
+        for _ = 1, 100 do
+            local value = ngxvar.fetch("scheme", req)
+        end
+    end
+LUA
+
+my %SETTINGS = (off => 'lua_var_log_refused off;', warn => 'lua_var_log_refused warn rate=1r/s;');
+
+# { fetched, refused => { off, warn => instructions of one read } }
+sub run ($progress) {
+    my @workers = map {
+        {
+            name    => "refused-$_",
+            setting => $_,
+            modules => [$Bench::Worker::MODULE],
+            http    => $SETTINGS{$_},
+            init    => SETUP,
+            server  => SERVER,
+            paths   => [ '/bare', '/fetched', '/refused' ],
+        }
+    } sort keys %SETTINGS;
+    Bench::Callgrind::count($progress, @workers);
+
+    my %result;
+    for my $worker (@workers) {
+        my $of = $worker->{instructions};
+        for my $what (qw(fetched refused)) {
+            $result{$what}{ $worker->{setting} } = ($of->{"/$what"} - $of->{'/bare'}) / READS;
+        }
+    }
+    return \%result;
+}
+
+# For the table of lines: what was asked for.
+sub lines ($result) {
+    my ($fetched, $refused) = @$result{qw(fetched refused)};
+    return (
+        _line('fetch, nothing refused: log at warn to log off', $fetched, 1.01),
+        _line('a refusal left out of the log: to log off', $refused, 2),
+    );
+}
+
+sub _line ($title, $of, $limit) {
+    my $ratio = $of->{warn} / $of->{off};
+    my $text  = sprintf '%.3f (%.0f to %.0f instructions)', $ratio, $of->{warn}, $of->{off};
+    return {
+        title    => $title,
+        limit    => $limit,
+        parts    => [ { value => $ratio, limit => $limit, text => $text } ],
+        measured => $text,
+        reached  => $ratio <= $limit ? 1 : 0,
+    };
+}
+
+1;

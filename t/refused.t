@@ -341,3 +341,33 @@ done
 qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refused: stale request, handle}
 --- no_error_log
 [alert]
+
+
+
+=== TEST 12: from a coroutine and a light thread: the Lua of it, up to the function it was made with
+--- http_config
+    lua_var_log_refused warn rate=100r/s;
+    lua_var_trace_handles on;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local req = app.stale()
+            coroutine.wrap(function ()
+                ngx.say((app.log_entry(req)))
+            end)()
+            ngx.thread.wait(ngx.thread.spawn(function ()
+                ngx.say((app.log_entry(req)))
+            end))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil stale request
+nil stale request
+--- grep_error_log eval
+qr{made \d+s ago at .*?, client}
+--- grep_error_log_out eval
+my $to_read = qr{made \d+s ago at content_by_lua\S*:3 for .*, at init_by_lua\S* in read\(\), called at init_by_lua\S* in log_entry\(\)};
+qr{\A$to_read, called at content_by_lua\S*:5, client\n$to_read, called at content_by_lua\S*:8, client\n\z}

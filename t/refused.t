@@ -344,7 +344,7 @@ qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refu
 
 
 
-=== TEST 12: from a coroutine and a light thread: the Lua of it, up to the function it was made with
+=== TEST 13: from a coroutine: its Lua, and the Lua that runs it; from a light thread: its own
 --- http_config
     lua_var_log_refused warn rate=100r/s;
     lua_var_trace_handles on;
@@ -359,6 +359,14 @@ qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refu
             ngx.thread.wait(ngx.thread.spawn(function ()
                 ngx.say((app.log_entry(req)))
             end))
+            -- one in another
+            coroutine.wrap(function ()
+                coroutine.wrap(function () ngx.say((app.log_entry(req))) end)()
+            end)()
+            -- while a light thread waits, nobody knows which of the two runs it
+            local waiting = ngx.thread.spawn(coroutine.yield)
+            coroutine.wrap(function () ngx.say((app.log_entry(req))) end)()
+            ngx.thread.wait(waiting)
         }
     }
 --- request
@@ -366,8 +374,15 @@ GET /t
 --- response_body
 nil stale request
 nil stale request
+nil stale request
+nil stale request
 --- grep_error_log eval
 qr{made \d+s ago at .*?, client}
 --- grep_error_log_out eval
 my $to_read = qr{made \d+s ago at content_by_lua\S*:3 for .*, at init_by_lua\S* in read\(\), called at init_by_lua\S* in log_entry\(\)};
-qr{\A$to_read, called at content_by_lua\S*:5, client\n$to_read, called at content_by_lua\S*:8, client\n\z}
+my $of = qr{, in a coroutine resumed at content_by_lua\S*};
+qr{\A$to_read, called at content_by_lua\S*:5$of:6, client
+$to_read, called at content_by_lua\S*:8, client
+$to_read, called at content_by_lua\S*:12$of:13, client
+$to_read, called at content_by_lua\S*:16, client
+\z}

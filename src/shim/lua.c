@@ -98,6 +98,11 @@ lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
     LUA_VAR_API(X)
 #undef X
 
+    /* masked as there, ngx_http_lua_lightudata_mask(); its lines do without */
+    api.threads_key = (void *) ((uintptr_t) dlsym(RTLD_DEFAULT,
+                                                  "ngx_http_lua_coroutines_key")
+                                & (((uintptr_t) 1 << 47) - 1));
+
     for (i = 0; i < rust->nchunks - rust->nreplacements; i++) {
         if (api.ngx_http_lua_add_package_preload(cf, rust->chunks[i].package,
                                                  open_package)

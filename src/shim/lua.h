@@ -27,6 +27,8 @@
 #define LUA_TTABLE          5
 #define LUA_TCDATA          10
 
+#define LUA_YIELD           1
+
 
 typedef int (*lua_CFunction)(lua_State *L);
 
@@ -75,6 +77,10 @@ typedef struct {
     X(void, lua_rawget, (lua_State *L, int i))                                \
     X(void, lua_rawgeti, (lua_State *L, int i, int n))                        \
     X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
+    X(void, lua_pushlightuserdata, (lua_State *L, void *p))                   \
+    X(int, lua_next, (lua_State *L, int i))                                   \
+    X(lua_State *, lua_tothread, (lua_State *L, int i))                       \
+    X(int, lua_status, (lua_State *L))                                        \
     X(void, lua_call, (lua_State *L, int nargs, int nresults))                \
     X(int, lua_error, (lua_State *L))                                         \
     X(int, lua_getstack, (lua_State *L, int level, lua_Debug *ar))            \
@@ -100,6 +106,7 @@ typedef struct {
 #define X(result, name, parameters)  result (*name) parameters;
     LUA_VAR_API(X)
 #undef X
+    void     *threads_key;      /* in the VM's registry: the Lua module's threads */
     unsigned  is_configured:1;  /* the configuration being read has the module */
     unsigned  is_running:1;     /* the one that runs has it */
 } lua_var_api_t;

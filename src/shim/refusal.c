@@ -92,8 +92,57 @@ lua_var_caller(lua_State *L, lua_Debug *ar)
 }
 
 
+/*
+ * The thread that L, a coroutine, was resumed in, maybe by way of other coroutines: the
+ * one of the request that waits for that.  lua-nginx-module anchors the threads that
+ * it runs, and no coroutines.  NULL: L is no coroutine, or several could be it.
+ */
+static lua_State *
+resumed_in(lua_State *L, ngx_http_request_t *r)
+{
+    int         top, n;
+    lua_State  *thread, *found;
+
+    if (api.threads_key == NULL || r == NULL || !api.lua_checkstack(L, 4)) {
+        return NULL;
+    }
+
+    top = api.lua_gettop(L);
+    found = NULL;
+    n = 0;
+
+    api.lua_pushlightuserdata(L, api.threads_key);
+    api.lua_rawget(L, LUA_REGISTRYINDEX);
+
+    if (api.lua_type(L, -1) == LUA_TTABLE) {
+        api.lua_pushnil(L);
+
+        while (api.lua_next(L, -2)) {
+            thread = api.lua_tothread(L, -1);
+            api.lua_settop(L, -2);
+
+            if (thread == L) {
+                n = 0;
+                break;
+            }
+
+            if (thread != NULL && api.lua_status(thread) == LUA_YIELD
+                && api.ngx_http_lua_get_request(thread) == r)
+            {
+                found = thread;
+                n++;
+            }
+        }
+    }
+
+    api.lua_settop(L, top);
+
+    return n == 1 ? found : NULL;
+}
+
+
 static u_char *
-write_callers(lua_State *L, u_char *p, u_char *last)
+write_callers(lua_State *L, const char *first, u_char *p, u_char *last)
 {
     int        level, n;
     lua_Debug  ar;
@@ -108,7 +157,7 @@ write_callers(lua_State *L, u_char *p, u_char *last)
             return p;
         }
 
-        p = ngx_slprintf(p, last, "%s%s:%d", n == 0 ? ", at " : ", called at ",
+        p = ngx_slprintf(p, last, "%s%s:%d", n == 0 ? first : ", called at ",
                          ar.short_src, ar.currentline);
 
         if (api.lua_getinfo(L, "n", &ar) && ar.name != NULL) {
@@ -248,6 +297,7 @@ lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
 {
     u_char             *end, text[NGX_MAX_ERROR_STR / 2];
     lua_Debug           caller;
+    lua_State          *resumer;
     lua_var_refusal_t   refusal;
 
     if (!rust->refused(out, req->current)) {
@@ -274,7 +324,14 @@ lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
 
     end = write_facts(&refusal, out->data, out->len, text,
                       text + sizeof(text));
-    end = write_callers(L, end, text + sizeof(text));
+    end = write_callers(L, ", at ", end, text + sizeof(text));
+
+    resumer = resumed_in(L, req->current);
+
+    if (resumer != NULL) {
+        end = write_callers(resumer, ", in a coroutine resumed at ", end,
+                            text + sizeof(text));
+    }
 
     write_line(&refusal, text, end);
 }

@@ -183,7 +183,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
 /// `r` may be anything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_slot(r: *mut ngx_http_request_t) -> i32 {
-    if refused::is_tracing() {
+    if mode::is_foreign() || refused::is_tracing() {
         return -1;
     }
     let call = Call::enter();

@@ -71,6 +71,12 @@ impl Call {
     }
 }
 
+/// Whether what is at a slot's request still is one, on the connection that it came on.
+#[inline(always)]
+fn is_in(r: AnyRequest<'_>, slot: &Slot) -> bool {
+    r.signature() == SIGNATURE && r.connection_address() == slot.connection()
+}
+
 /// A request that is known to be live, during the call in which it was validated.
 #[derive(Clone, Copy)]
 pub struct LiveRequest<'a> {
@@ -88,10 +94,11 @@ impl<'a> LiveRequest<'a> {
         let Some(r) = (unsafe { AnyRequest::from_raw(raw) }) else {
             return Err(Refusal::Stale);
         };
-        if r.signature() != SIGNATURE || r.connection_address() != slot.connection() {
-            return Err(Refusal::Stale);
+        if is_in(r, slot) {
+            Ok(LiveRequest { r, slot })
+        } else {
+            Err(Refusal::Stale)
         }
-        Ok(LiveRequest { r, slot })
     }
 
     /// The request that a handle names.
@@ -227,7 +234,7 @@ impl<'a> Readable<'a> {
         Ok(Readable { r, slot })
     }
 
-    /// The same for one that begins.
+    /// The same for one that begins, which nobody can have registered before.
     pub(crate) fn beginning(r: Request<'a>) -> Result<Self, Refusal> {
         let slot = LiveRequest::registered(*r, registry().register_new(*r))?.slot();
         Ok(Readable { r, slot })
@@ -241,6 +248,12 @@ impl<'a> Readable<'a> {
     /// The request itself.
     pub(crate) fn request(self) -> Request<'a> {
         self.r
+    }
+
+    /// The same, if its members may be read.
+    #[inline]
+    pub fn direct(self) -> Option<Direct<'a>> {
+        mode::is_direct().then_some(Direct(self.r))
     }
 }
 
@@ -267,21 +280,12 @@ impl<'a> Direct<'a> {
         // SAFETY: null, or an occupied slot's request: see `LiveRequest::of`. Only one that
         // has variables is readable (`Registry::register`).
         let r = unsafe { Request::from_nginx(raw) }?;
-        (r.signature() == SIGNATURE && r.connection_address() == slot.connection())
-            .then_some(Direct(r))
+        is_in(*r, slot).then_some(Direct(r))
     }
 
     /// The request itself.
     #[inline(always)]
     pub(crate) fn request(self) -> Request<'a> {
         self.0
-    }
-}
-
-impl<'a> Readable<'a> {
-    /// The same, if its members may be read.
-    #[inline]
-    pub fn direct(self) -> Option<Direct<'a>> {
-        mode::is_direct().then_some(Direct(self.r))
     }
 }

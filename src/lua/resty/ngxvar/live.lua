@@ -109,9 +109,14 @@ local SLOT_SIZE = tonumber(layout.slot_size)
 local SIGNATURE = tobit(layout.signature)
 
 
--- The generation of the slot of this number, which there has to be.
+-- The slot of this number, which there has to be.
+local function slot_at(id)
+    return (ffi.cast(slot_p, slots + id * SLOT_SIZE))
+end
+
+
 local function generation_in(id)
-    return ffi.cast(slot_p, slots + id * SLOT_SIZE).generation % 2^32
+    return slot_at(id).generation % 2^32
 end
 
 
@@ -122,7 +127,7 @@ local function live(handle)
     end
 
     -- is_handle() has seen to it that there is such a slot
-    local slot = ffi.cast(slot_p, slots + handle.id * SLOT_SIZE)
+    local slot = slot_at(handle.id)
     local r = slot.readable
 
     -- compared as integers: as uint32_t, LuaJIT makes numbers of both first

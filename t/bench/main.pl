@@ -78,7 +78,7 @@ $run{memory}   = Bench::Memory::run(\&progress);
 $run{handlers} = Bench::Handlers::run(\&progress, @peers);
 $run{gateway}  = Bench::Gateway::run(\&progress, @peers);
 $run{refused}  = Bench::Refused::run(\&progress);
-$run{lines}    = [ Bench::Lines::lines(\%run), Bench::Refused::lines($run{refused}) ];
+$run{lines}    = [ Bench::Lines::lines(\%run) ];
 $run{reached}  = grep { $_->{reached} } @{ $run{lines} };
 $run{seconds}  = int(time - $started + 0.5);
 progress('done');

@@ -14,7 +14,7 @@ use List::Util qw(all max reduce);
 use Bench::Stats     qw(median);
 use Bench::Variables ();
 
-# Everything that was measured: { loops, handlers, requests, table, memory }.
+# Everything that was measured: { loops, handlers, requests, table, memory, refused }.
 sub lines ($run) {
     return map {
         my ($title, $limit, @parts) = @$_;
@@ -33,6 +33,7 @@ sub lines ($run) {
         _error_page_lines($run->{requests}),
         _memory_line($run->{memory}),
         _registry_line($run->{table}),
+        _refused_lines($run->{refused}),
         _floor_lines($run->{loops}),
         _other_line($run->{loops}),
         _kong_line($run->{loops}),
@@ -206,6 +207,19 @@ sub _memory_line ($memory) {
             text => sprintf '%.0f more bytes when as many come again', $memory->{kept},
         },
     ];
+}
+
+# What it costs that refusals are logged: of what it costs with the log off.
+sub _refused_lines ($refused) {
+    my @lines = (
+        [ fetched => 'fetch, nothing refused, with lua_var_log_refused', 1.01 ],
+        [ refused => 'a refusal that is left out of the log',            2 ],
+    );
+    return map {
+        my ($what, $title, $limit) = @$_;
+        my ($warn, $off) = @{ $refused->{$what} }{qw(warn off)};
+        [ $title, "$limit of off", _part($warn / $off, $limit, sprintf 'of off, %.0f instructions', $off) ];
+    } @lines;
 }
 
 sub _more ($requests, $with, $without) {

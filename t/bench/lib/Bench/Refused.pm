@@ -59,25 +59,4 @@ sub run ($progress) {
     return \%result;
 }
 
-# For the table of lines: what was asked for.
-sub lines ($result) {
-    my ($fetched, $refused) = @$result{qw(fetched refused)};
-    return (
-        _line('fetch, nothing refused: log at warn to log off', $fetched, 1.01),
-        _line('a refusal left out of the log: to log off', $refused, 2),
-    );
-}
-
-sub _line ($title, $of, $limit) {
-    my $ratio = $of->{warn} / $of->{off};
-    my $text  = sprintf '%.3f (%.0f to %.0f instructions)', $ratio, $of->{warn}, $of->{off};
-    return {
-        title    => $title,
-        limit    => $limit,
-        parts    => [ { value => $ratio, limit => $limit, text => $text } ],
-        measured => $text,
-        reached  => $ratio <= $limit ? 1 : 0,
-    };
-}
-
 1;

@@ -29,9 +29,9 @@ local PHASES = {
     },
 }
 
--- %s: how a name is read, whatever it is a variable of
+-- With the words in capitals as make() has them.
 local SOURCE = [[
-local is_computed, encode, phases, constants = ...
+local is_computed, encode, constants = ...
 SETUP
 
 local function compute(self, key)
@@ -109,7 +109,7 @@ local function make(reader)
         local setup, ask, expression = unpack(handlers.readers[reader])
 
         parts.SETUP, parts.ASK = setup, ask
-        parts.READ = expression:gsub("%.%%s", "[key]"):gsub("'%%s'", "key")
+        parts.READ = handlers.by_key(expression)
         parts.REQUEST = ask ~= "" and "req" or "false"
     end
 
@@ -138,7 +138,7 @@ local function make(reader)
 
     local source = SOURCE:gsub("%u[%u_]+%u", parts)
 
-    return assert(loadstring(source, "=gateway"))(is_computed, encode, PHASES, constants)
+    return assert(loadstring(source, "=gateway"))(is_computed, encode, constants)
 end
 
 

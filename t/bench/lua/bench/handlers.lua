@@ -72,6 +72,12 @@ local mt = {
 local _M = { names = NAMES, readers = READERS }
 
 
+-- The expression for a key that is a variable.
+function _M.by_key(expression)
+    return (expression:gsub("%.%%s", "[key]"):gsub("'%%s'", "key"))
+end
+
+
 -- The current values, by name.
 local function values()
     local all = {}
@@ -116,8 +122,7 @@ end
 local function source(reader, shape)
     local setup, ask, expression = unpack(READERS[reader])
 
-    -- by a key that is a variable
-    local by_key = expression and expression:gsub("%.%%s", "[key]"):gsub("'%%s'", "key")
+    local by_key = expression and _M.by_key(expression)
 
     local function by_name(name)
         return (expression:gsub("%%s", name))

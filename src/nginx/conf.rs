@@ -342,13 +342,13 @@ pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Opti
     let core = unsafe { entry(main, core_index()) };
     // SAFETY: `main_conf` has an entry for every HTTP module.
     let ours = unsafe { entry(main, ctx_index) };
-    // SAFETY: so has `loc_conf`.
+    // SAFETY: `loc_conf` has an entry for every HTTP module, too.
     let outermost = unsafe { entry(ctx.loc_conf, ctx_index) };
     // SAFETY: what the core module made for this cycle.
     let core = unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?;
     // SAFETY: the pool of a cycle lives as long as the cycle.
     let pool = unsafe { Pool::from_raw(cycle.pool) }?;
-    // SAFETY: part of the cycle.
+    // SAFETY: null, or a log that lives as long as the cycle.
     let log = unsafe { Log::from_raw(cycle.log) };
     Some(Complete {
         pool,

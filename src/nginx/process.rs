@@ -12,7 +12,7 @@ pub(crate) fn serves() -> bool {
 
 /// The number of this process.
 pub(crate) fn own_id() -> u64 {
-    // SAFETY: getpid cannot fail.
+    // SAFETY: it takes nothing and touches no memory.
     u64::from(unsafe { libc::getpid() }.unsigned_abs())
 }
 
@@ -23,8 +23,8 @@ pub(crate) fn is_alive(id: u64) -> bool {
     };
     // SAFETY: signal 0 asks only whether one could be sent.
     let answer = unsafe { libc::kill(id, 0) };
-    // SAFETY: it has no conditions.
+    // SAFETY: gives the address of this thread's error number, which is always there.
     let error = unsafe { libc::__errno_location() };
-    // SAFETY: where this thread has its error number.
+    // SAFETY: that address, which is valid as long as the thread runs.
     answer == 0 || unsafe { *error } == libc::EPERM
 }

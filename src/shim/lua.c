@@ -53,6 +53,14 @@ open_package(lua_State *L)
 }
 
 
+/* The Lua module, if it is in the process. */
+static ngx_module_t *
+lua_module(void)
+{
+    return dlsym(RTLD_DEFAULT, "ngx_http_lua_module");
+}
+
+
 /*
  * Whether the configuration being read has the Lua module.  That it is in the
  * process says nothing: a reload may be about to take it away.
@@ -63,7 +71,7 @@ has_lua_module(ngx_conf_t *cf)
     ngx_uint_t     i;
     ngx_module_t  *lua;
 
-    lua = dlsym(RTLD_DEFAULT, "ngx_http_lua_module");
+    lua = lua_module();
 
     for (i = 0; lua != NULL && cf->cycle->modules[i] != NULL; i++) {
         if (cf->cycle->modules[i] == lua) {
@@ -161,7 +169,7 @@ lua_var_lua_is_code_cache_off(ngx_conf_t *cf)
 
     static ngx_str_t  code_cache = ngx_string("lua_code_cache");
 
-    lua = api.is_configured ? dlsym(RTLD_DEFAULT, "ngx_http_lua_module") : NULL;
+    lua = api.is_configured ? lua_module() : NULL;
 
     for (cmd = lua ? lua->commands : NULL; cmd && cmd->name.len; cmd++) {
         name = &cmd->name;

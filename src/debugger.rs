@@ -39,17 +39,101 @@ static SCRIPTS: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
     None => [0; TEXT.len()],
 };
 
+/// A number that this build knows, under the name that `gdb/lua_var.py` has for it.
+#[repr(C)]
+struct Number {
+    name: [u8; 20],
+    value: u32,
+}
+
+macro_rules! numbers {
+    ($($name:ident = $value:expr;)+) => {
+        [$(Number {
+            name: match concat!(stringify!($name), "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+                .as_bytes()
+                .first_chunk()
+            {
+                Some(name) => *name,
+                None => [0; 20],
+            },
+            value: $value as u32,
+        },)+]
+    };
+}
+
+const NUMBERS: [Number; 34] = numbers! {
+    max_live = MAX_LIVE;
+    slots = offset_of!(Registry, slots);
+    slots_all = Slots::OFFSETS.all;
+    slots_used = Slots::OFFSETS.used;
+    slots_live = Slots::OFFSETS.live;
+    slots_retired = Slots::OFFSETS.retired;
+    slot_size = size_of::<Slot>();
+    slot_generation = Slot::OFFSETS.generation;
+    slot_connection = Slot::OFFSETS.connection;
+    slot_request = Slot::OFFSETS.request;
+    slot_flags = Slot::OFFSETS.flags;
+    slot_ctx_ref = Slot::OFFSETS.ctx_ref;
+    slot_ctx_vm = Slot::OFFSETS.ctx_vm;
+    slot_ended = Slot::OFFSETS.ended;
+    from_error_page = Slot::FROM_ERROR_PAGE;
+    hooked = Slot::HOOKED;
+    hook_shift = Slot::HOOK_SHIFT;
+    mode_handlers = Mode::Handlers;
+    http_signature = SIGNATURE;
+    request_size = size_of::<ngx_http_request_t>();
+    request_signature = offset_of!(ngx_http_request_t, signature);
+    request_connection = offset_of!(ngx_http_request_t, connection);
+    request_main = offset_of!(ngx_http_request_t, main);
+    request_uri = offset_of!(ngx_http_request_t, uri);
+    connection_number = offset_of!(ngx_connection_t, number);
+    connection_fd = offset_of!(ngx_connection_t, fd);
+    cycle_conf_ctx = offset_of!(ngx_cycle_t, conf_ctx);
+    cycle_modules = offset_of!(ngx_cycle_t, modules);
+    conf_ctx_main_conf = offset_of!(ngx_http_conf_ctx_t, main_conf);
+    module_index = offset_of!(ngx_module_t, index);
+    module_ctx_index = offset_of!(ngx_module_t, ctx_index);
+    module_name = offset_of!(ngx_module_t, name);
+    refusal_name = refused::NAME;
+    refusal_source = refused::SOURCE;
+};
+
+/// The sentence of a [`Refusal`].
+#[repr(C)]
+struct Reason {
+    text: *const u8,
+    len: usize,
+}
+
+impl Reason {
+    const fn of(refusal: Refusal) -> Self {
+        let sentence = refusal.reason();
+        Reason {
+            text: sentence.as_ptr(),
+            len: sentence.len(),
+        }
+    }
+}
+
 /// What `gdb/lua_var.py` reads of `ngx_http_lua_var_debug`, in this order. It has pointers,
 /// which are relocated, so that its page is part of a core dump. A page without them would
 /// be read from the file, which may be another build.
 #[repr(C)]
 pub struct DebugInfo {
-    /// Another number when anything of what follows changes.
-    magic: [u8; 16],
     /// Where this is, so that a debugger can tell whether it has the right file.
-    own: *const Shared<DebugInfo>,
+    pub(crate) own: *const Shared<DebugInfo>,
+    /// The module in this file.
+    pub(crate) module: *const ngx_module_t,
+    /// What [`facts`] gives.
+    pub(crate) facts: Facts,
+}
+
+/// What does not depend on where [`DebugInfo`] is.
+#[repr(C)]
+pub struct Facts {
+    /// Another number when anything changes in [`DebugInfo`] but its list of numbers.
+    magic: [u8; 16],
     scripts: *const u8,
-    module: *const ngx_module_t,
     http_module: *const ngx_module_t,
     cycle: *const *mut ngx_cycle_t,
     registry: *const Registry,
@@ -57,76 +141,33 @@ pub struct DebugInfo {
     uri_changes: *const ngx_http_request_t,
     msec: *const c_void,
     refusals: *const c_void,
-    reasons: [*const u8; Refusal::ALL.len()],
-    reason_lengths: [u32; Refusal::ALL.len()],
-    numbers: [u32; 34],
+    reason_count: usize,
+    number_count: usize,
+    reasons: [Reason; Refusal::ALL.len()],
+    numbers: [Number; NUMBERS.len()],
 }
 
-impl DebugInfo {
-    /// What is at `own`, in the file that has this `module`.
-    pub(crate) const fn new(own: *const Shared<DebugInfo>, module: *const ngx_module_t) -> Self {
-        DebugInfo {
-            magic: *b"lua_var debug 1\0",
-            own,
-            scripts: (&raw const SCRIPTS).cast(),
-            module,
-            http_module: nginx::http_module(),
-            cycle: nginx::cycle_address(),
-            registry: registry(),
-            mode: mode::address(),
-            uri_changes: nginx::uri_changes_probe(),
-            msec: nginx::msec_address(),
-            refusals: refused::ring(),
-            reasons: [
-                Refusal::ALL[0].reason().as_ptr(),
-                Refusal::ALL[1].reason().as_ptr(),
-                Refusal::ALL[2].reason().as_ptr(),
-                Refusal::ALL[3].reason().as_ptr(),
-                Refusal::ALL[4].reason().as_ptr(),
-            ],
-            reason_lengths: [
-                Refusal::ALL[0].reason().len() as u32,
-                Refusal::ALL[1].reason().len() as u32,
-                Refusal::ALL[2].reason().len() as u32,
-                Refusal::ALL[3].reason().len() as u32,
-                Refusal::ALL[4].reason().len() as u32,
-            ],
-            numbers: [
-                MAX_LIVE as u32,
-                offset_of!(Registry, slots) as u32,
-                Slots::OFFSETS.all as u32,
-                Slots::OFFSETS.used as u32,
-                Slots::OFFSETS.live as u32,
-                Slots::OFFSETS.retired as u32,
-                size_of::<Slot>() as u32,
-                Slot::OFFSETS.generation as u32,
-                Slot::OFFSETS.connection as u32,
-                Slot::OFFSETS.request as u32,
-                Slot::OFFSETS.flags as u32,
-                Slot::OFFSETS.ctx_ref as u32,
-                Slot::OFFSETS.ctx_vm as u32,
-                Slot::OFFSETS.ended as u32,
-                Slot::FROM_ERROR_PAGE,
-                Slot::HOOKED,
-                Slot::HOOK_SHIFT,
-                Mode::Handlers as u32,
-                SIGNATURE,
-                size_of::<ngx_http_request_t>() as u32,
-                offset_of!(ngx_http_request_t, signature) as u32,
-                offset_of!(ngx_http_request_t, connection) as u32,
-                offset_of!(ngx_http_request_t, main) as u32,
-                offset_of!(ngx_http_request_t, uri) as u32,
-                offset_of!(ngx_connection_t, number) as u32,
-                offset_of!(ngx_connection_t, fd) as u32,
-                offset_of!(ngx_cycle_t, conf_ctx) as u32,
-                offset_of!(ngx_cycle_t, modules) as u32,
-                offset_of!(ngx_http_conf_ctx_t, main_conf) as u32,
-                offset_of!(ngx_module_t, index) as u32,
-                offset_of!(ngx_module_t, ctx_index) as u32,
-                offset_of!(ngx_module_t, name) as u32,
-                refused::NAME as u32,
-                refused::SOURCE as u32,
-            ],
-        }
+/// The facts about this build.
+pub(crate) const fn facts() -> Facts {
+    Facts {
+        magic: *b"lua_var debug 2\0",
+        scripts: (&raw const SCRIPTS).cast(),
+        http_module: nginx::http_module(),
+        cycle: nginx::cycle_address(),
+        registry: registry(),
+        mode: mode::address(),
+        uri_changes: nginx::uri_changes_probe(),
+        msec: nginx::msec_address(),
+        refusals: refused::ring(),
+        reason_count: Refusal::ALL.len(),
+        number_count: NUMBERS.len(),
+        reasons: [
+            Reason::of(Refusal::ALL[0]),
+            Reason::of(Refusal::ALL[1]),
+            Reason::of(Refusal::ALL[2]),
+            Reason::of(Refusal::ALL[3]),
+            Reason::of(Refusal::ALL[4]),
+        ],
+        numbers: NUMBERS,
     }
 }

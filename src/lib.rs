@@ -4,7 +4,7 @@
 //!
 //! 1. `load_module`: [`ngx_http_lua_var_module`] below. [`conf`] reads the directives;
 //!    [`phases`] has nginx's own variables noted ([`variable::builtin`]), offsets compared
-//!    ([`layout`]), the embedded Lua library handed to lua-nginx-module ([`api::capi`]),
+//!    ([`layout`]), the embedded Lua library handed to lua-nginx-module ([`api::lua`]),
 //!    the hook put in front of every `error_page` value ([`error_page`]) and all
 //!    variables listed ([`variable::table`]).
 //! 2. The request begins: [`phases`] has it registered ([`registry`]): a slot, an entry
@@ -82,10 +82,11 @@ pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
 /// What `gdb/*.py` looks for in a core dump.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo::new(
-    &raw const ngx_http_lua_var_debug,
-    &raw const ngx_http_lua_var_module,
-));
+static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo {
+    own: &raw const ngx_http_lua_var_debug,
+    module: &raw const ngx_http_lua_var_module,
+    facts: debugger::facts(),
+});
 
 /// The first of the module's functions that nginx calls for a configuration.
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {

@@ -64,32 +64,32 @@ class LuaVarModule:
 
     SYMBOL = "ngx_http_lua_var_debug"
     MAGIC = b"lua_var debug "
-    VERSION = b"1\0"
+    VERSION = b"2\0"
     SCRIPTS = b"\4lua_var.py\n"
-    POINTERS = (
-        "own scripts module http_module cycle registry mode uri_changes msec refusals").split()
-    REASONS = 5
-    NUMBERS = (
-        "max_live slots slots_all slots_used slots_live slots_retired"
-        " slot_size slot_generation slot_connection slot_request slot_flags slot_ctx_ref"
-        " slot_ctx_vm slot_ended from_error_page hooked hook_shift mode_handlers http_signature"
-        " request_size request_signature request_connection request_main request_uri"
-        " connection_number connection_fd cycle_conf_ctx cycle_modules conf_ctx_main_conf"
-        " module_index module_ctx_index module_name refusal_name refusal_source").split()
+    HEAD = ("own module magic scripts http_module cycle registry mode uri_changes msec refusals"
+            " reason_count number_count").split()
+    HEAD_FORM = "<2Q16s%dQ" % (len(HEAD) - 3)
 
     def __init__(self, address):
-        form = "<16s%dQ%dI" % (len(self.POINTERS) + self.REASONS,
-                               self.REASONS + len(self.NUMBERS))
-        magic, *values = LuaVarMemory.numbers(form, address)
-        end = len(self.POINTERS)
-        reasons = slice(end, end + self.REASONS), slice(end + self.REASONS, end + 2 * self.REASONS)
-        self.reasons = list(zip(values[reasons[0]], values[reasons[1]]))
-        del values[end:end + 2 * self.REASONS]
-        self.is_known = magic.startswith(self.MAGIC)
-        self.has_version = magic == self.MAGIC + self.VERSION
-        for name, value in zip(self.POINTERS + self.NUMBERS, values):
+        for name, value in zip(self.HEAD, LuaVarMemory.numbers(self.HEAD_FORM, address)):
             setattr(self, name, value)
+        self.is_known = self.magic.startswith(self.MAGIC)
+        self.has_version = self.magic == self.MAGIC + self.VERSION
+        self.reasons = []
+        if self.has_version:
+            self.read_lists(address + struct.calcsize(self.HEAD_FORM))
         self.is_own = self.own == address and self.has_its_file()
+
+    def read_lists(self, at):
+        """The sentences of refusals, and numbers by name."""
+        if self.reason_count > 64 or self.number_count > 1024:
+            raise LuaVarError("what the module says of itself is damaged")
+        values = LuaVarMemory.numbers("<%dQ" % (2 * self.reason_count), at)
+        self.reasons = list(zip(values[::2], values[1::2]))
+        at += 16 * self.reason_count
+        numbers = LuaVarMemory.read(at, 24 * self.number_count)
+        for name, number in struct.iter_unpack("<20sI", numbers):
+            setattr(self, name.rstrip(b"\0").decode("ascii", "replace"), number)
 
     def has_its_file(self):
         """Whether what is only in the file, and in no core dump, is where this one says.

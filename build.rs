@@ -21,8 +21,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            ["request", "lua", "functions", "reader", "refusal", "stream"]
-                .map(|name| format!("src/shim/{name}.c")),
+            [
+                "request",
+                "lua",
+                "core",
+                "names",
+                "functions",
+                "reader",
+                "refusal",
+                "stream",
+            ]
+            .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)
         .define(

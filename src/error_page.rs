@@ -246,7 +246,7 @@ fn keep_original(r: Request<'_>, slot: &Slot, status: usize) {
         r.uri(),
         r.args(),
         r.method_name(),
-        r.pool().and_then(|pool| pool.copy(status.as_bytes())),
+        r.pool().and_then(|pool| pool.copy(&[status.as_bytes()])),
     ];
     let kept = Original(texts.map(|text| str_of(text.unwrap_or_default())));
     if let Some(place) = r.pool().and_then(|pool| pool.put(kept)) {

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::ffi::{c_char, c_void};
 
-use crate::api::capi;
+use crate::api::lua;
 use crate::conf::{self, LocConf};
 use crate::error_page;
 use crate::figures::{self, Figure};
@@ -63,7 +63,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     if !cf.when_done(configured) {
         return ERROR;
     }
-    capi::set_configuring(true);
+    lua::set_configuring(true);
     if !figures::share() {
         log_error!(
             EMERG,
@@ -87,7 +87,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     };
     builtin::note(cmcf);
     layout::check_offsets();
-    if error_page::define_variables(cf) && status::define_variables(cf) && capi::init(cf) {
+    if error_page::define_variables(cf) && status::define_variables(cf) && lua::init(cf) {
         OK
     } else {
         ERROR
@@ -97,7 +97,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
 /// nginx has read a configuration, and maybe refused it. Lua VMs that are made from now
 /// on serve one request each.
 unsafe extern "C" fn configured(_data: *mut c_void) {
-    capi::set_configuring(false);
+    lua::set_configuring(false);
 }
 
 /// Adds the phase handlers and, if there is Lua to serve, the header filter.
@@ -110,7 +110,7 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
     {
         return ERROR;
     }
-    if !capi::is_lua_configured() {
+    if !lua::is_configured() {
         // SAFETY: only read, and only here.
         if unsafe { conf::main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
             log_error!(
@@ -137,7 +137,7 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
 
 /// Says which module serves, and builds the variable table: all variables are known now.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    capi::commit();
+    lua::commit();
     layout::report_offsets();
     table::forget();
     // SAFETY: nginx passes the cycle it is starting; what is kept of the last one was
@@ -206,7 +206,7 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     };
     error_page::after_redirect(r);
     // Without Lua, only requests that met the hook are registered.
-    if !capi::is_lua_running() {
+    if !lua::is_running() {
         return DECLINED;
     }
     if mode::is_foreign() {

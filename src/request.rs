@@ -58,6 +58,34 @@ impl Refusal {
     }
 }
 
+/// How a call from Lua names the request that it is about.
+#[derive(Clone, Copy)]
+pub(crate) enum Named<'a> {
+    /// Not at all, or by its address: the one that lua-nginx-module runs Lua for, if any.
+    Current(Option<AnyRequest<'a>>),
+    /// By a handle.
+    Handle(Handle),
+    /// By something that names no live request, such as the address of another one. An
+    /// address has no generation, so it is believed of the current request only.
+    Nothing,
+}
+
+impl<'a> Named<'a> {
+    /// The request where its layout is not known: only nginx's functions may look at it.
+    pub(crate) fn opaque(self) -> Result<AnyRequest<'a>, Refusal> {
+        match self {
+            Named::Current(current) => current.ok_or(Refusal::NoRequest),
+            Named::Handle(handle) => {
+                let slot = registry().slots.get(handle);
+                let raw = slot.map_or(0, Slot::request) as *mut ngx_http_request_t;
+                // SAFETY: null, or an occupied slot's request: see `LiveRequest::of`.
+                unsafe { AnyRequest::from_raw(raw) }.ok_or(Refusal::Stale)
+            }
+            Named::Nothing => Err(Refusal::Stale),
+        }
+    }
+}
+
 /// One call of Lua's or nginx's into the module. A request that is live when it is
 /// validated stays so until the call returns: nginx frees requests in its event loop
 /// only, to which no function that is called meanwhile returns.
@@ -122,19 +150,26 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// The request that lua-nginx-module says is running, registered if it was not.
+    /// The request that a call names.
+    #[inline]
+    pub(crate) fn named(call: &'a Call, named: Named<'a>) -> Result<Self, Refusal> {
+        match named {
+            Named::Current(current) => Self::current(call, current),
+            Named::Handle(handle) => Self::by_handle(call, handle),
+            Named::Nothing => Err(Refusal::Stale),
+        }
+    }
+
+    /// The request that lua-nginx-module runs Lua for, registered if it was not.
     #[inline]
     pub(crate) fn current(
         call: &'a Call,
-        current: *mut ngx_http_request_t,
+        current: Option<AnyRequest<'a>>,
     ) -> Result<Self, Refusal> {
-        if let Some(slot) = registry().find(current as usize) {
-            return Self::of(call, slot);
-        }
-        // SAFETY: lua-nginx-module vouches for the request it is running Lua for.
-        match unsafe { AnyRequest::from_raw(current) } {
-            Some(r) => Self::register(r),
-            None => Err(Refusal::NoRequest),
+        let r = current.ok_or(Refusal::NoRequest)?;
+        match registry().find(r.address()) {
+            Some(slot) => Self::of(call, slot),
+            None => Self::register(r),
         }
     }
 
@@ -209,23 +244,18 @@ impl<'a> Readable<'a> {
         LiveRequest::by_address(call, address)?.readable()
     }
 
-    /// The request that lua-nginx-module says is running, for a call that needs no
-    /// handle: served even if no memory can be had to register it.
+    /// The request that a call names. The current one is served even without memory to
+    /// register it, because a call that names it so keeps no handle.
     #[inline]
-    pub(crate) fn running(
-        call: &'a Call,
-        current: *mut ngx_http_request_t,
-    ) -> Result<Self, Refusal> {
-        let registered = LiveRequest::current(call, current).and_then(LiveRequest::readable);
-        if let Err(Refusal::NoMemory) = registered {
-            // SAFETY: as in `LiveRequest::current`.
-            let r = unsafe { AnyRequest::from_raw(current) };
-            if let Some(r) = r.and_then(AnyRequest::served) {
+    pub(crate) fn named(call: &'a Call, named: Named<'a>) -> Result<Self, Refusal> {
+        let live = LiveRequest::named(call, named).and_then(LiveRequest::readable);
+        if let (Err(Refusal::NoMemory), Named::Current(Some(current))) = (&live, named) {
+            if let Some(r) = current.served() {
                 let slot = &registry().outside;
                 return Ok(Readable { r, slot });
             }
         }
-        registered
+        live
     }
 
     /// A request for which nginx calls the module.

@@ -123,7 +123,7 @@ unsafe extern "C" fn refused(
     };
     let count = registry().find(r.address()).map_or(0, Slot::refused);
     let text = number::decimal(u64::from(count));
-    let Some(text) = r.pool().and_then(|pool| pool.copy(text.as_bytes())) else {
+    let Some(text) = r.pool().and_then(|pool| pool.copy(&[text.as_bytes()])) else {
         return ERROR;
     };
     // SAFETY: nginx passes a value to fill; the text is in the request's pool.

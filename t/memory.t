@@ -92,7 +92,7 @@ lua_var: no memory to register the request, its handle and its ngx.ctx after a r
 200 fetch: /report
 request: no memory for the request
 by handle: -
-by pointer: no memory for the request
+by pointer: /report
 live: no memory for the request
 set: changed
 ctx: /report
@@ -211,7 +211,7 @@ lua_var: no memory to register the request
 200 fetch: /report
 request: no memory for the request
 by handle: -
-by pointer: no memory for the request
+by pointer: /report
 live: no memory for the request
 set: changed
 ctx: /report
@@ -315,7 +315,7 @@ ctx: /report
 200 fetch: /report
 request: no memory for the request
 by handle: -
-by pointer: no memory for the request
+by pointer: /report
 live: no memory for the request
 set: changed
 ctx: /report

@@ -8,52 +8,40 @@
 
 use core::ffi::{CStr, c_int};
 
+use super::declared_in_shim;
 use crate::mode;
 use crate::nginx::request::Request;
 use crate::nginx::string::str_of;
-use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t, shim};
+use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
 use crate::refused;
 use crate::request::{Call, Readable, Refusal};
 use crate::variable::field::{self, UpstreamTime};
 use crate::variable::number::{self, Text};
 
-// The declarations in shim.h are these functions' own.
-const _: () = {
-    let _ = [
-        shim::ngx_http_lua_var_ffi_uri,
-        ngx_http_lua_var_ffi_uri,
-        shim::ngx_http_lua_var_ffi_host,
-        ngx_http_lua_var_ffi_host,
-        shim::ngx_http_lua_var_ffi_remote_addr,
-        ngx_http_lua_var_ffi_remote_addr,
-        shim::ngx_http_lua_var_ffi_scheme,
-        ngx_http_lua_var_ffi_scheme,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_request_time,
-        ngx_http_lua_var_ffi_request_time,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_upstream_response_time,
-        ngx_http_lua_var_ffi_upstream_response_time,
-    ];
-};
+declared_in_shim! {
+    ngx_http_lua_var_ffi_uri
+    ngx_http_lua_var_ffi_host
+    ngx_http_lua_var_ffi_remote_addr
+    ngx_http_lua_var_ffi_scheme
+    ngx_http_lua_var_ffi_request_time
+    ngx_http_lua_var_ffi_upstream_response_time
+}
 
-/// The request at `r`, if it is live, has variables, and its members may be read. `asked`
+/// The request at an address, if it is live, has variables, and its members may be read. `asked`
 /// is the function that asks, for the log.
 #[inline]
 fn readable<'a>(
     call: &'a Call,
-    r: *mut ngx_http_request_t,
+    address: usize,
     asked: &'static CStr,
 ) -> Result<Readable<'a>, Refusal> {
     let live = if mode::is_foreign() {
         Err(Refusal::Layout)
     } else {
-        Readable::by_address(call, r as usize)
+        Readable::by_address(call, address)
     };
     if let Err(why) = live {
-        refused::by_address(why, r as usize, asked);
+        refused::by_address(why, address, asked);
     }
     live
 }
@@ -73,7 +61,7 @@ unsafe fn string(
     let Some(out) = (unsafe { out.as_mut() }) else {
         return ERROR;
     };
-    match readable(&Call::enter(), r, asked) {
+    match readable(&Call::enter(), r as usize, asked) {
         Ok(live) => {
             *out = str_of(read(live.request()));
             OK
@@ -175,8 +163,9 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     r: *mut ngx_http_request_t,
     buf: *mut u8,
 ) -> ngx_int_t {
-    let live = readable(&Call::enter(), r, c"ngx_http_lua_var_ffi_request_time")
-        .map(|live| field::request_time(live.request()));
+    let asked = c"ngx_http_lua_var_ffi_request_time";
+    let live =
+        readable(&Call::enter(), r as usize, asked).map(|live| field::request_time(live.request()));
     // SAFETY: the caller passes null or room for 32 bytes, as `copy` asks.
     unsafe { copy(live.ok().map(number::seconds), buf) }
 }
@@ -202,7 +191,8 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
         _ => UpstreamTime::Response,
     };
     let call = Call::enter();
-    let ms = readable(&call, r, c"ngx_http_lua_var_ffi_upstream_response_time")
+    let asked = c"ngx_http_lua_var_ffi_upstream_response_time";
+    let ms = readable(&call, r as usize, asked)
         .ok()
         .and_then(|live| field::upstream_time(live.request(), time))
         .flatten();

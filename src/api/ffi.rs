@@ -3,11 +3,12 @@
 
 use core::ffi::c_void;
 
+use super::declared_in_shim;
 use crate::conf::{self, SrvConf};
 use crate::layout;
 use crate::mode;
 use crate::nginx::shim::{
-    self, NGX_HTTP_LUA_VAR_AGAIN, ngx_http_lua_var_found_t, ngx_http_lua_var_handle_t,
+    NGX_HTTP_LUA_VAR_AGAIN, ngx_http_lua_var_found_t, ngx_http_lua_var_handle_t,
     ngx_http_lua_var_layout_t, ngx_http_lua_var_value_t,
 };
 use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
@@ -21,36 +22,17 @@ use crate::variable::read::{self, InTable, Resolved};
 use crate::variable::value::Flavour;
 use crate::variable::{assign, table};
 
-// The declarations in ffi.h are these functions' own.
-const _: () = {
-    let _ = [shim::ngx_http_lua_var_ffi_fetch, ngx_http_lua_var_ffi_fetch];
-    let _ = [shim::ngx_http_lua_var_ffi_read, ngx_http_lua_var_ffi_read];
-    let _ = [shim::ngx_http_lua_var_ffi_slot, ngx_http_lua_var_ffi_slot];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_resolve,
-        ngx_http_lua_var_ffi_resolve,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_assign,
-        ngx_http_lua_var_ffi_assign,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_layout,
-        ngx_http_lua_var_ffi_layout,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_ctx_lost,
-        ngx_http_lua_var_ffi_ctx_lost,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_handshake,
-        ngx_http_lua_var_ffi_handshake,
-    ];
-    let _ = [
-        shim::ngx_http_lua_var_ffi_ctx_made,
-        ngx_http_lua_var_ffi_ctx_made,
-    ];
-};
+declared_in_shim! {
+    ngx_http_lua_var_ffi_fetch
+    ngx_http_lua_var_ffi_read
+    ngx_http_lua_var_ffi_slot
+    ngx_http_lua_var_ffi_resolve
+    ngx_http_lua_var_ffi_assign
+    ngx_http_lua_var_ffi_layout
+    ngx_http_lua_var_ffi_ctx_lost
+    ngx_http_lua_var_ffi_handshake
+    ngx_http_lua_var_ffi_ctx_made
+}
 
 /// The request that `handle` names, or when that is null the one at `current`, if it has
 /// variables and its members may be read.

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::nginx;
+use super::declared_in_shim;
 use crate::nginx::shim::lua_var_chunk_t;
 use crate::statics::Shared;
 
@@ -83,9 +83,7 @@ static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
     include_bytes!("../lua/resty/ngxvar/stream.lua"),
 ));
 
-const _: () = {
-    let _ = [nginx::shim::lua_var_rs_stream, lua_var_rs_stream];
-};
+declared_in_shim!(lua_var_rs_stream);
 
 /// The library's file for the stream subsystem, for `shim/stream.c`.
 #[unsafe(no_mangle)]

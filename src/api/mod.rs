@@ -1,18 +1,27 @@
-//! What Lua calls: through its C API ([`capi`], by way of `shim/functions.c`), over LuaJIT's
-//! FFI ([`ffi`]), and by the names that lua-var-nginx-module has ([`compat`]). The Lua files
-//! that call the first two are embedded (`library.rs`).
+//! What Lua calls: over LuaJIT's FFI ([`ffi`]), by the names that lua-var-nginx-module has
+//! ([`compat`]), and through Lua's C API. Of the last, each file of Rust stands behind the
+//! file of C that has its name: `shim/functions.c` raises the Lua errors and makes the Lua
+//! values, [`functions`] knows requests and variables.
 
-pub mod capi;
 pub mod compat;
 pub mod ffi;
+pub(crate) mod functions;
 mod library;
+pub(crate) mod lua;
+pub(crate) mod reader;
+pub(crate) mod refusal;
 
+use core::ffi::CStr;
+
+use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{
-    NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_ERROR, NGX_HTTP_LUA_VAR_NGX_VAR, NGX_HTTP_LUA_VAR_NIL,
+    LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, NGX_HTTP_LUA_VAR_AGAIN,
+    NGX_HTTP_LUA_VAR_ERROR, NGX_HTTP_LUA_VAR_NGX_VAR, NGX_HTTP_LUA_VAR_NIL,
     NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_REFUSED, NGX_HTTP_LUA_VAR_STRING,
-    NGX_HTTP_LUA_VAR_WRITTEN, ngx_http_lua_var_value_t,
+    NGX_HTTP_LUA_VAR_TRUE, NGX_HTTP_LUA_VAR_WRITTEN, lua_var_req_t, ngx_http_lua_var_value_t,
 };
-use crate::request::Refusal;
+use crate::registry::slots::Handle;
+use crate::request::{Named, Refusal};
 use crate::variable::number::{self, Text};
 use crate::variable::value::{Again, Flavour, Value};
 
@@ -22,6 +31,78 @@ impl Flavour {
             NGX_HTTP_LUA_VAR_NGX_VAR => Flavour::NgxVar,
             _ => Flavour::Typed,
         }
+    }
+}
+
+/// The declarations of the shim are those of functions here, or the build fails.
+macro_rules! declared_in_shim {
+    ($($function:ident)+) => {
+        const _: () = {
+            $(let _ = [crate::nginx::shim::$function, $function];)+
+        };
+    };
+}
+use declared_in_shim;
+
+/// What a C function passes: one structure to read and one to fill.
+///
+/// # Safety
+/// Both outlive the call `'a` on the stack of the C function that waits for it, or belong to
+/// that function. Nobody else has the second.
+#[inline(always)]
+unsafe fn arguments<'a, T, O>(given: *const T, out: *mut O) -> (&'a T, &'a mut O) {
+    // SAFETY: a structure that outlives the call, by the contract above.
+    let given = unsafe { &*given };
+    // SAFETY: likewise, and nobody else has it.
+    (given, unsafe { &mut *out })
+}
+
+impl lua_var_req_t {
+    /// How Lua named the request.
+    ///
+    /// # Safety
+    /// `shim/core.h` filled it for the call that lasts during `'a`, with the request that
+    /// lua-nginx-module runs Lua for.
+    #[inline]
+    unsafe fn named<'a>(&self) -> Named<'a> {
+        // SAFETY: null, or the request that lua-nginx-module runs Lua for.
+        let current = unsafe { AnyRequest::from_raw(self.current) };
+        match self.kind {
+            LUA_VAR_REQ_CURRENT => Named::Current(current),
+            LUA_VAR_REQ_HANDLE => Named::Handle(Handle::from_bits(self.value)),
+            LUA_VAR_REQ_POINTER if self.value != 0 && self.value == self.current as u64 => {
+                Named::Current(current)
+            }
+            _ => Named::Nothing,
+        }
+    }
+}
+
+/// Why a call gives no value.
+enum Failure<'a> {
+    /// Its request may not be read.
+    Refused(Refusal),
+    /// This is wrong with it. The sentence lives as long as the request at least.
+    Error(&'a [u8]),
+    /// It has to be made in another way, see [`Again`].
+    Again,
+}
+
+impl From<Refusal> for Failure<'_> {
+    fn from(why: Refusal) -> Self {
+        Failure::Refused(why)
+    }
+}
+
+impl From<&'static CStr> for Failure<'_> {
+    fn from(sentence: &'static CStr) -> Self {
+        Failure::Error(sentence.to_bytes())
+    }
+}
+
+impl From<Again> for Failure<'_> {
+    fn from(Again: Again) -> Self {
+        Failure::Again
     }
 }
 
@@ -62,16 +143,27 @@ impl ngx_http_lua_var_value_t {
     }
 
     #[inline(always)]
-    fn put_result(&mut self, result: Result<Value<'_>, Again>) {
+    fn put_result<'a>(&mut self, result: Result<Value<'a>, impl Into<Failure<'a>>>) {
         match result {
             Ok(value) => self.put(value),
-            Err(Again) => self.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+            Err(failure) => self.put_failure(failure.into()),
         }
     }
 
-    /// A sentence that says what is wrong; it lives as long as the request at least.
-    fn put_error(&mut self, sentence: &[u8]) {
-        self.put_bytes(NGX_HTTP_LUA_VAR_ERROR, sentence);
+    /// Puts true for a call that has nothing else to give.
+    fn put_done(&mut self, result: Result<(), Failure<'_>>) {
+        match result {
+            Ok(()) => self.put_kind(NGX_HTTP_LUA_VAR_TRUE),
+            Err(failure) => self.put_failure(failure),
+        }
+    }
+
+    fn put_failure(&mut self, failure: Failure<'_>) {
+        match failure {
+            Failure::Refused(why) => self.put_refusal(why),
+            Failure::Error(sentence) => self.put_bytes(NGX_HTTP_LUA_VAR_ERROR, sentence),
+            Failure::Again => self.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+        }
     }
 
     #[cold]

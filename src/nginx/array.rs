@@ -36,21 +36,15 @@ impl<'a, T> Elements<'a, T> {
     pub(crate) unsafe fn of(array: *const ngx_array_t) -> Result<Self, Foreign> {
         // SAFETY: null or an array of nginx's, by the contract above.
         match unsafe { array.as_ref() } {
-            Some(array) => Self::new(array.elts.cast(), array.size, array.nelts),
+            Some(array) if array.size < size_of::<T>() && array.nelts != 0 => Err(Foreign),
+            Some(array) => Ok(Elements {
+                at: array.elts.cast(),
+                stride: array.size,
+                left: array.nelts,
+                of: PhantomData,
+            }),
             None => Ok(Self::NONE),
         }
-    }
-
-    fn new(at: *mut T, stride: usize, left: usize) -> Result<Self, Foreign> {
-        if stride < size_of::<T>() && left != 0 {
-            return Err(Foreign);
-        }
-        Ok(Elements {
-            at,
-            stride,
-            left,
-            of: PhantomData,
-        })
     }
 
     /// Those of a part of a list.

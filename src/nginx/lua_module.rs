@@ -4,8 +4,9 @@ use core::ffi::CStr;
 use core::ptr;
 
 use super::conf::Conf;
+use super::request::AnyRequest;
 use super::string::{EMPTY, bytes};
-use super::{DECLINED, OK, ngx_http_request_t, ngx_str_t, shim};
+use super::{DECLINED, OK, ngx_str_t, shim};
 
 /// Bytes of the sentence that [`assign`] may write.
 pub(crate) const SENTENCE: usize = shim::LUA_VAR_SENTENCE as usize;
@@ -35,40 +36,37 @@ pub(crate) fn is_code_cache_off(cf: Conf<'_>) -> bool {
 
 /// A variable, as `ngx.var.name` reads it. `name` has to be in lower case. `Ok(None)`:
 /// not found. `Err`: lua-nginx-module's sentence.
-///
-/// # Safety
-/// `r` is a request that is live during `'a`.
-pub(crate) unsafe fn variable<'a>(
-    r: *mut ngx_http_request_t,
+pub(crate) fn variable<'a>(
+    r: AnyRequest<'a>,
     name: &[u8],
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
-    // SAFETY: a live request, by the contract above.
-    unsafe { get(r, name.as_ptr(), name.len(), 0) }
+    get(r, Some(name), 0)
 }
 
 /// A capture, as `ngx.var[n]` reads it, likewise.
-///
-/// # Safety
-/// As [`variable`].
-pub(crate) unsafe fn capture<'a>(
-    r: *mut ngx_http_request_t,
-    n: isize,
-) -> Result<Option<&'a [u8]>, &'static CStr> {
-    // SAFETY: a live request, by the contract above.
-    unsafe { get(r, ptr::null(), 0, i32::try_from(n).unwrap_or(0)) }
+pub(crate) fn capture(r: AnyRequest<'_>, n: isize) -> Result<Option<&[u8]>, &'static CStr> {
+    get(r, None, i32::try_from(n).unwrap_or(0))
 }
 
-unsafe fn get<'a>(
-    r: *mut ngx_http_request_t,
-    name: *const u8,
-    len: usize,
+fn get<'a>(
+    r: AnyRequest<'a>,
+    name: Option<&[u8]>,
     capture: i32,
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
+    let (name, len) = parts(name);
     let mut value = EMPTY;
     let mut error = ptr::null();
-    // SAFETY: by the caller's word a live request; the name has that length, or is null.
-    let rc =
-        unsafe { shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error) };
+    // SAFETY: a live request; the name has that length, or is null.
+    let rc = unsafe {
+        shim::lua_var_lua_get(
+            r.as_ptr(),
+            name,
+            len,
+            capture,
+            &raw mut value,
+            &raw mut error,
+        )
+    };
     match rc {
         // SAFETY: lua-nginx-module gave a text that lives as long as the request.
         OK => Ok(Some(unsafe { bytes(value) })),
@@ -79,21 +77,18 @@ unsafe fn get<'a>(
 }
 
 /// Assigns as `ngx.var.name = value` does. `Err`: the sentence, written to `sentence`.
-///
-/// # Safety
-/// `r` is a live request.
-pub(crate) unsafe fn assign<'s>(
-    r: *mut ngx_http_request_t,
+pub(crate) fn assign<'s>(
+    r: AnyRequest<'_>,
     name: &[u8],
     value: Option<&[u8]>,
     sentence: &'s mut [u8; SENTENCE],
 ) -> Result<(), &'s [u8]> {
-    let (data, len) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
+    let (data, len) = parts(value);
     let mut written = sentence.len();
-    // SAFETY: by the caller's word a live request; name, value and room have their lengths.
+    // SAFETY: a live request; name, value and room have their lengths.
     let rc = unsafe {
         shim::lua_var_lua_set(
-            r,
+            r.as_ptr(),
             name.as_ptr(),
             name.len(),
             data,
@@ -106,4 +101,9 @@ pub(crate) unsafe fn assign<'s>(
         return Ok(());
     }
     Err(sentence.get(..written).unwrap_or_default())
+}
+
+/// Address and length for a C function, to which null stands for nothing.
+fn parts(text: Option<&[u8]>) -> (*const u8, usize) {
+    text.map_or((ptr::null(), 0), |text| (text.as_ptr(), text.len()))
 }

@@ -17,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod request;
 pub(crate) mod string;
 pub(crate) mod value;
+mod variable;
 
 use core::ffi::{CStr, c_void};
 use core::ptr;

@@ -83,9 +83,10 @@ impl Pool {
         Some(ngx_str_t { len, data })
     }
 
-    /// A copy of a text, for as long as the pool lives; `None` without memory.
-    pub(crate) fn copy<'a>(self, text: &[u8]) -> Option<&'a [u8]> {
-        let copy = self.concat(&[text])?;
+    /// A copy of the parts, one after another, for as long as the pool lives; `None` without
+    /// memory.
+    pub(crate) fn copy<'a>(self, parts: &[&[u8]]) -> Option<&'a [u8]> {
+        let copy = self.concat(parts)?;
         // SAFETY: written by `concat`; the pool outlives every use, by `from_raw`'s contract.
         Some(unsafe { bytes(copy) })
     }

@@ -36,6 +36,11 @@ impl Handle {
             generation: (bits >> 32) as u32,
         }
     }
+
+    /// The same 64 bits.
+    pub const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.id as u64
+    }
 }
 
 /// Offsets of members of a [`Slot`], in bytes.

@@ -63,6 +63,36 @@ vm_of(lua_State *L)
 }
 
 
+/* Where a name may be: here, or in the place that differs in the lowest bit. */
+static ngx_inline size_t
+name_place(const void *string)
+{
+    uintptr_t  p = (uintptr_t) string;
+
+    return ((p >> 4) ^ (p >> 14)) % NAMES_SLOTS;
+}
+
+
+/* What is cached of a name; NULL: nothing, or it is no string. */
+static ngx_inline lua_var_name_t *
+known_name(lua_var_vm_t *vm, const void *string)
+{
+    size_t  place;
+
+    place = name_place(string);
+
+    if (vm->names[place].string == string && string != NULL) {
+        return &vm->names[place];
+    }
+
+    if (vm->names[place ^ 1].string == string && string != NULL) {
+        return &vm->names[place ^ 1];
+    }
+
+    return NULL;
+}
+
+
 static ngx_inline uint16_t
 ctype_id(const void *payload, int offset)
 {
@@ -220,7 +250,35 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 }
 
 
-/* reader(names, n) -> read, checked: reader.c */
+/* Pushes the upvalues of the running function, for another one. */
+static ngx_inline void
+push_upvalues(lua_State *L)
+{
+    int  up;
+
+    for (up = 1; up <= NUPVALUES; up++) {
+        api.lua_pushvalue(L, lua_upvalueindex(up));
+    }
+}
+
+
+typedef struct {
+    const char     *name;       /* NULL ends a list of them */
+    lua_CFunction   fn;
+} lua_var_function_t;
+
+/* functions.c: those that Lua code's calls end in */
+extern const lua_var_function_t  lua_var_functions[]
+    __attribute__((visibility("hidden")));
+
+/* names.c: caches the name at idx, if there is room */
+void lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
+    __attribute__((visibility("hidden")));
+
+/* names.c: learn(fn) -> table */
+int lua_var_learn(lua_State *L) __attribute__((visibility("hidden")));
+
+/* reader.c: reader(names, n) -> read, checked */
 int lua_var_new_reader(lua_State *L) __attribute__((visibility("hidden")));
 
 #endif

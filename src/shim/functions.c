@@ -6,109 +6,6 @@
 #include "core.h"
 
 
-#define CORE_KEY            "ngx_http_lua_var.core"
-
-/* code may make names of a prefix of what a client sent: those leave room */
-#define PREFIXED_MAX        256
-
-
-/* Where a name may be: here, or in the place that differs in the lowest bit. */
-static ngx_inline size_t
-name_place(const void *string)
-{
-    uintptr_t  p = (uintptr_t) string;
-
-    return ((p >> 4) ^ (p >> 14)) % NAMES_SLOTS;
-}
-
-
-/* What is cached of a name; NULL: nothing, or it is no string. */
-static ngx_inline lua_var_name_t *
-known_name(lua_var_vm_t *vm, const void *string)
-{
-    size_t  place;
-
-    place = name_place(string);
-
-    if (vm->names[place].string == string && string != NULL) {
-        return &vm->names[place];
-    }
-
-    if (vm->names[place ^ 1].string == string && string != NULL) {
-        return &vm->names[place ^ 1];
-    }
-
-    return NULL;
-}
-
-
-/*
- * Caches a name, if there is room, so that it is found by its address again.  Lua's
- * traces find it in the table that anchors it, by what vm->learn makes of it.
- */
-static void
-remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
-{
-    int                        top;
-    size_t                     len;
-    const void                *string;
-    const u_char              *data;
-    lua_var_name_t            *slot;
-    ngx_http_lua_var_found_t   found;
-
-    string = api.lua_topointer(L, idx);
-
-    if (known_name(vm, string) != NULL) {
-        return;
-    }
-
-    slot = &vm->names[name_place(string)];
-
-    if (slot->string != NULL && vm->names[name_place(string) ^ 1].string == NULL) {
-        slot = &vm->names[name_place(string) ^ 1];
-    }
-
-    data = (const u_char *) api.lua_tolstring(L, idx, &len);
-
-    if (!rust->find(data, len, &found)) {
-        return;
-    }
-
-    top = api.lua_gettop(L);
-
-    /* a name whose slot another took stays anchored, and counts once */
-    api.lua_pushvalue(L, idx);
-    api.lua_rawget(L, UP_NAMES);
-
-    if (api.lua_type(L, -1) <= LUA_TNIL) {
-        if (vm->nnames == NAMES_MAX
-            || (found.variable < 0 && vm->nprefixed == PREFIXED_MAX))
-        {
-            api.lua_settop(L, top);
-            return;
-        }
-
-        vm->nnames++;
-        vm->nprefixed += found.variable < 0;
-
-        api.lua_pushvalue(L, idx);
-
-        /* set by learn() */
-        api.lua_pushboolean(L, 1);
-        api.lua_rawget(L, UP_NAMES);
-        api.lua_pushvalue(L, idx);
-        api.lua_call(L, 1, 1);
-
-        api.lua_rawset(L, UP_NAMES);
-    }
-
-    api.lua_settop(L, top);
-
-    slot->string = string;
-    slot->found = found;
-}
-
-
 /*
  * Raises the error for what is no name, and says how the call has to be written: who
  * calls with a colon passes the library first, who swaps the arguments a request.
@@ -161,7 +58,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
             && out.kind != NGX_HTTP_LUA_VAR_REFUSED
             && out.kind != NGX_HTTP_LUA_VAR_NIL)
         {
-            remember_name(L, vm, 1);
+            lua_var_remember_name(L, vm, 1);
         }
 
         return n;
@@ -249,7 +146,7 @@ l_var_index(lua_State *L)
             n = push_value(L, &out);
 
             if (out.kind != NGX_HTTP_LUA_VAR_NIL) {
-                remember_name(L, vm, 2);
+                lua_var_remember_name(L, vm, 2);
             }
 
             return n;
@@ -345,23 +242,22 @@ l_live(lua_State *L)
 static int
 l_acquire(lua_State *L)
 {
-    uint32_t                   id, generation;
+    uint64_t                   handle;
     lua_Debug                  caller;
     ngx_http_lua_var_value_t   out;
 
-    rust->acquire(api.ngx_http_lua_get_request(L), &id, &generation,
-                       &out);
+    rust->acquire(api.ngx_http_lua_get_request(L), &handle, &out);
 
     if (out.kind == NGX_HTTP_LUA_VAR_REFUSED) {
         return push_value(L, &out);
     }
 
     if (rust->is_tracing() && lua_var_caller(L, &caller)) {
-        rust->made(id, generation, caller.short_src, caller.currentline);
+        rust->made(handle, caller.short_src, caller.currentline);
     }
 
-    api.lua_pushnumber(L, id);
-    api.lua_pushnumber(L, generation);
+    api.lua_pushnumber(L, (uint32_t) handle);
+    api.lua_pushnumber(L, (uint32_t) (handle >> 32));
     return 2;
 }
 
@@ -370,16 +266,14 @@ l_acquire(lua_State *L)
 static int
 l_stats(lua_State *L)
 {
-    size_t         len;
-    double         value;
-    ngx_uint_t     n;
-    const u_char  *name;
+    ngx_uint_t                 n;
+    ngx_http_lua_var_value_t   out;
 
     api.lua_createtable(L, 0, 16);
 
-    for (n = 0; (name = rust->figure(n, &len, &value)) != NULL; n++) {
-        api.lua_pushlstring(L, (const char *) name, len);
-        api.lua_pushnumber(L, value);
+    for (n = 0; rust->figure(n, &out); n++) {
+        api.lua_pushlstring(L, (const char *) out.data, out.len);
+        api.lua_pushnumber(L, out.number);
         api.lua_rawset(L, -3);
     }
 
@@ -387,193 +281,12 @@ l_stats(lua_State *L)
 }
 
 
-/* remember(handle): the one that the caller keeps from now on */
-static int
-l_remember(lua_State *L)
-{
-    lua_var_vm_t  *vm;
-
-    vm = vm_of(L);
-    vm->last = api.lua_topointer(L, 1);
-    ngx_memcpy(&vm->last_handle, vm->last, sizeof(vm->last_handle));
-
-    return 0;
-}
-
-
-/*
- * learn(fn) -> table: fn(name) makes what traces read a name by; the table has
- * that of each name in the cache
- */
-static int
-l_learn(lua_State *L)
-{
-    api.lua_pushboolean(L, 1);
-    api.lua_pushvalue(L, 1);
-    api.lua_rawset(L, UP_NAMES);
-
-    api.lua_pushvalue(L, UP_NAMES);
-    return 1;
-}
-
-
-/*
- * ctypes(handle, handle_id, pointer, pointer_id, request_id) -> bool
- *
- * Tells the C functions which cdata are handles and pointers.  Where LuaJIT
- * keeps the ctype id is not part of its API, so it is looked for, on two cdata
- * of known types; false when it is in neither of the places it has ever been.
- */
-static int
-l_ctypes(lua_State *L)
-{
-    size_t            i;
-    uint16_t          handle, pointer;
-    const void       *h, *p;
-    lua_var_vm_t     *vm;
-
-    /* GCcdata's header, with 64-bit and with 32-bit GC references */
-    static const int  offsets[] = { -6, -2 };
-
-    vm = vm_of(L);
-    h = api.lua_topointer(L, 1);
-    handle = (uint16_t) api.lua_tonumber(L, 2);
-    p = api.lua_topointer(L, 3);
-    pointer = (uint16_t) api.lua_tonumber(L, 4);
-
-    for (i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
-        if (ctype_id(h, offsets[i]) == handle
-            && ctype_id(p, offsets[i]) == pointer)
-        {
-            vm->handle = handle;
-            vm->void_pointer = pointer;
-            vm->request_pointer = (uint16_t) api.lua_tonumber(L, 5);
-            vm->id_offset = offsets[i];
-
-            api.lua_pushboolean(L, 1);
-            return 1;
-        }
-    }
-
-    api.lua_pushboolean(L, 0);
-    return 1;
-}
-
-
-static const struct {
-    const char     *name;
-    lua_CFunction   fn;
-} core_functions[] = {
+const lua_var_function_t  lua_var_functions[] = {
     { "fetch", l_fetch },
     { "set", l_set },
     { "live", l_live },
     { "acquire", l_acquire },
     { "var_index", l_var_index },
     { "stats", l_stats },
-    { "reader", lua_var_new_reader },
-    { "ctypes", l_ctypes },
-    { "remember", l_remember },
-    { "learn", l_learn },
+    { NULL, NULL }
 };
-
-
-ngx_int_t
-lua_var_file(const char **file)
-{
-    Dl_info  info, nginx;
-
-    if (dladdr((const void *) &lua_var_push_core, &info) == 0
-        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
-    {
-        return NGX_ERROR;
-    }
-
-    *file = info.dli_fname;
-
-    return info.dli_fbase == nginx.dli_fbase ? NGX_DECLINED : NGX_OK;
-}
-
-
-/* Makes the table of the C functions; their upvalues are this one's. */
-static int
-new_core(lua_State *L)
-{
-    int          up;
-    size_t       i;
-    ngx_int_t    rc;
-    const char  *file;
-
-    api.lua_createtable(L, 0, 16);
-
-    for (i = 0; i < sizeof(core_functions) / sizeof(core_functions[0]); i++) {
-        for (up = 1; up <= NUPVALUES; up++) {
-            api.lua_pushvalue(L, lua_upvalueindex(up));
-        }
-
-        api.lua_pushcclosure(L, core_functions[i].fn, NUPVALUES);
-        api.lua_setfield(L, -2, core_functions[i].name);
-    }
-
-    api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
-    api.lua_setfield(L, -2, "version");
-
-    api.lua_pushnumber(L, rust->vm());
-    api.lua_setfield(L, -2, "vm");
-
-    api.lua_pushnumber(L, LUA_VAR_READER_MAX);
-    api.lua_setfield(L, -2, "reader_max");
-
-    api.lua_pushlstring(L, (const char *) rust->cdef, rust->cdef_len);
-    api.lua_setfield(L, -2, "cdef");
-
-    /* for lua/resty/ngxvar/call.lua */
-    rc = lua_var_file(&file);
-
-    if (rc == NGX_ERROR) {
-        return api.luaL_error(L, "resty.ngxvar: the module does not find the "
-                              "file that it was loaded from");
-    }
-
-    if (rc == NGX_OK) {
-        api.lua_pushlstring(L, file, ngx_strlen(file));
-        api.lua_setfield(L, -2, "file");
-    }
-
-    return 1;
-}
-
-
-void
-lua_var_push_core(lua_State *L)
-{
-    size_t         i;
-    lua_var_vm_t  *vm;
-
-    static const char  *fixed[LUA_VAR_FIXED_N] = LUA_VAR_FIXED_TEXTS;
-
-    api.lua_getfield(L, LUA_REGISTRYINDEX, CORE_KEY);
-
-    if (api.lua_type(L, -1) > 0) {
-        return;
-    }
-
-    api.lua_settop(L, -2);
-
-    vm = api.lua_newuserdata(L, sizeof(lua_var_vm_t));
-    ngx_memzero(vm, sizeof(lua_var_vm_t));
-    /* no object has this address, NULL is that of a nil */
-    vm->last = vm;
-
-    api.lua_createtable(L, 0, 0);
-    api.lua_getfield(L, LUA_GLOBALSINDEX, "tostring");
-
-    for (i = 0; i < LUA_VAR_FIXED_N; i++) {
-        api.lua_pushlstring(L, fixed[i], ngx_strlen(fixed[i]));
-    }
-
-    api.lua_pushcclosure(L, new_core, NUPVALUES);
-    api.lua_call(L, 0, 1);
-
-    api.lua_pushvalue(L, -1);
-    api.lua_setfield(L, LUA_REGISTRYINDEX, CORE_KEY);
-}

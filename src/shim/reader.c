@@ -137,12 +137,7 @@ l_checked(lua_State *L)
 static void
 push_closure(lua_State *L, lua_CFunction fn, int idx)
 {
-    int  up;
-
-    for (up = 1; up <= NUPVALUES; up++) {
-        api.lua_pushvalue(L, lua_upvalueindex(up));
-    }
-
+    push_upvalues(L);
     api.lua_pushvalue(L, idx);
     api.lua_pushvalue(L, idx + 1);
 

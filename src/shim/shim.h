@@ -57,7 +57,7 @@ size_t lua_var_next_header(void);
 uint32_t lua_var_value_word(unsigned len, unsigned valid,
     unsigned no_cacheable, unsigned not_found);
 
-/* -- functions.c: what C asks of Rust ------------------------------------------ */
+/* -- core.h, functions.c, reader.c, refusal.c: what C asks of Rust ------ */
 
 /* How Lua named the request a call is about. */
 #define LUA_VAR_REQ_CURRENT   0     /* not at all: the current one */
@@ -125,7 +125,7 @@ typedef struct {
     size_t         len;
 } lua_var_chunk_t;
 
-/* What Rust does for the functions in functions.c; each fills *out. */
+/* What Rust does for the files of C; where there is an out, it is filled. */
 typedef struct {
     /* The variable name; NGX_HTTP_LUA_VAR_AGAIN: with the name in lower case. */
     void (*fetch)(const lua_var_req_t *req, const u_char *name, size_t len,
@@ -170,9 +170,9 @@ typedef struct {
     /* Whether the request is one that handles and pointers may name now. */
     void (*live)(const lua_var_req_t *req, ngx_http_lua_var_value_t *out);
 
-    /* Registers the current request; *id and *generation are its handle. */
-    void (*acquire)(ngx_http_request_t *current, uint32_t *id,
-        uint32_t *generation, ngx_http_lua_var_value_t *out);
+    /* Registers the current request and writes its handle's 64 bits. */
+    void (*acquire)(ngx_http_request_t *current, uint64_t *handle,
+        ngx_http_lua_var_value_t *out);
 
     /*
      * Counts a refusal, which out says, while current is running.  0 when that is
@@ -186,11 +186,10 @@ typedef struct {
 
     /* Whether request() says where it is called, and that. */
     ngx_uint_t (*is_tracing)(void);
-    void (*made)(uint32_t id, uint32_t generation, const char *source,
-        int32_t line);
+    void (*made)(uint64_t handle, const char *source, int32_t line);
 
-    /* The name and the value of figure n, NULL beyond the last. */
-    const u_char *(*figure)(ngx_uint_t n, size_t *len, double *value);
+    /* Figure n: its name in data and len, its value in number.  0 beyond the last. */
+    ngx_uint_t (*figure)(ngx_uint_t n, ngx_http_lua_var_value_t *out);
 
     /* 0 for a VM that serves the whole worker, else a number of its own. */
     uint32_t (*vm)(void);
@@ -203,7 +202,7 @@ typedef struct {
     size_t                  cdef_len;
 } lua_var_rust_t;
 
-/* -- functions.c: what Rust asks of C ------------------------------------ */
+/* -- core.c: what Rust asks of C ----------------------------------------- */
 
 /*
  * The file that this copy of the module was loaded from.  Returns NGX_DECLINED

@@ -4,7 +4,6 @@
 use super::name;
 use super::table::Var;
 use crate::nginx::request::Request;
-use crate::nginx::string::bytes;
 use crate::nginx::value::VarValue;
 use crate::request::Readable;
 
@@ -76,18 +75,13 @@ const NO_MEMORY: &[u8] = b"no memory";
 /// A variable value of a copy of `value`; `None` without memory.
 fn make(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
     match value {
-        Some(value) => Some(VarValue::found(copy(r, &[value])?)),
+        Some(value) => Some(VarValue::found(r.pool()?.copy(&[value])?)),
         None => Some(VarValue::NOT_THERE),
     }
 }
 
 /// A sentence of these parts, in the request's pool.
 fn sentence<'a>(r: Request<'a>, parts: &[&[u8]]) -> &'a [u8] {
-    copy(r, parts).unwrap_or(NO_MEMORY)
-}
-
-fn copy<'a>(r: Request<'a>, parts: &[&[u8]]) -> Option<&'a [u8]> {
-    let text = r.pool()?.concat(parts)?;
-    // SAFETY: just written; the pool lives as long as the request.
-    Some(unsafe { bytes(text) })
+    let copy = r.pool().and_then(|pool| pool.copy(parts));
+    copy.unwrap_or(NO_MEMORY)
 }

@@ -1,16 +1,18 @@
 //! Reading: by name, and by what was found of a name before.
 
+use core::ffi::CStr;
+
 use super::field::Field;
 use super::scan::Prefix;
 use super::table::{self, Table, Var};
 use super::value::{Again, Flavour, Value};
 use super::{name, number, prefix};
 use crate::nginx::lua_module;
-use crate::nginx::request::Request;
+use crate::nginx::ngx_str_t;
+use crate::nginx::request::{AnyRequest, Request};
 use crate::nginx::shim::ngx_http_lua_var_found_t as Found;
 use crate::nginx::string::bytes;
 use crate::nginx::value::VarValue;
-use crate::nginx::{ngx_http_request_t, ngx_str_t};
 use crate::request::{Direct, Readable};
 
 /// The variable of this name, in lower case.
@@ -30,7 +32,7 @@ pub(crate) fn by_name<'a>(
     if name::has_upper(name) {
         return Err(Again);
     }
-    Ok(by_lua_module(r.as_ptr(), name, flavour).unwrap_or(Value::Nil))
+    Ok(by_lua_module(*r, name, flavour).unwrap_or(Value::Nil))
 }
 
 /// A name that is no variable of the table: one of a prefix, or unknown.
@@ -262,15 +264,14 @@ fn cache(r: Request<'_>, var: &Var, value: Value<'_>) -> bool {
 /// The variable as lua-nginx-module and nginx find and read it, whatever this
 /// module knows of requests. The name has to be in lower case.
 pub(crate) fn by_lua_module<'a>(
-    r: *mut ngx_http_request_t,
+    r: AnyRequest<'a>,
     name: &[u8],
     flavour: Flavour,
-) -> Result<Value<'a>, &'static core::ffi::CStr> {
+) -> Result<Value<'a>, &'static CStr> {
     if !name::is_safe(name) {
         return Ok(Value::Nil);
     }
-    // SAFETY: nginx or lua-nginx-module is running the request, or it is registered.
-    let text = unsafe { lua_module::variable(r, name) }?;
+    let text = lua_module::variable(r, name)?;
     Ok(typed(Value::of(text), Field::named(name), flavour))
 }
 

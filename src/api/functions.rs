@@ -1,0 +1,275 @@
+//! What `shim/functions.c` asks on behalf of Lua: the functions of the Lua library, as the
+//! interpreter calls them.
+
+use core::slice;
+
+use super::{Failure, arguments};
+use crate::mode;
+use crate::nginx::lua_module::{self, SENTENCE};
+use crate::nginx::request::AnyRequest;
+use crate::nginx::shim::{
+    NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_FIXED, lua_var_req_t, ngx_http_lua_var_found_t,
+    ngx_http_lua_var_value_t,
+};
+use crate::nginx::{ngx_http_request_t, ngx_uint_t};
+use crate::registry::slots::Handle;
+use crate::request::{Call, Direct, LiveRequest, Named, Readable};
+use crate::status;
+use crate::variable::name::has_upper;
+use crate::variable::read::{self, InTable};
+use crate::variable::value::{Again, Flavour, Value};
+use crate::variable::{assign, table};
+
+/// `fetch`: the value of the variable `name` of the request `req`.
+///
+/// # Safety
+/// `shim/functions.c` calls it: `name` is a Lua string on the Lua stack, `req` and `out` are
+/// on its own stack.
+pub(super) unsafe extern "C" fn fetch(
+    req: *const lua_var_req_t,
+    name: *const u8,
+    len: usize,
+    flavour: i32,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: structures on the stack of the C function that waits for this one.
+    let (req, out) = unsafe { arguments(req, out) };
+    // SAFETY: a Lua string of `len` bytes, on the Lua stack of that function.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    // SAFETY: C filled it for this call.
+    let named = unsafe { req.named() };
+    out.put_result(by_name(
+        &Call::enter(),
+        named,
+        name,
+        Flavour::numbered(flavour),
+    ));
+}
+
+fn by_name<'a>(
+    call: &'a Call,
+    named: Named<'a>,
+    name: &[u8],
+    flavour: Flavour,
+) -> Result<Value<'a>, Failure<'a>> {
+    if !mode::is_foreign() {
+        return Ok(read::by_name(Readable::named(call, named)?, name, flavour)?);
+    }
+    let r = named.opaque()?;
+    if has_upper(name) {
+        return Err(Failure::Again);
+    }
+    Ok(read::by_lua_module(r, name, flavour)?)
+}
+
+/// `fetch` for a name that C knows already, of the request that `handle` names, or of the
+/// current one if that is not null. `NGX_HTTP_LUA_VAR_AGAIN` when [`fetch`] has to be asked.
+///
+/// # Safety
+/// As [`fetch`]; `found` is what [`find`] filled in this process, maybe for a
+/// configuration that is gone, and its name is still where it was.
+pub(super) unsafe extern "C" fn read(
+    handle: u64,
+    current: *mut ngx_http_request_t,
+    found: *const ngx_http_lua_var_found_t,
+    flavour: i32,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: structures that outlive this call, `out` on the stack of the C function that
+    // waits for this one.
+    let (found, out) = unsafe { arguments(found, out) };
+    let call = Call::enter();
+    let live = if current.is_null() {
+        Direct::by_handle(&call, Handle::from_bits(handle))
+    } else {
+        Direct::by_address(&call, current as usize)
+    };
+    match live.and_then(InTable::of) {
+        // SAFETY: `find` filled it, for a name that `shim/names.c` keeps from the collector.
+        Some(request) => unsafe { put_found(request, found, Flavour::numbered(flavour), out) },
+        None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+    }
+}
+
+/// Puts the value of what was found.
+///
+/// # Safety
+/// As for [`InTable::resolve`].
+#[inline(always)]
+pub(super) unsafe fn put_found(
+    request: InTable<'_>,
+    found: &ngx_http_lua_var_found_t,
+    flavour: Flavour,
+    out: &mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: the contract above is that of `resolve`.
+    let Some(resolved) = (unsafe { request.resolve(found) }) else {
+        return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
+    };
+    let read = request.read(
+        resolved,
+        flavour,
+        #[inline(always)]
+        |field, value| {
+            let fixed = match (field, value) {
+                (Some(field), Value::Text(text)) => field.fixed(text),
+                _ => None,
+            };
+            match fixed {
+                Some(n) => {
+                    out.len = n as i32;
+                    out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
+                }
+                None => out.put(value),
+            }
+        },
+    );
+    if let Err(Again) = read {
+        out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
+    }
+}
+
+/// Finds a name in the newest configuration; 0 when it has to be asked for by name.
+///
+/// # Safety
+/// As [`fetch`]; `found` is valid for writes.
+pub(super) unsafe extern "C" fn find(
+    name: *const u8,
+    len: usize,
+    found: *mut ngx_http_lua_var_found_t,
+) -> ngx_uint_t {
+    // SAFETY: a Lua string of `len` bytes, on the Lua stack of the C function that waits.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    let way = table::newest().and_then(|table| read::find(table, name));
+    // SAFETY: that function passes room for it.
+    unsafe { found.write(way.unwrap_or(read::NOT_FOUND)) };
+    ngx_uint_t::from(way.is_some())
+}
+
+/// `fetch` with a number for a name: a capture of the last regular expression.
+///
+/// # Safety
+/// As [`fetch`].
+pub(super) unsafe extern "C" fn capture(
+    req: *const lua_var_req_t,
+    n: isize,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: structures on the stack of the C function that waits for this one.
+    let (req, out) = unsafe { arguments(req, out) };
+    // SAFETY: C filled it for this call.
+    let named = unsafe { req.named() };
+    out.put_result(numbered(&Call::enter(), named, n));
+}
+
+fn numbered<'a>(call: &'a Call, named: Named<'a>, n: isize) -> Result<Value<'a>, Failure<'a>> {
+    if mode::is_foreign() {
+        return Ok(Value::of(lua_module::capture(named.opaque()?, n)?));
+    }
+    let r = Readable::named(call, named)?.request();
+    let n = usize::try_from(n).ok().filter(|n| *n > 0);
+    Ok(Value::of(n.and_then(|n| r.capture(n))))
+}
+
+/// `set`: assigns `value` to the variable `name`; a null value unsets it.
+///
+/// # Safety
+/// As [`fetch`]; `value` is null or has `value_len` bytes, `sentence` has [`SENTENCE`].
+pub(super) unsafe extern "C" fn set(
+    req: *const lua_var_req_t,
+    name: *const u8,
+    len: usize,
+    value: *const u8,
+    value_len: usize,
+    sentence: *mut u8,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: structures on the stack of the C function that waits for this one.
+    let (req, out) = unsafe { arguments(req, out) };
+    // SAFETY: a Lua string of `len` bytes, on the Lua stack of that function.
+    let name = unsafe { slice::from_raw_parts(name, len) };
+    // SAFETY: a Lua string of `value_len` bytes, likewise.
+    let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
+    // SAFETY: that function passes `LUA_VAR_SENTENCE` bytes on its stack.
+    let sentence = unsafe { &mut *sentence.cast::<[u8; SENTENCE]>() };
+    // SAFETY: C filled it for this call.
+    let named = unsafe { req.named() };
+    out.put_done(assign(&Call::enter(), named, name, value, sentence));
+}
+
+fn assign<'a>(
+    call: &'a Call,
+    named: Named<'a>,
+    name: &[u8],
+    value: Option<&[u8]>,
+    sentence: &'a mut [u8; SENTENCE],
+) -> Result<(), Failure<'a>> {
+    if has_upper(name) {
+        return Err(Failure::Again);
+    }
+    let done = if mode::is_foreign() {
+        lua_module::assign(named.opaque()?, name, value, sentence)
+    } else {
+        assign::assign(Readable::named(call, named)?, name, value)
+    };
+    done.map_err(Failure::Error)
+}
+
+/// `live`: whether the request is one that handles and pointers may name now.
+///
+/// # Safety
+/// As [`fetch`].
+pub(super) unsafe extern "C" fn live(
+    req: *const lua_var_req_t,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: structures on the stack of the C function that waits for this one.
+    let (req, out) = unsafe { arguments(req, out) };
+    // SAFETY: C filled it for this call.
+    let named = unsafe { req.named() };
+    let call = Call::enter();
+    let live = LiveRequest::named(&call, named);
+    out.put_done(live.map(drop).map_err(Failure::Refused));
+}
+
+/// `request`: registers the current request and writes the 64 bits of its handle.
+///
+/// # Safety
+/// As [`fetch`]; lua-nginx-module runs Lua for `current`, or it is null; `handle` is valid for
+/// writes.
+pub(super) unsafe extern "C" fn acquire(
+    current: *mut ngx_http_request_t,
+    handle: *mut u64,
+    out: *mut ngx_http_lua_var_value_t,
+) {
+    // SAFETY: on the stack of the C function that waits for this one.
+    let out = unsafe { &mut *out };
+    // SAFETY: lua-nginx-module runs Lua for it, by the contract above.
+    let current = unsafe { AnyRequest::from_raw(current) };
+    let call = Call::enter();
+    let live = LiveRequest::current(&call, current);
+    if let Ok(live) = live {
+        // SAFETY: that function passes room for it.
+        unsafe { handle.write(live.slot().handle().to_bits()) };
+    }
+    out.put_done(live.map(drop).map_err(Failure::Refused));
+}
+
+/// `stats`: the name of figure `n` in `out.data`, its sum over all workers in `out.number`;
+/// 0 beyond the last.
+///
+/// # Safety
+/// `out` is a value on the stack of `shim/functions.c`.
+pub(super) unsafe extern "C" fn figure(
+    n: ngx_uint_t,
+    out: *mut ngx_http_lua_var_value_t,
+) -> ngx_uint_t {
+    // SAFETY: on the stack of the C function that waits for this one.
+    let out = unsafe { &mut *out };
+    let Some((name, sum)) = status::numbered(n) else {
+        return 0;
+    };
+    out.put(Value::Text(name));
+    out.number = sum as f64;
+    1
+}

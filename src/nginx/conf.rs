@@ -84,8 +84,8 @@ impl<'a> Conf<'a> {
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
     }
 
-    /// The file that is being read, and the line.
-    pub(crate) fn place(self) -> (ngx_str_t, ngx_uint_t) {
+    /// The file that is being read and the line in it; empty and 0 if there is none.
+    pub(crate) fn file_and_line(self) -> (ngx_str_t, ngx_uint_t) {
         // SAFETY: null, or the file that nginx is reading.
         match unsafe { self.get().conf_file.as_ref() } {
             Some(file) => (file.file.name, file.line),

@@ -1,4 +1,5 @@
-//! What lua-nginx-module does for `ngx.var`, whatever the layout of requests.
+//! Calls to lua-nginx-module: reading and assigning a variable as `ngx.var` does, which works
+//! with any layout of requests, and two questions about the configuration.
 
 use core::ffi::CStr;
 use core::ptr;
@@ -7,18 +8,18 @@ use super::conf::Conf;
 use super::string::{EMPTY, bytes};
 use super::{DECLINED, OK, ngx_http_request_t, ngx_str_t, shim};
 
-/// Bytes of the sentence that [`assign`] may write.
+/// Size of the buffer for the error message of [`assign`], in bytes.
 pub(crate) const SENTENCE: usize = shim::LUA_VAR_SENTENCE as usize;
 
-/// There is no memory for what is to be kept.
+/// An allocation failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoMemory;
 
-/// Has Lua's `require` find the module's own package of this name before any other; false
-/// when it has none. Does nothing where there is no Lua.
+/// Registers the module's replacement for a Lua package of this name, so that `require` finds
+/// it before any other. `Ok(false)` if the module has none; `Ok(true)` also without Lua.
 pub(crate) fn replace(cf: Conf<'_>, package: &ngx_str_t) -> Result<bool, NoMemory> {
     let package = core::ptr::from_ref(package).cast_mut();
-    // SAFETY: what nginx is reading, and a string of it, which is only read.
+    // SAFETY: `cf` is the configuration being read, and the function only reads `package`.
     match unsafe { shim::lua_var_lua_replace(cf.as_ptr(), package) } {
         OK => Ok(true),
         DECLINED => Ok(false),
@@ -26,38 +27,41 @@ pub(crate) fn replace(cf: Conf<'_>, package: &ngx_str_t) -> Result<bool, NoMemor
     }
 }
 
-/// Whether each request has a Lua VM of its own in the server or location that nginx is
-/// merging (`lua_code_cache off`).
+/// Whether `lua_code_cache` is off in the server or location that nginx is merging.
 pub(crate) fn is_code_cache_off(cf: Conf<'_>) -> bool {
-    // SAFETY: what nginx is reading; the shim is called while it merges a location.
+    // SAFETY: `cf` is the configuration being read, and nginx is merging one of its locations.
     unsafe { shim::lua_var_lua_is_code_cache_off(cf.as_ptr()) != 0 }
 }
 
-/// A variable, as `ngx.var.name` reads it. `name` has to be in lower case. `Ok(None)`:
-/// not found. `Err`: lua-nginx-module's sentence.
+/// Reads a variable as `ngx.var.name` does. `name` has to be in lower case. `Ok(None)` if the
+/// variable is not found; the error is lua-nginx-module's message.
 ///
 /// # Safety
-/// `r` is a request that is live during `'a`.
+/// `r` must be a request that is live during `'a`.
 pub(crate) unsafe fn variable<'a>(
     r: *mut ngx_http_request_t,
     name: &[u8],
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
-    // SAFETY: a live request, by the contract above.
+    // SAFETY: `r` is live, by the contract above, and the name has this length.
     unsafe { get(r, name.as_ptr(), name.len(), 0) }
 }
 
-/// A capture, as `ngx.var[n]` reads it, likewise.
+/// Reads a capture as `ngx.var[n]` does. The result is that of [`variable`].
 ///
 /// # Safety
-/// As [`variable`].
+/// `r` must be a request that is live during `'a`.
 pub(crate) unsafe fn capture<'a>(
     r: *mut ngx_http_request_t,
     n: isize,
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
-    // SAFETY: a live request, by the contract above.
+    // SAFETY: `r` is live, by the contract above; a null name stands for a capture.
     unsafe { get(r, ptr::null(), 0, i32::try_from(n).unwrap_or(0)) }
 }
 
+/// Reads a variable, or the capture with the number `capture` if `name` is null.
+///
+/// # Safety
+/// `r` must be a request that is live during `'a`, and `name` null or valid for `len` bytes.
 unsafe fn get<'a>(
     r: *mut ngx_http_request_t,
     name: *const u8,
@@ -66,22 +70,23 @@ unsafe fn get<'a>(
 ) -> Result<Option<&'a [u8]>, &'static CStr> {
     let mut value = EMPTY;
     let mut error = ptr::null();
-    // SAFETY: by the caller's word a live request; the name has that length, or is null.
+    // SAFETY: `r` is live, and `name` is null or has this length, by the contract above.
     let rc =
         unsafe { shim::lua_var_lua_get(r, name, len, capture, &raw mut value, &raw mut error) };
     match rc {
-        // SAFETY: lua-nginx-module gave a text that lives as long as the request.
+        // SAFETY: lua-nginx-module returned a text that lives as long as the request.
         OK => Ok(Some(unsafe { bytes(value) })),
         DECLINED => Ok(None),
-        // SAFETY: a constant of the Lua module's.
+        // SAFETY: the error is a constant string, of the shim's or of lua-nginx-module's.
         _ => Err(unsafe { CStr::from_ptr(error) }),
     }
 }
 
-/// Assigns as `ngx.var.name = value` does. `Err`: the sentence, written to `sentence`.
+/// Assigns to a variable as `ngx.var.name = value` does. The error is a message, which is
+/// written to `sentence`.
 ///
 /// # Safety
-/// `r` is a live request.
+/// `r` must be a live request.
 pub(crate) unsafe fn assign<'s>(
     r: *mut ngx_http_request_t,
     name: &[u8],
@@ -90,7 +95,8 @@ pub(crate) unsafe fn assign<'s>(
 ) -> Result<(), &'s [u8]> {
     let (data, len) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
     let mut written = sentence.len();
-    // SAFETY: by the caller's word a live request; name, value and room have their lengths.
+    // SAFETY: `r` is live, by the contract above; name, value and `sentence` have the lengths
+    // that are passed.
     let rc = unsafe {
         shim::lua_var_lua_set(
             r,

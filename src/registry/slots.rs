@@ -15,7 +15,7 @@ use core::mem::offset_of;
 
 /// Number of slots that are made writable at a time.
 pub const CHUNK: usize = 1024;
-/// The most requests that can be live in one worker. A power of two, because `live.lua`
+/// The most requests that can be live in one worker. A power of two, because `handles.lua`
 /// checks a slot's number with a mask.
 pub const MAX_LIVE: usize = 4194304;
 

@@ -1,5 +1,5 @@
-//! Builds what is C in the module (src/shim) and its Rust declarations, against
-//! the same configured nginx tree that nginx-sys generates its bindings from.
+//! Compiles the C files in src/shim, and generates Rust declarations from src/shim/shim.h,
+//! both against the configured nginx source tree from which nginx-sys generates its bindings.
 
 use std::env;
 use std::error::Error;
@@ -11,9 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=NGINX_SOURCE_DIR");
     println!("cargo::rerun-if-env-changed=NGINX_BUILD_DIR");
 
-    // LuaJIT keeps pointers to the module's functions, and the registry lives in
-    // its statics: it stays mapped when nginx closes it. Its own functions call each
-    // other, not those of an older copy that is still mapped.
+    // `nodelete` keeps the module mapped when nginx closes it, because LuaJIT has pointers to
+    // its functions and the registry is in its statics. `-Bsymbolic` makes its functions call
+    // each other, and not those of an older copy that is still mapped.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
 
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .header("src/shim/shim.h")
         .clang_args(includes.iter().map(|path| format!("-I{}", path.display())))
         .allowlist_item("(?i)(ngx_http_)?lua_var_.*")
-        // nginx's types are the `ngx` crate's, or they would not be the same types.
+        // nginx's types are taken from the `ngx` crate, so that they are the same types.
         .allowlist_recursively(false)
         .blocklist_item("ngx_http_lua_var_module")
         .raw_line("use ngx::ffi::*;")
@@ -58,8 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// nginx's include directories, as its own generated Makefile lists them. Those of
-/// `--with-cc-opt` are among the flags: OpenResty's OpenSSL is there.
+/// The include directories in the Makefile that nginx's configure generated. `CFLAGS` is read,
+/// too, because it has those of `--with-cc-opt`, such as the one of OpenResty's OpenSSL.
 fn nginx_includes() -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let source = PathBuf::from(env::var_os("NGINX_SOURCE_DIR").ok_or(
         "NGINX_SOURCE_DIR is not set: it names a configured nginx source tree (`make` prepares one)",
@@ -76,7 +76,7 @@ fn nginx_includes() -> Result<Vec<PathBuf>, Box<dyn Error>> {
             .find_map(|line| line.strip_prefix(name))
             .ok_or_else(|| format!("{}: no {name}", makefile.display()))
     };
-    // In one of the two, "-I dir" is the rule; in the other, "-Idir".
+    // nginx writes "-I dir" in ALL_INCS, but a user may write "-Idir" in `--with-cc-opt`.
     let flags = line("CFLAGS =")?.replace("-I ", "-I");
     let includes = line("ALL_INCS =")?.replace("-I ", "-I");
     Ok(flags
@@ -87,7 +87,8 @@ fn nginx_includes() -> Result<Vec<PathBuf>, Box<dyn Error>> {
         .collect())
 }
 
-/// Paths in nginx's Makefile are relative to its source, `objs` stands for the build.
+/// The absolute form of a path in nginx's Makefile, which is relative to the source tree.
+/// `objs` stands for the build directory.
 fn absolute(source: &Path, build: &Path, path: &str) -> PathBuf {
     match path {
         "objs" => build.to_path_buf(),

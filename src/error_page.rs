@@ -1,10 +1,11 @@
-//! `error_page`: the hook that runs before its redirect, whether a request came through
-//! one, `$from_error_page`, which says so, and what the request was before it.
+//! `error_page`: a hook that runs before its redirect, `$from_error_page`, which tells
+//! whether a request came through one, and `$error_page_uri` and its like, which keep what
+//! the request was before.
 //!
 //! nginx has no such hook, but `ngx_http_send_error_page` evaluates the `error_page`
-//! value with `ngx_http_complex_value` right before it redirects, while `r->ctx`
-//! is whole. So each value is compiled again with a variable of the module's in
-//! front, whose value is empty and whose get handler is the hook.
+//! value with `ngx_http_complex_value` right before it redirects, while `r->ctx` is still
+//! set. So each value is recompiled with a variable of the module in front of it, whose
+//! value is empty and whose get handler is the hook.
 
 use core::cell::Cell;
 
@@ -27,20 +28,22 @@ use crate::statics::PerWorker;
 use crate::variable::name::nginx_hash;
 use crate::variable::number::decimal;
 
-/// What all recompiled values begin with. The name of the hook's variable goes on with the
-/// status that the value is for, which the directive's own may have replaced when the hook
-/// runs.
-const MARK: &[u8] = b"${lua_var_on_error_page_";
-/// In the hook's `data`: the URI has neither arguments nor variables. The rest is the status.
+/// The beginning of every recompiled value. The status that the value is for completes the
+/// name of the hook's variable, because `error_page 404 =200 …` replaces `r->err_status`
+/// before the hook runs.
+const HOOK_PREFIX: &[u8] = b"${lua_var_on_error_page_";
+/// Flag in the hook's `data`: the value is a URI with neither arguments nor variables. The
+/// lower bits are the status.
 const BARE: usize = 1 << 16;
 
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 
-/// The request that an `error_page` without arguments is about to redirect. The redirect
-/// runs the phases at once, so there is never more than one.
+/// The request that an `error_page` without arguments is about to redirect. There is never
+/// more than one, because the redirect runs the phases at once.
 static REDIRECTING: PerWorker<Cell<Option<Handle>>> = PerWorker(Cell::new(None));
 
-/// Defines the variables. False with the error logged.
+/// Defines `$from_error_page` and the variables in [`ORIGINAL`]. Returns false after logging
+/// an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
     let settable = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_CHANGEABLE;
     if !cf.add_variable(FROM_ERROR_PAGE, settable, from_error_page, 0)
@@ -49,9 +52,9 @@ pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
     {
         return false;
     }
-    // By index, so that `set` and `ngx.var.from_error_page = …` store a value there.
+    // An index gives `set` and `ngx.var.from_error_page = …` a place to store a value.
     let index = cf.index_variable(FROM_ERROR_PAGE);
-    // SAFETY: nothing else holds it while variables are defined.
+    // SAFETY: no other reference to the main configuration exists in preconfiguration.
     match (unsafe { conf::main_being_read(cf) }, index) {
         (Some(conf), Some(index)) => {
             conf.from_error_page = index;
@@ -61,12 +64,12 @@ pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
     }
 }
 
-/// Puts the hook in front of the values of every `error_page` in force in the
-/// location being merged. False with the error logged.
+/// Puts the hook in front of every `error_page` value that applies in the location being
+/// merged. Returns false after logging an error.
 ///
-/// The core module has merged them already; locations that inherit share the
-/// array, so values that have the hook are left alone. Where the layout of requests is
-/// not known, nothing could be stashed: the values stay as they are.
+/// The core module has already merged the values. Locations that inherit them share one
+/// array, so a value that has the hook is skipped. If nginx's layout differs, nothing could
+/// be stashed, and the values stay as they are.
 pub(crate) fn install(cf: Conf<'_>) -> bool {
     if mode::is_foreign() {
         return true;
@@ -77,20 +80,20 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
     }
 }
 
-/// Whether a variable that the configuration uses needs what [`Original`] has.
+/// Whether this is the name of a variable that [`Original`] holds.
 pub(crate) fn is_original(name: &[u8]) -> bool {
     ORIGINAL.contains(&name)
 }
 
-/// The name of the hook for a status, in the value and as a variable: with a `${` and without.
-/// It is defined with the first value that needs it; `None` without memory.
+/// `${` and the name of the hook's variable for a status. The variable is defined when the
+/// first value needs it; `None` if there is no memory.
 fn hook_for<'a>(cf: Conf<'a>, status: usize, is_bare: bool) -> Option<&'a [u8]> {
-    // Known to the configuration only: read by name, it would run the hook.
+    // Without a hash entry Lua cannot read the variable by name, which would run the hook.
     const HIDDEN: u32 = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH;
     let number = decimal(status as u64);
     let kind: &[u8] = if is_bare { b"_bare" } else { b"" };
-    let name = cf.pool()?.concat(&[MARK, number.as_bytes(), kind])?;
-    // SAFETY: written just now, to a pool that lives as long as the configuration.
+    let name = cf.pool()?.concat(&[HOOK_PREFIX, number.as_bytes(), kind])?;
+    // SAFETY: `concat` has just written it to a pool that lives as long as the configuration.
     let marked = unsafe { bytes(name) };
     let name = marked.strip_prefix(b"${")?;
     let is_known = defined(cf.core_main_conf()?)
@@ -100,15 +103,16 @@ fn hook_for<'a>(cf: Conf<'a>, status: usize, is_bare: bool) -> Option<&'a [u8]> 
     (is_known || cf.add_variable(name, HIDDEN, on_error_page, data)).then_some(marked)
 }
 
+/// Recompiles one `error_page` value with the hook in front; false after logging an error.
 fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
     let value = page.value();
-    if value.starts_with(MARK) {
+    if value.starts_with(HOOK_PREFIX) {
         return true;
     }
-    // nginx takes the arguments of a value without variables off it; of one with
-    // variables, as it is now, they are split off when it is evaluated. Where there
-    // is no "?" their address stays what it was on nginx's stack, so there is always
-    // one, and `after_redirect` takes it back.
+    // nginx splits the arguments off when it reads a value without variables, but when it
+    // evaluates a value with variables, which this becomes (`ngx_http_send_error_page`).
+    // If such a value has no "?", `ngx_http_split_args` leaves `args.data` uninitialised.
+    // So a "?" is always added, and `after_redirect` removes the empty arguments again.
     let args = page.args();
     let is_uri = value.first() == Some(&b'/');
     let is_bare = is_uri && args.is_none() && !page.has_variables();
@@ -126,15 +130,15 @@ fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
 /// Get handler of the hook's variables: stashes what the redirect will clear.
 ///
 /// # Safety
-/// Only nginx calls it, with a live request and a value to fill.
+/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
 unsafe extern "C" fn on_error_page(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes a value to fill.
+    // SAFETY: `v` is null or a value to fill; the text is a constant.
     unsafe { fill(v, b"") };
-    // SAFETY: nginx passes the request whose error page it is evaluating.
+    // SAFETY: `r` is null or the live request whose error page nginx evaluates.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
@@ -144,10 +148,10 @@ unsafe extern "C" fn on_error_page(
         return OK;
     };
 
-    // Was it redirected before? The note of that hook is about to be replaced.
+    // Records an earlier redirect now, because `set_hooked` below overwrites its trace.
     redirected(r, slot);
     if slot.hook_changes().is_none() {
-        keep_original(r, slot, data & !BARE);
+        store_original(r, slot, data & !BARE);
     }
     slot.set_hooked(r.uri_changes() as u32);
     ngx_ctx::stash(r, slot);
@@ -163,12 +167,12 @@ unsafe extern "C" fn on_error_page(
     OK
 }
 
-/// Unsets the arguments of a request that an `error_page` without any sent on, as
-/// nginx does for the value as it was written: to be called in the server-rewrite
-/// phase, before anybody reads them.
+/// Unsets the arguments of a request that was redirected by an `error_page` without
+/// arguments, as nginx would have done for the value as it was written. To be called in the
+/// server-rewrite phase, before anything reads them.
 ///
-/// A redirect that nginx did not make, since there were too many, leaves a note that no
-/// other request has the handle of.
+/// If nginx gives up the redirect after too many, the handle stays in [`REDIRECTING`]. That
+/// is harmless, because no other request has this handle.
 pub(crate) fn after_redirect(r: Request<'_>) {
     let Some(noted) = REDIRECTING.get() else {
         return;
@@ -182,9 +186,9 @@ pub(crate) fn after_redirect(r: Request<'_>) {
     }
 }
 
-/// Whether the request came to where it is through an `error_page`.
+/// Whether the request came through an `error_page`.
 ///
-/// A value that `set $from_error_page` gave it counts, unless it is empty.
+/// A value that `set $from_error_page` or Lua assigned decides, unless it is empty.
 pub(crate) fn came_through_one(r: Request<'_>, slot: &Slot) -> bool {
     match set_by_hand(r) {
         Some(b"") | None => redirected(r, slot),
@@ -194,9 +198,10 @@ pub(crate) fn came_through_one(r: Request<'_>, slot: &Slot) -> bool {
 
 /// Whether an `error_page` redirected the request.
 ///
-/// The hook sees every `error_page` value, those that answer with a `302` to
-/// another host too. An internal redirect always counts `r->uri_changes` down
-/// (`ngx_http_internal_redirect`, `ngx_http_named_location`), a `302` never does.
+/// The hook runs for every `error_page` value, including a URL to which nginx answers
+/// with a `302`. Only an internal redirect decrements `r->uri_changes`
+/// (`ngx_http_internal_redirect`, `ngx_http_named_location`), so a changed value tells them
+/// apart.
 fn redirected(r: Request<'_>, slot: &Slot) -> bool {
     if slot.has(Slot::FROM_ERROR_PAGE) {
         return true;
@@ -210,21 +215,22 @@ fn redirected(r: Request<'_>, slot: &Slot) -> bool {
     came
 }
 
-/// What `set $from_error_page` gave the request since the last error page.
+/// The value that `set $from_error_page` or Lua assigned since the last error page.
 ///
-/// The get handler's own values are no-cacheable; those that `set` or Lua store are not.
+/// It can be told from a value of the get handler, which is no-cacheable.
 fn set_by_hand(r: Request<'_>) -> Option<&[u8]> {
     r.cached(conf::main_of(r)?.from_error_page)?
 }
 
-/// Drops such a value: what was said before an error page does not count after it.
+/// Drops an assigned `$from_error_page`, because a value from before an error page does not
+/// count after it.
 fn forget_by_hand(r: Request<'_>) {
     if let Some(conf) = conf::main_of(r) {
         r.store(conf.from_error_page, VarValue::EMPTY);
     }
 }
 
-/// The variables that say what the request was before the first `error_page`.
+/// The variables that keep what the request was before its first `error_page`.
 const ORIGINAL: [&[u8]; 4] = [
     b"error_page_uri",
     b"error_page_args",
@@ -232,13 +238,13 @@ const ORIGINAL: [&[u8]; 4] = [
     b"error_page_status",
 ];
 
-/// Their values, in the request's pool.
+/// The values of the variables in [`ORIGINAL`], in the request's pool.
 #[derive(Clone, Copy)]
 struct Original([ngx_str_t; 4]);
 
-/// Keeps them, if the configuration uses any.
-fn keep_original(r: Request<'_>, slot: &Slot, status: usize) {
-    if !conf::main_of(r).is_some_and(|conf| conf.keeps_original) {
+/// Stores the values of the variables in [`ORIGINAL`], if the configuration uses any of them.
+fn store_original(r: Request<'_>, slot: &Slot, status: usize) {
+    if !conf::main_of(r).is_some_and(|conf| conf.needs_original) {
         return;
     }
     let status = decimal(status as u64);
@@ -255,52 +261,52 @@ fn keep_original(r: Request<'_>, slot: &Slot, status: usize) {
 }
 
 /// Get handler of `$error_page_uri`, `$error_page_args`, `$error_page_method` and
-/// `$error_page_status`; `which` is the place in [`ORIGINAL`]. Empty in a request that met no
-/// `error_page`. Any phase.
+/// `$error_page_status`; `which` is the index in [`ORIGINAL`]. The value is empty in a
+/// request that did not come through an `error_page`. It may be read in any phase.
 ///
 /// # Safety
-/// Only nginx calls it, with a live request and a value to fill.
+/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
 unsafe extern "C" fn original(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     which: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes the request it evaluates the variable for.
+    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let r = unsafe { Request::from_nginx(r) };
     let slot = r.and_then(|r| {
         let slot = registry().find(r.address())?;
         redirected(r, slot).then_some(slot)
     });
     let kept = slot.map_or(0, Slot::original) as *const Original;
-    // SAFETY: null, or what `keep_original` put in the request's pool, which is there as long
-    // as the slot is the request's.
+    // SAFETY: it is null or points into the request's pool, where `store_original` put it;
+    // the slot is freed when that pool is destroyed.
     let kept = unsafe { kept.as_ref() }.and_then(|kept| kept.0.get(which));
-    // SAFETY: texts of the request, in its pool.
+    // SAFETY: the strings are the request's, or in its pool, and live as long as it does.
     let text = kept.map_or(&[][..], |text| unsafe { bytes(*text) });
-    // SAFETY: nginx passes a value to fill; the text is the request's.
+    // SAFETY: `v` is null or a value to fill; the text lives as long as the request.
     unsafe { fill(v, text) };
     OK
 }
 
-/// Get handler of `$from_error_page`: `true` in a request that came through
-/// `error_page`, else empty. Any phase.
+/// Get handler of `$from_error_page`: `true` in a request that an `error_page` redirected,
+/// else empty. It may be read in any phase.
 ///
 /// # Safety
-/// Only nginx calls it, with a live request and a value to fill.
+/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
 unsafe extern "C" fn from_error_page(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes the request it evaluates the variable for.
+    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let came = match unsafe { Request::from_nginx(r) } {
-        // A request that is not registered never met the hook.
+        // The hook registers every request that it runs for.
         Some(r) => registry()
             .find(r.address())
             .is_some_and(|slot| !mode::is_foreign() && redirected(r, slot)),
         None => false,
     };
-    // SAFETY: nginx passes a value to fill.
+    // SAFETY: `v` is null or a value to fill; the text is a constant.
     unsafe { fill(v, if came { b"true" } else { b"" }) };
     OK
 }

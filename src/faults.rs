@@ -1,22 +1,22 @@
-//! Allocations that fail on demand, for the test suite. Only in builds with the
-//! `testing` feature.
+//! Makes allocations fail on demand, for the test suite. This file is compiled only with
+//! the `testing` feature.
 
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// Chunks of the registry.
+/// Kind of allocation: memory for a chunk of slots.
 pub const CHUNK: usize = 0;
-/// Allocations from pools.
+/// Kind of allocation: memory from a pool.
 pub const POOL: usize = 1;
-/// Pool cleanups.
+/// Kind of allocation: a pool cleanup.
 pub const CLEANUP: usize = 2;
 
-/// How many allocations of each kind succeed before one fails; negative: all do.
+/// How many more allocations of each kind succeed before one fails; if negative, all do.
 static COUNTDOWN: [AtomicI64; 3] = [const { AtomicI64::new(-1) }; 3];
 
-/// Whether all that come after it fail too.
+/// For each kind, whether all allocations after the first failing one fail, too.
 static ALL: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Whether this allocation is one to fail.
+/// Whether this allocation, of the given kind, has to fail. Counts it.
 pub(crate) fn fails(kind: usize) -> bool {
     let (Some(left), Some(all)) = (COUNTDOWN.get(kind), ALL.get(kind)) else {
         return false;
@@ -37,8 +37,8 @@ pub(crate) fn fails(kind: usize) -> bool {
     }
 }
 
-/// Lets the allocation of `kind` after the next `after` ones fail: that one, or
-/// with `all` every one from there on. A negative `after`: none.
+/// Makes an allocation of `kind` fail after the next `after` have succeeded; if `all` is
+/// not 0, every later one fails, too. With a negative `after` none fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_testing_fail(kind: usize, after: i64, all: i32) {
     if let (Some(left), Some(every)) = (COUNTDOWN.get(kind), ALL.get(kind)) {

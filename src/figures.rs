@@ -1,8 +1,8 @@
-//! What the workers count. Each has a row of its own in memory that all of them share, so
-//! that any of them can tell the figures of all.
+//! The figures that the workers count, such as live requests and refusals. Each worker has a
+//! row in shared memory, so that any worker can report the figures of all.
 //!
-//! The memory is mapped by the process that reads the first configuration and never
-//! unmapped, so it outlives reloads, and a row can be written until the process ends.
+//! The process that reads the first configuration maps the memory. It is never unmapped, so
+//! it outlives reloads, and a worker can write to its row until it exits.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,33 +10,33 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::nginx::{mem, process};
 use crate::statics::PerWorker;
 
-/// What is counted.
+/// A figure, one number in each row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Figure {
     /// Requests that are live now.
     Live,
     /// Requests that were registered.
     Registered,
-    /// Requests that no memory could be had to register.
+    /// Requests that could not be registered, for lack of memory.
     NotRegistered,
-    /// Refused: the request has ended, or is not the current one.
+    /// Accesses that were refused because the request has ended or is not the current one.
     RefusedStale,
-    /// Refused: a request that has no variables.
+    /// Accesses that were refused because the request has no variables.
     RefusedNoVariables,
-    /// Refused: the module was built for another layout.
+    /// Accesses that were refused because nginx's layout differs.
     RefusedLayout,
-    /// `ngx.ctx` given back to a request that came through an `error_page`.
+    /// How often `ngx.ctx` was restored after an `error_page`.
     RestoredErrorPage,
-    /// `ngx.ctx` given back after another internal redirect.
+    /// How often `ngx.ctx` was restored after another internal redirect.
     RestoredOther,
-    /// Slots that are never used again.
+    /// Slots that are never occupied again.
     RetiredSlots,
-    /// 1 in a worker that reads requests through nginx's handlers only.
+    /// 1 in a worker that reads variables through nginx's handlers only.
     Handlers,
 }
 
 impl Figure {
-    /// All of them, in the order of their numbers.
+    /// All figures, in the order of their numbers.
     pub const ALL: [Figure; FIGURES] = [
         Figure::Live,
         Figure::Registered,
@@ -50,22 +50,23 @@ impl Figure {
         Figure::Handlers,
     ];
 
-    /// Whether it only grows; a gauge is of the moment, and of no process that has ended.
+    /// Whether the figure only grows. The others are gauges, to which a process that has
+    /// ended contributes nothing.
     pub const fn is_counter(self) -> bool {
         !matches!(self, Figure::Live | Figure::RetiredSlots | Figure::Handlers)
     }
 }
 
-/// How many figures there are.
+/// The number of figures.
 pub const FIGURES: usize = 10;
-/// Processes that have a row at the same time: workers, and those of the last
-/// configurations that still have requests.
+/// The most processes that can have a row at the same time. After a reload these are the
+/// workers and the older ones that still have requests.
 const ROWS: usize = 512;
 
-/// One worker's. Zero bytes are a row of nobody.
+/// The figures of one worker. A row of zero bytes is free.
 #[derive(Debug)]
 pub struct Row {
-    /// Whose it is; 0: nobody's.
+    /// The worker's process id; 0 if the row is free.
     pid: AtomicU64,
     figures: [AtomicU64; FIGURES],
 }
@@ -78,18 +79,18 @@ impl Row {
         }
     }
 
-    /// The process whose row it is.
+    /// The id of the process that has the row; 0 if none has.
     pub fn pid(&self) -> u64 {
         self.pid.load(Relaxed)
     }
 
-    /// A figure.
+    /// The value of a figure.
     #[inline(always)]
     pub fn get(&self, figure: Figure) -> u64 {
         self.at(figure).map_or(0, |cell| cell.load(Relaxed))
     }
 
-    /// Sets a figure. Only the row's own worker does.
+    /// Sets a figure. Only the worker that has the row may call this.
     #[inline(always)]
     pub fn set(&self, figure: Figure, value: u64) {
         if let Some(cell) = self.at(figure) {
@@ -97,7 +98,7 @@ impl Row {
         }
     }
 
-    /// Counts one more, likewise.
+    /// Adds 1 to a figure. Only the worker that has the row may call this.
     #[inline(always)]
     pub fn count(&self, figure: Figure) {
         self.set(figure, self.get(figure).wrapping_add(1));
@@ -108,7 +109,7 @@ impl Row {
         self.figures.get(figure as usize)
     }
 
-    /// Takes what was counted out of the row, for the next process that has it.
+    /// Clears the row for the next process and adds its counters to `past`.
     fn move_to(&self, past: &Row) {
         for figure in Figure::ALL {
             let counted = self.get(figure);
@@ -120,35 +121,38 @@ impl Row {
     }
 }
 
-/// The shared memory: the rows, and what processes that have ended counted.
+/// The shared memory.
 struct Shared {
     rows: [Row; ROWS],
+    /// The sums of the counters of processes that have ended.
     past: Row,
 }
 
 static SHARED: PerWorker<Cell<Option<&'static Shared>>> = PerWorker(Cell::new(None));
 
-/// The row of a process that is no worker, or of one for which there is no other.
+/// The row of a process that is not a worker, or that found no free row. It is not shared.
 static SPARE: Row = Row::new();
 
-static OWN: PerWorker<Cell<&'static Row>> = PerWorker(Cell::new(&SPARE));
+/// The row of this process.
+static OWN_ROW: PerWorker<Cell<&'static Row>> = PerWorker(Cell::new(&SPARE));
 
-/// This process's row.
+/// The row of this process.
 #[inline(always)]
 pub fn row() -> &'static Row {
-    OWN.get()
+    OWN_ROW.get()
 }
 
-/// Maps the memory, before workers are forked; false when the system has none.
+/// Maps the shared memory, once. To be called before workers are forked. Returns false if the
+/// system has no memory.
 pub(crate) fn share() -> bool {
     if SHARED.get().is_none() {
-        // SAFETY: all of it is numbers, of which zero bytes are some.
+        // SAFETY: `Shared` consists of atomic integers, for which zero bytes are valid.
         SHARED.set(unsafe { mem::shared::<Shared>() });
     }
     SHARED.get().is_some()
 }
 
-/// Takes a row for this worker: one that is nobody's, or whose process is gone.
+/// Takes a row for this worker, one that is free or whose process does not exist any more.
 pub(crate) fn claim() {
     let Some(shared) = SHARED.get() else { return };
     for row in &shared.rows {
@@ -158,37 +162,37 @@ pub(crate) fn claim() {
         }
         let taken = row
             .pid
-            .compare_exchange(owner, process::own_id(), Relaxed, Relaxed);
+            .compare_exchange(owner, process::own_pid(), Relaxed, Relaxed);
         if taken.is_ok() {
             row.move_to(&shared.past);
-            OWN.set(row);
+            OWN_ROW.set(row);
             return;
         }
     }
 }
 
-/// Gives the row back, when the worker ends in order.
+/// Frees the row of this worker, which is about to exit.
 pub(crate) fn release() {
-    let row = OWN.replace(&SPARE);
+    let row = OWN_ROW.replace(&SPARE);
     if let Some(shared) = SHARED.get().filter(|_| row.pid() != 0) {
         row.move_to(&shared.past);
         row.pid.store(0, Relaxed);
     }
 }
 
-/// Every row, with those of nobody, in which nothing is counted.
+/// All rows, including the free ones, whose figures are 0.
 fn all() -> &'static [Row] {
     SHARED.get().map_or(&[], |shared| &shared.rows)
 }
 
-/// The rows of the workers that there are.
+/// The rows of the workers that are running.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     all()
         .iter()
         .filter(|row| row.pid() != 0 && process::is_alive(row.pid()))
 }
 
-/// A figure of all workers, with those that have ended if it is a counter.
+/// The sum of a figure over all workers; a counter includes the workers that have ended.
 pub fn sum(figure: Figure) -> u64 {
     let add = |sum: u64, row: &Row| sum.wrapping_add(row.get(figure));
     if figure.is_counter() {

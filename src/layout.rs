@@ -1,15 +1,18 @@
-//! Where members are, for readers in Lua; and whether nginx and this module agree on it.
+//! The layout of nginx's structures: the offsets of the members that Lua reads, and the check
+//! that the running nginx has the layout that this module was built for.
 //!
-//! nginx's module signature does not say: patches may add members to structures without
-//! changing it, as those of OpenResty after 1.31.1.1 and of Kong do. What offsets alone can tell is compared when the configuration
-//! is read, so that `nginx -t` says it: the variables that `ngx_http_variable_request`
-//! and `ngx_http_variable_header` serve carry nginx's own `offsetof` as their data, and
-//! so do the core module's directives. What needs a request is compared on the worker's
-//! first one: what the module reads itself with what nginx's handlers give, on values of
-//! the module's own, so that nothing that nginx keeps is changed by it.
+//! nginx's module signature does not show a difference, because patches may add members to
+//! structures without changing it, as those of OpenResty after 1.31.1.1 and of Kong do. So
+//! two things are compared:
 //!
-//! If anything differs, variables are read through nginx's handlers from then on and no
-//! context is restored.
+//! - when the configuration is read, offsets, so that `nginx -t` reports a difference. nginx
+//!   has its own `offsetof` in the data of the variables that `ngx_http_variable_request` and
+//!   `ngx_http_variable_header` serve, and in its directives;
+//! - at a worker's first request, what the module reads directly with what nginx's handlers
+//!   return. The handlers fill a value of the module's, so that `r->variables` does not change.
+//!
+//! If anything differs, all variables are read through nginx's handlers from then on, and no
+//! `ngx.ctx` is restored.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -34,7 +37,8 @@ use crate::variable::field::Field;
 use crate::variable::number;
 use crate::variable::value::Value;
 
-/// Members that readers in Lua use, `structure name: type in Lua`.
+/// Makes an array of [`Member`] of rows `structure name: type = offset;`, where `type` is the
+/// type in Lua's `ffi.cdef`.
 macro_rules! members {
     ($($structure:literal $name:literal: $type:literal = $offset:expr;)+) => {
         [$(Member {
@@ -50,8 +54,8 @@ macro_rules! in_request {
     ($($member:tt)+) => { offset_of!(ngx_http_request_t, $($member)+) };
 }
 
-/// Structures in the order in which C has to declare them. LuaJIT compiles best what it
-/// reads as signed, so most are.
+/// The members that Lua reads. The structures are in the order in which C can declare them.
+/// Most integers are signed, whatever they are in nginx, because LuaJIT compiles those best.
 static MEMBERS: Shared<[Member; MEMBER_COUNT]> = Shared(members! {
     "connection" "ssl": "const void *" = offset_of!(ngx_connection_t, ssl);
     "connection" "sent": "int64_t" = offset_of!(ngx_connection_t, sent);
@@ -68,7 +72,7 @@ static MEMBERS: Shared<[Member; MEMBER_COUNT]> = Shared(members! {
     "header" "hash": "int64_t" = offset_of!(ngx_table_elt_t, hash);
     "header" "value": "ngx_str_t" = offset_of!(ngx_table_elt_t, value);
     "srv_conf" "server_name": "ngx_str_t" = offset_of!(ngx_http_core_srv_conf_t, server_name);
-    // Length and flags share the first word.
+    // The length and the flags share the first word, see `VarValue`.
     "cached" "word": "int32_t" = 0;
     "cached" "data": "const void *" = offset_of!(ngx_http_variable_value_t, data);
     "time" "sec": "int64_t" = offset_of!(ngx_time_t, sec);
@@ -98,12 +102,13 @@ static MEMBERS: Shared<[Member; MEMBER_COUNT]> = Shared(members! {
 });
 const MEMBER_COUNT: usize = 39;
 
-/// What readers in Lua have to know of nginx's structures.
+/// The members that Lua reads, for `ngx_http_lua_var_layout_t`.
 pub(crate) fn members() -> &'static [Member] {
     &MEMBERS.0
 }
 
-/// Variables whose data is the offset of the member they show.
+/// Variables whose data in nginx is the offset of a member of `ngx_http_request_t`, with the
+/// module's offset of that member.
 const VARIABLES: [(&str, usize); 7] = [
     ("uri", in_request!(uri)),
     ("args", in_request!(args)),
@@ -114,7 +119,8 @@ const VARIABLES: [(&str, usize); 7] = [
     ("http_user_agent", in_request!(headers_in.user_agent)),
 ];
 
-/// Directives of the core module: members around those that the module uses.
+/// Directives of the core module, with the module's offset of the member that each fills. The
+/// members that the module uses are near these.
 const DIRECTIVES: [(&str, usize); 4] = [
     (
         "variables_hash_max_size",
@@ -134,7 +140,8 @@ const DIRECTIVES: [(&str, usize); 4] = [
     ),
 ];
 
-/// Members behind those that have an offset, and of other structures.
+/// Fields that are compared at the first request: their members are of other structures, or
+/// behind those whose offsets nginx tells.
 const FIELDS: [Field; 12] = [
     Field::Uri,
     Field::Args,
@@ -153,19 +160,22 @@ const FIELDS: [Field; 12] = [
 const REBUILD: &CStr = c"rebuild ngx_http_lua_var_module against the sources of this nginx; \
      until then variables are read through nginx's handlers and lua_var_ctx_restore is off";
 
-/// An offset that nginx and the module do not agree on.
+/// The offsets of one member.
 #[derive(Clone, Copy)]
 struct Difference {
-    /// A variable or a directive that tells where nginx has the member.
+    /// The variable or directive that tells nginx's offset.
     name: &'static str,
+    /// The offset in nginx.
     theirs: usize,
+    /// The offset in this module.
     ours: usize,
 }
 
+/// The first difference that [`check_offsets`] found.
 static DIFFERENCE: PerWorker<Cell<Option<Difference>>> = PerWorker(Cell::new(None));
 
-/// Compares what can be compared without a request. To be called in preconfiguration,
-/// since a configuration is read differently where the layout is another.
+/// Compares offsets. To be called in preconfiguration, because with a different layout the
+/// rest of the configuration is read in another way.
 pub(crate) fn check_offsets() {
     let found = if VarValue::layout_agrees() {
         offsets().find(|offset| offset.theirs != offset.ours)
@@ -182,7 +192,7 @@ pub(crate) fn check_offsets() {
     }
 }
 
-/// All offsets that nginx tells.
+/// All members whose offsets nginx tells, equal ones included.
 fn offsets() -> impl Iterator<Item = Difference> {
     let known = |name: &str| {
         let fields = builtins().fields().map(|(name, _, getter)| (name, getter));
@@ -204,7 +214,8 @@ fn offsets() -> impl Iterator<Item = Difference> {
         })
 }
 
-/// Says what [`check_offsets`] found, when the log of the configuration is open.
+/// Logs a difference that [`check_offsets`] found. To be called in `init_module`, when the
+/// configuration's log is open.
 pub(crate) fn report_offsets() {
     if let Some(Difference { name, theirs, ours }) = DIFFERENCE.get() {
         log_error!(
@@ -222,8 +233,9 @@ pub(crate) fn report_offsets() {
     }
 }
 
-/// Compares what a request reads, on the worker's first main request, in its post-read
-/// phase: it was not redirected yet.
+/// Compares what the module reads from a request with what nginx's handlers return. To be
+/// called for a worker's first main request, in the post-read phase, when it was not
+/// redirected yet.
 pub(crate) fn check_request(live: Readable<'_>) {
     let r = live.request();
     if !r.is_main() {
@@ -234,7 +246,7 @@ pub(crate) fn check_request(live: Readable<'_>) {
         return report_number(r, "uri_changes", changes, fresh);
     }
     for wanted in FIELDS {
-        // Its handler would ask the system for the address, and note it.
+        // Without a local address nginx's handler would call `getsockname` and store it.
         if wanted == Field::ServerPort && r.local_port().is_none() {
             continue;
         }
@@ -248,19 +260,20 @@ pub(crate) fn check_request(live: Readable<'_>) {
     live.slot().allow_direct();
 }
 
-/// Whether the module reads what nginx's handler gives; false with the error logged.
+/// Whether the module reads `theirs`, the value that nginx's handler returned. Returns false
+/// after logging an error.
 ///
-/// A text is compared by its address and length alone: where the layout differs, what
-/// was read as its address may be anything.
+/// Only the address and the length of a text are compared, because with a different layout
+/// the address may be anything.
 fn agrees(r: Request<'_>, name: &str, field: Field, theirs: Option<&[u8]>) -> bool {
     let number = match field.read(r) {
         Some(Value::Number(number)) => number as u64,
         Some(Value::Decimal(number)) => number,
         Some(Value::Text(ours)) => {
             let is_same = match theirs {
-                // The module's "on" is not nginx's.
+                // The module has its own constant "on".
                 Some(theirs) if field == Field::Https => ours.len() == theirs.len(),
-                // nginx allocates even the empty text that a unix socket has for a port.
+                // nginx allocates the text, even the empty one for a unix socket.
                 Some(theirs) if field == Field::ServerPort => ours.len() == theirs.len(),
                 Some(theirs) => core::ptr::eq(ours, theirs),
                 None => false,
@@ -285,7 +298,8 @@ fn agrees(r: Request<'_>, name: &str, field: Field, theirs: Option<&[u8]>) -> bo
     false
 }
 
-/// Says which member differs, in the module's reading and in nginx's.
+/// Logs a text that differs, and switches to nginx's handlers. Of the module's text only the
+/// length and the address are logged.
 fn report(r: Request<'_>, name: &str, at: u64, len: usize, theirs: Option<&[u8]>) {
     let theirs = theirs.unwrap_or_default();
     mode::set(Mode::Handlers);
@@ -305,11 +319,13 @@ fn report(r: Request<'_>, name: &str, at: u64, len: usize, theirs: Option<&[u8]>
     );
 }
 
+/// Logs a number that differs, and switches to nginx's handlers.
 fn report_number(r: Request<'_>, name: &str, ours: u64, theirs: u64) {
     let [ours, theirs] = [ours, theirs].map(number::decimal);
     report_text(r, name, ours.as_bytes(), theirs.as_bytes());
 }
 
+/// Logs a number that differs, as text, and switches to nginx's handlers.
 fn report_text(r: Request<'_>, name: &str, ours: &[u8], theirs: &[u8]) {
     mode::set(Mode::Handlers);
     log_error!(

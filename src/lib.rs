@@ -1,25 +1,25 @@
 //! `ngx_http_lua_var_module`: NGINX variables for OpenResty's Lua.
 //!
-//! One request's way through the module:
+//! How a configuration and then one request pass through the module:
 //!
-//! 1. `load_module`: [`ngx_http_lua_var_module`] below. [`conf`] reads the directives;
-//!    [`phases`] has nginx's own variables noted ([`variable::builtin`]), offsets compared
-//!    ([`layout`]), the embedded Lua library handed to lua-nginx-module ([`api::lua`]),
-//!    the hook put in front of every `error_page` value ([`error_page`]) and all
-//!    variables listed ([`variable::table`]).
-//! 2. The request begins: [`phases`] has it registered ([`registry`]): a slot, an entry
-//!    under its address, a pool cleanup. The worker's first request is where [`layout`]
-//!    compares what the module reads with what nginx's handlers give.
-//! 3. `ngxvar.request()` gives Lua the slot's number and generation;
-//!    `ngxvar.fetch("uri", req)` comes in through [`api`], and [`request`] makes a
-//!    `Readable` of it: slot, generation, signature and connection have to agree. Only a
+//! 1. `load_module` finds [`ngx_http_lua_var_module`] below, and [`conf`] reads the
+//!    directives. [`phases`] runs the rest of the setup: [`variable::builtin`] records the
+//!    handlers of nginx's own variables, [`layout`] compares offsets, [`api::lua`]
+//!    registers the embedded Lua library with lua-nginx-module, [`error_page`] puts its
+//!    hook in front of every `error_page` value, and [`variable::table`] lists all variables.
+//! 2. The request begins. [`phases`] registers it in the [`registry`]: it gets a slot, an
+//!    entry under its address and a pool cleanup. At the first request of a worker,
+//!    [`layout`] compares what the module reads with what nginx's handlers return.
+//! 3. `ngxvar.request()` gives Lua a handle: the slot's number and generation.
+//!    `ngxvar.fetch("uri", req)` enters through [`api`], and [`request`] turns the handle
+//!    into a `Readable` if slot, generation, signature and connection agree. Only a
 //!    `Readable` has variables ([`variable`]).
-//! 4. The upstream fails, `error_page` applies: [`error_page`]'s hook has [`ngx_ctx`]
-//!    stash the reference of `ngx.ctx` in the slot. nginx zeroes `r->ctx` and
-//!    redirects. The first touch of `ngx.ctx` after that finds it gone, and
-//!    [`restore`] decides whether it is given back.
-//! 5. The pool is destroyed: the slot is freed and its generation moves on. A
-//!    handle that Lua kept now names nothing.
+//! 4. The upstream fails and `error_page` applies. The hook of [`error_page`] makes
+//!    [`ngx_ctx`] stash the reference of `ngx.ctx` in the slot; nginx zeroes `r->ctx` and
+//!    redirects. When Lua next uses `ngx.ctx` it is missing, and [`restore`] decides
+//!    whether the request gets the stashed one back.
+//! 5. The pool is destroyed. Its cleanup frees the slot, whose generation moves on, so a
+//!    handle that Lua still holds is stale.
 
 #![no_std]
 
@@ -66,7 +66,8 @@ static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(phases::merge_loc_conf),
 };
 
-/// The module, as nginx finds it in the file that `load_module` names.
+/// The module. nginx finds it through `ngx_modules`, or through `objs/ngx_modules.c` when
+/// it is linked in.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
@@ -79,7 +80,7 @@ pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
-/// What `gdb/*.py` looks for in a core dump.
+/// The addresses and offsets that the gdb commands (`gdb/*.py`) read from a core dump.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo {
@@ -88,22 +89,24 @@ static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo {
     facts: debugger::facts(),
 });
 
-/// The first of the module's functions that nginx calls for a configuration.
+/// Creates the main configuration. nginx calls this function of the module first, so the
+/// module's context index is stored here.
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     let module = &raw const ngx_http_lua_var_module;
-    // SAFETY: nginx has assigned it by now, and leaves it.
+    // SAFETY: nginx assigns `ctx_index` before it calls this, and does not change it later.
     conf::set_ctx_index(unsafe { (*module).ctx_index });
-    // SAFETY: nginx passes the configuration that it is reading.
+    // SAFETY: `cf` is the configuration that nginx is reading.
     unsafe { conf::create_main_conf(cf) }
 }
 
 #[cfg(feature = "export-modules")]
 unsafe extern "C" {
-    /// `shim/stream.c`
+    /// Defined in `shim/stream.c`.
     static ngx_stream_lua_var_module: ngx_module_t;
 }
 
-/// What nginx reads of a file with modules: which, by which names, in which order.
+/// The modules in this file, up to a null. `ngx_load_module` looks up this symbol and the
+/// two below, their names and their order.
 #[cfg(feature = "export-modules")]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]

@@ -1,5 +1,5 @@
-//! What the error log has of the module when a configuration takes effect: which build
-//! serves, and whether another one waits for a restart.
+//! The lines that the module logs when a configuration takes effect: which build of the
+//! module is in use, and whether its file was replaced by another one since.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -12,20 +12,20 @@ use crate::nginx::log::{NOTICE, WARN, log_error};
 use crate::nginx::{BUILT_FOR, is_testing_configuration};
 use crate::statics::PerWorker;
 
-/// The file as it was when this process loaded it.
+/// The module's file at the first configuration, which is when it was loaded.
 static LOADED: PerWorker<Cell<Option<Identity>>> = PerWorker(Cell::new(None));
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Says which build serves, how it reads requests, and what is restored where no location
-/// says otherwise.
+/// Logs the version, the nginx that it was built for, whether the layout agrees, and the
+/// `lua_var_ctx_restore` of `http {}`. With `nginx -t` nothing is logged.
 pub(crate) fn write(complete: &Complete) {
     if is_testing_configuration() {
         return;
     }
-    // SAFETY: made by `create_loc_conf`.
+    // SAFETY: `create_loc_conf` made it, and it lives as long as the cycle.
     let outermost = unsafe { complete.outermost.cast::<LocConf>().as_ref() };
-    // What comparing the offsets gave; the first request shows the rest.
+    // Only the offsets were compared so far; the rest is compared at the first request.
     let (layout, restore) = match outermost {
         Some(outermost) if !mode::is_foreign() => (c"layout agrees", outermost.restore_name()),
         _ => (c"layout differs", c"off"),
@@ -45,8 +45,9 @@ pub(crate) fn write(complete: &Complete) {
     }
 }
 
-/// Says when the file is another one than was loaded. A reload does not load it: the
-/// dynamic linker knows the name, and LuaJIT keeps pointers to the functions of this build.
+/// Warns if the file is not the one that was loaded. A reload does not load the new file:
+/// the module stays mapped (`-z nodelete`), because LuaJIT keeps pointers to its functions,
+/// so for `dlopen` a file of this name is loaded already.
 fn compare(complete: &Complete, name: &CStr) {
     let now = file::identity(name);
     match LOADED.get() {

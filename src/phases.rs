@@ -1,4 +1,7 @@
-//! What nginx calls while it reads a configuration, starts, and serves requests.
+//! The functions that nginx calls while it reads a configuration, starts, and serves
+//! requests. They decide what runs and in which order; the modules that they call do the
+//! work. `lib.rs` registers the ones for the configuration, [`postconfiguration`] the
+//! phase handlers and the header filter.
 
 use core::cell::Cell;
 use core::ffi::{c_char, c_void};
@@ -26,17 +29,19 @@ use crate::statics::PerWorker;
 use crate::status;
 use crate::variable::{builtin, table};
 
-/// Merges a location's configuration, and hooks the error pages in force there.
+/// Merges a location's configuration and installs the hook in the error pages that apply
+/// in it.
 pub(crate) unsafe extern "C" fn merge_loc_conf(
     cf: *mut ngx_conf_t,
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: both come from `create_loc_conf`, and are two.
+    // SAFETY: `create_loc_conf` made `prev`, and nginx does not write to it meanwhile.
     let prev = unsafe { prev.cast::<LocConf>().as_ref() };
-    // SAFETY: `create_loc_conf` made it; `prev` is another one.
+    // SAFETY: `create_loc_conf` made `conf`; it is not `prev`, so no other reference to it
+    // exists.
     let conf = unsafe { conf.cast::<LocConf>().as_mut() };
     let (Some(cf), Some(prev), Some(conf)) = (cf, prev, conf) else {
         return CONF_ERROR;
@@ -53,10 +58,10 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
     }
 }
 
-/// Notes nginx's own variables, compares what can be compared without a request, defines
-/// the module's variables and registers the Lua packages.
+/// Records the handlers of nginx's own variables, compares offsets, defines the module's
+/// variables and registers the Lua packages. Nothing a directive defines exists yet.
 pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
         return ERROR;
     };
@@ -94,15 +99,16 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     }
 }
 
-/// nginx has read a configuration, and maybe refused it. Lua VMs that are made from now
-/// on serve one request each.
+/// Called when nginx has read a configuration, whether it accepted it or not. A Lua VM
+/// created after this serves a single request (`lua_code_cache off`).
 unsafe extern "C" fn configured(_data: *mut c_void) {
     lua::set_configuring(false);
 }
 
-/// Adds the phase handlers and, if there is Lua to serve, the header filter.
+/// Adds the handler of the server-rewrite phase and, if the Lua module is loaded, the other
+/// phase handlers and the header filter.
 pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
         return ERROR;
     };
@@ -111,7 +117,7 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         return ERROR;
     }
     if !lua::is_configured() {
-        // SAFETY: only read, and only here.
+        // SAFETY: no other reference to the main configuration exists in postconfiguration.
         if unsafe { conf::main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
             log_error!(
                 WARN,
@@ -122,49 +128,50 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         }
         return OK;
     }
-    // These register requests for Lua.
+    // Requests are registered only so that Lua can name them.
     if !cf.add_phase_handler(POST_READ_PHASE, Some(on_request))
         || !cf.add_phase_handler(LOG_PHASE, Some(on_log))
     {
         return ERROR;
     }
-    // In the log phase handlers run in the order in which they were added: there, too,
-    // this one has to be before Lua's.
+    // nginx runs log handlers in the order of this array, unlike those of other phases, and
+    // this one must run before Lua's.
     cf.last_handler_first(LOG_PHASE);
     NEXT_HEADER_FILTER.set(nginx::swap_header_filter(Some(header_filter)));
     OK
 }
 
-/// Says which module serves, and builds the variable table: all variables are known now.
+/// Logs which build of the module is in use and builds the variable table, for which all
+/// variables are known now.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     lua::commit();
     layout::report_offsets();
     table::forget();
-    // SAFETY: nginx passes the cycle it is starting; what is kept of the last one was
-    // dropped just now.
+    // SAFETY: `cycle` is the one nginx is starting, and `table::forget` has just dropped
+    // everything that referred to the previous one.
     let Some(complete) = (unsafe { complete(cycle, conf::ctx_index()) }) else {
         return OK;
     };
-    // SAFETY: made by `create_main_conf`.
+    // SAFETY: `create_main_conf` made it, and no other reference to it exists here.
     let Some(conf) = (unsafe { complete.ours.cast::<conf::MainConf>().as_mut() }) else {
         return ERROR;
     };
-    conf.keeps_original = indexed(complete.core)
+    conf.needs_original = indexed(complete.core)
         .is_ok_and(|mut used| used.any(|variable| error_page::is_original(variable.name())));
     notice::write(&complete);
     refused::configure(conf);
     if !table::renew(&complete, conf) {
-        // An error here would end nginx, which has accepted the configuration.
+        // Returning an error would end nginx, which has already accepted the configuration.
         log_error!(
             ERR,
             Log::of_cycle(),
-            "lua_var: no memory for the table of variables, they are read through nginx's handlers"
+            "lua_var: no memory for the variable table, variables are read through nginx's handlers"
         );
     }
     OK
 }
 
-/// A worker begins.
+/// Called when a process begins; a worker takes a row for its figures.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
     if process::serves() {
         figures::claim();
@@ -173,18 +180,18 @@ pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_in
     OK
 }
 
-/// A worker ends in order.
+/// Called when a worker exits in the regular way.
 pub(crate) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
     figures::release();
 }
 
 /// Post-read phase: registers each main request.
 unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request whose phases it runs.
+    // SAFETY: `r` is the request whose phases nginx runs.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return DECLINED;
     };
-    ngx_ctx::begin(r);
+    ngx_ctx::register(r);
     if mode::get() == Mode::Unchecked {
         if let Ok(live) = Readable::from_nginx(r) {
             layout::check_request(live);
@@ -194,18 +201,18 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     DECLINED
 }
 
-/// Server-rewrite phase: registers subrequests, which skip the post-read phase, and
-/// puts right the arguments of a request that an error page sent here.
+/// Server-rewrite phase: registers subrequests, which skip the post-read phase, and corrects
+/// the arguments of a request that an error page redirected.
 ///
-/// `ngx.location.capture` may have given a subrequest its `ngx.ctx` already, in C,
-/// where nobody sees it but here, before anything can redirect.
+/// `ngx.location.capture` may give a subrequest its `ngx.ctx` in C, which bypasses
+/// `lua/resty/core/ctx.lua`. It is stashed here, before anything can redirect the subrequest.
 unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request whose phases it runs.
+    // SAFETY: `r` is the request whose phases nginx runs.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return DECLINED;
     };
     error_page::after_redirect(r);
-    // Without Lua, only requests that met the hook are registered.
+    // Without Lua, only the `error_page` hook registers requests.
     if !lua::is_running() {
         return DECLINED;
     }
@@ -219,11 +226,12 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     DECLINED
 }
 
-/// Log phase: registers requests that met no other phase, as those with a 400.
+/// Log phase: registers requests that skipped the phases before it, such as those that nginx
+/// answers with a 400.
 unsafe extern "C" fn on_log(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request it logs.
+    // SAFETY: `r` is the request that nginx logs.
     if let Some(r) = unsafe { Request::from_nginx(r) } {
-        ngx_ctx::end(r);
+        ngx_ctx::register_late(r);
     }
     OK
 }
@@ -231,15 +239,16 @@ unsafe extern "C" fn on_log(r: *mut ngx_http_request_t) -> ngx_int_t {
 static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
     PerWorker(Cell::new(None));
 
-/// Header filter, before all others: stashes what `filter_finalize` would clear.
+/// Header filter, the first in the chain: stashes `ngx.ctx` before another filter can call
+/// `ngx_http_filter_finalize_request`, which zeroes `r->ctx`.
 unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request whose response begins.
+    // SAFETY: `raw` is the request whose response begins.
     let r = unsafe { Request::from_nginx(raw) };
     if let Some(r) = r.filter(|_| !mode::is_foreign()) {
         ngx_ctx::stash_if_made(r);
     }
     match NEXT_HEADER_FILTER.get() {
-        // SAFETY: the filter that nginx would have called.
+        // SAFETY: `next` was the first filter in nginx's chain, and `raw` is passed on as it is.
         Some(next) => unsafe { next(raw) },
         None => ERROR,
     }

@@ -1,7 +1,9 @@
-//! What becomes of a refusal: it is counted, kept for a core dump, and logged, as often
-//! as `lua_var_log_refused` says.
+//! Refusals: accesses that the module denied, because the request has ended or may not be
+//! read. Each is counted, stored in a ring that a debugger can read, and logged as often as
+//! `lua_var_log_refused` permits.
 //!
-//! `shim/refusal.c` writes the line, since half of what it says is asked of Lua.
+//! `shim/refusal.c` writes the log line, because the file, line and phase in it come from
+//! Lua. With `lua_var_trace_handles` the line also says where the handle was made.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
@@ -22,34 +24,40 @@ use crate::registry::slots::{Ended, Handle};
 use crate::request::{Call, LiveRequest, Readable, Refusal};
 use crate::statics::PerWorker;
 
-/// Refusals that a core dump has.
-const KEPT: usize = 64;
-/// Bytes kept of a name, of the file that asked for it.
+/// Entries of the ring; a power of two.
+const RING_SIZE: usize = 64;
+/// Bytes stored of a variable's name, with the zero at its end.
 pub(crate) const NAME: usize = 32;
+/// Bytes stored of a file's name, with the zero at its end.
 pub(crate) const SOURCE: usize = shim::LUA_VAR_SOURCE as usize;
-/// Handles that are remembered with where they were made.
+/// Entries of the table of origins. Handles with the same hash share one.
 const ORIGINS: usize = 4096;
+/// Bytes stored of a request line, with the zero at its end.
 const REQUEST_LINE: usize = shim::LUA_VAR_REQUEST_LINE as usize;
 
-/// A refusal, as a debugger finds it.
+/// A refusal in the ring; `gdb/lua_var.py` reads it with this layout.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Entry {
-    /// When: seconds and milliseconds; 0 in an entry that was never used.
+    /// Time of the refusal, seconds since the epoch; 0 in an entry that was never used.
     sec: i64,
+    /// Milliseconds of that time.
     msec: i64,
-    /// What the caller gave: a handle's 64 bits, or a pointer.
+    /// The request that the caller passed: the 64 bits of a handle, or a pointer.
     given: u64,
     /// Address of the request that was running.
     current: u64,
-    /// `LUA_VAR_REQ_HANDLE` or another of them.
+    /// How the caller named the request, one of `LUA_VAR_REQ_…`.
     kind: u32,
-    /// [`Refusal`]
+    /// The number of a [`Refusal`].
     why: u32,
+    /// Line of the Lua code that called; the file is in `source`.
     line: i32,
-    /// The function, as a C string.
+    /// The Lua function that was called, as a C string.
     asked: [u8; NAME],
+    /// The variable's name, as a C string; empty if no variable was asked for.
     name: [u8; NAME],
+    /// The file of the Lua code that called, as a C string.
     source: [u8; SOURCE],
 }
 
@@ -68,42 +76,46 @@ impl Entry {
     };
 }
 
-/// The last refusals, for a debugger: a ring, and how many were put there. Of one second it
-/// takes no more than it holds.
+/// The last refusals, for a debugger. At most `RING_SIZE` of one second are stored, or as
+/// many as may be logged, if that is more.
 #[repr(C)]
 struct Ring {
+    /// Refusals ever stored; the next one goes to `count % size`.
     count: Cell<u64>,
     size: u64,
     entry_size: u64,
-    entries: [Cell<Entry>; KEPT],
+    entries: [Cell<Entry>; RING_SIZE],
 }
 
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
 static ngx_http_lua_var_refusals: PerWorker<Ring> = PerWorker(Ring {
     count: Cell::new(0),
-    size: KEPT as u64,
+    size: RING_SIZE as u64,
     entry_size: size_of::<Entry>() as u64,
-    entries: [const { Cell::new(Entry::NONE) }; KEPT],
+    entries: [const { Cell::new(Entry::NONE) }; RING_SIZE],
 });
 
-/// Where the ring is, for `debugger.rs`.
+/// Address of the ring, for `debugger.rs`.
 pub(crate) const fn ring() -> *const c_void {
     (&raw const ngx_http_lua_var_refusals).cast()
 }
 
-/// Where a handle was made, with `lua_var_trace_handles`.
+/// Where and when a handle was first made, recorded with `lua_var_trace_handles`.
 #[derive(Clone, Copy)]
 struct Origin {
     id: u32,
     generation: u32,
+    /// Seconds since the epoch.
     sec: i64,
     line: i32,
     source: [u8; SOURCE],
+    /// The request line.
     request: [u8; REQUEST_LINE],
 }
 
-static MADE: PerWorker<[Cell<Origin>; ORIGINS]> = PerWorker(
+/// A hash table without chains: a newer handle replaces another one with its hash.
+static ORIGIN_TABLE: PerWorker<[Cell<Origin>; ORIGINS]> = PerWorker(
     [const {
         Cell::new(Origin {
             id: 0,
@@ -116,14 +128,19 @@ static MADE: PerWorker<[Cell<Origin>; ORIGINS]> = PerWorker(
     }; ORIGINS],
 );
 
-/// What the configuration says of refusals, how many there were in this second, and how
-/// many had no line since the last one.
+/// The settings for refusals, and the state of the rate limit of their log lines.
 struct Limit {
+    /// Log level of a line.
     level: Cell<usize>,
+    /// Lines that may be logged in a second.
     rate: Cell<usize>,
+    /// Whether `lua_var_trace_handles` is on.
     traces: Cell<bool>,
+    /// The second, by nginx's clock, that `seen` counts in.
     second: Cell<i64>,
+    /// Refusals in that second, up to the number that is stored.
     seen: Cell<usize>,
+    /// Refusals that were not logged since the last line.
     left_out: Cell<u64>,
 }
 
@@ -136,7 +153,7 @@ static LIMIT: PerWorker<Limit> = PerWorker(Limit {
     left_out: Cell::new(0),
 });
 
-/// Takes over what the configuration says.
+/// Applies `lua_var_log_refused` and `lua_var_trace_handles`.
 pub(crate) fn configure(conf: &MainConf) {
     LIMIT.level.set(conf.log_refused.level());
     LIMIT.rate.set(conf.log_refused.rate());
@@ -148,8 +165,8 @@ pub(crate) fn is_tracing() -> bool {
     LIMIT.traces.get()
 }
 
-/// The beginning of a text, with a zero behind it.
-fn copied<const N: usize>(text: &[u8]) -> [u8; N] {
+/// Copies as much of a text as fits before a terminating zero.
+fn c_string<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut copy = [0; N];
     let room = N.saturating_sub(1);
     for (to, from) in copy.iter_mut().zip(text.iter().take(room)) {
@@ -158,24 +175,28 @@ fn copied<const N: usize>(text: &[u8]) -> [u8; N] {
     copy
 }
 
+/// The bytes of a C string, empty for null.
+///
 /// # Safety
-/// `text` is null or a C string.
+/// `text` must be null or a C string that lives during `'a`.
 unsafe fn text<'a>(text: *const c_char) -> &'a [u8] {
     if text.is_null() {
         return &[];
     }
-    // SAFETY: a C string, by the contract above.
+    // SAFETY: `text` is a C string, by the contract above.
     unsafe { CStr::from_ptr(text) }.to_bytes()
 }
 
-/// Counts a refusal, of what was asked while the request at `current` was running. True
-/// when [`describe`] has more to do: a storm of refusals costs no more than this.
+/// Counts a refusal, also in the slot of the request at `current`, which was running.
+/// Returns true if the caller has to call [`describe`]; in a storm of refusals most are only
+/// counted.
 pub(crate) fn count(why: Refusal, current: usize) -> bool {
     let figure = match why {
         Refusal::Stale => Figure::RefusedStale,
         Refusal::Fake => Figure::RefusedNoVariables,
         Refusal::Layout => Figure::RefusedLayout,
-        // Nothing was given that ever was a request, or it has a line of its own.
+        // `NoRequest` means that the argument never was a request; `NoMemory` has a log line
+        // of its own.
         Refusal::NoRequest | Refusal::NoMemory => return false,
     };
     figures::row().count(figure);
@@ -187,7 +208,7 @@ pub(crate) fn count(why: Refusal, current: usize) -> bool {
         LIMIT.seen.set(0);
     }
     let seen = LIMIT.seen.get();
-    if seen >= KEPT.max(LIMIT.rate.get()) {
+    if seen >= RING_SIZE.max(LIMIT.rate.get()) {
         LIMIT.left_out.set(LIMIT.left_out.get().wrapping_add(1));
         return false;
     }
@@ -195,23 +216,23 @@ pub(crate) fn count(why: Refusal, current: usize) -> bool {
     true
 }
 
-/// Keeps a refusal that was counted; true when it is to be logged, with what its line says
-/// in `refusal`.
+/// Stores a counted refusal in the ring. Returns true if it is to be logged, and then
+/// completes `refusal` with everything that the log line contains.
 ///
 /// # Safety
-/// Texts in `refusal` are null or valid for reads.
+/// `name`, `asked` and `source` in `refusal` must be null or valid for reads.
 pub(crate) unsafe fn describe(why: Refusal, refusal: &mut lua_var_refusal_t) -> bool {
     let now = nginx::time();
-    // SAFETY: for the texts, the contract above.
-    unsafe { keep(why, refusal, now) };
-    // It was counted, with those of this second that are logged first.
+    // SAFETY: `store` has the same contract as this function.
+    unsafe { store(why, refusal, now) };
+    // `count` has included this refusal in `seen`, so the first `rate` of a second are logged.
     if LIMIT.seen.get() > LIMIT.rate.get() {
         LIMIT.left_out.set(LIMIT.left_out.get().wrapping_add(1));
         return false;
     }
     refusal.level = LIMIT.level.get();
     refusal.left_out = LIMIT.left_out.replace(0);
-    // The request that is running may be the damaged one.
+    // The request that is running is validated, too, because it may be the damaged one.
     let call = Call::enter();
     let current = LiveRequest::by_address(&call, refusal.current as usize).ok();
     refusal.log = current
@@ -246,7 +267,7 @@ pub(crate) unsafe fn describe(why: Refusal, refusal: &mut lua_var_refusal_t) -> 
     true
 }
 
-/// The same for a bare pointer, with its line, which says which function was called.
+/// Counts, stores and logs a refused pointer. `asked` is the function that was called.
 #[cold]
 pub(crate) fn by_address(why: Refusal, address: usize, asked: &'static CStr) {
     let mut refusal = lua_var_refusal_t {
@@ -255,30 +276,33 @@ pub(crate) fn by_address(why: Refusal, address: usize, asked: &'static CStr) {
         given: address as u64,
         ..lua_var_refusal_t::default()
     };
-    // SAFETY: the one text is a constant.
+    // SAFETY: `asked` is a constant; `name` and `source` are null.
     if count(why, 0) && unsafe { describe(why, &mut refusal) } {
         let why = why.reason();
-        // SAFETY: `describe` filled the structure; the sentence has that length.
+        // SAFETY: `describe` has filled the structure, and `why` is a string of this length.
         unsafe { shim::lua_var_log_refusal(&raw const refusal, why.as_ptr(), why.len()) };
     }
 }
 
+/// Id and generation.
 fn parts(handle: Handle) -> (u32, u32) {
     (handle.id, handle.generation)
 }
 
+/// Stores a refusal in the ring.
+///
 /// # Safety
-/// As [`describe`].
-unsafe fn keep(why: Refusal, refusal: &lua_var_refusal_t, (sec, msec): (i64, i64)) {
+/// `name`, `asked` and `source` in `refusal` must be null or valid for reads.
+unsafe fn store(why: Refusal, refusal: &lua_var_refusal_t, (sec, msec): (i64, i64)) {
     let ring = &ngx_http_lua_var_refusals;
     let count = ring.count.replace(ring.count.get().wrapping_add(1));
-    let Some(place) = ring.entries.get(count as usize & (KEPT - 1)) else {
+    let Some(place) = ring.entries.get(count as usize & (RING_SIZE - 1)) else {
         return;
     };
     let name = if refusal.name.is_null() {
         &[]
     } else {
-        // SAFETY: a name of that length, by the contract above.
+        // SAFETY: `name` has `name_len` bytes, by the contract above.
         unsafe { core::slice::from_raw_parts(refusal.name, refusal.name_len) }
     };
     place.set(Entry {
@@ -289,24 +313,25 @@ unsafe fn keep(why: Refusal, refusal: &lua_var_refusal_t, (sec, msec): (i64, i64
         kind: refusal.kind,
         why: why as u32,
         line: refusal.line,
-        // SAFETY: a C string or null, by the contract above.
-        asked: copied(unsafe { text(refusal.asked) }),
-        name: copied(name),
-        // SAFETY: a C string or null, by the contract above.
-        source: copied(unsafe { text(refusal.source) }),
+        // SAFETY: it is null or a C string, by the contract above.
+        asked: c_string(unsafe { text(refusal.asked) }),
+        name: c_string(name),
+        // SAFETY: it is null or a C string, by the contract above.
+        source: c_string(unsafe { text(refusal.source) }),
     });
 }
 
-/// The place of a handle in the table of origins.
+/// The entry for a handle in the table of origins; it may belong to another handle.
 fn origin(handle: Handle) -> Option<&'static Cell<Origin>> {
     let mixed = handle.id ^ handle.generation.wrapping_mul(0x9e37_79b1);
-    MADE.0.get(mixed as usize % ORIGINS)
+    ORIGIN_TABLE.0.get(mixed as usize % ORIGINS)
 }
 
-/// Remembers where the handle of a request was made, which is where it was made first.
+/// Records where the handle of a request was made. A later call for the same handle
+/// changes nothing.
 ///
 /// # Safety
-/// `source` is null or a C string.
+/// `source` must be null or a C string.
 pub(crate) unsafe fn remember_origin(live: LiveRequest<'_>, source: *const c_char, line: i32) {
     let handle = live.slot().handle();
     let Some(place) = origin(handle) else { return };
@@ -321,8 +346,8 @@ pub(crate) unsafe fn remember_origin(live: LiveRequest<'_>, source: *const c_cha
         generation: handle.generation,
         sec: nginx::time().0,
         line,
-        // SAFETY: a C string or null, by the contract above.
-        source: copied(unsafe { text(source) }),
-        request: copied(line_of_request),
+        // SAFETY: it is null or a C string, by the contract above.
+        source: c_string(unsafe { text(source) }),
+        request: c_string(line_of_request),
     });
 }

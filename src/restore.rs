@@ -1,4 +1,6 @@
-//! `lua_var_ctx_restore`: whether a request gets back the `ngx.ctx` that it lost.
+//! `lua_var_ctx_restore`: whether a request gets back the `ngx.ctx` that it lost in an
+//! internal redirect. `lua/resty/core/ctx.lua` asks when `ngx.ctx` is missing, and puts
+//! the table back.
 
 use crate::conf::{self, Restore};
 use crate::error_page;
@@ -8,9 +10,11 @@ use crate::nginx::log::log_debug;
 use crate::registry::slots::{Handle, Slot};
 use crate::request::Readable;
 
-/// The reference of the `ngx.ctx` that the request lost and gets back, if any.
+/// The reference of the `ngx.ctx` to restore; `None` if none was lost or it must not be
+/// restored.
 ///
-/// `vm` is the Lua VM that asks: a reference means nothing in another one.
+/// `vm` is the Lua VM that asks. References are numbers in a VM's registry, so one of
+/// another VM cannot be used.
 pub(crate) fn restorable(live: Readable<'_>, vm: u32) -> Option<i32> {
     let (r, slot) = (live.request(), live.slot());
     let (reference, owner) = slot.ctx()?;
@@ -58,7 +62,7 @@ pub(crate) fn restorable(live: Readable<'_>, vm: u32) -> Option<i32> {
     }
 }
 
-/// Notes that the request got its `ngx.ctx` back.
+/// Counts a restored `ngx.ctx` and records it in the slot, for `$lua_var_restored`.
 pub(crate) fn note(live: Readable<'_>) {
     let (figure, flag) = if error_page::came_through_one(live.request(), live.slot()) {
         (Figure::RestoredErrorPage, Slot::RESTORED_ERROR_PAGE)

@@ -1,10 +1,10 @@
-//! What a `no_std` library has to bring itself: what happens on a panic.
+//! The panic handler, which a `no_std` library has to provide.
 //!
-//! The release module cannot panic. Its panic handler calls a function that
-//! exists nowhere, so a build in which the optimiser left one panic reachable has
-//! an undefined symbol: `make check` names the function it comes from, and
-//! nginx, which resolves all symbols at load time, refuses the file. A debug
-//! build logs where it panicked and aborts.
+//! The release module cannot panic. Its panic handler calls a function that does not exist,
+//! so a build in which the optimiser leaves a panic reachable has an undefined symbol.
+//! `make check` then names the function with the panic, and nginx, which resolves all symbols
+//! when it loads a module, refuses the file. A debug build logs where it panicked and
+//! aborts.
 
 use core::panic::PanicInfo;
 
@@ -14,7 +14,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe extern "C" {
         fn ngx_http_lua_var_release_build_must_not_panic() -> !;
     }
-    // SAFETY: there is no such function, so a module that reaches this is never loaded.
+    // SAFETY: this is never executed, because a module with the undefined symbol is not loaded.
     unsafe { ngx_http_lua_var_release_build_must_not_panic() }
 }
 

@@ -1,5 +1,5 @@
-//! The figures, for people and for programs: the `lua_var_status` page, `ngxvar.stats()`, and
-//! what the access log may say of one request.
+//! The output of the figures: the `lua_var_status` page, `ngxvar.stats()`, and two variables
+//! about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
 
 use crate::conf::{self, StatusFormat};
 use crate::figures::{self, FIGURES, Figure};
@@ -12,18 +12,20 @@ use crate::registry::registry;
 use crate::registry::slots::Slot;
 use crate::variable::number;
 
-/// A figure as the outside knows it.
+/// The names of a figure.
 struct Name {
-    /// In `ngxvar.stats()`, in text and in JSON.
+    /// The name in `ngxvar.stats()`, in plain text and in JSON.
     plain: &'static [u8],
-    /// In Prometheus' text format, with its labels; figures with the same name are one
-    /// metric there.
+    /// The name in Prometheus' text format. Figures with the same name are one metric, with
+    /// different labels.
     metric: &'static [u8],
+    /// The labels in Prometheus' text format.
     labels: &'static [u8],
+    /// The description of the metric; empty in all but the first figure of a metric.
     help: &'static [u8],
 }
 
-/// One for each figure, in the order of their numbers.
+/// The names of each [`Figure`], in the order of [`Figure::ALL`].
 const NAMES: [Name; FIGURES] = [
     Name {
         plain: b"live",
@@ -87,7 +89,8 @@ const NAMES: [Name; FIGURES] = [
     },
 ];
 
-/// A figure's name in `ngxvar.stats()`, and its sum over all workers; `None` beyond the last.
+/// The name of figure `n` in `ngxvar.stats()`, and its sum over all workers. The number of
+/// workers follows the last figure; `None` after that.
 pub(crate) fn numbered(n: usize) -> Option<(&'static [u8], u64)> {
     match Figure::ALL.get(n) {
         Some(figure) => Some((NAMES.get(n)?.plain, figures::sum(*figure))),
@@ -101,23 +104,23 @@ pub(crate) fn numbered(n: usize) -> Option<(&'static [u8], u64)> {
 const REFUSED: &[u8] = b"lua_var_refused";
 const RESTORED: &[u8] = b"lua_var_restored";
 
-/// Defines the variables. False with the error logged.
+/// Defines `$lua_var_refused` and `$lua_var_restored`. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
     cf.add_variable(REFUSED, NGX_HTTP_VAR_NOCACHEABLE, refused, 0)
         && cf.add_variable(RESTORED, NGX_HTTP_VAR_NOCACHEABLE, restored, 0)
 }
 
-/// Get handler of `$lua_var_refused`: how often something was refused while the request was
-/// running. Any phase.
+/// Get handler of `$lua_var_refused`: how many accesses were refused while the request was
+/// running. It may be read in any phase.
 ///
 /// # Safety
-/// Only nginx calls it, with a live request and a value to fill.
+/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
 unsafe extern "C" fn refused(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes the request it evaluates the variable for.
+    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
@@ -126,22 +129,22 @@ unsafe extern "C" fn refused(
     let Some(text) = r.pool().and_then(|pool| pool.copy(&[text.as_bytes()])) else {
         return ERROR;
     };
-    // SAFETY: nginx passes a value to fill; the text is in the request's pool.
+    // SAFETY: `v` is null or a value to fill; the text is in the request's pool.
     unsafe { fill(v, text) };
     OK
 }
 
-/// Get handler of `$lua_var_restored`: `error_page` or `other`, after which redirect the
-/// request got its `ngx.ctx` back; empty when it did not. Any phase.
+/// Get handler of `$lua_var_restored`: the kind of redirect after which `ngx.ctx` was
+/// restored, `error_page` or `other`; empty if it was not. It may be read in any phase.
 ///
 /// # Safety
-/// As [`refused`].
+/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
 unsafe extern "C" fn restored(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes the request it evaluates the variable for.
+    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let r = unsafe { Request::from_nginx(r) };
     let slot = r.and_then(|r| registry().find(r.address()));
     let text: &[u8] = match slot {
@@ -149,26 +152,29 @@ unsafe extern "C" fn restored(
         Some(slot) if slot.has(Slot::RESTORED_OTHER) => b"other",
         _ => b"",
     };
-    // SAFETY: nginx passes a value to fill; the text is a constant.
+    // SAFETY: `v` is null or a value to fill; the text is a constant.
     unsafe { fill(v, text) };
     OK
 }
 
 // ---- The page ----------------------------------------------------------------------------
 
-/// Room for the part of the page that is there once, and for a worker's.
+/// Bytes for the sums over all workers, in any format.
 const PAGE: usize = 4096;
+/// Bytes for the figures of one worker, in any format.
 const PAGE_PER_WORKER: usize = 512;
 
-/// A page that is being written; what does not fit is left out.
+/// A page that is being written.
 struct Page<'a> {
     room: &'a mut [u8],
     len: usize,
-    /// Workers that there is room for: as many as there were when it was made.
+    /// The number of workers when `room` was allocated. Workers that started since are left
+    /// out, because there is no room for them.
     workers: usize,
 }
 
 impl Page<'_> {
+    /// Appends a text; one that does not fit is left out.
     fn text(&mut self, text: &[u8]) -> &mut Self {
         let end = self.len.saturating_add(text.len());
         if let Some(place) = self.room.get_mut(self.len..end) {
@@ -180,11 +186,13 @@ impl Page<'_> {
         self
     }
 
+    /// Appends a number in decimal.
     fn number(&mut self, number: u64) -> &mut Self {
         self.text(number::decimal(number).as_bytes())
     }
 
-    /// `read` gives a figure.
+    /// Appends the members of a JSON object, one for each figure, each after a comma. `read`
+    /// returns the value of a figure.
     fn json_object(&mut self, read: impl Fn(Figure) -> u64) -> &mut Self {
         for (name, figure) in NAMES.iter().zip(Figure::ALL) {
             self.text(b",\"").text(name.plain).text(b"\":");
@@ -247,11 +255,12 @@ impl Page<'_> {
     }
 }
 
+/// Whether `text` contains `what`.
 fn contains(text: &[u8], what: &[u8]) -> bool {
     (0..text.len()).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(what)))
 }
 
-/// The format that the client's `Accept` asks for, of those that there are.
+/// The format that the client's `Accept` headers name; plain text if they name none.
 fn accepted(r: Request<'_>) -> StatusFormat {
     let accepts = |what: &[u8]| {
         r.headers(Headers::Request).is_ok_and(|mut headers| {
@@ -272,9 +281,9 @@ fn accepted(r: Request<'_>) -> StatusFormat {
 /// Content handler of `lua_var_status`.
 ///
 /// # Safety
-/// Only nginx calls it, with the request that it serves.
+/// `r` must be null or the live request that nginx serves.
 pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request it serves.
+    // SAFETY: `r` is null or the live request that nginx serves.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };

@@ -1,12 +1,12 @@
-//! What the test suite asks of the registry. Only in builds with the `testing`
-//! feature.
+//! Functions through which the test suite inspects the registry. This file is compiled only
+//! with the `testing` feature.
 
 use crate::figures::{self, Figure};
 use crate::nginx::{ngx_http_request_t, ngx_str_t};
 use crate::registry::registry;
 
-/// Figures of the registry: 0 live, 1 retired, 2 slots with memory, 3 handles
-/// refused, 4 contexts restored, 5 addresses in the index.
+/// A figure of this worker: 0 live requests, 1 retired slots, 2 writable slots, 3 refusals of
+/// stale requests, 4 restored `ngx.ctx`, 5 entries in the index of addresses.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
     let registry = registry();
@@ -24,7 +24,7 @@ pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
     }
 }
 
-/// Makes the generation of a slot's occupant its last; 0 when there is no such slot.
+/// Makes the generation of a slot its last (`Slot::age`). Returns 0 if there is no such slot.
 #[unsafe(no_mangle)]
 pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
     registry().slots.by_id(id).map_or(0, |slot| {
@@ -33,17 +33,17 @@ pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
     })
 }
 
-/// `$uri` of whatever is at `r`, unchecked, as lua-var-nginx-module's C code reads
-/// it: for `make test-guard` to show that it notices.
+/// Reads `r->uri` without validation, as lua-var-nginx-module's C code does. `make test-guard`
+/// calls this with a request that has ended, to show that the guard pages detect it.
 ///
 /// # Safety
-/// `r` has to be live, which is what the caller does not see to; `uri` is valid
-/// for writes.
+/// `r` must be a live request; the test breaks this on purpose. `uri` must be valid for
+/// writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_testing_unsafe_uri(
     r: *const ngx_http_request_t,
     uri: &mut ngx_str_t,
 ) {
-    // SAFETY: the caller's word, which is not kept.
+    // SAFETY: the caller is responsible; the test breaks the contract on purpose.
     *uri = unsafe { (*r).uri };
 }

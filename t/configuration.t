@@ -564,7 +564,7 @@ invalid value "off" in "lua_var_log_refused" directive, it must be "off", or "in
 --- http_config
     lua_var_log_refused warn rate=0r/s;
 --- refused
-invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 
@@ -572,7 +572,7 @@ invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must be as "rate
 --- http_config
     lua_var_log_refused warn rate=r/s;
 --- refused
-invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 
@@ -580,7 +580,7 @@ invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must be as "rate=
 --- http_config
     lua_var_log_refused warn rate=-1r/s;
 --- refused
-invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 
@@ -588,7 +588,7 @@ invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must be as "rat
 --- http_config
     lua_var_log_refused warn rate=+1r/s;
 --- refused
-invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 
@@ -596,7 +596,7 @@ invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must be as "rat
 --- http_config
     lua_var_log_refused warn rate=1r/m;
 --- refused
-invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 
@@ -604,7 +604,7 @@ invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must be as "rate
 --- http_config
     lua_var_log_refused warn 1r/s;
 --- refused
-invalid rate "1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "1r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 
@@ -612,7 +612,7 @@ invalid rate "1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/
 --- http_config
     lua_var_log_refused warn rate=99999999999999999999r/s;
 --- refused
-invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/s"
+invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
 
 
 

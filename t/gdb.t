@@ -309,7 +309,7 @@ subtest 'lua-var bt: a coroutine that waits' => sub {
     is($frames, frames(told()), 'as debug.traceback says');
     is_no_traceback($said);
     $said = on_core($core, 'lua-var bt 0x1000', 'lua-var bt nothing', 'lua-var bt 1 2');
-    like($said, qr/^0x1000 is no lua_State: /m, 'another address');
+    like($said, qr/^0x1000 is not a lua_State: /m, 'another address');
     is_no_traceback($said);
 };
 
@@ -416,7 +416,7 @@ SKIP: {
             copy($file, $COPY) or die "$COPY: $!";
             # gdb from 14 on compares build ids, and then takes nothing of the file.
             my $said = on_core($main, sources(), 'lua-var requests', 'lua-var handle 0/1');
-            is(() = $said =~ /^(?:this is another build: |.*gdb has not the file of this build: )/mg, 2,
+            is(() = $said =~ /^(?:this is another build: |.*gdb does not have the file of this build: )/mg, 2,
                 basename($file) . ': a message');
             is_no_traceback($said);
         }

@@ -1,4 +1,4 @@
-# src/lua/resty/ngxvar/texts.lua: compiled getters compare a text with the one that
+# src/lua/resty/ngxvar/string_cache.lua: compiled getters compare a text with the one that
 # they gave last.  Whatever a text differs in from that, it is the text that counts.
 
 use lib 't/lib';

@@ -1,4 +1,4 @@
-# getter(name), setter(name): src/lua/resty/ngxvar/access.lua.  That getters agree
+# getter(name), setter(name): src/lua/resty/ngxvar/getters.lua.  That getters agree
 # with ngx.var in everything is in differential*.t, that they compile in jit.t.
 
 use lib 't/lib';

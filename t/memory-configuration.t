@@ -132,7 +132,7 @@ for my $after (0 .. 20) {
         fill => { MODE => '', ARM => $after, VERSION => 1 });
     $stage->start;
     my $has_table = $stage->log_text
-        !~ /lua_var: no memory for the table of variables, they are read through nginx's handlers/;
+        !~ /lua_var: no memory for the variable table, variables are read through nginx's handlers/;
     get('/fail?after=-1');
     check(1, "allocation $after for the table");
     finish("allocation $after for the table");

@@ -298,7 +298,7 @@ GET /t
 --- response_body
 -1
 --- error_log eval
-qr{lua_var: ngx_http_lua_var_ffi_uri refused: stale request, pointer 0*1267, called over FFI, where it is not known which Lua code asked}
+qr{lua_var: ngx_http_lua_var_ffi_uri refused: stale request, pointer 0*1267, called over FFI, so that the calling Lua code is not known}
 
 
 

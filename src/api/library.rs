@@ -27,9 +27,9 @@ pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
         include_bytes!("../lua/resty/ngxvar.lua"),
     ),
     chunk(
-        c"resty.ngxvar.access",
-        c"@resty/ngxvar/access.lua",
-        include_bytes!("../lua/resty/ngxvar/access.lua"),
+        c"resty.ngxvar.getters",
+        c"@resty/ngxvar/getters.lua",
+        include_bytes!("../lua/resty/ngxvar/getters.lua"),
     ),
     chunk(
         c"resty.ngxvar.call",
@@ -37,9 +37,9 @@ pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
         include_bytes!("../lua/resty/ngxvar/call.lua"),
     ),
     chunk(
-        c"resty.ngxvar.live",
-        c"@resty/ngxvar/live.lua",
-        include_bytes!("../lua/resty/ngxvar/live.lua"),
+        c"resty.ngxvar.handles",
+        c"@resty/ngxvar/handles.lua",
+        include_bytes!("../lua/resty/ngxvar/handles.lua"),
     ),
     chunk(
         c"resty.ngxvar.reader",
@@ -47,14 +47,14 @@ pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
         include_bytes!("../lua/resty/ngxvar/reader.lua"),
     ),
     chunk(
-        c"resty.ngxvar.readers",
-        c"@resty/ngxvar/readers.lua",
-        include_bytes!("../lua/resty/ngxvar/readers.lua"),
+        c"resty.ngxvar.fields",
+        c"@resty/ngxvar/fields.lua",
+        include_bytes!("../lua/resty/ngxvar/fields.lua"),
     ),
     chunk(
-        c"resty.ngxvar.texts",
-        c"@resty/ngxvar/texts.lua",
-        include_bytes!("../lua/resty/ngxvar/texts.lua"),
+        c"resty.ngxvar.string_cache",
+        c"@resty/ngxvar/string_cache.lua",
+        include_bytes!("../lua/resty/ngxvar/string_cache.lua"),
     ),
     chunk(
         c"resty.ngxvar.trace",

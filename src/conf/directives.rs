@@ -1,4 +1,5 @@
-//! The directives.
+//! The module's directives: the table that nginx reads, and the function that parses each
+//! one. `conf/mod.rs` has the structures that they fill.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::mem::offset_of;
@@ -18,7 +19,7 @@ use crate::statics::Shared;
 
 const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
-/// The directives.
+/// The module's directives, as nginx looks them up.
 pub(crate) static COMMANDS: Shared<[ngx_command_t; 8]> = Shared([
     ngx_command_t {
         name: name(c"lua_var_ctx_restore"),
@@ -79,21 +80,23 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 8]> = Shared([
     conf::NO_COMMAND,
 ]);
 
-/// What nginx passes to a directive: the configuration that it is reading, and the module's
-/// part of it.
+/// Converts the arguments of a directive's function: the configuration being read, and the
+/// module's configuration at the directive's level. `None` if either is null.
 ///
 /// # Safety
-/// Both are what nginx passes, the second made for this level as a `T`.
+/// Both must be what nginx passes to the function, and the module must have made `conf` as
+/// a `T`.
 unsafe fn reading<'a, T>(cf: *mut ngx_conf_t, conf: *mut c_void) -> Option<(Conf<'a>, &'a mut T)> {
-    // SAFETY: what nginx is reading, or null, by the contract above.
+    // SAFETY: `cf` is the configuration that nginx is reading, by the contract above.
     let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: a `T` by the contract above; nothing else holds it while a directive is read.
+    // SAFETY: `conf` is a `T` by the contract above, and no other reference to it exists
+    // while nginx reads a directive.
     let conf = unsafe { conf.cast::<T>().as_mut() };
     cf.zip(conf)
 }
 
-/// Sets `place` to what `number` makes of the directive's one argument. `expected` says what
-/// it may be.
+/// Sets `place` to the number that `number` returns for the directive's one argument. For an
+/// argument without a number it logs an error that lists the `expected` ones.
 fn set_one_of(
     cf: Conf<'_>,
     place: &mut ngx_uint_t,
@@ -101,14 +104,14 @@ fn set_one_of(
     expected: &'static CStr,
 ) -> *mut c_char {
     if *place != UNSET_UINT {
-        // nginx makes it: "lua_var_ctx_restore" directive is duplicate
+        // nginx puts the directive's name in front of this.
         return c"is duplicate".as_ptr().cast_mut();
     }
     let mut arguments = cf.arguments();
     let (Some(directive), Some(argument)) = (arguments.next(), arguments.next()) else {
         return CONF_ERROR;
     };
-    // SAFETY: the arguments live as long as the configuration.
+    // SAFETY: a directive's arguments live as long as the configuration.
     match number(unsafe { bytes(*argument) }) {
         Some(number) => {
             *place = number;
@@ -133,16 +136,17 @@ unsafe extern "C" fn lua_var_ctx_restore(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes what it is reading, and the location's conf.
+    // SAFETY: nginx passes the configuration being read and the location's `LocConf`.
     let Some((cf, conf)) = (unsafe { reading::<LocConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
-    // SAFETY: nothing else holds it while a directive is read.
+    // SAFETY: no other reference to the main configuration exists while nginx reads a
+    // directive of a location.
     if let Some(main) = unsafe { main_being_read(cf) } {
         main.wants_lua = true;
     }
     conf.is_restore_written = true;
-    // As nginx's own enumerations, in either case.
+    // The case does not matter, as in `ngx_conf_set_enum_slot`.
     let is = |text: &[u8], name: &CStr| text.eq_ignore_ascii_case(name.to_bytes());
     set_one_of(
         cf,
@@ -158,7 +162,7 @@ unsafe extern "C" fn lua_var_ssl_ctx(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes what it is reading, and the server's conf.
+    // SAFETY: nginx passes the configuration being read and the server's `SrvConf`.
     let Some((cf, conf)) = (unsafe { reading::<SrvConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
@@ -176,7 +180,7 @@ unsafe extern "C" fn lua_var_status(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes what it is reading, and the location's conf.
+    // SAFETY: nginx passes the configuration being read and the location's `LocConf`.
     let Some((cf, conf)) = (unsafe { reading::<LocConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
@@ -192,7 +196,7 @@ unsafe extern "C" fn lua_var_status(
     )
 }
 
-/// The levels of `lua_var_log_refused`, those that `limit_req_log_level` has.
+/// The levels of `lua_var_log_refused`, the same as of `limit_req_log_level`.
 const LEVELS: [(&[u8], u32); 4] = [
     (b"info", INFO),
     (b"notice", NOTICE),
@@ -206,7 +210,7 @@ unsafe extern "C" fn lua_var_log_refused(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes what it is reading, and the module's main conf.
+    // SAFETY: nginx passes the configuration being read and the module's `MainConf`.
     let Some((cf, conf)) = (unsafe { reading::<MainConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
@@ -217,7 +221,7 @@ unsafe extern "C" fn lua_var_log_refused(
     let (Some(level), rate) = (arguments.next(), arguments.next()) else {
         return CONF_ERROR;
     };
-    // SAFETY: the arguments live as long as the configuration.
+    // SAFETY: a directive's arguments live as long as the configuration.
     let text = unsafe { bytes(*level) };
     conf.log_refused = if text == b"off" && rate.is_none() {
         let level = WARN as ngx_uint_t;
@@ -233,14 +237,14 @@ unsafe extern "C" fn lua_var_log_refused(
             return CONF_ERROR;
         };
         let level = *level as ngx_uint_t;
-        // SAFETY: the arguments live as long as the configuration.
+        // SAFETY: a directive's arguments live as long as the configuration.
         match rate.map_or(Some(1), |rate| parsed_rate(unsafe { bytes(*rate) })) {
             Some(rate) => LogRefused { level, rate },
             None => {
                 conf_error!(
                     cf,
                     "invalid rate \"%V\" in \"lua_var_log_refused\" directive, \
-                     it must be as \"rate=10r/s\"",
+                     it must look like \"rate=10r/s\"",
                     rate.map_or(ptr::null(), ptr::from_ref)
                 );
                 return CONF_ERROR;
@@ -250,7 +254,7 @@ unsafe extern "C" fn lua_var_log_refused(
     CONF_OK
 }
 
-/// The number in `rate=10r/s`, or `rate=10/s`, which is not 0.
+/// The number in `rate=10r/s` or `rate=10/s`; `None` for anything else, and for 0.
 fn parsed_rate(text: &[u8]) -> Option<ngx_uint_t> {
     let text = text.strip_prefix(b"rate=")?.strip_suffix(b"/s")?;
     let digits = text.strip_suffix(b"r").unwrap_or(text);
@@ -264,7 +268,7 @@ unsafe extern "C" fn lua_var_replace(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes what it is reading, and the module's main conf.
+    // SAFETY: nginx passes the configuration being read and the module's `MainConf`.
     let Some((cf, conf)) = (unsafe { reading::<MainConf>(cf, conf) }) else {
         return CONF_ERROR;
     };
@@ -293,7 +297,7 @@ unsafe extern "C" fn lua_var_index(
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes what it is reading, and the module's main conf.
+    // SAFETY: nginx passes the configuration being read and the module's `MainConf`.
     let Some((cf, conf)) = (unsafe { reading::<MainConf>(cf, conf) }) else {
         return CONF_ERROR;
     };

@@ -1,4 +1,6 @@
-//! The structures that the directives fill, and the module's place among nginx's modules.
+//! The structures that the directives fill, how a location or a server inherits them, and
+//! access to them for a request. The module's context index is here, too, because each of
+//! these structures is found with it.
 
 pub(crate) mod directives;
 mod index;
@@ -14,32 +16,33 @@ use crate::nginx::request::Request;
 use crate::nginx::{ngx_conf_t, ngx_flag_t, ngx_str_t, ngx_uint_t};
 use crate::statics::PerWorker;
 
-/// `ngx_http_lua_var_module.ctx_index`, once nginx has assigned it.
+/// A copy of `ngx_http_lua_var_module.ctx_index`. The modules below `lib.rs` do not name the
+/// module structure, so that their dependencies go in one direction.
 static CTX_INDEX: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
 
-/// The module's place in `r->ctx` and the like.
+/// The module's index in `r->ctx` and in nginx's arrays of configurations.
 #[inline]
 pub(crate) fn ctx_index() -> usize {
     CTX_INDEX.get()
 }
 
-/// Notes it, before nginx calls anything else of the module's.
+/// Stores the module's index. To be called before anything else uses [`ctx_index`].
 pub(crate) fn set_ctx_index(index: usize) {
     CTX_INDEX.set(index);
 }
 
-/// `lua_var_ctx_restore`: after which redirects a request gets its context back.
+/// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Restore {
-    /// Never; what lua-nginx-module does is left alone.
+    /// Never; Lua gets a new `ngx.ctx`, as without this module.
     Off,
-    /// In a request that came through `error_page`.
+    /// In a request that came through an `error_page`.
     ErrorPage,
     /// After any internal redirect.
     All,
 }
 
-/// The values of `lua_var_ctx_restore`, by the number that a location keeps.
+/// The values of `lua_var_ctx_restore`; [`LocConf`] stores an index of this array.
 const RESTORE: [(&CStr, Restore); 3] = [
     (c"off", Restore::Off),
     (DEFAULT_RESTORE_NAME, Restore::ErrorPage),
@@ -48,16 +51,17 @@ const RESTORE: [(&CStr, Restore); 3] = [
 const DEFAULT_RESTORE: ngx_uint_t = 1;
 const DEFAULT_RESTORE_NAME: &CStr = c"error_page";
 
-/// `lua_var_log_refused`: how what is refused is logged.
+/// `lua_var_log_refused`: how refusals are logged.
 #[derive(Clone, Copy)]
 pub struct LogRefused {
-    /// [`UNSET_UINT`] without the directive.
+    /// [`UNSET_UINT`] if the directive is not used.
     level: ngx_uint_t,
+    /// Lines in a second; 0 with `off`.
     rate: ngx_uint_t,
 }
 
 impl LogRefused {
-    /// Level of the lines.
+    /// The log level of a refusal.
     pub(crate) fn level(self) -> ngx_uint_t {
         match self.level {
             UNSET_UINT => WARN as ngx_uint_t,
@@ -65,29 +69,29 @@ impl LogRefused {
         }
     }
 
-    /// Lines that a worker may write in a second.
+    /// How many refusals a worker may log in a second.
     pub(crate) fn rate(self) -> ngx_uint_t {
         self.rate
     }
 }
 
-/// `http {}`: one for the configuration. Valid when zeroed.
+/// The module's configuration of `http {}`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct MainConf {
     /// `lua_var_index`
     names: index::Names,
-    /// Place of `$from_error_page` in `r->variables`.
+    /// Index of `$from_error_page` in `r->variables`.
     pub from_error_page: u32,
-    /// Whether there is a directive that does nothing without Lua.
+    /// Whether a directive is used that has no effect without the Lua module.
     pub wants_lua: bool,
-    /// Whether a line has said that `lua_code_cache off` defeats `lua_var_ctx_restore`.
+    /// Whether [`warn_of_code_cache`] has logged its warning.
     has_warned_of_code_cache: bool,
-    /// Whether anything uses `$error_page_uri` or its like.
-    pub keeps_original: bool,
+    /// Whether the configuration uses `$error_page_uri` or another variable of that group.
+    pub needs_original: bool,
     /// `lua_var_log_refused`
     pub log_refused: LogRefused,
-    /// `lua_var_trace_handles`: 1 when it is on.
+    /// `lua_var_trace_handles`: 1 if it is on.
     pub trace_handles: ngx_flag_t,
 }
 
@@ -97,7 +101,7 @@ impl MainConf {
         from_error_page: 0,
         wants_lua: false,
         has_warned_of_code_cache: false,
-        keeps_original: false,
+        needs_original: false,
         log_refused: LogRefused {
             level: UNSET_UINT,
             rate: 1,
@@ -111,28 +115,31 @@ impl MainConf {
     }
 }
 
-/// One for each location.
+/// The module's configuration of a location, or the defaults of a server or of `http {}`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct LocConf {
+    /// `lua_var_ctx_restore`: an index of [`RESTORE`].
     restore: ngx_uint_t,
-    /// Whether a directive says so, here or outside.
+    /// Whether `restore` was set by a directive, in this location or around it.
     is_restore_written: bool,
-    /// `lua_var_status`: a place in [`STATUS`]; one beyond it for what the client accepts.
+    /// `lua_var_status`: an index of [`STATUS`], or its length to let the client's `Accept`
+    /// decide.
     status: ngx_uint_t,
 }
 
 /// The formats of `lua_var_status`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StatusFormat {
-    /// For people.
+    /// Plain text, for people.
     Text,
-    /// For programs.
+    /// JSON, for programs.
     Json,
-    /// Prometheus' text format.
+    /// The text format of Prometheus, version 0.0.4.
     Prometheus,
 }
 
+/// The values of `lua_var_status`.
 const STATUS: [(&[u8], StatusFormat); 3] = [
     (b"text", StatusFormat::Text),
     (b"json", StatusFormat::Json),
@@ -146,30 +153,30 @@ impl LocConf {
         status: UNSET_UINT,
     };
 
-    /// Inherits what is not set.
+    /// Inherits from `outer` what is not set here. `lua_var_status` is not inherited.
     pub(crate) fn merge(&mut self, outer: &LocConf) {
         inherit(&mut self.restore, outer.restore, DEFAULT_RESTORE);
         self.is_restore_written |= outer.is_restore_written;
     }
 
-    /// Whether the location has a `lua_var_status`, which those in it do not inherit.
+    /// Whether the location has a `lua_var_status`.
     pub(crate) fn has_status(&self) -> bool {
         self.status != UNSET_UINT
     }
 
-    /// The format of `lua_var_status`; `None` for the one that the client accepts.
+    /// The format of `lua_var_status`; `None` if the client's `Accept` decides.
     pub(crate) fn status(&self) -> Option<StatusFormat> {
         STATUS.get(self.status).map(|(_, format)| *format)
     }
 
-    /// The setting that counts here.
+    /// The `lua_var_ctx_restore` that applies in this location.
     pub(crate) fn restore(&self) -> Restore {
         RESTORE
             .get(self.restore)
             .map_or(Restore::ErrorPage, |(_, restore)| *restore)
     }
 
-    /// The same, as the directive has it.
+    /// The name of that setting, as it is written in a configuration.
     pub(crate) fn restore_name(&self) -> &'static CStr {
         RESTORE
             .get(self.restore)
@@ -177,18 +184,18 @@ impl LocConf {
     }
 }
 
-/// Puts `new` where it lives as long as the configuration; null without memory.
+/// Puts `new` into the configuration's pool; null if there is no memory.
 ///
 /// # Safety
-/// `cf` is null or what nginx is reading.
+/// `cf` must be null or the configuration that nginx is reading.
 unsafe fn make<T: Copy>(cf: *mut ngx_conf_t, new: T) -> *mut c_void {
-    // SAFETY: null or what nginx is reading, by the contract above.
+    // SAFETY: `cf` is null or the configuration being read, by the contract above.
     let pool = unsafe { Conf::from_raw(cf) }.and_then(Conf::pool);
     let place = pool.and_then(|pool| pool.put(new));
     place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
 }
 
-/// Sets what is not set to what holds outside, or to the default.
+/// Sets `place`, if it is unset, to `outer`, or to `default` if that is unset, too.
 fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
     for value in [outer, default] {
         if *place == UNSET_UINT {
@@ -197,11 +204,11 @@ fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
     }
 }
 
-/// One for each server.
+/// The module's configuration of a server, or the defaults of `http {}`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct SrvConf {
-    /// `lua_var_ssl_ctx`: a place in [`SSL_CTX`].
+    /// `lua_var_ssl_ctx`: an index of [`SSL_CTX`].
     ssl_ctx: ngx_uint_t,
 }
 
@@ -213,27 +220,28 @@ impl SrvConf {
         ssl_ctx: UNSET_UINT,
     };
 
-    /// Whether a request's `ngx.ctx` shows what Lua left in that of the handshake.
+    /// Whether a request's `ngx.ctx` inherits from the `ngx.ctx` of the TLS handshake.
     pub(crate) fn inherits_ssl_ctx(&self) -> bool {
         self.ssl_ctx == 0
     }
 }
 
-/// Makes a server's configuration.
+/// Creates a server's configuration.
 pub(crate) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
     unsafe { make(cf, SrvConf::NEW) }
 }
 
-/// Has a server inherit what it does not set.
+/// Merges a server's configuration: it inherits what is not set.
 pub(crate) unsafe extern "C" fn merge_srv_conf(
     _cf: *mut ngx_conf_t,
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: both come from `create_srv_conf`, and are two.
+    // SAFETY: `create_srv_conf` made `prev`, and nginx does not write to it meanwhile.
     let prev = unsafe { prev.cast::<SrvConf>().as_ref() };
-    // SAFETY: `create_srv_conf` made it; `prev` is another one.
+    // SAFETY: `create_srv_conf` made `conf`; it is not `prev`, so no other reference to it
+    // exists.
     let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
     let (Some(prev), Some(conf)) = (prev, conf) else {
         return CONF_ERROR;
@@ -242,38 +250,39 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
     CONF_OK
 }
 
-/// The module's configuration of the server that a request is in.
+/// The module's configuration of the server that serves a request.
 pub(crate) fn srv_of(r: Request<'_>) -> Option<&SrvConf> {
-    // SAFETY: nginx made it with `create_srv_conf`.
+    // SAFETY: `create_srv_conf` made what nginx has at this index.
     unsafe { r.srv_conf(ctx_index()) }
 }
 
-/// The module's main configuration that serves a request.
+/// The module's main configuration that serves a request. After a reload it may be an older
+/// one than the newest.
 pub(crate) fn main_of(r: Request<'_>) -> Option<&MainConf> {
-    // SAFETY: nginx made it with `create_main_conf`.
+    // SAFETY: `create_main_conf` made what nginx has at this index.
     unsafe { r.main_conf(ctx_index()) }
 }
 
 /// The module's configuration of the location that a request is in.
 pub(crate) fn loc_of(r: Request<'_>) -> Option<&LocConf> {
-    // SAFETY: nginx made it with `create_loc_conf`.
+    // SAFETY: `create_loc_conf` made what nginx has at this index.
     unsafe { r.loc_conf(ctx_index()) }
 }
 
-/// The module's main configuration that is being read.
+/// The module's main configuration, while it is being read.
 ///
 /// # Safety
-/// Nobody else holds it.
+/// No other reference to it may exist during `'a`.
 pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
-    // SAFETY: nginx made it with `create_main_conf`; for the rest the caller's word.
+    // SAFETY: `create_main_conf` made it, and the caller has no other reference to it.
     unsafe { cf.main_conf(ctx_index()).cast::<MainConf>().as_mut() }
 }
 
-/// Says once that `lua_code_cache off` leaves `lua_var_ctx_restore` nothing to do in the
-/// location that is being merged. Not where only the default is in force: nobody has
-/// asked for anything then.
+/// Warns that `lua_var_ctx_restore` has no effect with `lua_code_cache off`, if that holds in
+/// the location that is being merged. There is one warning for a configuration, and none
+/// where only the default applies, because then nobody has asked for a restore.
 pub(crate) fn warn_of_code_cache(cf: Conf<'_>, conf: &LocConf) {
-    // SAFETY: nothing else holds it while a location is merged.
+    // SAFETY: no other reference to the main configuration exists while a location is merged.
     let Some(main) = (unsafe { main_being_read(cf) }) else {
         return;
     };
@@ -302,22 +311,25 @@ pub(crate) fn warn_of_code_cache(cf: Conf<'_>, conf: &LocConf) {
     );
 }
 
-/// Whether every name of `lua_var_index` stands for a variable. To be asked in
-/// postconfiguration; false with the error logged.
+/// Whether every name in `lua_var_index` is a variable, see [`index::Names::check`]. To be
+/// called in postconfiguration. Returns false after logging an error.
 pub(crate) fn check_index_names(cf: Conf<'_>) -> bool {
-    // SAFETY: only read, and only here.
+    // SAFETY: no other reference to the main configuration exists in postconfiguration.
     let conf = unsafe { main_being_read(cf) };
     conf.is_some_and(|conf| conf.names.check(cf))
 }
 
-/// Makes the main configuration.
+/// Creates the main configuration.
+///
+/// # Safety
+/// `cf` must be null or the configuration that nginx is reading.
 pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
+    // SAFETY: `cf` is null or the configuration being read, by the contract above.
     unsafe { make(cf, MainConf::NEW) }
 }
 
-/// Makes a location's configuration.
+/// Creates a location's configuration.
 pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx passes the configuration that it is reading, or null.
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
     unsafe { make(cf, LocConf::NEW) }
 }

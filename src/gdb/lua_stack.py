@@ -1,24 +1,24 @@
-# lua-var bt: the Lua call stack in a core dump, without debug information of LuaJIT.
-# lua_var.py has to be read before.
+# lua-var bt: the Lua call stack in a core dump, without debug information for LuaJIT.
+# lua_var.py has to be sourced first.
 #
-# For LuaJIT 2.1 with 64-bit references (LJ_GC64), little-endian, as on x86-64 and arm64.
-# Its structures have been the same from 2020 on; nothing is believed because of that: what
-# is read has to have the type and the neighbours that it must have.  Names in the comments
-# are those of LuaJIT's sources (lj_obj.h, lj_frame.h, lj_debug.c, lj_bc.h).
+# It supports LuaJIT 2.1 with 64-bit references (LJ_GC64) on x86-64 and arm64.  The layout of
+# LuaJIT's structures has been the same since 2020.  It is still verified: each object must
+# have the expected type, and what surrounds a value must fit.  Names in the comments are from
+# LuaJIT's sources (lj_obj.h, lj_frame.h, lj_debug.c, lj_bc.h).
 
 import gdb
 import struct
 
 
 class LuaVarUnsure(LuaVarError):
-    """Something is not as it has to be, so that nothing is said of it."""
+    """What was read is not consistent, so nothing is printed about it."""
 
 
 class LuaVarBytecode:
-    """Instructions, as far as they tell how a function was called."""
+    """An instruction, decoded as far as it shows how a function was called."""
 
-    # Operand A (d: destination, b: base of a call, -: anything else) and metamethod, of all
-    # instructions in their order (BCDEF).
+    # All instructions in the order of their opcodes (BCDEF): name, use of operand A (d:
+    # destination, b: base of a call, -: anything else), and metamethod.
     TABLE = """
     ISLT - lt ISGE - lt ISLE - le ISGT - le ISEQV - eq ISNEV - eq ISEQS - eq ISNES - eq
     ISEQN - eq ISNEN - eq ISEQP - eq ISNEP - eq ISTC d - ISFC d - IST - - ISF - -
@@ -55,7 +55,7 @@ class LuaVarBytecode:
 
 
 class LuaVarObject:
-    """Objects that LuaJIT collects: GChead."""
+    """An object that LuaJIT's garbage collector manages: GChead."""
 
     STRING, THREAD, PROTO, FUNCTION, TRACE = 4, 6, 7, 8, 9
 
@@ -65,12 +65,12 @@ class LuaVarObject:
 
     @classmethod
     def check(cls, address, *types):
-        """The type of the object there, which has to be one of these."""
+        """The type of the object at this address, which must be one of `types`."""
         if not cls.is_address(address):
-            raise LuaVarUnsure("0x%x is no object's address" % address)
+            raise LuaVarUnsure("0x%x is not the address of an object" % address)
         found = LuaVarMemory.read(address + 9, 1)[0]
         if found not in types:
-            raise LuaVarUnsure("what is at 0x%x is of another type" % address)
+            raise LuaVarUnsure("the object at 0x%x has another type than expected" % address)
         return found
 
     @classmethod
@@ -80,10 +80,10 @@ class LuaVarObject:
 
 
 class LuaVarProto:
-    """What the compiler made of a Lua function: GCproto, behind which is its bytecode."""
+    """The prototype of a Lua function: GCproto, which its bytecode follows."""
 
     SIZE = 104
-    # What the compiler calls variables that have no name in the source (VARNAMEDEF).
+    # The compiler's names of variables that have none in the source (VARNAMEDEF).
     HIDDEN = (b"(for index)", b"(for limit)", b"(for step)", b"(for generator)",
               b"(for state)", b"(for control)")
 
@@ -99,7 +99,7 @@ class LuaVarProto:
         self.chunk = LuaVarObject.string(chunk)
 
     def position(self, pc):
-        """The number of the instruction there; None where none of this function is."""
+        """The number of the instruction at pc; None if it is not in this function."""
         at, rest = divmod(pc - self.code, 4)
         return at if 0 <= at < self.size and rest == 0 else None
 
@@ -107,7 +107,7 @@ class LuaVarProto:
         return LuaVarBytecode(LuaVarMemory.u32(self.code + 4 * position))
 
     def line(self, position):
-        """lj_debug_line"""
+        """The line of an instruction: lj_debug_line."""
         if not self.line_info or position is None:
             return None
         if position == 0:
@@ -118,7 +118,7 @@ class LuaVarProto:
         return self.first_line + LuaVarMemory.numbers(form, at)[0]
 
     def source(self):
-        """lj_debug_shortname, which cuts the names of files; this does not."""
+        """The name of the chunk: lj_debug_shortname, but without shortening file names."""
         first, rest = self.chunk[:1], self.chunk[1:]
         if first in (b"@", b"="):
             return LuaVarMemory.printable(rest)
@@ -132,7 +132,7 @@ class LuaVarProto:
         return LuaVarObject.string(LuaVarMemory.u64(self.constants - 8 * (index + 1)))
 
     def upvalue(self, index):
-        """lj_debug_uvname"""
+        """The name of an upvalue: lj_debug_uvname."""
         at = self.upvalue_info
         if not at or index >= self.upvalues:
             return None
@@ -141,7 +141,7 @@ class LuaVarProto:
         return LuaVarMemory.cstring(at)
 
     def variable(self, position, slot):
-        """The name of the local variable in this slot: debug_varname."""
+        """The name of the local variable in a slot: debug_varname."""
         at, start = self.variable_info, 0
         while at:
             kind = LuaVarMemory.read(at, 1)[0]
@@ -173,7 +173,7 @@ class LuaVarProto:
                 return value, at
 
     def slot_name(self, position, slot):
-        """What the function in a slot was called: lj_debug_slotname."""
+        """The name by which the function in a slot was called: lj_debug_slotname."""
         name = self.variable(position, slot)
         if name is not None:
             return name
@@ -196,7 +196,7 @@ class LuaVarProto:
 
 
 class LuaVarFunction:
-    """A function, of Lua's or C's: GCfunc."""
+    """A Lua function or a C function: GCfunc."""
 
     def __init__(self, address):
         LuaVarObject.check(address, LuaVarObject.FUNCTION)
@@ -210,7 +210,7 @@ class LuaVarFunction:
 
 
 class LuaVarFrame:
-    """A frame of the Lua stack, known by the slot in which its link is (LJ_FR2)."""
+    """A frame of the Lua stack.  Its address is that of the slot with its link (LJ_FR2)."""
 
     LUA, C, CONT, VARG = 0, 1, 2, 3
 
@@ -236,14 +236,14 @@ class LuaVarFrame:
         return self.link & 7 == self.VARG
 
     def is_dummy(self):
-        """See lj_err_optype_call."""
+        """Whether it is the frame that lj_err_optype_call adds."""
         return self.object == self.state.address
 
     def previous(self):
         if self.type == self.LUA:
-            # What called is in the instruction before the one to return to.
+            # The call is the instruction before the one that the link returns to.
             if not 0x1000 <= self.link < 1 << 47:
-                raise LuaVarUnsure("a frame that returns to nowhere")
+                raise LuaVarUnsure("a frame without a return address")
             size = 8 * (2 + LuaVarBytecode(LuaVarMemory.u32(self.link - 4)).a)
         else:
             size = self.link & ~7
@@ -257,14 +257,15 @@ class LuaVarFrame:
 
 
 class LuaVarCFrame:
-    """The frame of LuaJIT's interpreter on the C stack (CFRAME_OFS_*)."""
+    """The frame of LuaJIT's interpreter on the C stack."""
 
-    # Where its members are: x86-64; arm64; arm64 before 2022.
+    # The offsets of its members (CFRAME_OFS_*).  On arm64 there are two layouts: since 2022,
+    # and before.
     LAYOUTS = {
         "i386:x86-64": [dict(L=16, PC=24, PREV=32, NRES=8)],
         "aarch64": [dict(L=16, PC=8, PREV=0, NRES=40), dict(L=176, PC=168, PREV=160, NRES=200)],
     }
-    # Where the interpreter has BASE and PC.
+    # The registers in which the interpreter has BASE and PC.
     REGISTERS = {"i386:x86-64": ("rdx", "rbx"), "aarch64": ("x19", "x21")}
 
     def __init__(self, address, layout):
@@ -278,7 +279,7 @@ class LuaVarCFrame:
         return self.member("PC")
 
     def results(self):
-        """Negative: an offset in the Lua stack of a protected call from C."""
+        """The number of results; if negative, an offset in the Lua stack, for a protected call."""
         return LuaVarMemory.numbers("<i", self.address + self.layout["NRES"])[0]
 
     def previous(self):
@@ -291,8 +292,8 @@ class LuaVarCFrame:
 class LuaVarCpu:
     """The registers and the C stack of the thread that is selected in gdb."""
 
-    STACK = 16 << 20        # that much is looked through at most
-    AT_ONCE = 1 << 16
+    STACK = 16 << 20        # the most bytes of the C stack that are searched
+    AT_ONCE = 1 << 16       # bytes that are read at a time
 
     def __init__(self):
         if not gdb.selected_inferior().threads() or gdb.selected_thread() is None:
@@ -308,8 +309,8 @@ class LuaVarCpu:
         return int(self.frame.read_register(name)) & (1 << 64) - 1
 
     def interpreters(self):
-        """(lua_State, LuaVarCFrame) of each interpreter on the C stack, the innermost
-        first.  A state and its frame point at each other: no other words do."""
+        """Yields (LuaVarState, LuaVarCFrame) for each interpreter on the C stack, the innermost
+        first.  A state and its frame are found because they point at each other."""
         refused = set()
         at = end = self.sp & ~7
         while end < self.sp + self.STACK:
@@ -317,7 +318,7 @@ class LuaVarCpu:
                 size = self.AT_ONCE - end % self.AT_ONCE
                 data = LuaVarMemory.read(end, size)
             except LuaVarError:
-                # The stack's end; or of a small piece, page by page.
+                # A piece crosses the end of the stack, so the rest is read page by page.
                 try:
                     size = 4096 - end % 4096
                     data = LuaVarMemory.read(end, size)
@@ -334,7 +335,8 @@ class LuaVarCpu:
                 at += 8
 
     def interpreter(self, at, value):
-        """None when the value is no state, False when another word points at it."""
+        """The interpreter's frame, if the word at `at` is its L and has this value.  None if the
+        value is not a lua_State, False if the state's frame has its L elsewhere."""
         try:
             if LuaVarMemory.read(value + 9, 1)[0] != LuaVarObject.THREAD:
                 return None
@@ -348,32 +350,33 @@ class LuaVarCpu:
 
 
 class LuaVarGlobal:
-    """What all threads of a VM share: global_State."""
+    """The state that all threads of a VM share: global_State."""
 
-    # What vmstate says when no compiled code runs.
+    # The meanings of a negative vmstate, from ~0 on.  One that is not negative is the number of
+    # the trace that runs.
     STATES = ["the interpreter", "a C function", "the garbage collector", "the exit of a trace",
               "the trace recorder", "the optimizer", "the assembler"]
 
     def __init__(self, address):
         self.address = address
         self.words = struct.unpack("<96Q", LuaVarMemory.read(address, 768))
-        # The main thread and the global state are one piece of memory (GG_State), with
-        # OpenResty's two members in the thread or without.
+        # The main thread is directly before the global state (GG_State).  In OpenResty's
+        # LuaJIT a thread has two more members.
         self.has_exdata = True
         self.main = address - 112
         if not self.is_main():
             self.has_exdata = False
             self.main = address - 96
         if not self.is_main():
-            raise LuaVarUnsure("what should be LuaJIT's global state is none; it is not "
-                               "LuaJIT 2.1 with GC64, or its memory is damaged")
-        # vmstate is before the link to the main thread; before cur_L are two instructions
-        # that call C functions.
+            raise LuaVarUnsure("LuaJIT's global state was not found: this is not LuaJIT 2.1 "
+                               "with GC64, or its memory is damaged")
+        # The offsets of vmstate and cur_L differ between versions.  vmstate precedes the link
+        # to the main thread; two instructions that call C functions precede cur_L.
         main = [n for n in range(16, 48) if self.words[n] == self.main and self.is_vmstate(n - 1)]
         current = [n for n in range(24, 95) if self.is_ccall(self.words[n])]
         if not main or len(current) != 1:
-            raise LuaVarUnsure("LuaJIT's global state is laid out in another way than in the "
-                               "versions that are known")
+            raise LuaVarUnsure("LuaJIT's global state has another layout than in the versions "
+                               "that are known")
         self.vmstate = struct.unpack("<i", struct.pack("<I", self.words[main[0] - 1]))[0]
         self.current = self.words[current[0] + 1]
         self.jit_base = self.words[current[0] + 2]
@@ -391,7 +394,8 @@ class LuaVarGlobal:
 
     @staticmethod
     def is_ccall(word):
-        """bc_cfunc_int and bc_cfunc_ext: FUNCC or FUNCCW with LUA_MINSTACK slots."""
+        """Whether the word is bc_cfunc_int and bc_cfunc_ext: FUNCC or FUNCCW with LUA_MINSTACK
+        slots."""
         return all(half >> 8 == 20 and LuaVarBytecode.NAMES[half & 0xff:][:1] in
                    (["FUNCC"], ["FUNCCW"]) for half in (word & 0xffffffff, word >> 32))
 
@@ -402,9 +406,9 @@ class LuaVarGlobal:
         return self.vmstate == ~3
 
     def trace(self):
-        """The trace that runs; None when that cannot be found."""
-        # jit_State is behind the global state: its array of traces has a length, and in it
-        # is a trace of this number.
+        """The trace that runs; None if it cannot be found."""
+        # jit_State follows the global state.  Its array of traces is recognised by a length
+        # that fits, and by a trace with this number in it.
         if self.vmstate <= 0:
             return None
         words = struct.unpack("<1024Q", LuaVarMemory.read(self.address, 8192))
@@ -419,7 +423,7 @@ class LuaVarGlobal:
 
 
 class LuaVarTrace:
-    """Compiled code: GCtrace."""
+    """A trace, that is, compiled code: GCtrace."""
 
     def __init__(self, array, number):
         address = LuaVarMemory.u64(array + 8 * number)
@@ -427,18 +431,18 @@ class LuaVarTrace:
         self.number = LuaVarMemory.numbers("<H", address + 104)[0]
         self.root = LuaVarMemory.numbers("<H", address + 108)[0]
         if self.number != number:
-            raise LuaVarUnsure("a trace of another number")
+            raise LuaVarUnsure("a trace with another number")
         proto, pc = LuaVarMemory.numbers("<2Q", address + 64)
         self.proto = LuaVarProto(proto)
         self.position = self.proto.position(pc)
         if self.position is None:
-            raise LuaVarUnsure("a trace that starts in no function")
-        # It was entered where its root starts.
+            raise LuaVarUnsure("a trace that does not start in a function")
+        # A side trace was entered through its root trace.
         self.entry = LuaVarTrace(array, self.root) if self.root else self
 
 
 class LuaVarState:
-    """A thread, which is a coroutine or the main one: lua_State."""
+    """A Lua thread, which is a coroutine or the main thread: lua_State."""
 
     CFRAME = 80
 
@@ -453,7 +457,7 @@ class LuaVarState:
         self.glob = LuaVarGlobal(glref)
         self.stack = stack
         self.end = stack + 8 * size
-        # The lowest frame there can be, which is no function's (LJ_FR2).
+        # The lowest frame belongs to no function (LJ_FR2).
         self.bottom = stack + 8
         if not self.bottom <= self.base - 8 <= self.end:
             raise LuaVarUnsure("the lua_State at 0x%x is damaged" % address)
@@ -464,22 +468,22 @@ class LuaVarState:
         return LuaVarMemory.numbers("<%dQ" % count, address)
 
     def request(self):
-        """What lua-nginx-module noted as the thread's request; 0 for none."""
+        """The request that lua-nginx-module stored in the thread; 0 if there is none."""
         return LuaVarMemory.u64(self.address + 96) if self.glob.has_exdata else 0
 
 
 class LuaVarTop:
-    """Where a stack begins: its highest frame, and what is known of the line in it."""
+    """The top of a stack: its highest frame, and the position in that frame."""
 
     def __init__(self, base, pc=0, line=None, note=None):
         self.base = base
-        self.pc = pc            # behind the instruction that ran; 0 when not known
-        self.line = line        # in the place of that
-        self.note = note
+        self.pc = pc            # behind the instruction that ran; 0 if unknown
+        self.line = line        # the line to print, if it is not that of pc
+        self.note = note        # a remark to print above the stack
 
 
 class LuaVarStack:
-    """A thread's stack, in the form that debug.traceback has."""
+    """The stack of a thread, printed in the form of debug.traceback."""
 
     LEVELS = 1000
 
@@ -501,22 +505,22 @@ class LuaVarStack:
                     return
                 yield "\t" + self.line(frame, above)
         except LuaVarError as error:
-            yield "\t(what is below is not known: %s)" % error
+            yield "\t(the frames below are not known: %s)" % error
 
     def frames(self):
-        """Functions' frames, each with the one above it: lj_debug_frame."""
+        """Yields the frames of functions, each with the frame above it: lj_debug_frame."""
         above, frame = None, LuaVarFrame(self.state, self.top.base - 8)
         while frame.address > self.state.bottom:
             if not frame.is_dummy():
                 yield frame, above
             above = frame
             if frame.is_vararg():
-                # The frame below it is the same function's, with its arguments.
+                # The frame below belongs to the same function, and has its arguments.
                 above = frame = frame.previous()
             frame = frame.previous()
 
     def position(self, frame, above):
-        """The number of the instruction that runs: debug_framepc."""
+        """The number of the instruction that a frame executes: debug_framepc."""
         proto = frame.function.proto if frame.function else None
         if proto is None:
             return None
@@ -531,7 +535,7 @@ class LuaVarStack:
         return proto.position(pc - 4) if pc else None
 
     def pc_at_call_from_c(self, above):
-        """Where an error handler, a finalizer or a hook interrupted Lua."""
+        """The pc at which an error handler, a finalizer or a hook interrupted a Lua function."""
         cframe = self.cframe
         frame = LuaVarFrame(self.state, self.top.base - 8)
         while cframe:
@@ -548,7 +552,7 @@ class LuaVarStack:
         return 0
 
     def line(self, frame, above):
-        """A line as luaL_traceback makes it."""
+        """A line of the stack, as luaL_traceback writes it."""
         function = frame.function
         name = self.name(frame)
         if function is None:
@@ -570,7 +574,7 @@ class LuaVarStack:
         return "%s in function <%s:%d>" % (where, proto.source(), proto.first_line)
 
     def name(self, frame):
-        """What its caller called a function: lj_debug_funcname."""
+        """The name by which its caller called a function: lj_debug_funcname."""
         if frame.is_vararg():
             frame = frame.previous()
         caller = frame.previous()
@@ -591,9 +595,9 @@ class LuaVarBacktrace(LuaVarCommand):
 
 lua-var bt [LUA_STATE]
 
-In the form that debug.traceback has, but with paths whole.  With the address of a
-lua_State: the stack of that thread, which may be a coroutine that waits.  What cannot be
-known for certain is not printed."""
+The stack has the form of debug.traceback, but file names are not shortened.  With the
+address of a lua_State, prints the stack of that thread, which may be a coroutine that
+waits.  What cannot be determined for certain is not printed."""
 
     NAME = "bt"
 
@@ -610,10 +614,10 @@ known for certain is not printed."""
             return
         state = running[0][0]
         if state.glob.current != state.address:
-            raise LuaVarUnsure("LuaJIT was about to change from one thread to another: it says "
-                               "that 0x%x runs, its C stack that 0x%x does"
+            raise LuaVarUnsure("LuaJIT was switching between threads: its global state names "
+                               "0x%x as the current one, its C stack 0x%x"
                                % (state.glob.current, state.address))
-        # A coroutine that another one resumed, without lua-nginx-module's scheduler.
+        # There are several if a coroutine was resumed without lua-nginx-module's scheduler.
         shown = []
         for state, cframe in running:
             if state.address not in shown:
@@ -623,28 +627,30 @@ known for certain is not printed."""
                 shown.append(state.address)
 
     def of(self, cpu, running, address):
+        """The stack of the thread at this address."""
         for n, (state, cframe) in enumerate(running):
             if state.address == address:
                 return self.thread(cpu, state, cframe, n == 0)
         try:
             state = LuaVarState(address)
         except LuaVarError as error:
-            raise LuaVarError("0x%x is no lua_State: %s" % (address, error)) from None
+            raise LuaVarError("0x%x is not a lua_State: %s" % (address, error)) from None
         if state.cframe:
             raise LuaVarUnsure("0x%x runs, but not on the C stack of this thread" % address)
         return self.thread(cpu, state, None, False)
 
     def without_interpreter(self, cpu):
-        """No interpreter is on the C stack: was there none, or is the stack lost?"""
+        """The stack if no interpreter is on the C stack: either no Lua was running, or the C
+        stack is not in the core dump."""
         state = None
         try:
             conf = LuaVarModule.find().lua_main_conf()
-            # lmcf->lua has always been its first member.
+            # lmcf->lua is the first member in all versions.
             main = LuaVarMemory.u64(conf) if conf else 0
             state = LuaVarState(LuaVarState(main).glob.current) if main else None
         except LuaVarError as error:
-            raise LuaVarError("no Lua is on the C stack of this thread; whether that is whole "
-                              "cannot be said: %s" % error) from None
+            raise LuaVarError("no Lua is on the C stack of this thread, and it is not certain "
+                              "that all of the C stack was found: %s" % error) from None
         if state is None or not state.cframe:
             yield "no Lua was running"
             return
@@ -659,7 +665,7 @@ known for certain is not printed."""
         yield from LuaVarStack(state, top, cframe).lines()
 
     def serving(self, state):
-        """Which request a thread is of, if the registry knows it to be live."""
+        """The request that a thread serves, if it is live according to the registry."""
         if state.address == state.glob.main:
             return ", the main thread"
         request = state.request()
@@ -672,7 +678,7 @@ known for certain is not printed."""
             return ""
 
     def top(self, cpu, state, cframe, is_innermost):
-        """Where the stack begins, depending on what ran."""
+        """The top of the stack, which depends on what was running."""
         glob = state.glob
         if not is_innermost:
             return LuaVarTop(state.base, cframe.pc() if cframe else 0)
@@ -693,13 +699,13 @@ known for certain is not printed."""
                 trace.proto.source(), trace.proto.first_line)
             line = trace.entry.proto.line(trace.entry.position)
         if not glob.jit_base:
-            raise LuaVarUnsure(what + "; where its frames are is not known")
+            raise LuaVarUnsure(what + "; the address of its frames is not known")
         return LuaVarTop(glob.jit_base, 0, line, what + "; it writes no frames, so that this "
                          "is the stack at its entry")
 
     def top_of_interpreter(self, cpu, state, cframe):
-        """The interpreter has its base and program counter in registers, but writes them
-        to memory before it calls what may look for them."""
+        """The top if the interpreter was running.  It has its base and program counter in
+        registers, and writes them to memory only before it calls what may need them."""
         if cframe and cframe.address == cpu.sp:
             base, pc = (cpu.register(name) for name in LuaVarCFrame.REGISTERS[cpu.architecture])
         else:
@@ -708,7 +714,7 @@ known for certain is not printed."""
         if frame.function and frame.function.proto:
             is_sure = frame.function.proto.position(pc - 4) is not None
         else:
-            # A builtin notes where it returns to.
+            # In a builtin, PC is the address that it returns to.
             is_sure = pc == frame.link
         if not is_sure:
             raise LuaVarUnsure("the interpreter was running, and its newest frame is not known")

@@ -1,13 +1,13 @@
-# gdb commands for ngx_http_lua_var_module: what was going on in a worker, from its core
-# dump or from the process itself.  The module carries this file and lua_stack.py; both
-# can be read from here as well, in this order:
+# gdb commands for ngx_http_lua_var_module, which show the state of a worker from its core
+# dump or from the process.  This file and lua_stack.py are embedded in the module, from which
+# gdb loads them.  They can also be loaded from here, in this order:
 #
 #     (gdb) source src/gdb/lua_var.py
 #     (gdb) source src/gdb/lua_stack.py
 #
-# No debug information is needed.  src/debugger.rs is where members are noted.
+# No debug information is needed: src/debugger.rs has the addresses and offsets.
 #
-# gdb runs scripts in one namespace, so that every name here begins with LuaVar.
+# gdb runs all scripts in one namespace, so every name here begins with LuaVar.
 
 import gdb
 import re
@@ -16,7 +16,7 @@ import time
 
 
 class LuaVarError(gdb.GdbError):
-    """What a command says instead of an answer.  gdb prints it without a traceback."""
+    """An error of a command.  gdb prints it without a traceback."""
 
 
 class LuaVarMemory:
@@ -27,8 +27,8 @@ class LuaVarMemory:
         try:
             return bytes(gdb.selected_inferior().read_memory(address, size))
         except (gdb.error, OverflowError, ValueError):
-            raise LuaVarError("there is no memory at 0x%x: the core dump is damaged, or has "
-                              "not all of it" % address) from None
+            raise LuaVarError("there is no memory at 0x%x: the core dump is damaged or "
+                              "incomplete" % address) from None
 
     @staticmethod
     def numbers(form, address):
@@ -44,7 +44,8 @@ class LuaVarMemory:
 
     @staticmethod
     def cstring(address, limit=256):
-        """Bytes up to a zero; they may end where memory does."""
+        """The bytes up to a zero.  They are read in pieces that do not cross a page, because
+        memory may end behind the string."""
         text = b""
         while len(text) < limit:
             text += LuaVarMemory.read(address + len(text), 16 - address % 16 if not text else 16)
@@ -54,13 +55,13 @@ class LuaVarMemory:
 
     @staticmethod
     def printable(data):
-        """As nginx escapes what clients send, when it logs it."""
+        """A text from Lua or a client, escaped as in nginx's access log."""
         return "".join(chr(b) if 0x20 <= b < 0x7f and b not in b"\"\\" else "\\x%02X" % b
                        for b in data)
 
 
 class LuaVarModule:
-    """What the module tells debuggers: DebugInfo in src/debugger.rs, in its order."""
+    """The module's DebugInfo (src/debugger.rs).  The members below are in its order."""
 
     SYMBOL = "ngx_http_lua_var_debug"
     MAGIC = b"lua_var debug "
@@ -92,8 +93,8 @@ class LuaVarModule:
             setattr(self, name.rstrip(b"\0").decode("ascii", "replace"), number)
 
     def has_its_file(self):
-        """Whether what is only in the file, and in no core dump, is where this one says.
-        gdb moves a file that does not fit, and with luck this finds its place in it."""
+        """Whether gdb reads the file of this build.  The scripts are in the file, but not in a
+        core dump.  In the file of another build they are at another address."""
         try:
             return LuaVarMemory.read(self.scripts, len(self.SCRIPTS)) == self.SCRIPTS
         except LuaVarError:
@@ -115,19 +116,19 @@ class LuaVarModule:
             raise why or LuaVarError(
                 "this is another build: the file of the module that gdb reads is not the one "
                 "that was running, or the core dump is damaged")
-        # A reload after the file was replaced leaves the old one where it was.
+        # After a reload that loaded the module from another file, both are mapped.
         running = [module for module in found if module.is_running()] or found
         if len(running) > 1:
-            raise LuaVarError("there are several copies of the module, and not which of "
-                              "them was running")
+            raise LuaVarError("there are several copies of the module, and it is not certain "
+                              "which of them was running")
         if not running[0].has_version:
-            raise LuaVarError("these commands are of another version than the module: use "
-                              "the files in src/gdb that belong to it")
+            raise LuaVarError("these commands are for another version of the module: use the "
+                              "files in src/gdb of the version that was running")
         return running[0]
 
     @classmethod
     def addresses(cls):
-        """Where the symbol is, in each file that has it."""
+        """The address of the symbol in each file that has it."""
         if not gdb.selected_inferior().threads():
             raise LuaVarError("there is no core dump and no process: gdb NGINX CORE")
         listed = gdb.execute("info variables -q ^%s$" % cls.SYMBOL, to_string=True)
@@ -139,13 +140,13 @@ class LuaVarModule:
         try:
             return [int(gdb.parse_and_eval("&%s" % cls.SYMBOL))]
         except gdb.error:
-            raise LuaVarError("the module is not in this process, or gdb has not the file of "
-                              "this build: see `info sharedlibrary`") from None
+            raise LuaVarError("the module is not in this process, or gdb does not have the file "
+                              "of this build: see `info sharedlibrary`") from None
         finally:
             gdb.execute("set language %s" % language, to_string=True)
 
     def modules(self):
-        """nginx's modules, by address."""
+        """Yields the addresses of nginx's modules (cycle->modules)."""
         at = LuaVarMemory.u64(LuaVarMemory.u64(self.cycle) + self.cycle_modules)
         for _ in range(4096):
             module = LuaVarMemory.u64(at)
@@ -155,19 +156,20 @@ class LuaVarModule:
             at += 8
 
     def is_running(self):
+        """Whether the running configuration has the module."""
         try:
             return self.module in self.modules()
         except LuaVarError:
             return False
 
     def reason(self, number):
-        """The sentence of a refusal, as Lua got it."""
+        """The message that Lua got for a refusal."""
         if number >= len(self.reasons):
             raise LuaVarError("a refusal for a reason that the module does not have")
         return LuaVarMemory.read(*self.reasons[number]).decode("ascii", "replace")
 
     def lua_main_conf(self):
-        """The Lua module's main configuration; None without that module."""
+        """The Lua module's main configuration; None if the module is not loaded."""
         for module in self.modules():
             name = LuaVarMemory.cstring(LuaVarMemory.u64(module + self.module_name))
             if name == b"ngx_http_lua_module":
@@ -180,26 +182,26 @@ class LuaVarModule:
         return None
 
     def reads_members(self):
-        """Whether nginx lays requests out as the module was built for."""
+        """Whether nginx has the layout of requests that the module was built for."""
         return LuaVarMemory.read(self.mode, 1)[0] != self.mode_handlers
 
 
 class LuaVarRegistry:
-    """The live requests."""
+    """The registry of live requests."""
 
-    AT_ONCE = 1024
+    AT_ONCE = 1024          # slots that are read at a time
 
     def __init__(self, module):
         self.module = module
         slots = module.registry + module.slots
-        # An address and a number, in the order that rustc likes.
+        # slots_all is a Rust slice: an address and a length, in an order that rustc chooses.
         first, second = LuaVarMemory.numbers("<2Q", slots + module.slots_all)
         self.base = first if second == module.max_live else second
         self.used = LuaVarMemory.u32(slots + module.slots_used)
         self.live = LuaVarMemory.u32(slots + module.slots_live)
         self.retired = LuaVarMemory.u32(slots + module.slots_retired)
         if module.max_live not in (first, second):
-            raise LuaVarError("no request was ever served here: nginx had no configuration yet")
+            raise LuaVarError("this process has served no request: nginx had no configuration yet")
         if self.used > module.max_live or self.live > self.used:
             raise LuaVarError("the registry of requests is damaged: %u of %u slots live"
                               % (self.live, self.used))
@@ -209,7 +211,7 @@ class LuaVarRegistry:
         return LuaVarSlot(self.module, number, LuaVarMemory.read(self.base + number * size, size))
 
     def slots(self):
-        """Those that were ever used."""
+        """Yields the slots that were ever used."""
         size = self.module.slot_size
         for first in range(0, self.used, self.AT_ONCE):
             count = min(self.AT_ONCE, self.used - first)
@@ -221,7 +223,7 @@ class LuaVarRegistry:
         return (slot for slot in self.slots() if slot.is_occupied())
 
     def at(self, address):
-        """The live request at this address."""
+        """The slot of the live request at this address, or None."""
         return next((slot for slot in self.occupied() if slot.request == address), None)
 
 
@@ -249,14 +251,14 @@ class LuaVarSlot:
         return "%u/%u" % (self.number, self.generation)
 
     def name(self):
-        """The request, in a few words."""
+        """A description of the request."""
         words = ["request: %s" % self.handle(), "at 0x%x" % self.request]
         return " ".join(words) + "".join(", " + fact for fact in self.facts())
 
     def facts(self):
         module = self.module
         if not module.reads_members():
-            yield "of whose members the module knows nothing, as it was built for another nginx"
+            yield "its members are not known, because the module was built for another nginx"
         else:
             try:
                 yield from self.members()
@@ -269,7 +271,7 @@ class LuaVarSlot:
             yield "no ngx.ctx"
 
     def members(self):
-        """What only the request itself knows."""
+        """Yields what is read from the request itself."""
         module, r = self.module, self.request
         signature = LuaVarMemory.u32(r + module.request_signature)
         connection, main = (LuaVarMemory.u64(r + at)
@@ -290,7 +292,7 @@ class LuaVarSlot:
             yield "came through error_page"
 
     def came_through_error_page(self):
-        """As `redirected` in src/error_page.rs."""
+        """The same as `redirected` in src/error_page.rs."""
         if self.flags & self.module.from_error_page:
             return True
         if not self.flags & self.module.hooked:
@@ -299,17 +301,18 @@ class LuaVarSlot:
         return self.uri_changes() != noted
 
     def uri_changes(self):
-        """The bitfield; where it is shows in a request of which all else is zero."""
+        """r->uri_changes.  The probe, a request in which only this bitfield is not 0, shows where
+        it is."""
         probe = LuaVarMemory.read(self.module.uri_changes, self.module.request_size)
         probe = int.from_bytes(probe, "little")
         shift = max((probe & -probe).bit_length() - 1, 0)
         if probe != 0xf << shift:
-            raise LuaVarError("where r->uri_changes is cannot be read")
+            raise LuaVarError("the place of r->uri_changes cannot be read")
         return LuaVarMemory.u64(self.request + shift // 64 * 8) >> shift % 64 & 0xf
 
 
 class LuaVarCommand(gdb.Command):
-    """A command of which nothing but lines or a message comes."""
+    """A command, which prints the lines that its lines() yields, or an error."""
 
     NAME = None
 
@@ -326,7 +329,8 @@ class LuaVarCommand(gdb.Command):
         except gdb.error as error:
             raise LuaVarError("lua-var %s: %s" % (self.NAME, error)) from None
         except Exception as error:
-            raise LuaVarError("lua-var %s: nothing that makes sense is in this core dump (%s: %s)"
+            raise LuaVarError("lua-var %s: what was read makes no sense, the core dump may be "
+                              "damaged (%s: %s)"
                               % (self.NAME, type(error).__name__, error)) from None
 
 
@@ -335,9 +339,9 @@ class LuaVarRequests(LuaVarCommand):
 
 lua-var requests
 
-Of each: its handle, as tostring() in Lua gives it, and its address; the number of its
-connection, as in the error log; its URI; the reference of its ngx.ctx; and whether it
-came through an error_page."""
+For each it prints the handle, as tostring() in Lua returns it; the address; the number of
+the connection, as in the error log; the URI; whether the request came through an
+error_page; and the reference of its ngx.ctx."""
 
     NAME = "requests"
 
@@ -351,12 +355,12 @@ came through an error_page."""
 
 
 class LuaVarHandle(LuaVarCommand):
-    """Says what became of a handle.
+    """Shows the request that a handle names.
 
 lua-var handle ID/GENERATION
 
-The handle is written as tostring() in Lua gives it.  It names one request: that is live,
-or has ended, and then this says which request has its slot now."""
+The handle is written as tostring() in Lua returns it.  If its request has ended, the
+command prints when, and which request is in the slot now."""
 
     NAME = "handle"
 
@@ -385,7 +389,7 @@ or has ended, and then this says which request has its slot now."""
             yield from self.ended(slot, generation)
 
     def ended(self, slot, generation):
-        """Of a request that is no more.  A slot knows when its last occupant ended."""
+        """Yields when a request ended.  A slot stores the time at which its last occupant ended."""
         # Each occupant has an odd generation, and a free slot an even one.
         last = slot.generation if slot.is_occupied() else slot.generation - 1
         later = (last - generation) // 2
@@ -401,8 +405,8 @@ class LuaVarRefusals(LuaVarCommand):
 
 lua-var refusals
 
-Of each: when (UTC), what was asked, why it was refused, what was given for a request,
-which request was running, and the line of Lua that asked."""
+For each it prints the time (UTC), the function that was called, the reason, the handle or
+pointer that was passed, the request that was running, and the line of Lua code."""
 
     NAME = "refusals"
     HANDLE, POINTER = 1, 2
@@ -441,7 +445,7 @@ which request was running, and the line of Lua that asked."""
 
 
 class LuaVarPrefix(gdb.Command):
-    """What ngx_http_lua_var_module and LuaJIT were doing in a worker of nginx."""
+    """Shows what ngx_http_lua_var_module and LuaJIT were doing in a worker of nginx."""
 
     def __init__(self):
         super().__init__("lua-var", gdb.COMMAND_DATA, prefix=True)

@@ -1,7 +1,7 @@
 //! nginx's arrays and lists.
 //!
-//! Each says how large its elements are, and that is what is stepped by: builds of
-//! nginx with patches, as Kong's, add members to the end of a structure.
+//! The size of an element is taken from the array or list itself, because patched builds of
+//! nginx, such as Kong's, add members to the end of a structure.
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -10,7 +10,8 @@ use ngx::ffi::{ngx_list_part_t, ngx_list_t};
 
 use super::{Foreign, ngx_array_t, ngx_table_elt_t};
 
-/// Elements of an array, as pointers: some of them are to be changed.
+/// An iterator over the elements of an array. It yields pointers, because some callers change
+/// the elements; [`Elements::read`] yields references.
 #[derive(Clone, Copy)]
 pub(crate) struct Elements<'a, T> {
     at: *mut T,
@@ -27,14 +28,14 @@ impl<'a, T> Elements<'a, T> {
         of: PhantomData,
     };
 
-    /// The elements of an array; of null there are none. [`Foreign`] when they are
-    /// smaller than a `T`.
+    /// The elements of an array; none if it is null. [`Foreign`] if they are smaller than a
+    /// `T`.
     ///
     /// # Safety
-    /// `array` must be null or an array of nginx's whose elements begin with a `T`, and
-    /// which is neither freed nor extended during `'a`.
+    /// `array` must be null or an array of nginx's. Its elements must begin with a `T`, and it
+    /// must be neither freed nor extended during `'a`.
     pub(crate) unsafe fn of(array: *const ngx_array_t) -> Result<Self, Foreign> {
-        // SAFETY: null or an array of nginx's, by the contract above.
+        // SAFETY: `array` is null or an array of nginx's, by the contract above.
         match unsafe { array.as_ref() } {
             Some(array) if array.size < size_of::<T>() && array.nelts != 0 => Err(Foreign),
             Some(array) => Ok(Elements {
@@ -47,7 +48,7 @@ impl<'a, T> Elements<'a, T> {
         }
     }
 
-    /// Those of a part of a list.
+    /// The elements in a part of a list.
     #[inline(always)]
     fn of_part(part: &ngx_list_part_t, stride: usize) -> Self {
         Elements {
@@ -60,8 +61,8 @@ impl<'a, T> Elements<'a, T> {
 
     /// The elements, for reading.
     pub(crate) fn read(self) -> impl Iterator<Item = &'a T> {
-        // SAFETY: an element of an array that is not changed during `'a`, by the contract of
-        // `of`.
+        // SAFETY: the array is neither freed nor extended during `'a`, by the contract of `of`,
+        // and nothing writes to its elements meanwhile.
         self.map(|element| unsafe { element.as_ref() })
     }
 }
@@ -78,7 +79,8 @@ impl<T> Iterator for Elements<'_, T> {
     }
 }
 
-/// Adds an element to one of nginx's arrays; false without memory.
+/// Adds an element to an array of nginx's. Returns false if there is no memory, or if the
+/// array is null, because there was no memory to create it.
 ///
 /// # Safety
 /// `array` must be null or a valid array of `T`.
@@ -86,17 +88,17 @@ pub(crate) unsafe fn push<T>(array: *mut ngx_array_t, element: T) -> bool {
     if array.is_null() {
         return false;
     }
-    // SAFETY: valid by the caller's word.
+    // SAFETY: `array` is a valid array, by the contract above.
     let place = unsafe { ngx::ffi::ngx_array_push(array) }.cast::<T>();
     if place.is_null() {
         return false;
     }
-    // SAFETY: the element that was just added.
+    // SAFETY: `ngx_array_push` has just added this element, which is uninitialised.
     unsafe { place.write(element) };
     true
 }
 
-/// The headers of a list that nginx made for headers, those removed (`hash` 0) among them.
+/// An iterator over a list of headers. Removed headers (`hash` is 0) are included.
 #[derive(Clone, Copy)]
 pub(crate) struct HeaderList<'a> {
     here: Elements<'a, ngx_table_elt_t>,
@@ -104,11 +106,11 @@ pub(crate) struct HeaderList<'a> {
 }
 
 impl<'a> HeaderList<'a> {
-    /// [`Foreign`] when the list's elements are smaller than headers.
+    /// The headers of a list. [`Foreign`] if the elements are smaller than headers.
     ///
     /// # Safety
-    /// The list is in the memory of a request that lives during `'a`, in which nothing of it
-    /// is freed; and is not changed for as long as the result is used.
+    /// `list` must be a list of headers of a request that is live during `'a`, which nothing
+    /// changes for as long as the result is used.
     pub(crate) unsafe fn of(list: &ngx_list_t) -> Result<Self, Foreign> {
         if list.size < size_of::<ngx_table_elt_t>() {
             return Err(Foreign);
@@ -133,10 +135,10 @@ impl<'a> Iterator for HeaderList<'a> {
     fn next(&mut self) -> Option<&'a ngx_table_elt_t> {
         loop {
             if let Some(header) = self.here.next() {
-                // SAFETY: an element of a list in the request's memory, see `of`.
+                // SAFETY: it is an element of the list, which lives during `'a`, see `of`.
                 return Some(unsafe { header.as_ref() });
             }
-            // SAFETY: null or the next part of the list, see `of`.
+            // SAFETY: `next` is null or the next part of the list, see `of`.
             let part = unsafe { self.next.as_ref() }?;
             self.here = Elements::of_part(part, self.here.stride);
             self.next = part.next;

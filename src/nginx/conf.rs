@@ -1,4 +1,5 @@
-//! A configuration while nginx reads it, and when it is complete.
+//! nginx's configuration: while nginx reads it ([`Conf`]), and when it is complete
+//! ([`Complete`]).
 
 use core::ffi::{c_char, c_void};
 use core::marker::PhantomData;
@@ -22,18 +23,18 @@ use super::{
     ngx_http_err_page_t, ngx_http_handler_pt, ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 
-/// `NGX_CONF_UNSET_UINT`
+/// `NGX_CONF_UNSET_UINT`.
 pub(crate) const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
-/// `NGX_CONF_UNSET`, of a flag.
+/// `NGX_CONF_UNSET`, for a flag.
 pub(crate) const UNSET_FLAG: ngx_flag_t = -1;
-/// Fills a directive that is `on` or `off`.
+/// Parses a directive that is `on` or `off`.
 pub(crate) use ngx::ffi::ngx_conf_set_flag_slot as set_flag;
-/// `NGX_CONF_OK`
+/// `NGX_CONF_OK`.
 pub(crate) const CONF_OK: *mut c_char = ptr::null_mut();
-/// `NGX_CONF_ERROR`
+/// `NGX_CONF_ERROR`.
 pub(crate) const CONF_ERROR: *mut c_char = ptr::without_provenance_mut(usize::MAX);
 
-/// What ends a module's list of directives (`ngx_null_command`).
+/// The end of a module's array of directives (`ngx_null_command`).
 pub(crate) const NO_COMMAND: ngx_command_t = ngx_command_t {
     name: EMPTY,
     type_: 0,
@@ -43,7 +44,7 @@ pub(crate) const NO_COMMAND: ngx_command_t = ngx_command_t {
     post: ptr::null_mut(),
 };
 
-/// The HTTP configuration that nginx is reading during `'a`.
+/// The HTTP configuration that nginx reads during `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct Conf<'a> {
     cf: NonNull<ngx_conf_t>,
@@ -51,8 +52,11 @@ pub(crate) struct Conf<'a> {
 }
 
 impl<'a> Conf<'a> {
+    /// `None` if `cf` is null.
+    ///
     /// # Safety
-    /// `cf` must be null or what nginx passes to a directive or callback of a HTTP module.
+    /// `cf` must be null or what nginx passed, for `'a`, to a directive or a callback of an
+    /// HTTP module.
     pub(crate) unsafe fn from_raw(cf: *mut ngx_conf_t) -> Option<Self> {
         let cf = NonNull::new(cf)?;
         let of = PhantomData;
@@ -60,85 +64,89 @@ impl<'a> Conf<'a> {
     }
 
     fn get(&self) -> &ngx_conf_t {
-        // SAFETY: what nginx is reading during `'a`, by the contract of `from_raw`.
+        // SAFETY: nginx reads this configuration during `'a`, by the contract of `from_raw`.
         unsafe { self.cf.as_ref() }
     }
 
-    /// For nginx's functions.
+    /// The pointer, to pass to nginx's functions.
     pub(crate) fn as_ptr(self) -> *mut ngx_conf_t {
         self.cf.as_ptr()
     }
 
-    /// What lives as long as the configuration.
+    /// The pool that lives as long as the configuration.
     pub(crate) fn pool(self) -> Option<Pool> {
-        // SAFETY: nginx made it for this configuration.
+        // SAFETY: nginx created the pool for this configuration, and destroys both together.
         unsafe { Pool::from_raw(self.get().pool) }
     }
 
-    /// Has `handler` called when nginx is done with the configuration, whether it took
-    /// it or not (`ngx_init_cycle` destroys `temp_pool` either way).
+    /// Registers `handler` to be called when nginx has finished with the configuration,
+    /// whether it accepted it or not (`ngx_init_cycle` destroys `temp_pool` either way).
+    /// Returns false if there is no memory.
     pub(crate) fn when_done(self, handler: unsafe extern "C" fn(*mut c_void)) -> bool {
-        // SAFETY: nginx destroys it when it is done with the configuration, after all
-        // handlers.
+        // SAFETY: nginx destroys `temp_pool` only after all functions that get a `Conf`.
         let pool = unsafe { Pool::from_raw(self.get().temp_pool) };
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
     }
 
-    /// The file that is being read, and the line.
-    pub(crate) fn place(self) -> (ngx_str_t, ngx_uint_t) {
-        // SAFETY: null, or the file that nginx is reading.
+    /// The file that is being read and the line in it; empty and 0 if there is none.
+    pub(crate) fn file_and_line(self) -> (ngx_str_t, ngx_uint_t) {
+        // SAFETY: `conf_file` is null or the file that nginx is reading.
         match unsafe { self.get().conf_file.as_ref() } {
             Some(file) => (file.file.name, file.line),
             None => (EMPTY, 0),
         }
     }
 
+    /// The log for errors in the configuration.
     pub(crate) fn log(self) -> Log {
-        // SAFETY: it is there for as long as the configuration is read.
+        // SAFETY: the log exists for as long as nginx reads the configuration.
         unsafe { Log::from_raw(self.get().log) }
     }
 
-    /// The name of the location that is being merged, empty for a server's.
+    /// The name of the location that is being merged; empty for a server.
     pub(crate) fn location_name(self) -> ngx_str_t {
-        // SAFETY: every HTTP module has an entry.
+        // SAFETY: `loc_conf` has an entry for every HTTP module.
         let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
-        // SAFETY: what the core module made for the location that nginx is merging.
+        // SAFETY: the core module made its entry for the location that nginx is merging.
         unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).name }
     }
 
-    /// The directive being read: its name and its arguments.
+    /// The directive that is being read: first its name, then its arguments.
     pub(crate) fn arguments(self) -> impl Iterator<Item = &'a ngx_str_t> {
-        // SAFETY: nginx's array of strings, which stays until the directive has been read.
+        // SAFETY: `args` is an array of strings that does not change until nginx has read the
+        // directive.
         let arguments = unsafe { Elements::of(self.get().args) };
         arguments.into_iter().flat_map(Elements::read)
     }
 
-    /// A module's part of the `http {}` (or server, or location) that is being read.
+    /// The arrays of configurations of the `http {}`, server or location that is being read.
     fn ctx(&self) -> &ffi::ngx_http_conf_ctx_t {
-        // SAFETY: it is one wherever a directive or a callback of a HTTP module runs.
+        // SAFETY: `ctx` has this type whenever nginx calls an HTTP module's function.
         unsafe { &*self.get().ctx.cast::<ffi::ngx_http_conf_ctx_t>() }
     }
 
-    /// The main configuration of the module at `ctx_index`.
+    /// The main configuration of the module with this index.
     pub(crate) fn main_conf(self, ctx_index: usize) -> *mut c_void {
-        // SAFETY: every HTTP module has an entry.
+        // SAFETY: `main_conf` has an entry for every HTTP module.
         unsafe { entry(self.ctx().main_conf, ctx_index) }
     }
 
     /// The core module's main configuration.
     pub(crate) fn core_main_conf(self) -> Option<&'a ngx_http_core_main_conf_t> {
         let conf = self.main_conf(core_index());
-        // SAFETY: what the core module made; whoever writes to it is nginx.
+        // SAFETY: the core module made its entry, and only nginx writes to it.
         unsafe { conf.cast::<ngx_http_core_main_conf_t>().as_ref() }
     }
 
-    /// The values of every `error_page` in force in the location being merged.
+    /// The error pages that apply in the location being merged. [`Foreign`] if nginx's layout
+    /// differs.
     pub(crate) fn error_pages(self) -> Result<impl Iterator<Item = ErrorPage<'a>>, Foreign> {
-        // SAFETY: every HTTP module has an entry.
+        // SAFETY: `loc_conf` has an entry for every HTTP module.
         let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
-        // SAFETY: what the core module made for the location that nginx is merging.
+        // SAFETY: the core module made its entry for the location that nginx is merging.
         let pages = unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).error_pages };
-        // SAFETY: null or an array of error pages that nobody else holds.
+        // SAFETY: `error_pages` is null or an array of error pages, which nginx does not
+        // extend while it merges locations.
         let pages = unsafe { Elements::<ngx_http_err_page_t>::of(pages) }?;
         Ok(pages.map(|page| ErrorPage {
             page,
@@ -146,57 +154,60 @@ impl<'a> Conf<'a> {
         }))
     }
 
-    /// Has `handler` serve the location that is being merged.
+    /// Sets the content handler of the location that is being merged.
     pub(crate) fn serve_location(self, handler: ngx_http_handler_pt) {
-        // SAFETY: every HTTP module has an entry.
+        // SAFETY: `loc_conf` has an entry for every HTTP module.
         let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
-        // SAFETY: what the core module made for the location that nginx is merging.
+        // SAFETY: the core module made its entry for the location that nginx is merging.
         unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).handler = handler };
     }
 
-    /// Adds a handler to a phase; false without memory. nginx calls the one that was
-    /// added last first, in the log phase last.
+    /// Adds a handler to a phase. nginx calls the handler that was added last first, but in
+    /// the log phase last. Returns false if there is no memory.
     pub(crate) fn add_phase_handler(self, phase: u32, handler: ngx_http_handler_pt) -> bool {
         match self.phase_handlers(phase) {
-            // SAFETY: nginx's array of handlers.
+            // SAFETY: `handlers` is nginx's array of handlers of this type.
             Some(handlers) => unsafe { push(handlers, handler) },
             None => false,
         }
     }
 
-    /// Puts the handler that was added to a phase last in front of all others.
+    /// Moves the handler that was added to a phase last in front of all others.
     pub(crate) fn last_handler_first(self, phase: u32) {
         let Some(handlers) = self.phase_handlers(phase) else {
             return;
         };
-        // SAFETY: nginx's array of handlers.
+        // SAFETY: `handlers` is nginx's array of handlers, which is not extended meanwhile.
         let Ok(mut handlers) = (unsafe { Elements::<ngx_http_handler_pt>::of(handlers) }) else {
             return;
         };
         let Some(first) = handlers.next() else { return };
         for place in handlers {
-            // SAFETY: elements of one array, which nobody else holds.
+            // SAFETY: both are elements of the array, to which no reference exists.
             unsafe { place.swap(first) };
         }
     }
 
+    /// The array of a phase's handlers; `None` if nginx has no such phase.
     fn phase_handlers(self, phase: u32) -> Option<*mut ngx_array_t> {
         let conf = self.main_conf(core_index());
         let conf = conf.cast::<ngx_http_core_main_conf_t>();
-        // SAFETY: the core module's main configuration is never null; only the address
-        // of a member is taken, and nothing is borrowed.
+        // SAFETY: the core module's main configuration is never null, and this only computes
+        // the address of a member.
         let phases = unsafe { &raw mut (*conf).phases };
-        // SAFETY: an array within the core module's main configuration.
+        // SAFETY: `phases` points to an array in that configuration; `len` reads none of it.
         let count = unsafe { (*phases).len() };
         ((phase as usize) < count).then(|| {
-            // SAFETY: within the array, see above.
+            // SAFETY: `phase` is less than the length of the array.
             let phase = unsafe { phases.cast::<ffi::ngx_http_phase_t>().add(phase as usize) };
-            // SAFETY: an element of that array; nothing is borrowed.
+            // SAFETY: `phase` is an element of the array, and this only computes the address
+            // of a member.
             unsafe { &raw mut (*phase).handlers }
         })
     }
 
-    /// Defines a variable (`ngx_http_add_variable`); false with the error logged.
+    /// Defines a variable with this get handler and the handler's data
+    /// (`ngx_http_add_variable`). Returns false after nginx has logged an error.
     pub(crate) fn add_variable(
         self,
         name: &[u8],
@@ -206,9 +217,9 @@ impl<'a> Conf<'a> {
     ) -> bool {
         let mut name = str_of(name);
         let flags = flags as ngx_uint_t;
-        // SAFETY: nginx copies the name before it returns.
+        // SAFETY: the name is valid for the call, and nginx copies it.
         let variable = unsafe { ffi::ngx_http_add_variable(self.as_ptr(), &raw mut name, flags) };
-        // SAFETY: null, or a variable that nginx has just made.
+        // SAFETY: it is null, or a variable that nginx has just made and nothing refers to.
         match unsafe { variable.as_mut() } {
             Some(variable) => {
                 variable.get_handler = Some(handler);
@@ -219,27 +230,27 @@ impl<'a> Conf<'a> {
         }
     }
 
-    /// Has `r->variables` hold a variable, and gives its place there
-    /// (`ngx_http_get_variable_index`); `None` with the error logged.
+    /// Makes a variable an indexed one, and returns its index in `r->variables`
+    /// (`ngx_http_get_variable_index`). `None` after nginx has logged an error.
     pub(crate) fn index_variable(self, name: &'static [u8]) -> Option<u32> {
         let mut name = str_of(name);
-        // SAFETY: nginx copies the name before it returns.
+        // SAFETY: the name is valid for the call, and nginx copies it.
         let index = unsafe { ffi::ngx_http_get_variable_index(self.as_ptr(), &raw mut name) };
         u32::try_from(index).ok()
     }
 
-    /// A copy of a string in lower case; `None` without memory.
+    /// A copy of a string of the configuration in lower case; `None` if there is no memory.
     pub(crate) fn lower_case(self, source: &ngx_str_t) -> Option<&'a [u8]> {
-        // SAFETY: a string of the configuration.
+        // SAFETY: `source` is a valid string of the configuration.
         let copy = self.pool()?.concat(&[unsafe { bytes(*source) }])?;
-        // SAFETY: source and copy have the length that is passed.
+        // SAFETY: `source` and `copy` both have `source.len` bytes.
         unsafe { ffi::ngx_strlow(copy.data, source.data, source.len) };
-        // SAFETY: written above; the pool lives as long as the configuration.
+        // SAFETY: the copy was written above, to a pool that lives as long as the configuration.
         Some(unsafe { bytes(copy) })
     }
 }
 
-/// One code's target in an `error_page` directive.
+/// The value of an `error_page` directive for one of its codes.
 pub(crate) struct ErrorPage<'a> {
     page: NonNull<ngx_http_err_page_t>,
     of: PhantomData<&'a ngx_http_err_page_t>,
@@ -247,58 +258,62 @@ pub(crate) struct ErrorPage<'a> {
 
 impl<'a> ErrorPage<'a> {
     fn get(&self) -> &ngx_http_err_page_t {
-        // SAFETY: `Conf::error_pages` gives an element of nginx's array.
+        // SAFETY: `page` is an element of nginx's array, see `Conf::error_pages`.
         unsafe { self.page.as_ref() }
     }
 
-    /// The value as it is written, without the arguments that nginx takes off one that
-    /// has no variables (`ngx_http_core_error_page`).
+    /// The value as it is written. nginx has split the arguments off a value without variables
+    /// (`ngx_http_core_error_page`).
     pub(crate) fn value(&self) -> &'a [u8] {
-        // SAFETY: text of the configuration.
+        // SAFETY: the value is a string in the configuration's pool.
         unsafe { bytes(self.get().value.value) }
     }
 
-    /// The status that it is for.
+    /// The status code that the value is for.
     pub(crate) fn status(&self) -> usize {
         self.get().status as usize
     }
 
-    /// Whether the value has variables.
+    /// Whether the value contains variables.
     pub(crate) fn has_variables(&self) -> bool {
         !self.get().value.lengths.is_null()
     }
 
-    /// The arguments that nginx took off; `None` when there was no `?`.
+    /// The arguments that nginx has split off a value without variables; `None` if it had no
+    /// `?`.
     pub(crate) fn args(&self) -> Option<&'a [u8]> {
         let args = self.get().args;
-        // SAFETY: text of the configuration.
+        // SAFETY: the arguments are a string in the configuration's pool.
         (!args.data.is_null()).then(|| unsafe { bytes(args) })
     }
 
-    /// Compiles `source` in place of the value and its arguments; false with the error logged.
+    /// Replaces the value and its arguments by `source`, which is compiled. Returns false
+    /// after nginx has logged an error.
     pub(crate) fn recompile(mut self, cf: Conf<'_>, mut source: ngx_str_t) -> bool {
-        // SAFETY: as in `get`; nobody else holds the element.
+        // SAFETY: `page` is an element of nginx's array, and no other reference to it exists.
         let page = unsafe { self.page.as_mut() };
         page.args = EMPTY;
-        // SAFETY: all-zero is what nginx's own callers start from.
+        // SAFETY: zero bytes are valid for this structure, and nginx's callers clear it, too.
         let mut ccv: ffi::ngx_http_compile_complex_value_t = unsafe { core::mem::zeroed() };
         ccv.cf = cf.as_ptr();
         ccv.value = &raw mut source;
         ccv.complex_value = &raw mut page.value;
-        // SAFETY: the members that nginx requires are set, and outlive the call.
+        // SAFETY: the members that nginx requires are set, and what they point to outlives the
+        // call.
         unsafe { ffi::ngx_http_compile_complex_value(&raw mut ccv) == OK }
     }
 }
 
-/// Where nginx has the member that a directive of the core module fills, as an offset in
-/// that module's main, server or location configuration.
+/// The offset that a directive of the core module has in nginx: of the member that it fills,
+/// in the core module's main, server or location configuration. `None` if there is no such
+/// directive.
 pub(crate) fn core_directive_offset(name: &[u8]) -> Option<usize> {
     let module: *const ngx_module_t = &raw const ffi::ngx_http_core_module;
-    // SAFETY: nginx's module is a static, its directives are constants.
+    // SAFETY: the core module is a static of nginx's, whose `commands` does not change.
     let mut command = unsafe { (*module).commands };
-    // SAFETY: a list of directives, which ends with one that has no name.
+    // SAFETY: the array of directives ends with one that has no name, where the loop stops.
     while let Some(this) = unsafe { command.as_ref() }.filter(|this| this.name.len != 0) {
-        // SAFETY: the name of a directive is a constant of nginx's.
+        // SAFETY: the name of a directive is a constant string of nginx's.
         if unsafe { bytes(this.name) } == name {
             return Some(this.offset);
         }
@@ -307,48 +322,50 @@ pub(crate) fn core_directive_offset(name: &[u8]) -> Option<usize> {
     None
 }
 
-/// What a cycle that has a `http {}` is made of.
+/// The complete configuration of a cycle. Everything in it lives as long as the cycle.
 pub(crate) struct Complete {
-    /// Lives as long as the cycle.
+    /// The cycle's pool.
     pub(crate) pool: Pool,
-    /// The core module's main configuration, likewise.
+    /// The core module's main configuration. The lifetime is longer than the true one, see
+    /// [`complete`].
     pub(crate) core: &'static ngx_http_core_main_conf_t,
-    /// The main configuration of the module that asks, likewise.
+    /// The main configuration of the calling module.
     pub(crate) ours: *mut c_void,
-    /// That module's configuration for all locations that set nothing, as it was before
-    /// it was merged.
+    /// The calling module's location configuration of `http {}`, in which unset members are
+    /// still unset.
     pub(crate) outermost: *mut c_void,
-    /// The log that `error_log` names.
+    /// The cycle's log, to which `error_log` applies.
     pub(crate) log: Log,
 }
 
-/// The complete configuration of a cycle; `None` without a `http {}`.
+/// The complete configuration of a cycle; `None` if it has no `http {}`. `ctx_index` is the
+/// index of the calling module.
 ///
 /// # Safety
-/// nginx passes `cycle` to `init_module`; what `Complete` says of lifetimes is kept by
-/// whoever forgets it when the next cycle begins.
+/// `cycle` must be what nginx passed to `init_module`. The caller must drop the result, and
+/// everything that it derives from it, when the next cycle begins.
 pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Option<Complete> {
-    // SAFETY: the cycle that nginx starts, by the contract above.
+    // SAFETY: `cycle` is the one that nginx is starting, by the contract above.
     let cycle = unsafe { cycle.as_ref() }?;
     let module = &raw const ffi::ngx_http_module;
-    // SAFETY: nginx assigns the index before any configuration is read.
+    // SAFETY: nginx assigns the index before it reads a configuration.
     let index = unsafe { (*module).index };
     // SAFETY: `conf_ctx` has an entry for every module.
     let ctx = unsafe { entry(cycle.conf_ctx, index) }.cast::<ffi::ngx_http_conf_ctx_t>();
-    // SAFETY: null without `http {}`, else what `ngx_http_block` made.
+    // SAFETY: it is null without `http {}`, else what `ngx_http_block` made.
     let ctx = unsafe { ctx.as_ref() }?;
     let main = ctx.main_conf;
     // SAFETY: `main_conf` has an entry for every HTTP module.
     let core = unsafe { entry(main, core_index()) };
     // SAFETY: `main_conf` has an entry for every HTTP module.
     let ours = unsafe { entry(main, ctx_index) };
-    // SAFETY: `loc_conf` has an entry for every HTTP module, too.
+    // SAFETY: `loc_conf` has an entry for every HTTP module.
     let outermost = unsafe { entry(ctx.loc_conf, ctx_index) };
-    // SAFETY: what the core module made for this cycle.
+    // SAFETY: the core module made its entry, which lives as long as this cycle.
     let core = unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?;
     // SAFETY: the pool of a cycle lives as long as the cycle.
     let pool = unsafe { Pool::from_raw(cycle.pool) }?;
-    // SAFETY: null, or a log that lives as long as the cycle.
+    // SAFETY: the log lives as long as the cycle.
     let log = unsafe { Log::from_raw(cycle.log) };
     Some(Complete {
         pool,
@@ -359,11 +376,13 @@ pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Opti
     })
 }
 
-/// Reports an error in the configuration being read, with file and line.
+/// Logs an error in the configuration that is being read, with its file and line. The
+/// arguments are those of `ngx_conf_log_error`.
 macro_rules! conf_error {
     ($cf:expr, $format:literal $(, $arg:expr)* $(,)?) => {{
         let format = concat!($format, "\0").as_ptr().cast::<core::ffi::c_char>();
-        // SAFETY: a `Conf` is nginx's, and the arguments have the types the format asks for.
+        // SAFETY: `$cf` is a configuration that nginx is reading, and each caller passes
+        // arguments of the types that its format, a literal beside them, asks for.
         unsafe {
             ngx::ffi::ngx_conf_log_error(
                 $crate::nginx::log::EMERG as usize, $cf.as_ptr(), 0, format $(, $arg)*

@@ -1,4 +1,4 @@
-//! The file that the module was loaded from.
+//! The file that the module was loaded from, and whether it was replaced since.
 
 use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
@@ -7,7 +7,7 @@ use core::ptr;
 use super::OK;
 use super::shim::lua_var_file;
 
-/// What tells a file from another one that took its name.
+/// What distinguishes a file from another one with the same name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: libc::dev_t,
@@ -15,25 +15,26 @@ pub(crate) struct Identity {
     modified: (libc::time_t, i64),
 }
 
-/// Name of the file that `load_module` named; `None` when the module is linked into nginx.
+/// The name of the file that `load_module` loaded; `None` if the module is linked into nginx.
 pub(crate) fn name() -> Option<&'static CStr> {
     let mut name: *const c_char = ptr::null();
-    // SAFETY: the place that it writes to is there for the call.
+    // SAFETY: `name` is valid for writes during the call.
     if unsafe { lua_var_file(&raw mut name) } != OK || name.is_null() {
         return None;
     }
-    // SAFETY: the dynamic linker's name of a file that is never unloaded (`-z nodelete`).
+    // SAFETY: the dynamic linker keeps this string as long as the file is loaded, and the file
+    // is never unloaded (`-z nodelete`).
     Some(unsafe { CStr::from_ptr(name) })
 }
 
-/// Which file has this name now; `None` when none has.
+/// The identity of the file that has this name now; `None` if there is none.
 pub(crate) fn identity(name: &CStr) -> Option<Identity> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: a string, and room for what the system writes.
+    // SAFETY: `name` is a C string, and `stat` is valid for writes.
     if unsafe { libc::stat(name.as_ptr(), stat.as_mut_ptr()) } != 0 {
         return None;
     }
-    // SAFETY: the system has filled it.
+    // SAFETY: `stat` returned 0, so it has filled the structure.
     let stat = unsafe { stat.assume_init() };
     Some(Identity {
         device: stat.st_dev,

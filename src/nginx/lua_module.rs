@@ -1,4 +1,5 @@
-//! What lua-nginx-module does for `ngx.var`, whatever the layout of requests.
+//! Calls to lua-nginx-module: reading and assigning a variable as `ngx.var` does, which works
+//! with any layout of requests, and two questions about the configuration.
 
 use core::ffi::CStr;
 use core::ptr;
@@ -8,18 +9,18 @@ use super::request::AnyRequest;
 use super::string::{EMPTY, bytes};
 use super::{DECLINED, OK, ngx_str_t, shim};
 
-/// Bytes of the sentence that [`assign`] may write.
+/// Size of the buffer for the error message of [`assign`], in bytes.
 pub(crate) const SENTENCE: usize = shim::LUA_VAR_SENTENCE as usize;
 
-/// There is no memory for what is to be kept.
+/// An allocation failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoMemory;
 
-/// Has Lua's `require` find the module's own package of this name before any other; false
-/// when it has none. Does nothing where there is no Lua.
+/// Registers the module's replacement for a Lua package of this name, so that `require` finds
+/// it before any other. `Ok(false)` if the module has none; `Ok(true)` also without Lua.
 pub(crate) fn replace(cf: Conf<'_>, package: &ngx_str_t) -> Result<bool, NoMemory> {
     let package = core::ptr::from_ref(package).cast_mut();
-    // SAFETY: what nginx is reading, and a string of it, which is only read.
+    // SAFETY: `cf` is the configuration being read, and the function only reads `package`.
     match unsafe { shim::lua_var_lua_replace(cf.as_ptr(), package) } {
         OK => Ok(true),
         DECLINED => Ok(false),
@@ -27,15 +28,14 @@ pub(crate) fn replace(cf: Conf<'_>, package: &ngx_str_t) -> Result<bool, NoMemor
     }
 }
 
-/// Whether each request has a Lua VM of its own in the server or location that nginx is
-/// merging (`lua_code_cache off`).
+/// Whether `lua_code_cache` is off in the server or location that nginx is merging.
 pub(crate) fn is_code_cache_off(cf: Conf<'_>) -> bool {
-    // SAFETY: what nginx is reading; the shim is called while it merges a location.
+    // SAFETY: `cf` is the configuration being read, and nginx is merging one of its locations.
     unsafe { shim::lua_var_lua_is_code_cache_off(cf.as_ptr()) != 0 }
 }
 
-/// A variable, as `ngx.var.name` reads it. `name` has to be in lower case. `Ok(None)`:
-/// not found. `Err`: lua-nginx-module's sentence.
+/// Reads a variable as `ngx.var.name` does. `name` has to be in lower case. `Ok(None)` if the
+/// variable is not found; the error is lua-nginx-module's message.
 pub(crate) fn variable<'a>(
     r: AnyRequest<'a>,
     name: &[u8],
@@ -43,11 +43,12 @@ pub(crate) fn variable<'a>(
     get(r, Some(name), 0)
 }
 
-/// A capture, as `ngx.var[n]` reads it, likewise.
+/// Reads a capture as `ngx.var[n]` does. The result is that of [`variable`].
 pub(crate) fn capture(r: AnyRequest<'_>, n: isize) -> Result<Option<&[u8]>, &'static CStr> {
     get(r, None, i32::try_from(n).unwrap_or(0))
 }
 
+/// Reads a variable, or without a name the capture with the number `capture`.
 fn get<'a>(
     r: AnyRequest<'a>,
     name: Option<&[u8]>,
@@ -56,7 +57,7 @@ fn get<'a>(
     let (name, len) = parts(name);
     let mut value = EMPTY;
     let mut error = ptr::null();
-    // SAFETY: a live request; the name has that length, or is null.
+    // SAFETY: `r` is live, and `name` is null or has this length.
     let rc = unsafe {
         shim::lua_var_lua_get(
             r.as_ptr(),
@@ -68,15 +69,16 @@ fn get<'a>(
         )
     };
     match rc {
-        // SAFETY: lua-nginx-module gave a text that lives as long as the request.
+        // SAFETY: lua-nginx-module returned a text that lives as long as the request.
         OK => Ok(Some(unsafe { bytes(value) })),
         DECLINED => Ok(None),
-        // SAFETY: a constant of the Lua module's.
+        // SAFETY: the error is a constant string, of the shim's or of lua-nginx-module's.
         _ => Err(unsafe { CStr::from_ptr(error) }),
     }
 }
 
-/// Assigns as `ngx.var.name = value` does. `Err`: the sentence, written to `sentence`.
+/// Assigns to a variable as `ngx.var.name = value` does. The error is a message, which is
+/// written to `sentence`.
 pub(crate) fn assign<'s>(
     r: AnyRequest<'_>,
     name: &[u8],
@@ -85,7 +87,7 @@ pub(crate) fn assign<'s>(
 ) -> Result<(), &'s [u8]> {
     let (data, len) = parts(value);
     let mut written = sentence.len();
-    // SAFETY: a live request; name, value and room have their lengths.
+    // SAFETY: `r` is live; name, value and `sentence` have the lengths that are passed.
     let rc = unsafe {
         shim::lua_var_lua_set(
             r.as_ptr(),

@@ -1,9 +1,9 @@
-//! nginx as the module sees it: the only folder that names its bindings, the C shim
-//! and libc.
+//! Safe types over nginx, the C shim and libc. Only this folder uses their bindings.
 //!
-//! A pointer of nginx's becomes a type here, once, in an `unsafe` constructor that says
-//! what its caller has to know; what the type can do afterwards is safe. Nothing here
-//! reads a bitfield of `ngx_http_request_t`: see `shim/request.h`.
+//! A pointer from nginx is converted once to a type of this folder, in an `unsafe`
+//! constructor whose contract the caller keeps; the methods of the type are then safe.
+//! Bitfields of `ngx_http_request_t` are read in C (`shim/request.c`), because only a C
+//! compiler knows their layout.
 
 pub(crate) mod array;
 pub(crate) mod conf;
@@ -34,114 +34,117 @@ pub(crate) use ngx::ffi::{
     ngx_str_t, ngx_table_elt_t, ngx_time_t, ngx_uint_t,
 };
 
-/// The declarations of `shim/shim.h`.
+/// The declarations in `shim/shim.h`, which bindgen converts in `build.rs`.
 #[allow(non_camel_case_types, missing_docs, unreachable_pub, dead_code)]
 #[allow(unused_imports, clippy::all, clippy::restriction)]
 pub(crate) mod shim {
     include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 }
 
-/// `NGX_OK`, as the `ngx_int_t` that handlers return.
+/// `NGX_OK` as an `ngx_int_t`, which handlers return.
 pub(crate) const OK: ngx_int_t = ffi::NGX_OK as ngx_int_t;
-/// `NGX_ERROR`, likewise.
+/// `NGX_ERROR` as an `ngx_int_t`.
 pub(crate) const ERROR: ngx_int_t = ffi::NGX_ERROR as ngx_int_t;
-/// `NGX_AGAIN`, likewise.
+/// `NGX_AGAIN` as an `ngx_int_t`.
 pub(crate) const AGAIN: ngx_int_t = ffi::NGX_AGAIN as ngx_int_t;
-/// `NGX_DECLINED`, likewise.
+/// `NGX_DECLINED` as an `ngx_int_t`.
 pub(crate) const DECLINED: ngx_int_t = ffi::NGX_DECLINED as ngx_int_t;
-/// What `r->signature` holds in a live request (`NGX_HTTP_MODULE`, "HTTP").
+/// The value of `r->signature` in a live request (`NGX_HTTP_MODULE`, "HTTP").
 pub(crate) const SIGNATURE: u32 = NGX_HTTP_MODULE;
-/// `r->uri_changes` of a request that was not redirected (`NGX_HTTP_MAX_URI_CHANGES + 1`).
+/// The value of `r->uri_changes` in a request that was not redirected
+/// (`NGX_HTTP_MAX_URI_CHANGES + 1`).
 pub(crate) const FRESH_URI_CHANGES: usize = 11;
 
-/// A variable's get handler, `ngx_http_get_variable_pt` without its `Option`.
+/// A variable's get handler: `ngx_http_get_variable_pt` without the `Option`.
 pub(crate) type GetHandler = unsafe extern "C" fn(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     data: usize,
 ) -> ngx_int_t;
 
-/// What was read is not what its type says: nginx lays the structure out otherwise.
+/// What was read cannot have the expected type, because nginx has another layout of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Foreign;
 
-/// The nginx that the module was built for, as it names itself.
+/// The name and version of the nginx that the module was built for (`NGINX_VER`).
 pub(crate) const BUILT_FOR: &CStr = ffi::NGINX_VER;
 
-/// Whether nginx reads its configuration to say whether it is good (`nginx -t`).
+/// Whether nginx only tests the configuration (`nginx -t`).
 pub(crate) fn is_testing_configuration() -> bool {
     let flag = &raw const ffi::ngx_test_config;
-    // SAFETY: nginx sets it from its arguments and leaves it.
+    // SAFETY: nginx sets `ngx_test_config` from its arguments, and never again.
     unsafe { flag.read() != 0 }
 }
 
-/// One entry of nginx's tables that have one for each module.
+/// An entry of an array of nginx's that has one for each module.
 ///
 /// # Safety
-/// `table` must have an entry at `at`.
+/// `table` must have an entry with the index `at`.
 unsafe fn entry<T>(table: *mut *mut T, at: usize) -> *mut T {
-    // SAFETY: the table has an entry there, by the contract above.
+    // SAFETY: `table` has an entry at `at`, by the contract above.
     let place = unsafe { table.add(at) };
-    // SAFETY: the entry that the table has there.
+    // SAFETY: `place` points to that entry.
     unsafe { *place }
 }
 
 /// `ctx_index` of `ngx_http_core_module`.
 pub(crate) fn core_index() -> usize {
     let module = &raw const ffi::ngx_http_core_module;
-    // SAFETY: nginx assigns it before any configuration is read and leaves it.
+    // SAFETY: nginx assigns `ctx_index` before it reads a configuration, and never again.
     unsafe { (*module).ctx_index }
 }
 
-/// nginx's cached time: seconds and the milliseconds above them.
+/// nginx's cached time: seconds since the epoch, and milliseconds within the second.
 pub(crate) fn time() -> (i64, i64) {
     let now = &raw const ffi::ngx_cached_time;
-    // SAFETY: `ngx_cached_time` points to a valid time from `ngx_time_init` on;
-    // a signal may move it, hence volatile.
+    // SAFETY: nginx sets `ngx_cached_time` in `ngx_time_init`. The read is volatile because a
+    // signal handler may change the pointer.
     let now = unsafe { now.read_volatile() };
-    // SAFETY: a slot of nginx's ring of times, which are never freed.
+    // SAFETY: the pointer is to an element of a static array of times.
     let now = unsafe { &*now };
     (now.sec, now.msec as i64)
 }
 
-/// nginx's clock that no one sets: milliseconds, which wrap (`ngx_current_msec`).
+/// nginx's monotonic clock (`ngx_current_msec`): milliseconds, modulo 2^32.
 pub(crate) fn msec() -> u32 {
     let now = &raw const ffi::ngx_current_msec;
-    // SAFETY: a number that this thread updates, in a signal handler too, hence volatile.
+    // SAFETY: `ngx_current_msec` is a static integer. The read is volatile because a signal
+    // handler may change it.
     unsafe { now.read_volatile() as u32 }
 }
 
-/// Where nginx keeps the pointer to its cached time.
+/// The address of `ngx_cached_time`.
 pub(crate) fn time_address() -> *const c_void {
     (&raw const ffi::ngx_cached_time).cast()
 }
 
-/// `ngx_http_module`, which has the configurations of all HTTP modules.
+/// The address of `ngx_http_module`, through whose `index` the configurations of all HTTP
+/// modules are found.
 pub(crate) const fn http_module() -> *const ngx_module_t {
     &raw const ffi::ngx_http_module
 }
 
-/// Where nginx keeps the pointer to its cycle.
+/// The address of `ngx_cycle`.
 pub(crate) const fn cycle_address() -> *const *mut ngx_cycle_t {
     (&raw const ffi::ngx_cycle).cast()
 }
 
-/// Where nginx keeps the clock that [`msec`] reads.
+/// The address of `ngx_current_msec`.
 pub(crate) const fn msec_address() -> *const c_void {
     (&raw const ffi::ngx_current_msec).cast()
 }
 
-/// A request of which only `uri_changes` is set, all of its bits: where a bitfield is,
-/// only a C compiler can say.
+/// A request in which all bits of `uri_changes` are set and all others are 0. It shows a
+/// debugger where the bitfield is, which only a C compiler knows.
 pub(crate) const fn uri_changes_probe() -> *const ngx_http_request_t {
     &raw const shim::lua_var_uri_changes_probe
 }
 
-/// Puts the module's header filter before all others; the result is the next one.
+/// Puts a header filter in front of all others and returns the filter that was first.
 pub(crate) fn swap_header_filter(
     filter: ngx_http_output_header_filter_pt,
 ) -> ngx_http_output_header_filter_pt {
     let top = &raw mut ffi::ngx_http_top_header_filter;
-    // SAFETY: nginx reads and writes it in this same thread only.
+    // SAFETY: nginx reads and writes `ngx_http_top_header_filter` in this thread only.
     unsafe { ptr::replace(top, filter) }
 }

@@ -1,4 +1,4 @@
-//! `ngx_str_t`.
+//! Conversions from and to `ngx_str_t`.
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
@@ -11,7 +11,7 @@ pub(crate) const EMPTY: ngx_str_t = ngx_str_t {
     data: ptr::null_mut(),
 };
 
-/// A `ngx_str_t` of bytes that nginx only reads.
+/// An `ngx_str_t` that points to these bytes, for functions of nginx's that only read them.
 pub(crate) const fn str_of(bytes: &[u8]) -> ngx_str_t {
     ngx_str_t {
         len: bytes.len(),
@@ -19,8 +19,8 @@ pub(crate) const fn str_of(bytes: &[u8]) -> ngx_str_t {
     }
 }
 
-/// A `ngx_str_t` with a zero behind it, as nginx wants names of directives and of
-/// their values: it compares them with `ngx_strcmp`.
+/// An `ngx_str_t` with a zero byte behind it. nginx needs this for the names of directives,
+/// because it compares them with `ngx_strcmp`.
 pub(crate) const fn name(text: &'static CStr) -> ngx_str_t {
     ngx_str_t {
         len: text.count_bytes(),
@@ -28,22 +28,23 @@ pub(crate) const fn name(text: &'static CStr) -> ngx_str_t {
     }
 }
 
-/// The bytes of a string of nginx's.
+/// The bytes of an `ngx_str_t`; none if its `data` is null.
 ///
 /// # Safety
-/// `s` must be null with length 0 or valid for reads, and stay so for `'a`.
+/// The `data` of `s` must be null or valid for reads of `len` bytes during `'a`.
 pub(crate) unsafe fn bytes<'a>(s: ngx_str_t) -> &'a [u8] {
-    // SAFETY: the caller vouches for the length and for `'a`.
+    // SAFETY: the contract is the same.
     unsafe { bytes_or_null(s) }.unwrap_or(&[])
 }
 
-/// The bytes of a string of nginx's; `None` when it was never set, that is, null.
+/// The bytes of an `ngx_str_t`; `None` if its `data` is null, which means that it was never
+/// set.
 ///
 /// # Safety
-/// As [`bytes`].
+/// The `data` of `s` must be null or valid for reads of `len` bytes during `'a`.
 #[inline(always)]
 pub(crate) unsafe fn bytes_or_null<'a>(s: ngx_str_t) -> Option<&'a [u8]> {
     let data = NonNull::new(s.data)?;
-    // SAFETY: the caller vouches for the length and for `'a`.
+    // SAFETY: `data` is valid for `len` bytes during `'a`, by the contract above.
     Some(unsafe { core::slice::from_raw_parts(data.as_ptr(), s.len) })
 }

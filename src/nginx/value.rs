@@ -1,4 +1,5 @@
-//! Variables: their definitions, and `ngx_http_variable_value_t`.
+//! nginx's variables: their values (`ngx_http_variable_value_t`), their definitions
+//! (`ngx_http_variable_t`), and iterators over the variables of a configuration.
 
 use core::mem::offset_of;
 use core::ptr;
@@ -14,9 +15,10 @@ use super::{
     Foreign, GetHandler, ngx_http_core_main_conf_t, ngx_http_variable_value_t, ngx_str_t, shim,
 };
 
-/// `ngx_http_variable_value_t`, whose flags and length share one word.
+/// `ngx_http_variable_value_t`, in which the length and the flags are bitfields of one word.
 ///
-/// bindgen's accessors go through that word bit by bit, at each variable read.
+/// This type accesses the word as a whole, because bindgen's accessors read and write each
+/// bit by itself, which is slow. [`VarValue::layout_agrees`] checks the order of the bits.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct VarValue {
@@ -34,19 +36,19 @@ impl VarValue {
     const NO_CACHEABLE: u32 = 1 << 29;
     const NOT_FOUND: u32 = 1 << 30;
 
-    /// A value that nothing has filled in yet.
+    /// A value that is not set: neither valid nor not found.
     pub(crate) const EMPTY: Self = VarValue {
         word: 0,
         data: ptr::null_mut(),
     };
 
-    /// The value that there is none.
+    /// The value of a variable that is not found.
     pub(crate) const NOT_THERE: Self = VarValue {
         word: Self::NOT_FOUND,
         data: ptr::null_mut(),
     };
 
-    /// A valid value. The bytes have to live as long as who it is given to keeps it.
+    /// A valid value. The text must live as long as the request, if nginx stores the value.
     pub(crate) fn found(text: &[u8]) -> Self {
         VarValue {
             word: text.len() as u32 & Self::LEN | Self::VALID,
@@ -54,7 +56,7 @@ impl VarValue {
         }
     }
 
-    /// The same, no-cacheable: nginx asks the handler again.
+    /// The value with the flag `no_cacheable`, so that nginx calls the handler at each read.
     pub(crate) fn no_cacheable(self) -> Self {
         VarValue {
             word: self.word | Self::NO_CACHEABLE,
@@ -62,23 +64,23 @@ impl VarValue {
         }
     }
 
-    /// An empty text whose address is null, as that of a string that was never set.
+    /// A valid, empty value whose `data` is null.
     pub(crate) const NULL: Self = VarValue {
         word: Self::VALID,
         data: ptr::null_mut(),
     };
 
-    /// Whether nginx takes this value instead of asking the handler
+    /// Whether nginx takes this value instead of calling the handler
     /// (`ngx_http_get_flushed_variable`).
     #[inline]
     pub(crate) fn is_cached(&self) -> bool {
         self.word & (Self::VALID | Self::NOT_FOUND) != 0 && self.word & Self::NO_CACHEABLE == 0
     }
 
-    /// The text; `None` when the variable is not found.
+    /// The text; `None` if the variable is not found.
     ///
     /// # Safety
-    /// The value was filled by a handler or by nginx, and its text lives during `'a`.
+    /// A handler or nginx must have filled the value, and its text must live during `'a`.
     #[inline]
     pub(crate) unsafe fn text<'a>(&self) -> Option<&'a [u8]> {
         if self.word & Self::NOT_FOUND != 0 {
@@ -88,30 +90,31 @@ impl VarValue {
             len: (self.word & Self::LEN) as usize,
             data: self.data,
         };
-        // SAFETY: by the contract above, a text that a handler or nginx gave.
+        // SAFETY: `data` is valid for `len` bytes during `'a`, by the contract above.
         Some(unsafe { bytes(text) })
     }
 
-    /// Whether the C compiler lays the word out like this.
+    /// Whether the C compiler puts the length and the flags at the bits that this type uses.
     pub(crate) fn layout_agrees() -> bool {
-        // SAFETY: a C function of numbers.
+        // SAFETY: the function takes and returns only numbers.
         let theirs = unsafe { shim::lua_var_value_word(5, 1, 0, 1) };
         theirs == 5 | Self::VALID | Self::NOT_FOUND
     }
 }
 
-/// Fills the value that nginx passes to a get handler: `text`, no-cacheable.
+/// Sets the value that nginx passes to a get handler to `text`, with the flag `no_cacheable`.
 ///
 /// # Safety
-/// `v` is null or the value that nginx passed; `text` lives as long as the request.
+/// `v` must be null or valid for writes, and `text` must live as long as the request.
 pub(crate) unsafe fn fill(v: *mut ngx_http_variable_value_t, text: &[u8]) {
-    // SAFETY: by the caller's word; both types have one layout, see above.
+    // SAFETY: `v` is null or valid for writes, by the contract above, and both types have the
+    // same layout.
     if let Some(v) = unsafe { v.cast::<VarValue>().as_mut() } {
         *v = VarValue::found(text).no_cacheable();
     }
 }
 
-/// A get handler and the data that nginx calls it with.
+/// A get handler, and the data that nginx passes to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Getter {
     handler: Option<GetHandler>,
@@ -125,23 +128,25 @@ impl PartialEq for Getter {
 }
 
 impl Getter {
-    /// Of a variable that has none.
+    /// No handler.
     pub(crate) const NONE: Self = Getter {
         handler: None,
         data: 0,
     };
 
-    /// What nginx calls.
+    /// The function and its data; `None` if there is no handler.
     pub(super) fn parts(self) -> Option<(GetHandler, usize)> {
         Some((self.handler?, self.data))
     }
 
-    /// The handler's data: of some handlers, the offset in the request of what they show.
+    /// The handler's data. For some handlers it is the offset of a member of
+    /// `ngx_http_request_t`.
     pub(crate) fn data(self) -> usize {
         self.data
     }
 
-    /// The handler of a prefix, for a name that begins with it.
+    /// The handler for a variable with this name, if `self` is the handler of the name's
+    /// prefix. nginx passes the address of the name as the data (`ngx_http_get_variable`).
     ///
     /// # Safety
     /// `name` must stay where it is for as long as the result is used.
@@ -152,24 +157,25 @@ impl Getter {
         }
     }
 
-    /// Whether both are the same function, whatever they are called with.
+    /// Whether both are the same function; their data may differ.
     pub(crate) fn is_same_handler(self, other: Self) -> bool {
         let address = |getter: Self| getter.handler.map(|handler| handler as usize);
         address(self) == address(other)
     }
 }
 
-/// A variable of a configuration, which lives as long as that.
+/// A variable's definition, which lives as long as its configuration.
 #[derive(Clone, Copy)]
 pub(crate) struct Variable<'a>(&'a ngx_http_variable_t);
 
 impl<'a> Variable<'a> {
     /// The name, in lower case.
     pub(crate) fn name(self) -> &'a [u8] {
-        // SAFETY: nginx keeps the name for as long as the variable.
+        // SAFETY: the name is in the configuration's pool, and lives as long as the variable.
         unsafe { bytes(self.0.name) }
     }
 
+    /// The get handler and its data.
     pub(crate) fn getter(self) -> Getter {
         Getter {
             handler: self.0.get_handler,
@@ -181,17 +187,18 @@ impl<'a> Variable<'a> {
         self.0.flags & flag as usize != 0
     }
 
-    /// Its place in `r->variables`, if the configuration uses it by index.
+    /// The index in `r->variables`, if the configuration uses the variable by index.
     pub(crate) fn index(self) -> Option<u32> {
         self.has_flag(NGX_HTTP_VAR_INDEXED)
             .then_some(self.0.index as u32)
     }
 
-    /// Whether nginx may keep its first value.
+    /// Whether nginx may cache the value, that is, `NGX_HTTP_VAR_NOCACHEABLE` is not set.
     pub(crate) fn is_cacheable(self) -> bool {
         !self.has_flag(NGX_HTTP_VAR_NOCACHEABLE)
     }
 
+    /// Whether `NGX_HTTP_VAR_CHANGEABLE` is set.
     pub(crate) fn is_changeable(self) -> bool {
         self.has_flag(NGX_HTTP_VAR_CHANGEABLE)
     }
@@ -200,81 +207,87 @@ impl<'a> Variable<'a> {
         self.0.set_handler.is_some()
     }
 
-    /// nginx's own view of it.
+    /// nginx's structure.
     pub(super) fn raw(self) -> &'a ngx_http_variable_t {
         self.0
     }
 
+    /// `None` if `variable` is null.
+    ///
     /// # Safety
-    /// `variable` is null or a variable that lives during `'a`.
+    /// `variable` must be null or a variable that lives during `'a`.
     pub(super) unsafe fn from_raw(variable: *const ngx_http_variable_t) -> Option<Self> {
-        // SAFETY: null, or a variable that lives during `'a`, by the contract above.
+        // SAFETY: `variable` is null or lives during `'a`, by the contract above.
         unsafe { variable.as_ref() }.map(Variable)
     }
 }
 
-/// The variables that stand for all names with a prefix.
+/// The prefixes that the configuration defines, such as `http_`. A prefix is a variable that
+/// stands for all names that begin with its name. [`Foreign`] if nginx's layout differs.
 pub(crate) fn prefixes(
     cmcf: &ngx_http_core_main_conf_t,
 ) -> Result<impl Iterator<Item = Variable<'_>>, Foreign> {
-    // SAFETY: an array of variables, complete once the configuration has been read, and
-    // extended before only by nginx, which does not run meanwhile.
+    // SAFETY: it is an array of variables, which only nginx extends, and only while it reads a
+    // directive. No caller keeps the iterator until then.
     let prefixes = unsafe { Elements::of(&raw const cmcf.prefix_variables) }?;
     Ok(prefixes.read().map(Variable))
 }
 
-/// The variables that are defined so far, while the configuration is read: nginx has
-/// not made its hash of them yet.
+/// The variables that are defined so far, while nginx reads the configuration and has not
+/// built its hash yet. [`Foreign`] at other times, and if nginx's layout differs.
 pub(crate) fn defined(
     cmcf: &ngx_http_core_main_conf_t,
 ) -> Result<impl Iterator<Item = Variable<'_>>, Foreign> {
-    // SAFETY: nginx makes the list in preconfiguration and drops it after
-    // postconfiguration; null at other times.
+    // SAFETY: nginx creates `variables_keys` in preconfiguration and sets it to null after
+    // postconfiguration.
     let keys = unsafe { cmcf.variables_keys.as_ref() }.ok_or(Foreign)?;
-    // SAFETY: an array of keys, which nginx extends, but not meanwhile.
+    // SAFETY: it is an array of keys, which only nginx extends, when a variable is defined. No
+    // caller defines one while it uses the iterator.
     let keys = unsafe { Elements::<ffi::ngx_hash_key_t>::of(&raw const keys.keys) }?;
-    // SAFETY: the values of this list are variables, which live as long as `cmcf`.
+    // SAFETY: the value of each key is a variable, which lives as long as `cmcf`.
     Ok(keys
         .read()
         .filter_map(|key| unsafe { Variable::from_raw(key.value.cast()) }))
 }
 
-/// The variables that the configuration uses by index.
+/// The indexed variables of a configuration. [`Foreign`] if nginx's layout differs.
 pub(crate) fn indexed(
     cmcf: &ngx_http_core_main_conf_t,
 ) -> Result<impl Iterator<Item = Variable<'_>>, Foreign> {
-    // SAFETY: an array of variables, complete once the configuration has been read.
+    // SAFETY: it is an array of variables, which nginx does not extend once it has read the
+    // configuration.
     let variables = unsafe { Elements::of(&raw const cmcf.variables) }?;
     Ok(variables.read().map(Variable))
 }
 
-/// Calls `each` with the variables in the hash that nginx makes of a complete configuration.
+/// Calls `each` with every variable in nginx's hash of a complete configuration.
 pub(crate) fn each_in_hash<'a>(
     cmcf: &'a ngx_http_core_main_conf_t,
     mut each: impl FnMut(Variable<'a>),
 ) {
     let hash = &cmcf.variables_hash;
     for bucket in 0..hash.size {
-        // SAFETY: `ngx_hash_init` made `size` buckets.
+        // SAFETY: `ngx_hash_init` has made `size` buckets, and `bucket` is less than that.
         let bucket = unsafe { hash.buckets.add(bucket) };
-        // SAFETY: one of the `size` buckets, which holds a pointer.
+        // SAFETY: `bucket` points to one of the buckets, each of which is a pointer.
         let mut element = unsafe { *bucket };
         if element.is_null() {
             continue;
         }
         loop {
-            // SAFETY: a bucket is a run of elements that ends at one without a value.
+            // SAFETY: a bucket consists of elements up to one without a value, where the loop
+            // stops.
             let &ngx_hash_elt_t { value, len, .. } = unsafe { &*element };
-            // SAFETY: the values of this hash are variables, which live with the cycle.
+            // SAFETY: the value is null or a variable, which lives as long as `cmcf`.
             let Some(variable) = (unsafe { Variable::from_raw(value.cast()) }) else {
                 break;
             };
             each(variable);
-            // `ngx_hash_find`: the next element begins pointer-aligned after the name.
+            // The next element begins behind the name, aligned to a pointer (`ngx_hash_find`).
             let size = offset_of!(ngx_hash_elt_t, name)
                 .wrapping_add(usize::from(len))
                 .next_multiple_of(size_of::<usize>());
-            // SAFETY: as above, there is another element.
+            // SAFETY: this element has a value, so another one follows it in the bucket.
             element = unsafe { element.byte_add(size) };
         }
     }

@@ -1,8 +1,8 @@
-//! From a request's address to its slot.
+//! The index that finds a request's slot by the request's address.
 //!
-//! A hash table of a fixed number of chains, which run through the slots' own `link`
-//! fields. Its heads are static memory, of which only the pages that are used exist; no
-//! insertion can fail, or has to move another entry.
+//! It is a hash table with a fixed number of chains, which are linked through the `link`
+//! fields of the slots. So an insertion cannot fail and moves no other entry. The heads are
+//! zeroed static memory, of which only the pages that are used become resident.
 
 #![forbid(unsafe_code)]
 
@@ -10,22 +10,22 @@ use core::cell::Cell;
 
 use super::slots::{Slot, Slots};
 
-/// Chains; a power of two.
+/// Number of chains; a power of two.
 pub const HEADS: usize = 1 << 20;
 
-/// Where chains begin: slot number + 1, 0 for an empty one.
+/// The heads of the chains: slot number + 1, or 0 for an empty chain.
 pub type Heads = [Cell<u32>; HEADS];
 
-/// The index of one worker.
+/// The index of a worker process.
 pub struct Index {
     heads: &'static Heads,
     count: Cell<u32>,
-    /// The slot found last; most look-ups ask for it again.
+    /// Number of the slot found or inserted last, because most look-ups ask for it again.
     last: Cell<u32>,
 }
 
 impl Index {
-    /// An empty index over these heads, which are all 0.
+    /// An empty index that uses these heads, all of which must be 0.
     pub const fn new(heads: &'static Heads) -> Self {
         Index {
             heads,
@@ -34,21 +34,22 @@ impl Index {
         }
     }
 
-    /// Entries in the index.
+    /// Number of entries.
     pub fn len(&self) -> u32 {
         self.count.get()
     }
 
-    /// Whether nothing is in the index.
+    /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.count.get() == 0
     }
 
     /// The head of the chain for an address.
     ///
-    /// Not mixed: requests are in pools of a page or more, so that neighbours in memory
-    /// have neighbouring heads, and a few requests touch few pages of them. What lies in
-    /// one page, as subrequests do, is spread by sixteenths of it.
+    /// The hash is the address's page number, without mixing, because most requests begin
+    /// a pool of a page or more. Requests that are neighbours in memory then have
+    /// neighbouring heads, so that a few requests touch few pages of heads. Requests within
+    /// one page, such as subrequests, are told apart by the sixteenth of the page.
     fn head(&self, address: usize) -> Option<&'static Cell<u32>> {
         let page = address >> 12;
         let sixteenth = address >> 8 & 0xf;
@@ -56,7 +57,7 @@ impl Index {
             .get((page ^ sixteenth << 16) & HEADS.wrapping_sub(1))
     }
 
-    /// The slot of the live request at `address`.
+    /// The slot of the live request at `address`, which is only compared.
     pub fn find(&self, slots: &Slots, address: usize) -> Option<&'static Slot> {
         if let Some(slot) = slots.by_id(self.last.get()) {
             if slot.request() == address && address != 0 {
@@ -75,7 +76,7 @@ impl Index {
         None
     }
 
-    /// Adds an occupied slot under its request's address.
+    /// Adds an occupied slot under the address of its request.
     pub fn insert(&self, slot: &Slot) {
         if let Some(head) = self.head(slot.request()) {
             slot.set_link(head.get());
@@ -85,7 +86,8 @@ impl Index {
         }
     }
 
-    /// Removes the slot from the index; it must still carry its request's address.
+    /// Removes a slot, which must still have its request's address. Returns false if it is
+    /// not in the index.
     pub fn remove(&self, slots: &Slots, slot: &Slot) -> bool {
         let wanted = slot.id().wrapping_add(1);
         let Some(head) = self.head(slot.request()) else {

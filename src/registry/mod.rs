@@ -1,8 +1,12 @@
 //! The registry: the requests of this worker that are known to be live.
 //!
-//! A static, because nginx gives a variable handler, a pool cleanup or a function
-//! called over FFI no other way to it. All of it is [`Cell`]s, so a handler that
-//! nginx calls while another is running finds nothing borrowed.
+//! It is a static, because a variable handler, a pool cleanup and a function called over
+//! FFI can reach it in no other way. It consists of [`Cell`]s, so that a handler that nginx
+//! calls while another one is running finds nothing borrowed.
+//!
+//! A request is found by its address, which is only compared. nginx's modules look in
+//! `r->ctx` or, after a redirect, among the cleanups of `r->pool` (`ngx_http_realip_module`).
+//! But that reads the request, and an address that Lua passes may point to freed memory.
 
 pub mod by_address;
 pub mod slots;
@@ -20,10 +24,11 @@ use slots::{Handle, MAX_LIVE, Slot, Slots};
 
 /// The live requests of a worker process.
 pub struct Registry {
-    /// What is known of each.
+    /// One slot for each request.
     pub slots: Slots,
+    /// Finds a slot by the address of its request.
     index: Index,
-    /// Stands for the slot of a request that no memory could be had to register.
+    /// The slot of every request that could not be registered for lack of memory.
     pub(crate) outside: Slot,
 }
 
@@ -41,24 +46,25 @@ pub const fn registry() -> &'static Registry {
     &REGISTRY.0
 }
 
-/// The pool cleanup of every registered request; `data` is its slot's number.
+/// The pool cleanup of a registered request; `data` is the number of its slot. nginx calls
+/// it once, when it destroys the pool.
 ///
 /// # Safety
-/// Only nginx calls it, once for each successful [`Registry::register`].
+/// Any `data` is safe; the function is `unsafe` only because the type of a cleanup is.
 unsafe extern "C" fn forget(data: *mut c_void) {
     registry().forget(data as usize as u32);
 }
 
 impl Registry {
-    /// Bytes of address space for all slots.
+    /// Bytes of virtual memory that [`Registry::reserve`] reserves.
     pub const RESERVED: usize = size_of::<Slot>() * MAX_LIVE;
 
-    /// Reserves the addresses of all slots that there can be, in the process that
-    /// reads the first configuration: Lua that is loaded then knows them too. False
-    /// when the process may not have so many.
+    /// Reserves virtual memory for all slots that there can ever be. The process that reads
+    /// the first configuration does so, because Lua code that `init_by_lua*` loads has the
+    /// address before workers are forked. Returns false if a limit forbids so much.
     pub(crate) fn reserve(&self) -> bool {
         if self.slots.all().is_empty() {
-            // SAFETY: a slot is valid when zeroed, see `Slot::new`.
+            // SAFETY: zero bytes are a valid, free slot, see `Slot::new`.
             if let Some(all) = unsafe { mem::reserve(MAX_LIVE) } {
                 self.slots.place(all);
             }
@@ -66,20 +72,21 @@ impl Registry {
         !self.slots.all().is_empty()
     }
 
-    /// Addresses in the index.
+    /// Number of entries in the index.
     #[cfg(feature = "testing")]
     pub fn indexed(&self) -> u32 {
         self.index.len()
     }
 
-    /// The slot of the live request at this address, which is not dereferenced.
+    /// The slot of the live request at this address. The address is not dereferenced, so it
+    /// may be anything.
     #[inline]
     pub fn find(&self, address: usize) -> Option<&'static Slot> {
         self.index.find(&self.slots, address)
     }
 
-    /// Registers a request, until its pool is destroyed; one that is registered already
-    /// keeps its slot.
+    /// The slot of a request, which is registered until its pool is destroyed if it is not
+    /// yet. `None` as for [`Registry::register_new`].
     pub(crate) fn register(&self, r: AnyRequest<'_>) -> Option<&'static Slot> {
         match self.find(r.address()) {
             Some(slot) => Some(slot),
@@ -87,11 +94,11 @@ impl Registry {
         }
     }
 
-    /// Registers a request that nobody can have registered before.
+    /// Registers a request that is not registered yet.
     ///
-    /// Allocate, then everything that can fail, then publish: a request is in the
-    /// index only if its cleanup is sure to take it out again. `None` without memory,
-    /// and when it is not sure which is the request's pool.
+    /// The request enters the index last, after everything that can fail, so that every
+    /// request in the index has the cleanup that removes it. `None` if there is no memory, or
+    /// if nginx's layout differs and `r->pool` cannot be trusted.
     pub(crate) fn register_new(&self, r: AnyRequest<'_>) -> Option<&'static Slot> {
         let pool = r.pool()?;
         if mode::is_foreign() && !self.is_pool_of(pool.address(), r.address()) {
@@ -113,16 +120,18 @@ impl Registry {
         Some(slot)
     }
 
-    /// Where nginx has another layout, what is read as the pool may be anything. A main
-    /// request is the first thing in its pool (`ngx_http_alloc_request`), so that is the
-    /// pool if it ends where the request begins; and a subrequest's if it is that of a
-    /// main request which is registered.
+    /// Whether `pool`, which was read from the request at `request`, is the request's pool.
+    /// If nginx's layout differs, what was read may be anything.
+    ///
+    /// A main request is the first allocation in its pool (`ngx_http_alloc_request`), so it
+    /// begins where the pool's header ends. A subrequest is in the pool of its main request,
+    /// which is registered.
     fn is_pool_of(&self, pool: usize, request: usize) -> bool {
         let first = pool.wrapping_add(size_of::<ngx_pool_t>());
         first == request || self.find(first).is_some()
     }
 
-    /// Takes the occupant of a slot out of the registry.
+    /// Removes the occupant of a slot from the registry and frees the slot.
     pub fn forget(&self, id: u32) {
         if let Some(slot) = self.slots.by_id(id) {
             let handle: Handle = slot.handle();

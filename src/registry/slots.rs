@@ -1,25 +1,25 @@
-//! Generational slots: one for each request the worker knows to be live.
+//! Generational slots: one for each request that is live in the worker.
 //!
-//! A slot is found again in two ways: by a [`Handle`], which names one occupant
-//! and no other, and by its number. Slots have their places for good, so growing
-//! touches nothing that is in use. Every field is a [`Cell`]: a nginx handler that
-//! re-enters the module cannot find the registry borrowed.
+//! Even generation = free, odd = occupied. So neither zeroed memory nor a freed slot
+//! matches a handle. A slot whose generation would wrap is retired, that is, never occupied
+//! again.
 //!
-//! A generation is odd while the slot is occupied and even while it is free, so
-//! that neither zeroed memory nor a freed slot matches any handle. A slot whose
-//! generation would wrap is retired: it is never handed out again.
+//! A [`Handle`] names one occupant of a slot; the slot's number names the slot whoever is
+//! in it. Slots never move, so that Lua can read them without a call. Every field is a
+//! [`Cell`], so that a handler of nginx's that re-enters the module finds nothing borrowed.
 
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
 use core::mem::offset_of;
 
-/// Slots that get memory at a time.
+/// Number of slots that are made writable at a time.
 pub const CHUNK: usize = 1024;
-/// Requests that can be live in one worker. A power of two: readers in Lua mask with it.
+/// The most requests that can be live in one worker. A power of two, because `handles.lua`
+/// checks a slot's number with a mask.
 pub const MAX_LIVE: usize = 4194304;
 
-/// Names one occupant of one slot.
+/// The name of one occupant of one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handle {
     /// Slot number.
@@ -29,7 +29,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The handle as Lua's cdata lays it out: id in the low half, generation in the high.
+    /// A handle from the 64 bits of Lua's cdata (`ngx_http_lua_var_handle_t`): the id in the
+    /// low half, the generation in the high half.
     pub const fn from_bits(bits: u64) -> Self {
         Handle {
             id: bits as u32,
@@ -43,15 +44,15 @@ impl Handle {
     }
 }
 
-/// Offsets of members of a [`Slot`], in bytes.
+/// Offsets of the members of a [`Slot`], in bytes, and their types in C.
 pub struct SlotOffsets {
     /// `uint32_t`
     pub generation: usize,
-    /// An address.
+    /// `uintptr_t`
     pub readable: usize,
-    /// An address.
+    /// `uintptr_t`
     pub connection: usize,
-    /// An address.
+    /// `uintptr_t`
     pub request: usize,
     /// `uint32_t`
     pub flags: usize,
@@ -63,68 +64,74 @@ pub struct SlotOffsets {
     pub ended: usize,
 }
 
-/// Offsets of members of [`Slots`], in bytes; all but the first are `uint32_t`.
+/// Offsets of the members of [`Slots`], in bytes; all but `all` are `uint32_t`.
 pub struct SlotsOffsets {
-    /// An address and a number.
+    /// A slice: an address and a length, in the order that the compiler chooses.
     pub all: usize,
-    /// Slots ever handed out.
+    /// See [`Slots`].
     pub used: usize,
-    /// Occupied ones.
+    /// See [`Slots`].
     pub live: usize,
-    /// Those given up.
+    /// See [`Slots`].
     pub retired: usize,
 }
 
-/// What the registry knows of a live request.
+/// What the registry knows of a live request. A free slot has only a generation, an id, a
+/// link and `ended`.
 pub struct Slot {
+    /// Odd while the slot is occupied.
     generation: Cell<u32>,
+    /// The slot's number; set when the slot is first occupied.
     id: Cell<u32>,
-    /// Address of the request, if it has variables that may be read directly; else 0.
+    /// Address of the request if it may be read directly, because it has variables and
+    /// nginx's layout is known; else 0.
     readable: Cell<usize>,
-    /// Address of the request's connection when it was registered.
+    /// Address of the request's connection, as it was when the request was registered.
     connection: Cell<usize>,
     /// Address of the request; 0 while the slot is free.
     request: Cell<usize>,
-    /// [`Slot::FROM_ERROR_PAGE`] and the other flags.
+    /// The flags, such as [`Slot::FROM_ERROR_PAGE`], and two counts at higher bits.
     flags: Cell<u32>,
-    /// Next slot in an index chain, or in the free list; number + 1, 0 ends it.
+    /// The next slot in a chain of the index or in the free list: its number + 1, or 0 at
+    /// the end.
     link: Cell<u32>,
-    /// `registry.ngx_lua_ctx_tables[ctx_ref]` is the request's `ngx.ctx`; below 1: none.
+    /// `registry.ngx_lua_ctx_tables[ctx_ref]` is the request's `ngx.ctx`; below 1 if none is
+    /// stashed.
     ctx_ref: Cell<i32>,
-    /// The Lua VM whose registry `ctx_ref` belongs to.
+    /// The Lua VM whose registry has `ctx_ref`.
     ctx_vm: Cell<u32>,
-    /// Address of what `error_page.rs` keeps of the request as it was; 0: nothing.
+    /// Address of the values that `error_page.rs` stores before the first error page, or 0.
     original: Cell<usize>,
-    /// When the last occupant ended, in milliseconds of a clock that wraps.
+    /// When the last occupant ended: `ngx_current_msec` modulo 2^32.
     ended: Cell<u32>,
 }
 
 /// How long ago the request of a handle ended, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
-    /// So long.
+    /// Exactly this long ago.
     Ago(u32),
-    /// Longer: a later occupant of its slot ended then.
+    /// More than this: a later occupant of the slot ended then.
     Before(u32),
-    /// The handle names no request that ever was.
+    /// No request that has ended ever had this handle.
     Never,
 }
 
 impl Slot {
-    /// The request reached where it is by an `error_page` redirect.
+    /// Flag: an `error_page` redirected the request.
     pub const FROM_ERROR_PAGE: u32 = 1;
-    /// An `error_page` value was evaluated; [`Slot::hook_changes`] says when.
+    /// Flag: an `error_page` value was evaluated, see [`Slot::hook_changes`].
     pub const HOOKED: u32 = 1 << 1;
-    /// It got its `ngx.ctx` back after an `error_page`.
+    /// Flag: `ngx.ctx` was restored after an `error_page`.
     pub const RESTORED_ERROR_PAGE: u32 = 1 << 2;
-    /// Or after another internal redirect.
+    /// Flag: `ngx.ctx` was restored after another internal redirect.
     pub const RESTORED_OTHER: u32 = 1 << 3;
-    /// Where [`Slot::hook_changes`] keeps its four bits.
+    /// The four bits of [`Slot::hook_changes`] begin at this bit of the flags.
     pub const HOOK_SHIFT: u32 = 8;
-    /// Where [`Slot::refused`] has its 16 bits.
+    /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 
-    /// Where readers in Lua, and debuggers, find the members that they need.
+    /// Offsets of the members that the Lua library and the gdb commands read.
     pub const OFFSETS: SlotOffsets = SlotOffsets {
         generation: offset_of!(Slot, generation),
         readable: offset_of!(Slot, readable),
@@ -136,7 +143,7 @@ impl Slot {
         ended: offset_of!(Slot, ended),
     };
 
-    /// A free slot. All its bytes are zero, so zeroed memory is a free slot.
+    /// A free slot. All its bytes are zero, so zeroed memory consists of free slots.
     pub const fn new() -> Self {
         Slot {
             generation: Cell::new(0),
@@ -153,7 +160,7 @@ impl Slot {
         }
     }
 
-    /// The handle of the present occupant.
+    /// The handle of the current occupant.
     pub fn handle(&self) -> Handle {
         Handle {
             id: self.id.get(),
@@ -161,40 +168,40 @@ impl Slot {
         }
     }
 
-    /// Whether it is at the generation of `handle`, occupied or not.
+    /// Whether the slot has the generation in `handle`, which may be that of a free slot.
     #[inline(always)]
     fn is_of(&self, handle: Handle) -> bool {
         self.generation.get() == handle.generation
     }
 
-    /// Number of the slot.
+    /// The slot's number.
     pub fn id(&self) -> u32 {
         self.id.get()
     }
 
-    /// Address of the request, 0 when the slot is free.
+    /// Address of the request; 0 if the slot is free.
     pub fn request(&self) -> usize {
         self.request.get()
     }
 
-    /// Address of the connection the request was registered with.
+    /// Address of the connection that the request had when it was registered.
     pub fn connection(&self) -> usize {
         self.connection.get()
     }
 
-    /// Lets readers in Lua read the request without asking the module: it has
-    /// variables, and its layout is known.
+    /// Marks the request as one that may be read directly, also by Lua without a call. The
+    /// caller has checked that it has variables and that nginx's layout is known.
     pub fn allow_direct(&self) {
         self.readable.set(self.request.get());
     }
 
-    /// Address of the request if it may be read directly, else 0.
+    /// Address of the request if it may be read directly; else 0.
     #[inline(always)]
     pub fn readable(&self) -> usize {
         self.readable.get()
     }
 
-    /// Whether every bit of `flag` is set.
+    /// Whether all bits of `flag` are set.
     pub fn has(&self, flag: u32) -> bool {
         self.flags.get() & flag == flag
     }
@@ -204,20 +211,21 @@ impl Slot {
         self.flags.set(self.flags.get() | flag);
     }
 
-    /// Notes that an `error_page` value was evaluated at this `r->uri_changes`.
+    /// Records that an `error_page` value was evaluated while `r->uri_changes` had this value.
     pub fn set_hooked(&self, uri_changes: u32) {
         let others = self.flags.get() & !(0xf << Self::HOOK_SHIFT);
         self.flags
             .set(others | Self::HOOKED | (uri_changes & 0xf) << Self::HOOK_SHIFT);
     }
 
-    /// `r->uri_changes` when an `error_page` value was last evaluated.
+    /// The value of `r->uri_changes` when an `error_page` value was last evaluated; `None` if
+    /// none was.
     pub fn hook_changes(&self) -> Option<u32> {
         self.has(Self::HOOKED)
             .then(|| self.flags.get() >> Self::HOOK_SHIFT & 0xf)
     }
 
-    /// Counts what was refused while this request was running, up to 65535.
+    /// Counts a refusal while this request was running, up to 65535.
     pub fn count_refused(&self) {
         if self.refused() < 0xffff {
             self.flags
@@ -225,50 +233,50 @@ impl Slot {
         }
     }
 
-    /// How often something was refused while this request was running.
+    /// How many accesses were refused while this request was running.
     pub fn refused(&self) -> u32 {
         self.flags.get() >> Self::REFUSED_SHIFT
     }
 
-    /// The stashed `ngx.ctx`: its reference and the VM it belongs to.
+    /// The stashed `ngx.ctx`: its reference and the VM that has it. `None` if none is stashed.
     pub fn ctx(&self) -> Option<(i32, u32)> {
         let reference = self.ctx_ref.get();
         (reference > 0).then(|| (reference, self.ctx_vm.get()))
     }
 
-    /// Stashes a reference to the request's `ngx.ctx`.
+    /// Stashes the reference of the request's `ngx.ctx` in this VM.
     pub fn set_ctx(&self, reference: i32, vm: u32) {
         self.ctx_ref.set(reference);
         self.ctx_vm.set(vm);
     }
 
-    /// Address of what is kept of the request as it was before the first error page; 0:
-    /// nothing.
+    /// Address of the values that were stored before the first error page; 0 if none were.
     pub fn original(&self) -> usize {
         self.original.get()
     }
 
-    /// Notes it. It has to stay there as long as the request.
+    /// Sets the address of those values, which must live as long as the request.
     pub fn set_original(&self, address: usize) {
         self.original.set(address);
     }
 
-    /// Notes when the occupant ends, which is now.
+    /// Sets the time at which the occupant ends, in milliseconds.
     pub fn set_ended(&self, now: u32) {
         self.ended.set(now);
     }
 
-    /// The next slot of the chain this one is in, as number + 1; 0 ends the chain.
+    /// The next slot in this slot's chain: its number + 1, or 0 at the end.
     pub fn link(&self) -> u32 {
         self.link.get()
     }
 
-    /// Chains the slot to another, given as number + 1.
+    /// Sets the next slot in the chain: its number + 1, or 0.
     pub fn set_link(&self, link: u32) {
         self.link.set(link);
     }
 
-    /// Makes the slot's present occupant its last, or the next one when it is free.
+    /// Sets the generation so that the current occupant, or the next one if the slot is free,
+    /// is the slot's last.
     #[cfg(any(test, feature = "testing"))]
     pub fn age(&self) {
         let occupied = self.generation.get() & 1;
@@ -284,21 +292,23 @@ impl Default for Slot {
 
 /// The slots of one worker.
 pub struct Slots {
-    /// All that there can be, one after another; where they do not have memory of their own
-    /// yet they read as free.
+    /// All slots that there can be. The memory is reserved but mapped read-only at first, so
+    /// that slots that were never used read as free.
     all: Cell<&'static [Slot]>,
-    /// How many of them may be written to.
+    /// How many of `all`, from the first, are writable.
     writable: Cell<u32>,
-    /// Slots ever handed out; those below were used at least once.
+    /// How many of `all`, from the first, were ever occupied.
     used: Cell<u32>,
-    /// Head of the free list, number + 1; 0 when it is empty.
+    /// Head of the free list: slot number + 1, or 0 if it is empty.
     free: Cell<u32>,
+    /// Occupied slots.
     live: Cell<u32>,
+    /// Slots that are never occupied again.
     retired: Cell<u32>,
 }
 
 impl Slots {
-    /// Where debuggers find the members that they need.
+    /// Offsets of the members that the gdb commands read.
     pub const OFFSETS: SlotsOffsets = SlotsOffsets {
         all: offset_of!(Slots, all),
         used: offset_of!(Slots, used),
@@ -306,7 +316,7 @@ impl Slots {
         retired: offset_of!(Slots, retired),
     };
 
-    /// None yet.
+    /// No slots, until [`Slots::place`] is called.
     pub const fn new() -> Self {
         Slots {
             all: Cell::new(&[]),
@@ -318,61 +328,61 @@ impl Slots {
         }
     }
 
-    /// Says where the slots are, all of them free. To be called once.
+    /// Sets the memory of the slots, which must all be free. To be called once.
     pub fn place(&self, all: &'static [Slot]) {
         self.all.set(all);
     }
 
-    /// All slots that there can be.
+    /// All slots that there can be, including those that are not writable yet.
     #[inline(always)]
     pub fn all(&self) -> &'static [Slot] {
         self.all.get()
     }
 
-    /// Occupied slots.
+    /// Number of occupied slots.
     pub fn live(&self) -> u32 {
         self.live.get()
     }
 
-    /// Slots given up because their generation ran out.
+    /// Number of slots that are never occupied again because their generations ran out.
     pub fn retired(&self) -> u32 {
         self.retired.get()
     }
 
-    /// Slots that have memory.
+    /// Number of slots that are writable.
     pub fn capacity(&self) -> usize {
         self.writable.get() as usize
     }
 
-    /// The slot of this number, occupied or not; `None` beyond the last that there can be.
+    /// The slot with this number, occupied or not; `None` if the number is too large.
     #[inline(always)]
     pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
         self.all().get(id as usize)
     }
 
-    /// The slot whose present occupant is the one that `handle` names.
+    /// The slot of the live request that `handle` names; `None` if that has ended or never was.
     pub fn get(&self, handle: Handle) -> Option<&'static Slot> {
         let slot = self.by_id(handle.id)?;
-        // Even generations are free slots, so a forged even one must not match.
+        // A forged handle may have the even generation of a free slot.
         (slot.is_of(handle) && handle.generation & 1 == 1).then_some(slot)
     }
 
-    /// The same, if the request may be read directly.
+    /// The slot of the live request that `handle` names, if it may be read directly.
     #[inline(always)]
     pub fn readable(&self, handle: Handle) -> Option<&'static Slot> {
         let slot = self.by_id(handle.id)?;
-        // A free slot has no request to read, so that a forged even generation gets none.
+        // `readable` is 0 in a free slot, so a forged even generation is refused, too.
         (slot.is_of(handle) && slot.readable.get() != 0).then_some(slot)
     }
 
-    /// How long ago the request that `handle` named ended.
+    /// How long before `now`, in milliseconds, the request that `handle` named ended.
     pub fn ended(&self, handle: Handle, now: u32) -> Ended {
         let Some(slot) = self.by_id(handle.id) else {
             return Ended::Never;
         };
         let generation = slot.generation.get();
         let ago = now.wrapping_sub(slot.ended.get());
-        // A generation more for the end of each occupant, and one for the next.
+        // The end of an occupant adds one to the generation, and so does the next occupant.
         match generation.wrapping_sub(handle.generation) {
             _ if handle.generation & 1 == 0 || handle.generation >= generation => Ended::Never,
             1 | 2 => Ended::Ago(ago),
@@ -380,10 +390,10 @@ impl Slots {
         }
     }
 
-    /// Occupies a slot for the request at `request`.
+    /// Occupies a slot for the request at `request`, with the connection at `connection`.
     ///
-    /// `more` makes slots writable that are not yet, a [`CHUNK`] of them; false without
-    /// memory. `None` then, and when a request is live in every slot.
+    /// `more` has to make the next [`CHUNK`] slots writable, and returns false if there is no
+    /// memory. Returns `None` then, and if all slots are occupied or retired.
     pub fn acquire(
         &self,
         request: usize,
@@ -398,7 +408,7 @@ impl Slots {
             _ => self.fresh(more)?,
         };
         slot.generation.set(slot.generation.get().wrapping_add(1));
-        // All else was cleared by `release`, or never set.
+        // The other fields were cleared by `release`, or never set.
         slot.request.set(request);
         slot.connection.set(connection);
         slot.link.set(0);
@@ -406,7 +416,7 @@ impl Slots {
         Some(slot)
     }
 
-    /// The lowest slot that was never occupied.
+    /// The first slot that was never occupied; `None` as for [`Slots::acquire`].
     fn fresh(&self, more: impl FnOnce(&'static [Slot]) -> bool) -> Option<&'static Slot> {
         let id = self.used.get();
         if id == self.writable.get() {
@@ -422,7 +432,7 @@ impl Slots {
         Some(slot)
     }
 
-    /// Frees the slot that `handle` names; false when it names none.
+    /// Frees the slot of the live request that `handle` names. Returns false if there is none.
     pub fn release(&self, handle: Handle) -> bool {
         let Some(slot) = self.get(handle) else {
             return false;

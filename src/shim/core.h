@@ -1,6 +1,6 @@
 /*
- * What the C functions of the Lua library share: what they know of their VM, the
- * arguments that they read and the values that they give.
+ * What the C functions of the Lua library share: the state of their Lua VM, and
+ * functions that read their arguments and push their results.
  */
 
 #ifndef NGX_HTTP_LUA_VAR_CORE_H
@@ -9,45 +9,45 @@
 #include "lua.h"
 
 
-/* Names up to this length are made lower case on the stack. */
+/* Names up to this length are converted to lower case on the C stack. */
 #define NAME_BUF            256
 
-/* A cache of names: how many there may be, and places they are found in again. */
+/* The cache of names: the most names in it, and the size of its hash table. */
 #define NAMES_MAX           512
 #define NAMES_SLOTS         1024
 
 /*
- * A name that was looked up before.  The string is anchored in the VM, so its
- * address is that of no other object.
+ * A name in the cache.  The Lua string is anchored in the VM, so no other object
+ * can have its address while it is here.
  */
 typedef struct {
-    const void                *string;  /* lua_topointer() of it; NULL: none */
+    const void                *string;  /* lua_topointer() of the string, or NULL */
     ngx_http_lua_var_found_t   found;
 } lua_var_name_t;
 
 
-/* What the C functions know of the VM they run in; their first upvalue. */
+/* The module's state in a Lua VM: the first upvalue of each C function. */
 typedef struct {
     /*
-     * The handle that request() gave last; it is kept in a Lua local, so its
-     * address is that of no other object either.
+     * The address and the bits of the handle that request() returned last.  A
+     * Lua local anchors this handle, so no other object can have its address.
      */
     const void      *last;
     uint64_t         last_handle;
-    uint32_t         nnames;
-    uint32_t         nprefixed;
-    /* ctype ids; cdata of any other type names no request */
+    uint32_t         nnames;        /* names in the cache */
+    uint32_t         nprefixed;     /* names in it that have a built-in prefix */
+    /* the ctype ids of cdata that names a request */
     uint16_t         handle;
     uint16_t         void_pointer;
     uint16_t         request_pointer;
-    /* where a cdata's ctype id is, relative to its payload */
+    /* the offset of a cdata's ctype id from its payload, in bytes */
     int              id_offset;
     lua_var_name_t   names[NAMES_SLOTS];
 } lua_var_vm_t;
 
 /*
- * Upvalues of the C functions: the VM, the anchor of the names, tostring() as it
- * was when the VM was new, fixed texts.
+ * Upvalues of the C functions: the state of the VM, the table that anchors the
+ * names, the original tostring(), and the strings of LUA_VAR_FIXED_TEXTS.
  */
 #define UP_VM               lua_upvalueindex(1)
 #define UP_NAMES            lua_upvalueindex(2)
@@ -104,7 +104,7 @@ ctype_id(const void *payload, int offset)
 }
 
 
-/* Reads the argument at idx as the request that a call is about. */
+/* Reads the argument at idx, which names a request, and the current request. */
 static ngx_inline void
 request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
 {
@@ -140,7 +140,7 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
         break;
 
     case LUA_TLIGHTUSERDATA:
-        /* what get_request() gives on a LuaJIT without exdata */
+        /* get_request() of lua-resty-core returns this on a LuaJIT without exdata */
         req->kind = LUA_VAR_REQ_POINTER;
         req->value = (uintptr_t) api.lua_touserdata(L, idx);
         return;
@@ -151,9 +151,11 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
 
 
 /*
- * A string is copied only after the collector had its turn, which may run a
- * finalizer, and that may call this module: so *v is the caller's own, and what
- * it points to is the request's.
+ * Pushes a value, or nil and a message, and returns the number of results.
+ *
+ * lua_pushlstring() may run the collector before it copies the bytes, and then a
+ * finalizer that calls this module.  So *v must not be a buffer that other calls
+ * write to, and v->data must point to memory of the request.
  */
 static ngx_inline int
 push_value(lua_State *L, const ngx_http_lua_var_value_t *v)
@@ -193,7 +195,7 @@ push_value(lua_State *L, const ngx_http_lua_var_value_t *v)
 }
 
 
-/* nil and a sentence for something that names no request */
+/* Pushes nil and a message for an argument that cannot name a request. */
 static ngx_inline int
 refuse_argument(lua_State *L, int idx)
 {
@@ -205,6 +207,7 @@ refuse_argument(lua_State *L, int idx)
 }
 
 
+/* Converts a name to lower case, in buf or, if it is longer, in a new userdata. */
 static ngx_inline const u_char *
 lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
 {
@@ -218,7 +221,7 @@ lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
 }
 
 
-/* What push_value() does; a refusal is counted, and logged. */
+/* Counts and logs a refusal, if the value is one, and calls push_value(). */
 static ngx_inline int
 give(lua_State *L, const char *asked, const u_char *name, size_t len,
     const lua_var_req_t *req, const ngx_http_lua_var_value_t *v)
@@ -231,6 +234,7 @@ give(lua_State *L, const char *asked, const u_char *name, size_t len,
 }
 
 
+/* Reads the variable whose name is the string at idx. */
 static ngx_inline void
 fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
     int32_t flavour, ngx_http_lua_var_value_t *out)

@@ -1,38 +1,39 @@
 /*
- * What Lua, C and Rust say to each other: the one declaration, read by bindgen,
- * by the C compiler and, as text, by LuaJIT's ffi.cdef.  The latter knows no
- * preprocessor, so there are no directives here.
+ * The types and functions that Lua, C and Rust share.  bindgen, the C compiler
+ * and, as text, LuaJIT's ffi.cdef read this file, so that a type or signature is
+ * declared only once.  It contains no preprocessor directives, because ffi.cdef
+ * does not support them.
  */
 
-/* A request's name: the number of its slot and the generation of its occupant. */
+/* A handle, which names one request: a slot and the generation of its occupant. */
 typedef struct ngx_http_lua_var_handle_s {
     const uint32_t  id;
     const uint32_t  generation;
 } ngx_http_lua_var_handle_t;
 
-/* What kind of value a call gave. */
+/* The kind of a value, and the members of ngx_http_lua_var_value_t that have it. */
 typedef enum {
     NGX_HTTP_LUA_VAR_NIL,
     NGX_HTTP_LUA_VAR_STRING,    /* data, len: in the request's memory */
     NGX_HTTP_LUA_VAR_NUMBER,    /* number */
-    NGX_HTTP_LUA_VAR_WRITTEN,   /* text, len: written for this call */
-    NGX_HTTP_LUA_VAR_FIXED,     /* len: number of a string that the caller keeps */
+    NGX_HTTP_LUA_VAR_WRITTEN,   /* text, len: in the structure itself */
+    NGX_HTTP_LUA_VAR_FIXED,     /* len: index of one of LUA_VAR_FIXED_TEXTS */
     NGX_HTTP_LUA_VAR_TRUE,
-    NGX_HTTP_LUA_VAR_ERROR,     /* data, len: why */
-    NGX_HTTP_LUA_VAR_REFUSED,   /* data, len: why the request may not be read; number: which */
-    NGX_HTTP_LUA_VAR_AGAIN      /* not this way: ask the slower one */
+    NGX_HTTP_LUA_VAR_ERROR,     /* data, len: the error message */
+    NGX_HTTP_LUA_VAR_REFUSED,   /* data, len: the reason; number: its number */
+    NGX_HTTP_LUA_VAR_AGAIN      /* no value: read it in a slower way */
 } ngx_http_lua_var_kind_t;
 
 /* How a value is converted for the caller. */
 typedef enum {
-    NGX_HTTP_LUA_VAR_TYPED,     /* as lua-var-nginx-module: some are numbers */
-    NGX_HTTP_LUA_VAR_NGX_VAR    /* as ngx.var: strings, and nginx caches what it would */
+    NGX_HTTP_LUA_VAR_TYPED,     /* as lua-var-nginx-module: some values are numbers */
+    NGX_HTTP_LUA_VAR_NGX_VAR    /* as ngx.var: strings, cached in r->variables */
 } ngx_http_lua_var_flavour_t;
 
 /*
- * A variable's value.  A finalizer may run between two reads of it in Lua, and
- * may read variables itself; so each call numbers what it wrote, and who reads
- * compares that number last.
+ * The value that a call wrote.  While Lua reads the members, a finalizer may run
+ * and read a variable into the same structure.  So each call writes another
+ * number to `call`, and Lua compares it after it has read the other members.
  */
 typedef struct {
     const unsigned char  *data;
@@ -43,41 +44,44 @@ typedef struct {
     unsigned char         text[32];
 } ngx_http_lua_var_value_t;
 
-/* How a name was found in one configuration; what is -1 is not there. */
+/* A resolved name: what it means in one configuration.  -1 stands for none. */
 typedef struct {
-    const unsigned char  *rest;     /* the name behind a built-in prefix */
+    const unsigned char  *rest;     /* the part of the name behind `prefix` */
     uint32_t              rest_len;
-    uint32_t              epoch;    /* of the variable table */
-    int32_t               variable; /* its number in that table */
-    int32_t               prefix;   /* which built-in prefix, of a name that is no variable */
-    int32_t               cached;   /* place in r->variables of a value that nginx may keep */
+    uint32_t              epoch;    /* of the variable table; 0: not resolved */
+    int32_t               variable; /* number in the variable table */
+    int32_t               prefix;   /* number of the built-in prefix, if not a variable */
+    int32_t               cached;   /* index in r->variables, if it is cacheable */
     int32_t               header;   /* offset in the request of a pointer to a header */
-    int32_t               is_direct;    /* 1: read from the request, without a handler */
-    int32_t               is_number;    /* 1: a number, where values are typed */
+    int32_t               is_direct;    /* 1: read directly from the request */
+    int32_t               is_number;    /* 1: a number with NGX_HTTP_LUA_VAR_TYPED */
 } ngx_http_lua_var_found_t;
 
-/* A member of one of nginx's structures, or of the module's, that Lua reads. */
+/* A member of a structure of nginx's or the module's, which Lua reads. */
 typedef struct {
     const char  *structure;
     const char  *name;
-    const char  *type;
+    const char  *type;              /* for ffi.cdef */
     size_t       offset;
 } ngx_http_lua_var_member_t;
 
-/* What readers in Lua need to know to read a request without a call. */
+/* What Lua needs to know to read a request without a call. */
 typedef struct {
     const ngx_http_lua_var_member_t  *members;
     size_t                            nmembers;
     const void                       *slots;        /* slot 0 of the registry */
     size_t                            slot_size;
-    size_t                            nslots;       /* how many there can be */
-    const void                       *time;         /* nginx's cached time */
-    uint32_t                          signature;    /* of live requests */
-    uint32_t                          core_index;   /* the core module's, in r->srv_conf */
+    size_t                            nslots;       /* a power of two */
+    const void                       *time;         /* address of ngx_cached_time */
+    uint32_t                          signature;    /* r->signature of a live request */
+    uint32_t                          core_index;   /* ctx_index of ngx_http_core_module */
     uint32_t                          header_next;  /* offset in a header; 0 before nginx 1.23 */
 } ngx_http_lua_var_layout_t;
 
-/* For the Lua library; each writes *out and returns out->call. */
+/*
+ * Functions for the Lua library.  A request is given by a handle or, if that is
+ * NULL, as the current request.  These two write *out and return out->call.
+ */
 int32_t ngx_http_lua_var_ffi_fetch(const ngx_http_lua_var_handle_t *handle,
     ngx_http_request_t *current, const unsigned char *name, size_t len,
     int32_t flavour, ngx_http_lua_var_value_t *out);
@@ -85,7 +89,7 @@ int32_t ngx_http_lua_var_ffi_read(const ngx_http_lua_var_handle_t *handle,
     ngx_http_request_t *current, const ngx_http_lua_var_found_t *found,
     int32_t flavour, ngx_http_lua_var_value_t *out);
 
-/* For the Lua library, too. */
+/* What these return is described in src/api/ffi.rs. */
 int32_t ngx_http_lua_var_ffi_slot(ngx_http_request_t *r);
 void ngx_http_lua_var_ffi_resolve(const ngx_http_lua_var_handle_t *handle,
     const unsigned char *name, size_t len, ngx_http_lua_var_found_t *found);

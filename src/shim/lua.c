@@ -1,6 +1,6 @@
 /*
- * The Lua side of the boundary: finding LuaJIT and the Lua module, the registration of
- * the embedded packages, and what Rust asks of the Lua module.
+ * Looking up LuaJIT and the Lua module, registering the embedded Lua packages, and
+ * the functions through which Rust calls the Lua module.
  */
 
 #include "lua.h"
@@ -25,13 +25,13 @@ find_chunk(const char *package)
 }
 
 
-/* The opener of a package: runs its file with the core as the argument. */
+/* The loader of a package: runs its file with the table of C functions as argument. */
 static int
 open_package(lua_State *L)
 {
     const lua_var_chunk_t  *chunk;
 
-    /* what require() was called with */
+    /* require() passes the name of the package */
     chunk = find_chunk(api.lua_tolstring(L, 1, NULL));
 
     if (chunk == NULL) {
@@ -53,7 +53,7 @@ open_package(lua_State *L)
 }
 
 
-/* The Lua module, if it is in the process. */
+/* The Lua module, or NULL if it is not loaded into the process. */
 static ngx_module_t *
 lua_module(void)
 {
@@ -62,8 +62,8 @@ lua_module(void)
 
 
 /*
- * Whether the configuration being read has the Lua module.  That it is in the
- * process says nothing: a reload may be about to take it away.
+ * Whether the configuration being read has the Lua module.  It may be loaded and
+ * not be in the configuration, if a reload has removed its load_module.
  */
 static ngx_uint_t
 has_lua_module(ngx_conf_t *cf)
@@ -106,7 +106,10 @@ lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
     LUA_VAR_API(X)
 #undef X
 
-    /* masked as there, ngx_http_lua_lightudata_mask(); its lines do without */
+    /*
+     * masked as by ngx_http_lua_lightudata_mask(); NULL if there is no such symbol,
+     * and then a refusal is logged without the caller of its coroutine
+     */
     api.threads_key = (void *) ((uintptr_t) dlsym(RTLD_DEFAULT,
                                                   "ngx_http_lua_coroutines_key")
                                 & (((uintptr_t) 1 << 47) - 1));
@@ -155,8 +158,8 @@ lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package)
 
 
 /*
- * The Lua module's structures are its own, but its directives say where in them a flag
- * is, as they say it to nginx.
+ * The structures of the Lua module are not declared here.  The offset of the flag is
+ * taken from the directive that sets it.
  */
 ngx_uint_t
 lua_var_lua_is_code_cache_off(ngx_conf_t *cf)
@@ -231,7 +234,7 @@ lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
         return NGX_ERROR;
     }
 
-    /* the name is in lower case, but the function writes a copy that is */
+    /* the function converts the name, although that is in lower case already */
     low = ngx_alloc(len + 1, ngx_cycle->log);
 
     if (low == NULL) {

@@ -1,15 +1,14 @@
 /*
- * What the files that use Lua share: LuaJIT and the Lua module as far as they are
- * called.
+ * The functions of LuaJIT and of the Lua module that this module calls.
  *
- * No header of LuaJIT is needed: the handful of functions used here is declared
- * below and found with dlsym(), so the module also loads where there is no Lua.
+ * They are declared here and looked up with dlsym(), so that the module needs no
+ * headers of LuaJIT to build, and loads into an nginx without Lua.
  */
 
 #ifndef NGX_HTTP_LUA_VAR_LUA_H
 #define NGX_HTTP_LUA_VAR_LUA_H
 
-/* first: nginx's headers ask for the GNU extensions that dlfcn.h is used with */
+/* first, because nginx's headers define _GNU_SOURCE, which RTLD_DEFAULT needs */
 #include "shim.h"
 
 #include <dlfcn.h>
@@ -32,7 +31,7 @@
 
 typedef int (*lua_CFunction)(lua_State *L);
 
-/* as in lua.h of Lua 5.1, and so of every LuaJIT */
+/* as in lua.h of Lua 5.1, with which every LuaJIT is compatible */
 typedef struct {
     int          event;
     const char  *name;
@@ -49,8 +48,8 @@ typedef struct {
 
 
 /*
- * X(result, name, parameters) for each function of Lua and of the Lua module
- * that is called; all of them have to be there.
+ * X(result, name, parameters) for each function.  The module refuses to start
+ * with a Lua module that lacks one of them.
  */
 #define LUA_VAR_API(X)                                                        \
     X(int, lua_gettop, (lua_State *L))                                        \
@@ -106,13 +105,13 @@ typedef struct {
 #define X(result, name, parameters)  result (*name) parameters;
     LUA_VAR_API(X)
 #undef X
-    void     *threads_key;      /* in the VM's registry: the Lua module's threads */
-    unsigned  is_configured:1;  /* the configuration being read has the module */
-    unsigned  is_running:1;     /* the one that runs has it */
+    void     *threads_key;      /* key of the Lua module's threads in the registry */
+    unsigned  is_configured:1;  /* the configuration being read has the Lua module */
+    unsigned  is_running:1;     /* the configuration in use has the Lua module */
 } lua_var_api_t;
 
 
-/* lua.c fills both; they go by their short names in the two files. */
+/* lua_var_lua_init() fills both.  The macros below are their short names. */
 extern lua_var_api_t          lua_var_api __attribute__((visibility("hidden")));
 extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")));
 
@@ -120,16 +119,16 @@ extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")))
 #define rust  lua_var_rust
 
 
-/* Has a refusal counted, and logged with the Lua that asked. */
+/* Counts a refusal, and logs it with the Lua call stack. */
 void lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
     size_t len, const lua_var_req_t *req, const ngx_http_lua_var_value_t *out)
     __attribute__((visibility("hidden")));
 
-/* The innermost Lua function that is not the library's; 0 when there is none. */
+/* The innermost Lua function outside of the library; returns 0 if there is none. */
 int lua_var_caller(lua_State *L, lua_Debug *ar)
     __attribute__((visibility("hidden")));
 
-/* Pushes the table of the C functions of this VM, made at the first call. */
+/* Pushes the table of the VM's C functions, which the first call creates. */
 void lua_var_push_core(lua_State *L) __attribute__((visibility("hidden")));
 
 #endif

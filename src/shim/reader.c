@@ -1,23 +1,23 @@
 /*
- * reader(): many variables of one request, which is validated once for all of them.
+ * reader(): reads several variables of one request, which is validated only once.
  */
 
 #include "core.h"
 
 
-/* Upvalues of a reader's functions, after those that all functions have. */
+/* The upvalues of a reader's functions that follow those of all C functions. */
 #define UP_PLAN             lua_upvalueindex(NUPVALUES + 1)
 #define UP_PLAN_NAMES       lua_upvalueindex(NUPVALUES + 2)
 
 
-/* How each name was found; UP_PLAN_NAMES keeps the names, in lower case. */
+/* The resolved names.  UP_PLAN_NAMES anchors the names, in lower case. */
 typedef struct {
     uint32_t                   n;
     ngx_http_lua_var_found_t   found[LUA_VAR_READER_MAX];
 } lua_var_plan_t;
 
 
-/* What a refused read gives; the first name stands for all. */
+/* Returns the results of a refused read.  The first name is logged for all. */
 static int
 refuse(lua_State *L, const lua_var_req_t *req,
     const ngx_http_lua_var_value_t *out)
@@ -33,8 +33,8 @@ refuse(lua_State *L, const lua_var_req_t *req,
 
 
 /*
- * Reads all values: 0, or the number of results of a refusal.  A name that has to be
- * asked for, as after a reload, is looked up again for the next time.
+ * Reads all values.  Returns 0, or the number of results if the read is refused.  A
+ * name that cannot be read as it was resolved, as after a reload, is resolved again.
  */
 static int
 read_all(lua_State *L, lua_var_plan_t *plan, const lua_var_req_t *req,
@@ -76,8 +76,8 @@ read_all(lua_State *L, lua_var_plan_t *plan, const lua_var_req_t *req,
 
 
 /*
- * The values of the request at index 2, in the order of the names.  A checked reader
- * says before them whether it was not refused: its first value may be nil, too.
+ * Pushes the values of the request at index 2, in the order of the names.  The checked
+ * function returns true before them, because the first value may be nil, too.
  */
 static int
 values(lua_State *L, int is_checked)
@@ -101,7 +101,7 @@ values(lua_State *L, int is_checked)
                                           : read_all(L, plan, &req, out);
 
     if (n != 0) {
-        /* nil, why */
+        /* nil and a message */
         return n;
     }
 
@@ -133,7 +133,7 @@ l_checked(lua_State *L)
 }
 
 
-/* A function that has the upvalues of this one, and the plan and the names at idx. */
+/* Pushes a function with the upvalues of this one, the plan at idx and the names. */
 static void
 push_closure(lua_State *L, lua_CFunction fn, int idx)
 {
@@ -146,8 +146,8 @@ push_closure(lua_State *L, lua_CFunction fn, int idx)
 
 
 /*
- * reader(names, n) -> read, checked: the two functions of a reader, for n names in
- * lower case, which the Lua library has checked
+ * reader(names, n) -> read, checked: the two functions of a reader.  The Lua library has
+ * checked that names has n strings, and converted them to lower case.
  */
 int
 lua_var_new_reader(lua_State *L)
@@ -169,7 +169,7 @@ lua_var_new_reader(lua_State *L)
         name = (const u_char *) api.lua_tolstring(L, -1, &len);
         api.lua_settop(L, -2);
 
-        /* not found while the configuration is read: the first read looks again */
+        /* while the configuration is read nothing is found, and the first read resolves */
         rust->find(name, len, &plan->found[i]);
     }
 

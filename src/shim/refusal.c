@@ -1,17 +1,18 @@
 /*
- * The line that a refusal writes to the error log: which Lua asked for what, and why
- * it got nothing.
+ * The error log line for a refusal: which function was called, why the access was
+ * refused, and the Lua call stack.
  *
- * Nothing here allocates Lua objects, so no collector runs, and no finalizer.
+ * Nothing here allocates Lua objects, so that no finalizer runs in between.
  */
 
 #include "lua.h"
 
 
-/* Callers that a line names. */
+/* The most callers in one line. */
 #define CALLERS_MAX  12
 
 
+/* The contexts of the Lua module (NGX_HTTP_LUA_CONTEXT_*). */
 static const struct {
     int          flag;
     const char  *name;
@@ -35,6 +36,7 @@ static const struct {
 };
 
 
+/* The phase that the Lua module runs for a request, or NULL. */
 static const char *
 phase_of(ngx_http_request_t *r)
 {
@@ -68,7 +70,7 @@ is_of_library(const lua_Debug *ar)
 }
 
 
-/* The first level, from this one on, that is not the library's; -1: none. */
+/* The first level, from this one on, outside of the library; -1 if there is none. */
 static int
 next_caller(lua_State *L, int level, lua_Debug *ar)
 {
@@ -93,9 +95,10 @@ lua_var_caller(lua_State *L, lua_Debug *ar)
 
 
 /*
- * The thread that L, a coroutine, was resumed in, maybe by way of other coroutines: the
- * one of the request that waits for that.  lua-nginx-module anchors the threads that
- * it runs, and no coroutines.  NULL: L is no coroutine, or several could be it.
+ * The thread in which the coroutine L was resumed, directly or through other
+ * coroutines.  Lua's API does not tell, but lua-nginx-module anchors the threads that
+ * it runs, and no coroutines.  If exactly one of them belongs to the request and waits
+ * for a coroutine, it is that one.  NULL if L is such a thread, or if it is not certain.
  */
 static lua_State *
 resumed_in(lua_State *L, ngx_http_request_t *r)
@@ -141,6 +144,7 @@ resumed_in(lua_State *L, ngx_http_request_t *r)
 }
 
 
+/* Writes the functions that called, the innermost one after the text `first`. */
 static u_char *
 write_callers(lua_State *L, const char *first, u_char *p, u_char *last)
 {
@@ -169,7 +173,7 @@ write_callers(lua_State *L, const char *first, u_char *p, u_char *last)
 }
 
 
-/* What Lua or a client gave, escaped as nginx's access log does. */
+/* Writes a text from Lua or a client, escaped as in nginx's access log. */
 static u_char *
 write_escaped(u_char *p, u_char *last, const u_char *text, size_t len)
 {
@@ -191,7 +195,7 @@ write_escaped(u_char *p, u_char *last, const u_char *text, size_t len)
 }
 
 
-/* What a line says but for the Lua that asked. */
+/* Writes the part of the line that is not the Lua call stack. */
 static u_char *
 write_facts(const lua_var_refusal_t *refusal, const u_char *why, size_t len,
     u_char *p, u_char *last)
@@ -262,6 +266,7 @@ write_facts(const lua_var_refusal_t *refusal, const u_char *why, size_t len,
 }
 
 
+/* Logs the line, with the number of refusals before it that were not logged. */
 static void
 write_line(const lua_var_refusal_t *refusal, const u_char *text, u_char *end)
 {
@@ -284,8 +289,8 @@ lua_var_log_refusal(const lua_var_refusal_t *refusal, const u_char *why,
     u_char  *end, text[NGX_MAX_ERROR_STR / 2];
 
     end = write_facts(refusal, why, len, text, text + sizeof(text));
-    end = ngx_slprintf(end, text + sizeof(text), ", called over FFI, where it "
-                       "is not known which Lua code asked");
+    end = ngx_slprintf(end, text + sizeof(text), ", called over FFI, so that "
+                       "the calling Lua code is not known");
 
     write_line(refusal, text, end);
 }

@@ -1,6 +1,6 @@
 /*
- * Bitfields: those of ngx_http_request_t, and how the compiler lays them out.
- * And what is not the same in all versions of nginx.
+ * Accessors that have to be in C: bitfields, whose layout only a C compiler knows,
+ * and members that differ between the versions of nginx.
  */
 
 #include "shim.h"

@@ -1,14 +1,16 @@
 /*
- * resty.ngxvar for the Lua of stream {}.
+ * A module of nginx's stream subsystem that registers resty.ngxvar with
+ * ngx_stream_lua_module, and does nothing else.
  *
- * A module of nginx's stream subsystem, because stream {} may come before http {}, and
- * its init_by_lua runs when it is read.  Where there is no stream subsystem nobody looks
- * at the module; where there is, it does nothing but ask for the package.
+ * The HTTP module cannot do that, because stream {} may come before http {}, and its
+ * init_by_lua runs as soon as it is read.  An nginx without the stream subsystem
+ * ignores this module.
  *
- * No header of stream's is needed, nor is it there when nginx was configured without.
+ * The headers of the subsystem are not used, because they are missing if nginx was
+ * configured without it.
  */
 
-/* first: nginx's headers ask for the GNU extensions that dlfcn.h is used with */
+/* first, because nginx's headers define _GNU_SOURCE, which RTLD_DEFAULT needs */
 #include "shim.h"
 
 #include <dlfcn.h>
@@ -26,7 +28,7 @@ typedef struct {
 } lua_var_stream_module_t;
 
 
-/* Those of lua.c may not be there yet: the HTTP module looks them up. */
+/* The pointers of lua.c cannot be used: the HTTP module may not have set them yet. */
 static struct {
     int   (*luaL_loadbuffer)(lua_State *L, const char *s, size_t len,
                              const char *name);
@@ -71,7 +73,7 @@ preconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    /* that it is in the process says nothing, see has_lua_module() */
+    /* it may be loaded and not be in the configuration, see has_lua_module() */
     for (i = 0; cf->cycle->modules[i] != lua; i++) {
         if (cf->cycle->modules[i] == NULL) {
             return NGX_OK;

@@ -1,5 +1,5 @@
-//! Assigning to variables, as `ngx.var.name = value` does
-//! (`ngx_http_lua_ffi_var_set` in lua-nginx-module, `ngx_http_rewrite_set` in nginx).
+//! Assigning to variables, as `ngx.var.name = value` does: the rules and the error messages
+//! are those of `ngx_http_lua_ffi_var_set` in lua-nginx-module.
 
 use super::name;
 use super::table::Var;
@@ -7,10 +7,11 @@ use crate::nginx::request::Request;
 use crate::nginx::value::VarValue;
 use crate::request::Readable;
 
-/// Assigns a copy of `value`, in the request's pool; `None` unsets the variable.
+/// Assigns a copy of `value`, which is made in the request's pool. `None` unsets the variable.
 ///
-/// Fails, with a sentence that belongs to the request, when there is no such
-/// variable, when it cannot be changed, and without memory.
+/// Returns an error message, which lives as long as the request, if there is no such
+/// variable, if it is not changeable, or if there is no memory. `name` has to be in lower
+/// case.
 pub(crate) fn assign<'a>(
     live: Readable<'a>,
     name: &[u8],
@@ -54,8 +55,8 @@ pub(crate) fn assign<'a>(
     Ok(())
 }
 
-/// Assigns to a variable of which that means to store the value; false when it is
-/// not one of those, and without memory.
+/// Assigns to a variable without a set handler by storing a copy of `value` in
+/// `r->variables`. Returns false for any other variable, and if there is no memory.
 pub(crate) fn store(live: Readable<'_>, var: &Var, value: &[u8]) -> bool {
     let r = live.request();
     let Some(index) = var.index.filter(|_| var.is_assignable) else {
@@ -72,7 +73,7 @@ pub(crate) fn store(live: Readable<'_>, var: &Var, value: &[u8]) -> bool {
 
 const NO_MEMORY: &[u8] = b"no memory";
 
-/// A variable value of a copy of `value`; `None` without memory.
+/// A variable's value with a copy of `value`; `None` if there is no memory.
 fn make(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
     match value {
         Some(value) => Some(VarValue::found(r.pool()?.copy(&[value])?)),
@@ -80,7 +81,7 @@ fn make(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
     }
 }
 
-/// A sentence of these parts, in the request's pool.
+/// An error message made of these parts, in the request's pool.
 fn sentence<'a>(r: Request<'a>, parts: &[&[u8]]) -> &'a [u8] {
     let copy = r.pool().and_then(|pool| pool.copy(parts));
     copy.unwrap_or(NO_MEMORY)

@@ -1,9 +1,8 @@
-//! nginx's own definitions, noted before a directive can change any.
+//! The get handlers that nginx itself defines, recorded before a directive can replace any.
 //!
-//! `map`, `geo`, `js_set` and their like may redefine a variable that nginx lets be
-//! changed, as `$args`. What the module reads itself, and what it compares its layout
-//! with, is only what nginx's own handler would give. In preconfiguration, after the core
-//! module's, every definition is still nginx's.
+//! `map`, `geo`, `js_set` and other directives may redefine a changeable variable, such as
+//! `$args`. The module reads a variable directly, and compares its layout with it, only
+//! while the variable has nginx's own handler. In preconfiguration every variable still has.
 
 use core::cell::Cell;
 
@@ -13,11 +12,12 @@ use crate::nginx::ngx_http_core_main_conf_t;
 use crate::nginx::value::{Getter, Variable, defined, prefixes};
 use crate::statics::PerWorker;
 
-/// Variables that `ngx_http_variable_header` serves in all versions of nginx: their data
-/// is the offset in the request of a pointer to the header.
+/// Variables whose handler is `ngx_http_variable_header` in all versions of nginx. The
+/// handler's data is the offset in `ngx_http_request_t` of a pointer to the header.
 const HEADERS: [&str; 3] = ["http_host", "http_user_agent", "http_referer"];
 
-/// nginx's own handlers. They stay what they are for as long as the process runs.
+/// nginx's own handlers: of the variables in [`NAMES`], of those in [`HEADERS`] and of the
+/// prefixes. They are the same in every configuration of the process.
 pub(crate) struct Builtins {
     fields: [Cell<Getter>; NAMES.len()],
     headers: [Cell<Getter>; HEADERS.len()],
@@ -30,12 +30,12 @@ static BUILTINS: PerWorker<Builtins> = PerWorker(Builtins {
     prefixes: [const { Cell::new(Getter::NONE) }; Prefix::ALL.len()],
 });
 
-/// nginx's own handlers, none of which is known before [`note`].
+/// nginx's own handlers; all are [`Getter::NONE`] until [`note`] is called.
 pub(crate) fn builtins() -> &'static Builtins {
     &BUILTINS
 }
 
-/// Notes them. To be called in preconfiguration.
+/// Records nginx's own handlers. To be called in preconfiguration.
 pub(crate) fn note(cmcf: &ngx_http_core_main_conf_t) {
     let named = |name: &str| {
         let is_it = |v: &Variable<'_>| v.name() == name.as_bytes();
@@ -56,7 +56,7 @@ pub(crate) fn note(cmcf: &ngx_http_core_main_conf_t) {
 }
 
 impl Builtins {
-    /// nginx's handler of a field, of each of its names.
+    /// Each name that nginx defines among [`NAMES`], with its field and nginx's handler.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, Field, Getter)> {
         NAMES
             .iter()
@@ -65,12 +65,13 @@ impl Builtins {
             .filter(|(.., getter)| *getter != Getter::NONE)
     }
 
-    /// Names and handlers of the headers whose pointers have an offset.
+    /// The names in [`HEADERS`], with nginx's handlers.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, Getter)> {
         HEADERS.into_iter().zip(self.headers.iter().map(Cell::get))
     }
 
-    /// The field of a variable whose handler is nginx's own.
+    /// The field from which a variable can be read; `None` if there is none, or if the
+    /// variable's handler is not nginx's own.
     pub(crate) fn field(&self, variable: Variable<'_>) -> Option<Field> {
         self.fields()
             .find(|(name, ..)| name.as_bytes() == variable.name())
@@ -78,7 +79,9 @@ impl Builtins {
             .map(|(_, field, _)| field)
     }
 
-    /// The offset in the request of the pointer to the header that a variable shows.
+    /// The offset in `ngx_http_request_t` of the pointer to a variable's header. `None` if the
+    /// variable is not among [`HEADERS`], or if its handler is not nginx's own. One handler
+    /// must serve all of [`HEADERS`], or its data may be something else than an offset.
     pub(crate) fn header_offset(&self, variable: Variable<'_>) -> Option<u32> {
         let (_, own) = self
             .headers()
@@ -88,19 +91,19 @@ impl Builtins {
         u32::try_from(own.data()).ok().filter(|_| is_it)
     }
 
-    /// For each of [`Prefix::ALL`] whether its handler is nginx's own, and no other
-    /// prefix begins like it.
-    pub(crate) fn own_prefixes(
+    /// For each of [`Prefix::ALL`], whether its handler is nginx's own and no other module
+    /// defines a longer prefix that begins with it.
+    pub(crate) fn builtin_prefixes(
         &self,
         cmcf: &ngx_http_core_main_conf_t,
     ) -> [bool; Prefix::ALL.len()] {
         let mut all = [false; Prefix::ALL.len()];
-        for ((is_own, prefix), own) in all.iter_mut().zip(Prefix::ALL).zip(&self.prefixes) {
+        for ((is_builtin, prefix), own) in all.iter_mut().zip(Prefix::ALL).zip(&self.prefixes) {
             let Ok(defined) = prefixes(cmcf) else { break };
             let mut like = defined.filter(|p| p.name().starts_with(prefix.text()));
             let first = like.next().map(Variable::getter);
             let own = own.get();
-            *is_own = first == Some(own) && own != Getter::NONE && like.next().is_none();
+            *is_builtin = first == Some(own) && own != Getter::NONE && like.next().is_none();
         }
         all
     }

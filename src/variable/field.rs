@@ -1,42 +1,45 @@
-//! Variables that the module reads from the request itself, without nginx's handler:
-//! one row each.
+//! The variables that the module reads directly from the request, without nginx's handler.
+//! Each is one row of a table below, which CONTRIBUTING.md explains.
 
 use super::number::{self, Attempt};
 use super::value::Value;
 use crate::nginx;
 use crate::nginx::request::{Request, UpstreamState};
 
-/// Rows of `Field [names] kind |request| value;`. The value is what the handler that
-/// nginx has for that name gives, in `ngx_http_variables.c` (for the upstream times:
-/// `ngx_http_upstream.c`). `number`: `fetch` gives a Lua number, as
-/// lua-var-nginx-module does. How nginx caches it, nginx's own definition says.
+/// Makes [`Field`] of rows `Field [names] kind |request| value;`.
+///
+/// The value must be the one that nginx's handler of that name returns: see
+/// `ngx_http_variables.c`, and `ngx_http_upstream.c` for the upstream times. With the kind
+/// `number` the Lua function `fetch` returns a Lua number, as lua-var-nginx-module's does.
+/// Whether a variable is no-cacheable comes from nginx's definition of it.
 macro_rules! fields {
     ($($field:ident [$($name:literal)+] $kind:ident |$r:ident| $value:expr;)+) => {
-        /// A variable that is read from the request itself.
+        /// A variable that is read directly from the request.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Field {
             $(#[doc = concat!($("`$", $name, "` ",)+)] $field,)+
         }
 
-        /// Each name, in lower case, with its field.
+        /// All names, in lower case, each with its field.
         pub(crate) const NAMES: &[(&str, Field)] = &[$($(($name, Field::$field),)+)+];
 
         impl Field {
-            /// Whether `fetch` gives a Lua number for it.
+            /// Whether the Lua function `fetch` returns a number for it.
             pub const fn is_number(self) -> bool {
                 match self {
                     $(Field::$field => fields!(@is_number $kind),)+
                 }
             }
 
-            /// Its value; `None` when only nginx's handler knows.
+            /// The value in a request; `None` if nginx's handler has to be called.
             #[inline(always)]
             pub(crate) fn read(self, r: Request<'_>) -> Option<Value<'_>> {
                 self.read_with(r, |_, value| value)
             }
 
-            /// The same, handed to `give` together with the field.
-            // In each arm, where the compiler knows which kind of value it is.
+            /// Reads the value and passes it to `give` together with the field.
+            // `give` is called in each arm, because there the compiler knows which kind of
+            // value it is.
             #[inline(always)]
             pub(crate) fn read_with<'a, T>(
                 self,
@@ -82,7 +85,7 @@ fields! {
 }
 
 impl Field {
-    /// The field of this name, in lower case.
+    /// The field with this name, which has to be in lower case.
     pub fn named(name: &[u8]) -> Option<Self> {
         NAMES
             .iter()
@@ -90,7 +93,8 @@ impl Field {
             .map(|(_, field)| *field)
     }
 
-    /// Which of the strings that Lua keeps (`LUA_VAR_FIXED_TEXTS`) a value is.
+    /// The number of a value among the strings that Lua has already (`LUA_VAR_FIXED_TEXTS`);
+    /// `None` if it is none of them.
     #[inline(always)]
     pub(crate) fn fixed(self, text: &[u8]) -> Option<u32> {
         let (first, one, other): (u32, &[u8], &[u8]) = match self {
@@ -113,12 +117,14 @@ fn text(text: &[u8]) -> Option<Value<'_>> {
     Some(Value::Text(text))
 }
 
-/// A string that is not found when it was never set (`ngx_http_variable_request`).
+/// The value of an `ngx_str_t`. One whose `data` is null was never set, and the variable is
+/// not found (`ngx_http_variable_request`).
 #[inline(always)]
 fn text_or_nil(text: Option<&[u8]>) -> Option<Value<'_>> {
     Some(text.map_or(Value::Nil, Value::Text))
 }
 
+/// Milliseconds as a number of seconds.
 fn seconds(ms: i64) -> Option<Value<'static>> {
     Some(Value::Number(ms as f64 / 1000.0))
 }
@@ -136,7 +142,8 @@ pub(crate) fn scheme(r: Request<'_>) -> &'static [u8] {
     if r.is_tls() { b"https" } else { b"http" }
 }
 
-/// `$server_port` (`ngx_http_variable_server_port`); 0 is that of an address without one.
+/// `$server_port` (`ngx_http_variable_server_port`). 0 stands for an address without a port,
+/// such as a unix socket's.
 fn port(port: Option<u16>) -> Option<Value<'static>> {
     Some(match port? {
         0 => Value::Text(b""),
@@ -144,7 +151,7 @@ fn port(port: Option<u16>) -> Option<Value<'static>> {
     })
 }
 
-/// `$msec` (`ngx_http_variable_msec`), in milliseconds
+/// `$msec` (`ngx_http_variable_msec`), in milliseconds.
 fn now() -> i64 {
     let (sec, msec) = nginx::time();
     sec.wrapping_mul(1000).wrapping_add(msec)
@@ -159,14 +166,14 @@ fn status(r: Request<'_>) -> usize {
     }
 }
 
-/// `$request_time` (`ngx_http_variable_request_time`), in milliseconds
+/// `$request_time` (`ngx_http_variable_request_time`), in milliseconds.
 pub(crate) fn request_time(r: Request<'_>) -> i64 {
     let (now_sec, now_msec) = nginx::time();
     let (start_sec, start_msec) = r.start();
     number::elapsed(now_sec, now_msec, start_sec, start_msec)
 }
 
-/// Which of the upstream times.
+/// One of the upstream times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UpstreamTime {
     /// `$upstream_response_time`
@@ -177,8 +184,9 @@ pub enum UpstreamTime {
     Connect,
 }
 
-/// Milliseconds at upstreams, summed over all attempts; `Some(None)` without one, `None`
-/// when what is there are no attempts as the module knows them.
+/// Milliseconds at upstreams, summed over all attempts. `Some(None)` if there was no attempt;
+/// `None` if the elements of `r->upstream_states` are smaller than the module expects, so
+/// that nginx's handler has to be called.
 pub(crate) fn upstream_time(r: Request<'_>, time: UpstreamTime) -> Option<Option<i64>> {
     let ms = |state: UpstreamState<'_>| match time {
         UpstreamTime::Response => state.response_time(),

@@ -1,5 +1,8 @@
-//! Variables: what a value is, and the two ways to one ([`read`]): by name, and by what
-//! was found of a name before.
+//! Variables: their values, and how they are read and assigned.
+//!
+//! [`read`] reads a variable by name, or by a name that was resolved before. [`table`] has
+//! the variables of a configuration, [`field`] those that are read directly from the
+//! request, and [`prefix`] and [`scan`] look up `$http_…`, `$arg_…` and their like.
 
 pub mod assign;
 pub mod builtin;

@@ -1,11 +1,12 @@
-//! Names of variables: a key that compares in three words, and what nginx makes of a name.
+//! Names of variables: a key that makes comparing them cheap, nginx's hash, and which names
+//! nginx's handlers can be called with.
 
 #![forbid(unsafe_code)]
 
-/// A name in a form that compares in three words: its length and both its ends.
+/// A name's length and its first and last eight bytes, which compare as three words.
 ///
-/// Up to 16 bytes the ends overlap or meet, so equal keys are equal names; above
-/// that the bytes between have to be compared too.
+/// In a name of up to 16 bytes the two ends meet or overlap, so equal keys mean equal names.
+/// In a longer name the bytes between the ends have to be compared, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key {
     len: u32,
@@ -21,7 +22,7 @@ impl Key {
         tail: 0,
     };
 
-    /// The key of `name`.
+    /// The key of a name.
     pub fn new(name: &[u8]) -> Self {
         let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
             (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
@@ -40,7 +41,7 @@ impl Key {
         }
     }
 
-    /// Whether equal keys of this length are equal names.
+    /// Whether the key contains the whole name, so that equal keys mean equal names.
     pub const fn is_exact(self) -> bool {
         self.len <= 16
     }
@@ -52,16 +53,18 @@ impl Key {
     }
 }
 
-/// Whether the name has a letter that `ngx.var` would make lower case first.
+/// Whether a name contains an upper-case letter. nginx and `ngx.var` convert a name to lower
+/// case before they look it up.
 pub fn has_upper(name: &[u8]) -> bool {
     name.iter().any(u8::is_ascii_uppercase)
 }
 
-/// Whether nginx's handlers of prefixes read such a name as it is.
+/// Whether nginx's handlers of prefixes can be called with this name.
 ///
-/// Nothing they look up has these bytes in its name, but with an `&` `ngx_http_arg`
-/// takes a value's end for one before its beginning, and a NUL ends a comparison
-/// (`ngx_strncasecmp`) that is then taken for one of the whole name.
+/// No argument, header or cookie has a `&` or a NUL in its name, but these bytes mislead
+/// the handlers: with a `&`, `ngx_http_arg` may find the end of a value before its beginning,
+/// and a NUL ends a comparison (`ngx_strncasecmp`) early, which then counts as a match of
+/// the whole name.
 pub fn is_safe(name: &[u8]) -> bool {
     !name.iter().any(|b| matches!(b, 0 | b'&'))
 }

@@ -1,14 +1,15 @@
-//! Numbers and times as nginx and lua-var-nginx-module write them.
+//! Numbers and times: as text, the way nginx writes them, and from text, the way
+//! lua-var-nginx-module reads them.
 
 #![forbid(unsafe_code)]
 
-/// Longest text that [`seconds`] and [`decimal`] give.
+/// Length of the longest [`Text`].
 pub const TEXT: usize = 32;
 
-/// Text of a number, at most [`TEXT`] bytes.
+/// The text of a number, written from the end of a buffer.
 pub struct Text {
     bytes: [u8; TEXT],
-    /// Where the text starts; it is written from the end.
+    /// Where the text starts in `bytes`.
     start: usize,
 }
 
@@ -39,7 +40,7 @@ impl Text {
         }
     }
 
-    /// The text.
+    /// The text, at most [`TEXT`] bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
@@ -56,15 +57,15 @@ pub fn seconds(milliseconds: i64) -> Text {
     text
 }
 
-/// A number in decimal, as `"%ui"` writes it.
+/// A number in decimal, as nginx's `"%ui"` writes it.
 pub fn decimal(number: u64) -> Text {
     let mut text = Text::new();
     text.prepend_number(number, 1);
     text
 }
 
-/// Milliseconds between two of nginx's cached times, never negative
-/// (`ngx_http_variable_request_time`).
+/// Milliseconds between two of nginx's cached times, each in seconds and milliseconds; 0 if
+/// the clock was set back between them (`ngx_http_variable_request_time`).
 pub fn elapsed(now_sec: i64, now_msec: i64, start_sec: i64, start_msec: i64) -> i64 {
     let ms = now_sec
         .wrapping_sub(start_sec)
@@ -73,19 +74,20 @@ pub fn elapsed(now_sec: i64, now_msec: i64, start_sec: i64, start_msec: i64) -> 
     ms.max(0)
 }
 
-/// One upstream attempt, as far as its times are concerned.
+/// One entry of `r->upstream_states`, with one of its times.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// Milliseconds; negative when that point was not reached.
+    /// Milliseconds; negative if the attempt did not get that far.
     pub ms: i64,
-    /// Whether the attempt had a peer; an entry without one separates server groups.
+    /// Whether the attempt had a peer. An entry without one separates server groups.
     pub has_peer: bool,
 }
 
-/// Milliseconds over all attempts, as lua-var-nginx-module sums them; `None` without any.
+/// The sum of the milliseconds of all attempts, as lua-var-nginx-module computes it; `None`
+/// if there are none.
 ///
-/// An attempt without a peer ends a group (`ngx_http_upstream_response_time_variable`
-/// writes " : " there): the entry after it is stepped over by one, like nginx does.
+/// An entry without a peer separates two groups and is skipped. The entry after it counts
+/// even if it has no peer, either (`ngx_http_upstream_response_time_variable`).
 pub fn sum(attempts: impl IntoIterator<Item = Attempt>) -> Option<i64> {
     let mut attempts = attempts.into_iter();
     let mut current = attempts.next()?;
@@ -105,10 +107,10 @@ pub fn sum(attempts: impl IntoIterator<Item = Attempt>) -> Option<i64> {
     }
 }
 
-/// The number in a variable's text, as Lua's `tonumber` reads decimal ones; `None` otherwise.
+/// The decimal number in a variable's text; `None` if there is none.
 ///
-/// For a list over several upstream attempts (`"0.010, 0.020 : -"`) the sum of the
-/// numbers in it, which is what lua-var-nginx-module's Lua fallback computes.
+/// A list over several upstream attempts (`"0.010, 0.020 : -"`) gives the sum of its numbers,
+/// as in lua-var-nginx-module's Lua fallback.
 pub fn parse_sum(text: &[u8]) -> Option<f64> {
     let mut milli = 0i64;
     let mut found = false;
@@ -118,7 +120,7 @@ pub fn parse_sum(text: &[u8]) -> Option<f64> {
             found = true;
         }
     }
-    // A whole number stays exact: thousandths of it may not fit a double.
+    // A whole number is divided as an integer, because its thousandths may not fit a double.
     let whole = milli % 1000 == 0;
     found.then_some(if whole {
         (milli / 1000) as f64
@@ -127,7 +129,8 @@ pub fn parse_sum(text: &[u8]) -> Option<f64> {
     })
 }
 
-/// Digits with up to three decimals, in thousandths.
+/// The number in a text of digits with up to three decimals, in thousandths; `None` for any
+/// other text.
 fn parse_milli(text: &[u8]) -> Option<i64> {
     let mut whole = 0i64;
     let mut decimals = None;

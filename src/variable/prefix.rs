@@ -1,24 +1,27 @@
-//! Variables of a built-in prefix, looked up in a request as nginx's handlers for them do.
+//! Looks up a variable with a built-in prefix, such as `$http_cookie` or `$arg_id`, in a
+//! request, with the results of nginx's handlers. Where nginx's versions differ, the look-up
+//! leaves it to nginx.
 
 use super::scan::{self, Cookie, Prefix};
 use crate::nginx::header::Headers;
 use crate::nginx::request::Request;
 
-/// What a look-up found: two words, which are returned in registers. A larger value
-/// would be written to memory as words and read as one vector, which stalls.
+/// The result of a look-up: a text, no text, or "nginx has to look". It is two words, which
+/// are returned in registers; a larger value would be written to memory as words and read
+/// back as one vector, which stalls the processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found<'a> {
     text: Option<&'a [u8]>,
 }
 
-/// Marks that nginx has to look; told from a text by its address.
+/// A text with this address means that nginx has to look.
 static UNSURE: u8 = 0;
 
 impl<'a> Found<'a> {
-    /// Nothing of that name.
+    /// There is nothing with that name.
     const NIL: Self = Found { text: None };
 
-    /// nginx has to look.
+    /// nginx has to look, because its versions differ or its layout is another.
     fn unsure() -> Self {
         Self::text(core::slice::from_ref(&UNSURE))
     }
@@ -28,7 +31,7 @@ impl<'a> Found<'a> {
         Found { text: Some(text) }
     }
 
-    /// The text, or nothing; `None` when nginx has to look.
+    /// `Some(text)`, `Some(None)` if there is none, or `None` if nginx has to look.
     #[inline(always)]
     pub(crate) fn sure(self) -> Option<Option<&'a [u8]>> {
         match self.text {
@@ -38,7 +41,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What the request has under this name, from which the prefix was taken off.
+/// Looks up `name`, which is the part of a variable's name behind `prefix`, in lower case.
 #[inline(never)]
 pub(crate) fn look_up<'a>(r: Request<'a>, prefix: Prefix, name: &[u8]) -> Found<'a> {
     match prefix {
@@ -53,7 +56,8 @@ pub(crate) fn look_up<'a>(r: Request<'a>, prefix: Prefix, name: &[u8]) -> Found<
     }
 }
 
-/// The header of this name. Versions of nginx differ in what several of one name give.
+/// The value of the header with this name. If there are several, nginx has to look, because
+/// its versions differ in how they combine them.
 #[inline(never)]
 fn header<'a>(r: Request<'a>, whose: Headers, name: &[u8]) -> Found<'a> {
     let Ok(headers) = r.headers(whose) else {
@@ -61,7 +65,7 @@ fn header<'a>(r: Request<'a>, whose: Headers, name: &[u8]) -> Found<'a> {
     };
     let mut found = Found::NIL;
     for header in headers {
-        // Before its name is looked at: most have another length.
+        // The length is compared first, because most names differ in it.
         if header.name_len() != name.len() || header.is_removed() {
             continue;
         }
@@ -75,6 +79,7 @@ fn header<'a>(r: Request<'a>, whose: Headers, name: &[u8]) -> Found<'a> {
     found
 }
 
+/// The value of the first cookie with this name.
 fn cookie<'a>(r: Request<'a>, name: &[u8]) -> Found<'a> {
     for header in r.cookies() {
         match scan::cookie(header.value(), name) {

@@ -1,4 +1,8 @@
-//! Reading: by name, and by what was found of a name before.
+//! Reading variables, by name or by a name that was resolved before.
+//!
+//! A value is taken from the first of these that has it: nginx's cache in `r->variables`, the
+//! request itself ([`Field`]), a header or a look-up by prefix, nginx's handler. If nginx's
+//! layout differs, or an older configuration serves the request, lua-nginx-module reads it.
 
 use core::ffi::CStr;
 
@@ -15,7 +19,8 @@ use crate::nginx::string::bytes;
 use crate::nginx::value::VarValue;
 use crate::request::{Direct, Readable};
 
-/// The variable of this name, in lower case.
+/// The variable with this name. [`Again`] if the name has an upper-case letter and has to be
+/// converted to lower case first.
 #[inline(always)]
 pub(crate) fn by_name<'a>(
     live: Readable<'a>,
@@ -35,7 +40,7 @@ pub(crate) fn by_name<'a>(
     Ok(by_lua_module(*r, name, flavour).unwrap_or(Value::Nil))
 }
 
-/// A name that is no variable of the table: one of a prefix, or unknown.
+/// The variable with a name that is not in the table: it has a prefix, or it is unknown.
 fn prefixed<'a>(r: Request<'a>, table: &Table, name: &[u8]) -> Result<Value<'a>, Again> {
     if name::has_upper(name) {
         return Err(Again);
@@ -51,16 +56,16 @@ fn prefixed<'a>(r: Request<'a>, table: &Table, name: &[u8]) -> Result<Value<'a>,
     })
 }
 
-/// What a name stands for in the configuration that serves a request.
+/// What a name means in the configuration that serves a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Resolved<'n> {
-    /// A variable.
+    /// A variable of the table.
     Var(&'static Var),
-    /// One of a prefix, and the rest of its name.
+    /// A built-in prefix, and the part of the name behind it.
     Prefixed(Prefix, &'n [u8]),
 }
 
-/// A request that is read directly, with the variable table of its configuration.
+/// A request that may be read directly, with the variable table of its configuration.
 #[derive(Clone, Copy)]
 pub(crate) struct InTable<'a> {
     r: Request<'a>,
@@ -68,7 +73,8 @@ pub(crate) struct InTable<'a> {
 }
 
 impl<'a> InTable<'a> {
-    /// `None` when it is served by an older configuration, whose table is gone.
+    /// `None` if an older configuration than the newest serves the request, whose table is
+    /// not used any more.
     #[inline(always)]
     pub(crate) fn of(live: Direct<'a>) -> Option<Self> {
         let r = live.request();
@@ -78,11 +84,13 @@ impl<'a> InTable<'a> {
         })
     }
 
-    /// What was found of a name, if it was found in this table.
+    /// What `found` means, if it was resolved with this table; `None` if it has to be resolved
+    /// again.
     ///
     /// # Safety
-    /// `found` was filled in this process, maybe for a configuration that is gone, and its
-    /// name is still where it was.
+    /// `found` must have been filled by [`find`], [`NOT_FOUND`] or [`none_in`] in this process,
+    /// and the name that it was resolved from must still be where it was. The table may be
+    /// gone since.
     #[inline(always)]
     pub(crate) unsafe fn resolve<'n>(self, found: &'n Found) -> Option<Resolved<'n>> {
         if self.table.epoch() != found.epoch {
@@ -92,7 +100,8 @@ impl<'a> InTable<'a> {
             return (self.table.numbered(found.variable as u32)).map(Resolved::Var);
         }
         let prefix = *Prefix::ALL.get(found.prefix as usize)?;
-        // SAFETY: by the caller's word; `find` set it together with the prefix.
+        // SAFETY: `find` has set `rest` and its length, and the name is still there, by the
+        // contract above.
         let rest = unsafe {
             bytes(ngx_str_t {
                 len: found.rest_len as usize,
@@ -102,7 +111,8 @@ impl<'a> InTable<'a> {
         Some(Resolved::Prefixed(prefix, rest))
     }
 
-    /// Hands the value to `give`, with the field that it was read from, if it was.
+    /// Reads the value and passes it to `give`, together with the field if it was read
+    /// directly. [`Again`] if it has to be read by name, because nginx has to look.
     #[inline(always)]
     pub(crate) fn read<T>(
         self,
@@ -120,7 +130,7 @@ impl<'a> InTable<'a> {
     }
 }
 
-/// Nothing was found.
+/// A name that is not resolved yet: no table has the epoch 0.
 pub(crate) const NOT_FOUND: Found = Found {
     rest: core::ptr::null(),
     rest_len: 0,
@@ -133,7 +143,7 @@ pub(crate) const NOT_FOUND: Found = Found {
     is_number: 0,
 };
 
-/// Nothing was found in this configuration.
+/// A name that was looked for in this table, and is neither a variable nor has a prefix.
 pub(crate) fn none_in(table: &Table) -> Found {
     Found {
         epoch: table.epoch(),
@@ -141,8 +151,9 @@ pub(crate) fn none_in(table: &Table) -> Found {
     }
 }
 
-/// Finds a name, in lower case, in a configuration. It has to stay where it is for as
-/// long as [`InTable::resolve`] is asked about it.
+/// Resolves a name, which has to be in lower case, in a configuration. `None` if it is neither
+/// a variable nor has a prefix. The result may point into `name`, which must stay where it is
+/// for as long as the result is used.
 pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
     let epoch = table.epoch();
     if let Some(var) = table.find(name) {
@@ -158,7 +169,7 @@ pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
             ..NOT_FOUND
         });
     }
-    // Names are looked up in lower case, which this one would not be.
+    // The caller did not convert the name, and a look-up by prefix would compare it as it is.
     if name::has_upper(name) {
         return None;
     }
@@ -172,14 +183,15 @@ pub(crate) fn find(table: &Table, name: &[u8]) -> Option<Found> {
     })
 }
 
-/// The value of a variable.
+/// Reads a variable of the table.
 fn read<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
     read_with(r, var, flavour, |_, value| value)
 }
 
-/// The same, handed to `give`, with the field that it was read from, if it was.
-// Inlined, with what it is made of, so that a value stays in registers: written
-// to memory as words and copied as one vector, it stalls the reader.
+/// Reads a variable of the table and passes the value to `give`, together with the field if
+/// it was read directly.
+// This and its callees are inlined so that the value stays in registers. If it were written
+// to memory as words and copied as one vector, the processor would stall.
 #[inline(always)]
 fn read_with<'a, T>(
     r: Request<'a>,
@@ -207,24 +219,26 @@ fn read_with<'a, T>(
     }
 }
 
-/// A variable that is read from the request, as `ngx.var` gives it; `None` when nginx has
-/// to make the text, or to keep it.
+/// The value of a field as `ngx.var` returns it, which is cached as nginx would do. `None`
+/// if nginx has to convert a number to text, or to store the text.
 fn as_ngx_var<'a>(r: Request<'a>, var: &Var, field: Field) -> Option<Value<'a>> {
     let value = field.read(r).filter(|_| !field.is_number())?;
     cache(r, var, value).then_some(value)
 }
 
-/// A variable whose handler has to be asked, or that is one of a prefix.
+/// Reads a variable that is not read directly: with a look-up of the module's, or with nginx's
+/// handler.
 fn through_nginx<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
     if let Some(index) = var.index {
-        // Where nginx asks its handler each time, `fetch` leaves nothing behind; a value
-        // that nginx caches is cached, as it is for whoever reads it first.
+        // nginx's functions store the value in `r->variables`. For a cacheable variable that
+        // is right; for a no-cacheable one only `ngx.var` does it.
         if var.is_cacheable || flavour == Flavour::NgxVar {
             return typed(Value::of(r.flushed(index)), var.field, flavour);
         }
     }
     if let Some(offset) = var.header {
-        // SAFETY: nginx's own handler of this variable reads such a pointer there.
+        // SAFETY: the offset comes from nginx's own handler of this variable, which reads a
+        // pointer to a header there.
         if let Ok(text) = unsafe { r.header_at(offset) } {
             return Value::of(text);
         }
@@ -238,8 +252,9 @@ fn through_nginx<'a>(r: Request<'a>, var: &Var, flavour: Flavour) -> Value<'a> {
     typed(Value::of(r.evaluate(var.getter)), var.field, flavour)
 }
 
-/// Leaves in `r->variables` what nginx would leave there after its handler gave `value`
-/// (`ngx_http_get_indexed_variable`); false when the handler has to be asked.
+/// Stores in `r->variables` what nginx would store there after its handler returned `value`
+/// (`ngx_http_get_indexed_variable`). Returns false if nginx's handler has to be called,
+/// because `value` is a number that would have to be converted to text.
 #[inline(always)]
 fn cache(r: Request<'_>, var: &Var, value: Value<'_>) -> bool {
     let Some(index) = var.index else {
@@ -261,8 +276,8 @@ fn cache(r: Request<'_>, var: &Var, value: Value<'_>) -> bool {
     true
 }
 
-/// The variable as lua-nginx-module and nginx find and read it, whatever this
-/// module knows of requests. The name has to be in lower case.
+/// Reads a variable through lua-nginx-module, which works with any layout and configuration.
+/// The name has to be in lower case. The error is a message of lua-nginx-module's.
 pub(crate) fn by_lua_module<'a>(
     r: AnyRequest<'a>,
     name: &[u8],
@@ -275,7 +290,7 @@ pub(crate) fn by_lua_module<'a>(
     Ok(typed(Value::of(text), Field::named(name), flavour))
 }
 
-/// Makes text of nginx's a number, where the flavour and the variable ask for it.
+/// Converts a text of nginx's to a number, if the flavour and the variable's field ask for it.
 #[inline(always)]
 fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<'a> {
     match value {
@@ -286,6 +301,7 @@ fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<
     }
 }
 
+/// The number in a text of nginx's; nil if there is none.
 #[cold]
 fn number_in(text: &[u8]) -> Value<'static> {
     number::parse_sum(text).map_or(Value::Nil, Value::Number)

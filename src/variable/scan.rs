@@ -1,8 +1,12 @@
-//! Looking a variable of a prefix up in arguments, headers and cookies.
+//! The comparisons behind `$arg_…`, `$cookie_…` and the headers' variables: finding a name
+//! among a request's arguments, in a `Cookie` header, and comparing it with a header's name.
+//!
+//! The functions have the results of nginx's, which each names. They are written to compare
+//! eight bytes at a time, because names are short and most of them do not match.
 
 #![forbid(unsafe_code)]
 
-/// A built-in prefix whose variables the module looks up.
+/// A built-in prefix: the module looks up variables whose names begin with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Prefix {
     /// `$http_name`
@@ -18,8 +22,8 @@ pub enum Prefix {
 }
 
 impl Prefix {
-    /// The prefixes, as nginx defines them (`ngx_http_core_variables`,
-    /// `ngx_http_upstream_vars`).
+    /// All built-in prefixes. nginx defines them in `ngx_http_core_variables` and
+    /// `ngx_http_upstream_vars`.
     pub const ALL: [Prefix; 5] = [
         Prefix::Header,
         Prefix::Arg,
@@ -28,7 +32,7 @@ impl Prefix {
         Prefix::UpstreamHeader,
     ];
 
-    /// What the names of its variables begin with.
+    /// The prefix as it is written in a variable's name.
     pub const fn text(self) -> &'static [u8] {
         match self {
             Prefix::Header => b"http_",
@@ -40,15 +44,16 @@ impl Prefix {
     }
 }
 
-/// The value of the argument `name`, whatever its case (`ngx_http_arg`); an argument's name has
-/// no `&` in it.
+/// The value of the first argument called `name`, compared without regard to case
+/// (`ngx_http_arg`). `None` if there is none, or if `name` is empty or contains a `&`.
 pub fn arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     if name.is_empty() {
         return None;
     }
     let mut rest = args;
     loop {
-        // Compared before the next "&" is looked for: most are asked for early in a short text.
+        // The name is compared before the next "&" is searched, because most arguments that
+        // are asked for are near the beginning.
         if let Some((key, after)) = rest.split_at_checked(name.len()) {
             match after.split_first() {
                 Some((b'=', value)) if is_same_word(key, name) && !key.contains(&b'&') => {
@@ -61,18 +66,18 @@ pub fn arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// What a `Cookie` header says of one cookie.
+/// The result of looking for a cookie in a `Cookie` header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cookie<'a> {
-    /// Its value.
+    /// The cookie's value.
     Value(&'a [u8]),
-    /// It is not there.
+    /// The header has no such cookie.
     None,
-    /// nginx has to say: its versions disagree on whether a comma ends a cookie.
+    /// nginx has to look, because its versions disagree on whether a comma ends a cookie.
     Unsure,
 }
 
-/// The value of the cookie `name`, whatever its case
+/// Looks for the cookie `name` in a `Cookie` header, without regard to case
 /// (`ngx_http_parse_multi_header_lines`).
 pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
     let mut rest = header;
@@ -85,7 +90,7 @@ pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
                     let value = split_at_byte(value, b';').map_or(value, |(value, _)| value);
                     return Cookie::Value(value);
                 }
-                // Whatever stands there instead is stepped over, be it a semicolon.
+                // As in nginx, a byte other than "=" is skipped, even if it is a semicolon.
                 Some((_, after)) => rest = after,
                 None => return Cookie::None,
             }
@@ -101,6 +106,7 @@ pub fn cookie<'a>(header: &'a [u8], name: &[u8]) -> Cookie<'a> {
     Cookie::None
 }
 
+/// The text without the spaces at its beginning.
 fn trim_spaces(mut text: &[u8]) -> &[u8] {
     while let [b' ', after @ ..] = text {
         text = after;
@@ -108,25 +114,25 @@ fn trim_spaces(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// What is before and after the first `byte`.
+/// The texts before and after the first `byte`; `None` if there is no such byte.
 fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let at = find_either(text, [byte, byte])?;
     let (before, from) = text.split_at_checked(at)?;
     Some((before, from.get(1..)?))
 }
 
-/// Eight bytes of the same value.
+/// A word of eight equal bytes.
 const fn eight_of(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// The highest bit of each byte of `word` that is zero; of those behind the first such
-/// byte some may be others.
+/// A word with the highest bit set in each byte in which `word` is zero. Only the lowest
+/// such bit is reliable: a borrow may set it in higher bytes that are not zero.
 const fn zeroes(word: u64) -> u64 {
     word.wrapping_sub(eight_of(1)) & !word & eight_of(0x80)
 }
 
-/// Where the first of two bytes is, looked for in eight at a time.
+/// The position of the first byte that equals one of two.
 fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
     let [one, other] = bytes;
     let mut at = 0usize;
@@ -143,7 +149,7 @@ fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
     let Some(eight) = text.last_chunk::<8>() else {
         return rest.iter().position(|b| *b == one || *b == other);
     };
-    // The last eight, without those that were among the eight before.
+    // The last word overlaps bytes that were searched already; they are shifted out.
     let word = u64::from_le_bytes(*eight);
     let found = zeroes(word ^ eight_of(one)) | zeroes(word ^ eight_of(other));
     let before = 64u32.saturating_sub((rest.len() as u32).saturating_mul(8));
@@ -151,10 +157,10 @@ fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
     (found != 0).then(|| at.wrapping_add(found.trailing_zeros() as usize / 8))
 }
 
-/// The highest bit of each of eight bytes, into which a sum is carried.
+/// The highest bit of each of eight bytes. Sums of the lower seven bits carry into it.
 const HIGH: u64 = eight_of(0x80);
 
-/// Eight bytes in lower case.
+/// Converts the ASCII letters in a word to lower case.
 const fn lower(word: u64) -> u64 {
     let low = word & !HIGH;
     let from_a = low.wrapping_add(eight_of(0x80 - b'A'));
@@ -163,26 +169,27 @@ const fn lower(word: u64) -> u64 {
     word | upper >> 2
 }
 
-/// Eight bytes of a header's name as variables write it.
+/// Converts a word of a header's name to the form in a variable's name: lower case, with an
+/// underscore for each dash.
 const fn as_variable(key: u64) -> u64 {
     let other_than_dash = key ^ eight_of(b'-');
     let dash = !((other_than_dash & !HIGH).wrapping_add(!HIGH) | other_than_dash) & HIGH;
     lower(key) ^ (dash >> 7).wrapping_mul((b'-' ^ b'_') as u64)
 }
 
-/// Whether a header called `key` is what a variable calls `name`: lower case, with
+/// Whether the header `key` has the variable name `name`, which is in lower case, with
 /// underscores for dashes (`ngx_http_variable_unknown_header`).
 pub fn is_header(key: &[u8], name: &[u8]) -> bool {
     same(key, name, |key, name| as_variable(key) == name)
 }
 
-/// Whether two texts are the same but for the case of their letters.
+/// Whether two texts are equal without regard to case.
 fn is_same_word(one: &[u8], other: &[u8]) -> bool {
     same(one, other, |one, other| lower(one) == lower(other))
 }
 
-/// Whether `eight` holds for all of two texts of one length, up to eight bytes at a
-/// time. Pieces overlap where the length is no multiple of that.
+/// Whether two texts have the same length and `eight` holds for all of their words, which are
+/// eight bytes or, in short texts, four or one. Words overlap if they do not fill the text.
 #[inline(always)]
 fn same(one: &[u8], other: &[u8], eight: impl Fn(u64, u64) -> bool) -> bool {
     if one.len() != other.len() {
@@ -192,7 +199,7 @@ fn same(one: &[u8], other: &[u8], eight: impl Fn(u64, u64) -> bool) -> bool {
     let short = |a: &[u8; 4], b: &[u8; 4]| {
         eight(u32::from_le_bytes(*a).into(), u32::from_le_bytes(*b).into())
     };
-    // The last ones first: names differ in their ends.
+    // The last word is compared first, because names differ most at their ends.
     if let (Some(a), Some(b)) = (one.last_chunk(), other.last_chunk()) {
         let pieces = one.chunks_exact(8).zip(other.chunks_exact(8));
         return long(a, b)

@@ -1,9 +1,8 @@
-//! The variable table: the variables of a configuration, in a form in which a name is
-//! found in a few instructions. Built once when the configuration is complete.
+//! The variable table: a hash table of all variables of a configuration, with everything that
+//! is needed to read each. It is built once, when the configuration is complete.
 //!
-//! It holds every variable that nginx's own hash has, and those names of a prefix that
-//! `lua_var_index` lists and nobody defines. A name that is not in it is either one of a
-//! prefix (`http_`, `arg_`, …) or unknown.
+//! It contains the variables in nginx's own hash, and the names with a prefix (`http_`,
+//! `arg_`, …) that `lua_var_index` lists. Any other name has a prefix, or is unknown.
 
 use core::cell::Cell;
 use core::ptr;
@@ -21,28 +20,29 @@ use crate::nginx::string::bytes;
 use crate::nginx::value::{Getter, Variable, each_in_hash, prefixes};
 use crate::statics::PerWorker;
 
-/// How one variable is found.
+/// A variable of a configuration.
 #[derive(Clone, Copy)]
 pub struct Var {
+    /// The key of `name`, to compare it.
     key: Key,
     /// The name, in lower case.
     pub name: &'static [u8],
-    /// Set when the module reads it from the request itself.
+    /// How the module reads the variable directly; `None` if it does not.
     pub field: Option<Field>,
-    /// Its place in `r->variables`, when the configuration uses it by index.
+    /// The variable's index in `r->variables`, if the configuration uses it by index.
     pub index: Option<u32>,
-    /// Whether nginx may keep its first value there, instead of asking the handler again.
+    /// Whether nginx may cache the first value, that is, the variable is not no-cacheable.
     pub is_cacheable: bool,
-    /// Whether assigning to it means storing the value there, and nothing else.
+    /// Whether assigning to the variable only stores the value in `r->variables`.
     pub is_assignable: bool,
-    /// Set when it is one of a prefix that the module looks up.
+    /// The built-in prefix of the name, if nothing defines the variable.
     pub prefix: Option<Prefix>,
-    /// Where the request has the pointer to the header that it shows, if it is one of those
-    /// that `ngx_http_variable_header` serves.
+    /// The offset in `ngx_http_request_t` of the pointer to the header that the variable
+    /// shows, if its handler is `ngx_http_variable_header`.
     pub header: Option<u32>,
-    /// nginx's handler for it.
+    /// nginx's handler.
     pub(crate) getter: Getter,
-    /// Next in the chain, as number + 1.
+    /// The next variable in the chain: its number + 1, or 0 at the end.
     next: u32,
 }
 
@@ -60,8 +60,8 @@ impl Var {
         next: 0,
     };
 
-    /// A variable that nginx has in its hash. It is read from the request itself only as
-    /// long as its handler is nginx's own: a `map`, for one, may redefine `$args`.
+    /// The entry for a variable in nginx's hash. The variable is read directly only if its
+    /// handler is nginx's own, because a `map`, for example, may redefine `$args`.
     fn of(variable: Variable<'static>) -> Self {
         let index = variable.index();
         Var {
@@ -79,7 +79,8 @@ impl Var {
         }
     }
 
-    /// Its place in `r->variables`, if a value that nginx keeps there counts.
+    /// The index in `r->variables`, if a value there is to be taken, because the variable is
+    /// cacheable.
     pub(crate) fn cached_at(&self) -> Option<u32> {
         self.index.filter(|_| self.is_cacheable)
     }
@@ -89,18 +90,22 @@ impl Var {
 #[derive(Clone, Copy)]
 pub struct Table {
     vars: &'static [Var],
+    /// The heads of the hash's chains: number of a variable + 1, or 0 for an empty chain.
     heads: &'static [u32],
+    /// The configuration that the table was built from.
     core: &'static ngx_http_core_main_conf_t,
-    /// For each of [`Prefix::ALL`] whether it is nginx's own, and no other prefix begins
-    /// like it, so that it is the one for every name that does.
-    is_own: [bool; Prefix::ALL.len()],
-    /// Distinguishes the tables of a process, so a number of one is not taken for another's.
+    /// For each of [`Prefix::ALL`], whether the module may look up names with it, see
+    /// `Builtins::builtin_prefixes`.
+    is_builtin: [bool; Prefix::ALL.len()],
+    /// The number of this table in the process, from 1. What was resolved with another table
+    /// has another epoch.
     epoch: u32,
 }
 
-/// The table of the newest configuration, and how many there have been.
+/// The table of the newest configuration.
 struct Newest {
     table: Cell<Option<&'static Table>>,
+    /// The epoch given last.
     epoch: Cell<u32>,
 }
 
@@ -109,27 +114,27 @@ static NEWEST: PerWorker<Newest> = PerWorker(Newest {
     epoch: Cell::new(0),
 });
 
-/// The table of the newest configuration; `None` without memory for it.
+/// The table of the newest configuration; `None` if there was no memory for it.
 #[inline(always)]
 pub(crate) fn newest() -> Option<&'static Table> {
     NEWEST.table.get()
 }
 
-/// The table of the configuration that serves the request, if that is the newest.
+/// The table of the configuration that serves the request; `None` if that is not the newest.
 #[inline(always)]
 pub(crate) fn of(r: Request<'_>) -> Option<&'static Table> {
     let table = newest()?;
     (ptr::from_ref(table.core) as usize == r.core_main_conf()).then_some(table)
 }
 
-/// Forgets the table, which goes with its cycle: nginx destroys that after a new one
-/// has started.
+/// Forgets the table. To be called when a new cycle starts, because nginx then destroys the
+/// old cycle and with it the pool that has the table.
 pub(crate) fn forget() {
     NEWEST.table.set(None);
 }
 
-/// Builds the table of a complete configuration, which has to be forgotten when the
-/// next cycle starts. False without memory: nothing is read directly then.
+/// Builds the table of a complete configuration. [`forget`] has to be called when the next
+/// cycle starts. Returns false if there is no memory; then nothing is read directly.
 pub(crate) fn renew(complete: &Complete, conf: &MainConf) -> bool {
     let epoch = NEWEST.epoch.get().wrapping_add(1);
     NEWEST.epoch.set(epoch);
@@ -138,42 +143,42 @@ pub(crate) fn renew(complete: &Complete, conf: &MainConf) -> bool {
 }
 
 impl Table {
-    /// The variable of this name, which has to be lower case.
+    /// The variable with this name, which has to be in lower case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&'static Var> {
         find(self.vars, self.heads, name)
     }
 
-    /// The number of a variable, which is only good for this table.
+    /// The number of a variable in this table.
     pub fn number(&self, var: &Var) -> Option<u32> {
         let at = self.vars.iter().position(|other| ptr::eq(other, var))?;
         u32::try_from(at).ok()
     }
 
-    /// The variable of that number.
+    /// The variable with this number.
     #[inline(always)]
     pub fn numbered(&self, number: u32) -> Option<&'static Var> {
         self.vars.get(number as usize)
     }
 
-    /// See the member.
+    /// The number of this table in the process, see the field.
     #[inline(always)]
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// The prefix of `name` that the module looks up, and the rest of the name.
+    /// The built-in prefix of `name`, and the part of the name behind it.
     #[inline]
     pub fn prefix<'a>(&self, name: &'a [u8]) -> Option<(Prefix, &'a [u8])> {
-        for (prefix, is_own) in Prefix::ALL.iter().zip(&self.is_own) {
-            if let Some(rest) = name.strip_prefix(prefix.text()).filter(|_| *is_own) {
+        for (prefix, is_builtin) in Prefix::ALL.iter().zip(&self.is_builtin) {
+            if let Some(rest) = name.strip_prefix(prefix.text()).filter(|_| *is_builtin) {
                 return Some((*prefix, rest));
             }
         }
         None
     }
 
-    /// The handler of the longest prefix that `name` begins with
+    /// The handler of the longest prefix, of any module, that `name` begins with
     /// (`ngx_http_get_variable`).
     pub(crate) fn handler_of_prefix(&self, name: &[u8]) -> Option<Getter> {
         prefixes(self.core)
@@ -198,9 +203,10 @@ fn find(vars: &'static [Var], heads: &[u32], name: &[u8]) -> Option<&'static Var
     None
 }
 
-/// What a table is built into.
+/// A table's variables and hash while they are filled.
 struct Builder {
     vars: &'static mut [Var],
+    /// How many of `vars` are filled.
     len: usize,
     heads: &'static mut [u32],
 }
@@ -241,13 +247,13 @@ fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Ta
         vars: &[],
         heads: &[],
         core,
-        is_own: builtins().own_prefixes(core),
+        is_builtin: builtins().builtin_prefixes(core),
         epoch,
     };
     for name in conf.index_names() {
-        // SAFETY: a string of the configuration, as which it stays where it is.
+        // SAFETY: the name is in the configuration's pool, which lives as long as the table.
         let text = unsafe { bytes(*name) };
-        // A definition wins over a prefix, as in `ngx_http_get_variable`.
+        // A defined variable wins over a prefix, as in `ngx_http_get_variable`.
         if builder.has(text) {
             continue;
         }
@@ -256,7 +262,8 @@ fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Ta
                 key: Key::new(text),
                 name: text,
                 prefix: table.prefix(text).map(|(prefix, _)| prefix),
-                // SAFETY: a string of the configuration, as which it stays where it is.
+                // SAFETY: the name is in the configuration's pool, which lives as long as the
+                // table.
                 getter: unsafe { handler.of_prefixed(name) },
                 ..Var::EMPTY
             });
@@ -264,14 +271,14 @@ fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Ta
     }
     table.vars = builder.vars;
     table.heads = builder.heads;
-    // SAFETY: the pool lives as long as the cycle that uses the table, see `renew`.
+    // SAFETY: the table is in the cycle's pool, and `forget` drops it before that is destroyed.
     Some(unsafe { pool.put(table)?.as_ref() })
 }
 
-/// `len` copies of `fill` in the pool.
+/// A slice of `len` copies of `fill` in the pool; `None` if there is no memory.
 fn slice<T: Copy>(pool: Pool, fill: T, len: usize) -> Option<&'static mut [T]> {
     let mut place = pool.put_many(fill, len)?;
-    // SAFETY: just written, and nobody else has it; the pool outlives every use of the
-    // table, see `renew`.
+    // SAFETY: `put_many` has just written it, there is no other reference to it, and `forget`
+    // drops the table before the pool is destroyed.
     Some(unsafe { place.as_mut() })
 }

@@ -1,21 +1,23 @@
-//! What a value is, and how it is converted for the caller.
+//! The value of a variable, and how it is converted for the caller. Numbers become text as
+//! late as possible, so that none is allocated in the request's pool.
 
 /// A variable's value.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
-    /// Not found.
+    /// The variable is not found.
     Nil,
-    /// Text in the request's memory.
+    /// A text that lives as long as the request.
     Text(&'a [u8]),
-    /// A number, where values are typed.
+    /// A number for Lua ([`Flavour::Typed`]).
     Number(f64),
-    /// Text: a number, yet to be written.
+    /// A text: the digits of this number.
     Decimal(u64),
-    /// Text: milliseconds, yet to be written as seconds with three decimals.
+    /// A text: these milliseconds, as seconds with three decimals.
     Seconds(i64),
 }
 
 impl<'a> Value<'a> {
+    /// The text, or `Nil` for `None`.
     #[inline(always)]
     pub(crate) fn of(text: Option<&'a [u8]>) -> Self {
         text.map_or(Value::Nil, Value::Text)
@@ -25,13 +27,14 @@ impl<'a> Value<'a> {
 /// How a value is converted for the caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// As lua-var-nginx-module types them.
+    /// As lua-var-nginx-module does: some variables are numbers. The value of a no-cacheable
+    /// variable is not stored.
     Typed,
-    /// As `ngx.var`: text, and nginx caches what it would have cached.
+    /// As `ngx.var` does: every value is text, and nginx stores that of an indexed variable.
     NgxVar,
 }
 
-/// The question has to be asked in a slower way: with the name in lower case; by name
-/// instead of by what was found of it.
+/// The read has to be repeated in a slower way: with the name in lower case, or by name
+/// instead of by the resolved name.
 #[derive(Clone, Copy, Debug)]
 pub struct Again;

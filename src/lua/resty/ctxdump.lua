@@ -1,6 +1,6 @@
--- Stands for lua-resty-ctxdump where lua_var_replace says so: the same two functions, but a
--- reference ends with its request. A request whose client left between the two does not
--- leave its table behind.
+-- Replaces lua-resty-ctxdump if lua_var_replace names it. It has the same two functions, but
+-- a reference is valid only until its request ends. So a request that ends between the two
+-- calls, because its client left, does not leak its table.
 
 local core = ...
 
@@ -12,13 +12,13 @@ local tonumber = tonumber
 
 local _M = { _VERSION = "0.03" }
 
--- by reference: the table, and the handle of its request
+-- the ngx.ctx tables and the handles of their requests, by reference
 local tables, handles = {}, {}
--- references that nobody has
+-- a stack of references that are free again
 local free = {}
--- how many there have been at once
+-- the highest reference so far
 local most = 0
--- how far the search for those whose request has ended has come
+-- the reference that sweep() looked at last
 local at = 0
 
 
@@ -28,8 +28,8 @@ local function drop(ref)
 end
 
 
--- Looks at two references each time one is made, so that there are never many more of them
--- than live requests.
+-- Checks the next two references, and drops those whose requests have ended. As it is called
+-- whenever a reference is made, there are never many more of them than live requests.
 local function sweep()
     for _ = 1, 2 do
         at = at < most and at + 1 or 1
@@ -83,7 +83,7 @@ function _M.apply_ngx_ctx(ref)
 end
 
 
--- How many there are, for tests.
+-- The number of references in use, for tests.
 function _M.count()
     return most - #free
 end

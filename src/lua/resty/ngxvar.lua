@@ -1,9 +1,8 @@
--- resty.ngxvar: NGINX variables, read from a request that is known to be live.
+-- resty.ngxvar: reads and sets NGINX variables of a request that is validated first.
 --
--- fetch has two ways to the same value: the interpreter takes a function of Lua's C
--- API, what LuaJIT compiles takes a call over FFI (resty.ngxvar.trace says why). For
--- hot loops there are getter() and setter(), which need no call at all for most of
--- what they do.
+-- fetch has two implementations with the same results: in the interpreter it calls a
+-- function of Lua's C API, on a trace it calls the module over FFI (resty.ngxvar.trace says
+-- why). getter() and setter() are for hot loops; on a trace most of them need no call.
 
 local core = ...
 
@@ -15,7 +14,7 @@ end
 local ffi = require "ffi"
 local base = require "resty.core.base"
 local call = require "resty.ngxvar.call"
-local handles = require "resty.ngxvar.live"
+local handles = require "resty.ngxvar.handles"
 local trace = require "resty.ngxvar.trace"
 
 local acquire = core.acquire
@@ -56,13 +55,13 @@ local _M = {
 }
 
 
--- see resty.ngxvar.trace
+-- true while LuaJIT records a trace, see resty.ngxvar.trace
 local on_trace = false
 
 
--- The handle made last: a handler that asks twice gets the same one.
+-- the handle that was made last, to be returned again for the same request
 local last = handle_t()
--- The one that the C functions know by its address, which is why it is kept.
+-- the handle whose address the C functions store; this reference keeps it alive
 local remembered = last
 
 
@@ -76,8 +75,7 @@ end
 
 
 function _M.request()
-    -- without the C function, which would end the trace; it does not know the handle by
-    -- its address then
+    -- the C function would end the trace; this way it does not store the handle's address
     if on_trace then
         local r = get_request()
         local id = r and slot_of(r) or -1
@@ -96,7 +94,7 @@ function _M.request()
     local handle = handle_of(id, generation)
 
     if not rawequal(handle, remembered) then
-        -- in this order, so that what C knows by its address is always kept
+        -- in this order, so that the handle whose address C stores is always referenced
         remember(handle)
         remembered = handle
     end
@@ -105,8 +103,8 @@ function _M.request()
 end
 
 
--- Names that the interpreter has fetched before, each with how it was found. Nothing
--- that Lua code makes up stays here for long: the C functions bound their number.
+-- The names that the interpreter has fetched, each with a ngx_http_lua_var_found_t. The C
+-- functions limit their number, so that names which Lua code generates do not fill memory.
 local names = core.learn(function (name)
     local found = found_t()
     resolve(nil, name, #name, found)
@@ -114,10 +112,10 @@ local names = core.learn(function (name)
 end)
 
 
--- On traces the module is asked by what was found of a name, which is the same code for
--- every name. A getter would do without the call, but a trace would then be good for one
--- name only: faster in a loop, and half as fast in straight code that reads twenty.
-local function ask(handle, r, name, flavour)
+-- Reads a variable over FFI, for traces: by the resolved name, if there is one, which is the
+-- same code for every name. To use a getter instead would save the call, but a trace would
+-- then serve one name only: faster in a loop, half as fast in code that reads twenty names.
+local function fetch_over_ffi(handle, r, name, flavour)
     local found = names[name]
 
     if found then
@@ -133,11 +131,11 @@ local function ask(handle, r, name, flavour)
 end
 
 
--- No results of calls are returned as they come (return f()): LuaJIT does
--- not compile a function that ends in a tail call to a builtin.
+-- There is no `return f()` here, because LuaJIT does not compile a function that ends in a
+-- tail call to a builtin.
 local function fetch_by_handle(name, req)
     if is_handle(req) then
-        local value, is_taken = ask(req, nil, name, TYPED)
+        local value, is_taken = fetch_over_ffi(req, nil, name, TYPED)
 
         if is_taken then
             return value
@@ -148,12 +146,12 @@ local function fetch_by_handle(name, req)
 end
 
 
--- The same for the request that is running.
+-- fetch() of the current request, on a trace.
 local function fetch_current(name)
     local r = get_request()
 
     if r then
-        local value, is_taken = ask(nil, r, name, TYPED)
+        local value, is_taken = fetch_over_ffi(nil, r, name, TYPED)
 
         if is_taken then
             return value
@@ -164,12 +162,12 @@ local function fetch_current(name)
 end
 
 
--- with enable_patch(false)
+-- set by enable_patch(false)
 local is_disabled = false
 
 
--- A number of what ngx.var has as text. Of the attempts at upstreams that is a list, in
--- which "-" is one that got nowhere; added up as whole milliseconds, as the module does.
+-- The number in a text of ngx.var. The times of several upstream attempts are a list, in which
+-- "-" is an attempt without that time. They are added in milliseconds, as the module does.
 local function number_in(text)
     local number = tonumber(text)
 
@@ -188,7 +186,7 @@ end
 
 
 local function is_current(req)
-    -- a pointer is live only if it is the current request's
+    -- core.live() accepts a pointer only if it is the current request's
     if not is_handle(req) then
         return core.live(req)
     end
@@ -199,7 +197,8 @@ local function is_current(req)
 end
 
 
--- By ngx.var, whatever that is at the moment: of the current request only.
+-- fetch() with enable_patch(false): reads ngx.var, which other code may have patched, if the
+-- request is the current one.
 local function fetch_by_ngx_var(name, req)
     if type(req) ~= "nil" and not is_current(req) then
         return core_fetch(name, req)
@@ -222,8 +221,8 @@ local function fetch_by_ngx_var(name, req)
 end
 
 
--- With dots, because LuaJIT begins no trace at such a function: the interpreter would
--- enter it, and leave it again for a value of another type, in the branch of the trace.
+-- It is a vararg function, because LuaJIT begins no trace at one. The interpreter would enter
+-- such a trace, and leave it, for a value of another type, in the branch for traces.
 function _M.fetch(...)
     if is_disabled then
         return fetch_by_ngx_var(...)
@@ -237,7 +236,7 @@ function _M.fetch(...)
 
     local value, err
 
-    -- not "~= nil": a null pointer is equal to nil, and names no request
+    -- not `req ~= nil`, because a null pointer equals nil but is not the current request
     if type(req) ~= "nil" then
         value, err = fetch_by_handle(name, req)
 
@@ -253,9 +252,9 @@ function _M.fetch(...)
 end
 
 
--- A copy of what Lua left in the ngx.ctx of this connection's TLS handshake.
+-- Returns a copy of what Lua left in the ngx.ctx of this connection's TLS handshake.
 function _M.ssl_ctx()
-    -- resty/core/ctx.lua, which is not loaded where lua-resty-core is not known
+    -- resty/core/ctx.lua sets it, unless it does not know the lua-resty-core
     local ssl_ctx = core.ssl_ctx
 
     return ssl_ctx and ssl_ctx()
@@ -263,23 +262,23 @@ end
 
 
 function _M.getter(name)
-    return require("resty.ngxvar.access").getter(name)
+    return require("resty.ngxvar.getters").getter(name)
 end
 
 
 function _M.setter(name)
-    return require("resty.ngxvar.access").setter(name)
+    return require("resty.ngxvar.getters").setter(name)
 end
 
 
--- A function, read(req), that gives the values of these variables in order; and
--- read:table(req, t), which gives them by name.
+-- Returns a callable table, read: read(req) returns the values of these variables in order,
+-- and read:table(req, t) returns a table of them by name.
 function _M.reader(names)
     return require("resty.ngxvar.reader")(names)
 end
 
 
--- with false, fetch reads ngx.var
+-- With false, fetch of the current request reads ngx.var.
 function _M.enable_patch(state)
     if type(state) ~= "boolean" then
         error("bad argument to enable_patch(): expected true or false, got "
@@ -290,10 +289,10 @@ function _M.enable_patch(state)
 end
 
 
--- what serves a name that the module declines: lua-resty-core's own functions, or
--- those of another patch of ngx.var
+-- The functions behind this patch of ngx.var, for what the module declines: those of
+-- lua-resty-core, or of another patch.
 local next_index, next_newindex
--- Another patch may have names that nginx does not know.
+-- Whether it is another patch, which may serve names that nginx does not know.
 local is_over_another
 
 
@@ -302,7 +301,7 @@ local function var_index(self, name)
         local r = get_request()
 
         if r then
-            local value, is_taken = ask(nil, r, name, NGX_VAR)
+            local value, is_taken = fetch_over_ffi(nil, r, name, NGX_VAR)
 
             if is_taken and not (value == nil and is_over_another) then
                 return value
@@ -312,7 +311,7 @@ local function var_index(self, name)
 
     local value, declined = core_index(self, name)
 
-    -- out of the ordinary: the next function serves it, or raises its error
+    -- the next function serves what is declined, or raises its error
     if declined or value == nil and is_over_another then
         return next_index(self, name)
     end
@@ -321,23 +320,26 @@ local function var_index(self, name)
 end
 
 
--- Compiled, the stock function is as fast.
+-- On a trace the stock function is as fast.
 local function var_newindex(self, name, value)
     if on_trace or type(name) ~= "string" or not core_set(name, value) then
-        -- what is refused here is refused there, with its error
+        -- the next function raises its error for what cannot be set
         return next_newindex(self, name, value)
     end
 end
 
 
+-- Whether a function is lua-resty-core's.
 local function is_stock(func)
     return debug.getinfo(func, "S").source:find("resty[/.]core[/.]var") ~= nil
 end
 
 
--- Lets ngx.var.name be read as fetch reads, and assigned as set does; for init_by_lua.
--- Other code may patch ngx.var there as well, before or after. What is installed first
--- waits for the first access, when all have, and then takes the place in front of them.
+-- Makes ngx.var.name read as fetch does, and assign as set does. To be called in init_by_lua*.
+--
+-- Other code may patch ngx.var in init_by_lua*, too, before or after this. So the functions
+-- installed here wait for the first access, when all patches are in place, and then put
+-- var_index and var_newindex in front of them.
 function _M.patch_ngx_var()
     if next_index then
         return
@@ -363,13 +365,14 @@ function _M.patch_ngx_var()
         mt.__index, mt.__newindex = var_index, var_newindex
     end
 
-    -- Later only a patch on top of these calls them, for what the module has declined.
+    -- Once the module is in front, only a patch that was installed after these functions calls
+    -- them, for what the module has declined.
     function first_index(self, name)
         if is_in_front then
             return stock_index(self, name)
         end
 
-        -- unless somebody has taken the patch away
+        -- if other code has removed this patch, it stays removed
         if mt.__index ~= stock_index then
             to_front()
         end

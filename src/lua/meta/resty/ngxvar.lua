@@ -1,32 +1,32 @@
 ---@meta resty.ngxvar
 
--- resty.ngxvar for LuaLS, the language server for Lua: not run by nginx, and no part of the
--- module. Name the directory above resty/ in `workspace.library`. README.md says what the
--- functions do; t/meta.t compares both and the module with this file.
+-- Annotations of resty.ngxvar for LuaLS, the language server for Lua. nginx does not run this
+-- file. To use it, name the directory above resty/ in `workspace.library`. README.md describes
+-- the functions; t/meta.t compares this file with README.md and with the module.
 
 ---@class resty.ngxvar
 ---@field _VERSION string the module's version
 local _M = { _VERSION = "" }
 
----Names one request and no other, also when that has ended. Opaque.
+---An opaque value that names one request, and still no other when that has ended.
 ---@class resty.ngxvar.handle
 
----What the values of variables are.
+---The value of a variable.
 ---@alias resty.ngxvar.value string|number|nil
 
----A handle of the current request. `nil, "no request found"` in `init_by_lua*`.
+---Returns a handle of the current request, or `nil, "no request found"` in `init_by_lua*`.
 ---@return resty.ngxvar.handle? req
 ---@return string? err
 function _M.request() end
 
----The variable of a request, of the current one without `req`; nil when it is not found.
----@param name string|integer the variable, without `$`; a number for a capture
+---Returns a variable of a request, by default of the current one; nil if it is not found.
+---@param name string|integer the variable's name without `$`, or the number of a capture
 ---@param req? resty.ngxvar.handle|ffi.cdata*
 ---@return resty.ngxvar.value value
 ---@return string? err
 function _M.fetch(name, req) end
 
----Assigns to a variable; a nil value unsets it.
+---Assigns to a variable of a request, by default of the current one; nil unsets it.
 ---@param name string
 ---@param value string|number|nil
 ---@param req? resty.ngxvar.handle|ffi.cdata*
@@ -34,48 +34,48 @@ function _M.fetch(name, req) end
 ---@return string? err
 function _M.set(name, value, req) end
 
----Whether the request is there, else the reason.
+---Tells whether a request is live, and otherwise the reason.
 ---@param req resty.ngxvar.handle|ffi.cdata*
 ---@return boolean ok
 ---@return string? err
 function _M.live(req) end
 
----A function that fetches one variable, for loops that LuaJIT compiles.
+---Returns a function that fetches one variable, for loops that LuaJIT compiles.
 ---@param name string
 ---@return fun(req: resty.ngxvar.handle|ffi.cdata*): value: resty.ngxvar.value, err: string? get
 function _M.getter(name) end
 
----Reads many variables of one request: its values, in the order of the names.
+---Reads several variables of one request, and returns the values in the order of the names.
 ---@class resty.ngxvar.reader
 ---@overload fun(req?: resty.ngxvar.handle|ffi.cdata*): ...: resty.ngxvar.value
 local reader = {}
 
----The same by name, in `t` if that is given; nil and why where the request is refused.
+---Returns a table of the values by name: `t`, if it is given. nil and the reason if refused.
 ---@type fun(self: resty.ngxvar.reader, req?: resty.ngxvar.handle|ffi.cdata*, t?: table): table<string, resty.ngxvar.value>?, string?
 reader.table = nil
 
----Makes a reader of 1 to 64 variables.
+---Returns a reader of 1 to 64 variables.
 ---@param names string[]
 ---@return resty.ngxvar.reader read
 function _M.reader(names) end
 
----A function that sets one variable, for loops that LuaJIT compiles.
+---Returns a function that sets one variable, for loops that LuaJIT compiles.
 ---@param name string
 ---@return fun(value: string|number|nil, req: resty.ngxvar.handle|ffi.cdata*): ok: true?, err: string? set
 function _M.setter(name) end
 
----A copy of what Lua left in the `ngx.ctx` of this connection's TLS handshake, or nil.
+---Returns a copy of what Lua left in `ngx.ctx` during this connection's TLS handshake, or nil.
 ---@return table? left
 function _M.ssl_ctx() end
 
----What all workers counted: a number by name.
+---Returns the figures of all workers, by name.
 ---@return table<string, number> figures
 function _M.stats() end
 
----Lets `ngx.var.name` be read as `fetch` reads. For `init_by_lua*`.
+---Makes `ngx.var.name` read variables as `fetch` does. To be called in `init_by_lua*`.
 function _M.patch_ngx_var() end
 
----With `false`, `fetch` of the current request asks `ngx.var[name]`.
+---With `false`, `fetch` of the current request returns `ngx.var[name]`.
 ---@param state boolean
 function _M.enable_patch(state) end
 

@@ -1,10 +1,10 @@
--- Runs in place of lua-resty-core's resty.core.ctx: loads that file, then wraps
--- what it installed, so that a ngx.ctx which a redirect took is given back.
+-- Replaces lua-resty-core's resty.core.ctx: loads that file, and wraps the getter and the
+-- setter of ngx.ctx that it registers, so that a ngx.ctx lost in a redirect is restored.
 --
--- lua-nginx-module keeps the ngx.ctx table of a request in ctxs[ref] until the
--- request's pool goes, but the number ref in r->ctx, which redirects clear. The
--- registry knows the number still. It is not used again: a second
--- cleanup for the same number would free it twice. The table gets a new one.
+-- lua-nginx-module keeps the ngx.ctx table of a request in ctxs[ref] until the request's
+-- pool is destroyed, but the number ref in r->ctx, which internal redirects clear. The
+-- registry has stashed the number. When the table is restored it gets a new number,
+-- because lua-nginx-module would add a second cleanup for the old one and free it twice.
 
 local core = ...
 
@@ -25,7 +25,7 @@ local vm = core.vm
 local function load_stock()
     local tried = {}
 
-    -- loader 1 looks in package.preload, which is where this file is
+    -- loader 1 looks in package.preload and would find this file
     for i = 2, #package.loaders do
         local loader = package.loaders[i](NAME)
 
@@ -67,7 +67,7 @@ end
 local stock = core.stock_ctx
 local stock_get = stock.get_ctx_table
 
--- what this file relies on; another lua-resty-core is left as it is
+-- with another lua-resty-core this file cannot work, and its functions are left in place
 if type(stock_get) ~= "function" or type(stock_set) ~= "function"
    or ngx.config.subsystem ~= "http"
 then
@@ -84,9 +84,9 @@ local ssl_ctx_ref = ffi.new("int[1]")
 local connection = ffi.new("const void *[1]")
 
 
--- The ngx.ctx of the handshakes, by connection, and the reference of each. A connection's
--- memory may be another one's by now, and a reference: both together are this one's for as
--- long as ctxs has the table there.
+-- The ngx.ctx of each TLS handshake by the address of its connection, and the reference of
+-- each table. Both an address and a reference may be reused. So an entry is valid only as
+-- long as ctxs has its table at its reference.
 local handshakes = setmetatable({}, { __mode = "v" })
 local refs = setmetatable({}, { __mode = "k" })
 
@@ -96,16 +96,16 @@ local function connection_key()
 end
 
 
--- What the handshake at r made is its ngx.ctx.
-local function note_handshake(r, made)
+-- Records the ngx.ctx of the handshake at r, a request that lua-nginx-module made for it.
+local function record_handshake(r, made)
     local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
 
-    -- a later step of a handshake has no reference of its own
+    -- a later phase of a handshake has no reference of its own, but that of an earlier one
     if ref < 0 then
         ref = ssl_ctx_ref[0]
     end
 
-    -- registers it, since a handshake is no request that nginx runs phases for
+    -- registers it, because nginx runs no phases for this request
     core.acquire()
 
     if lib.ngx_http_lua_var_ffi_handshake(r, connection) >= 0 then
@@ -115,7 +115,7 @@ local function note_handshake(r, made)
 end
 
 
--- A copy of what Lua left in the ngx.ctx of this connection's handshake, or nil.
+-- Returns a copy of what Lua left in the ngx.ctx of this connection's handshake, or nil.
 function core.ssl_ctx()
     local r = get_request()
 
@@ -134,7 +134,7 @@ function core.ssl_ctx()
     local copy = {}
 
     for key, value in pairs(left) do
-        -- lua-resty-core makes it the metatable of those that inherit
+        -- lua-resty-core sets this key, to make the table the metatable of inheriting ones
         if key ~= "__index" then
             copy[key] = value
         end
@@ -144,12 +144,12 @@ function core.ssl_ctx()
 end
 
 
--- ngx.ctx of a request that has none: the one it lost, or a new one
+-- Returns the ngx.ctx for a request without one: the one that it lost, or a new one.
 local function missing_ctx(r, ctx)
     if in_ssl_phase[0] == 0 then
         local lost = ctxs[lib.ngx_http_lua_var_ffi_ctx_lost(r, vm)]
 
-        -- index 0 is the head of the list of free references
+        -- ctxs[0] is a number, the head of the list of free references
         if type(lost) == "table" then
             local ref = ref_in_table(ctxs, lost)
 
@@ -166,11 +166,11 @@ local function missing_ctx(r, ctx)
 
     if in_ssl_phase[0] ~= 0 then
         made = stock_get(ctx)
-        note_handshake(r, made)
+        record_handshake(r, made)
         return made
     end
 
-    -- only after a handshake that left something
+    -- stock_get() would inherit from the handshake's ngx.ctx, which `lua_var_ssl_ctx off` forbids
     if ssl_ctx_ref[0] > 0 and lib.ngx_http_lua_var_ffi_handshake(r, connection) == 0 then
         made = ctx or {}
 
@@ -208,11 +208,12 @@ local function get_ctx_table(ctx)
         return missing_ctx(r, ctx)
     end
 
-    -- no context of the Lua module: the stock getter knows what to say
+    -- the Lua module has no context for the request: the stock getter raises the error
     return stock_get(ctx)
 end
 
 
+-- Whether r is the request of a TLS handshake.
 local function is_handshake(r)
     local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
 
@@ -231,7 +232,7 @@ local function set_ctx_table(ctx)
     stock_set(ctx)
 
     if in_handshake then
-        return note_handshake(r, ctx)
+        return record_handshake(r, ctx)
     end
 
     local ref = get_ref(r, nil, nil)

@@ -1,4 +1,4 @@
--- The module's functions over LuaJIT's FFI, and the values that they give.
+-- Calls the module over LuaJIT's FFI: declares its functions, and converts their results.
 
 local core = ...
 
@@ -12,13 +12,12 @@ local ffi_string = ffi.string
 
 ffi.cdef(core.cdef)
 
--- While a reload takes the module from another file, both files are mapped, and ffi.C
--- finds the functions of the older one: so the file is named. Linked into nginx, the
--- module has no file (core.file is nil) and nothing to be mistaken for; LuaJIT cannot
--- load an executable, and ffi.C has its functions.
+-- During a reload that loads the module from another file, both files are mapped, and ffi.C
+-- would find the functions of the older one. So the library is loaded by its file. If the
+-- module is linked into nginx, core.file is nil, and ffi.C finds the only copy.
 local lib = core.file and ffi.load(core.file) or ffi.C
 
--- looked up here, for LuaJIT does not look symbols up while it records a trace
+-- looked up here, because LuaJIT cannot look up a symbol while it records a trace
 local ffi_fetch = lib.ngx_http_lua_var_ffi_fetch
 local ffi_read = lib.ngx_http_lua_var_ffi_read
 
@@ -27,17 +26,19 @@ local STRING = tonumber(lib.NGX_HTTP_LUA_VAR_STRING)
 local NUMBER = tonumber(lib.NGX_HTTP_LUA_VAR_NUMBER)
 local WRITTEN = tonumber(lib.NGX_HTTP_LUA_VAR_WRITTEN)
 
--- one less than the bytes of its member "text", a power of two
+-- the size of the member "text", a power of two, minus 1: a mask that keeps a length within it
 local TEXT_MASK = 31
 
 local out = ffi.new("ngx_http_lua_var_value_t")
 
 
--- The value that the call of this number left in `out`, and true. Nothing when the
--- module wants to be asked in another way; or when another call has been made since:
--- what boxes a cdata, as reading a pointer does in the interpreter, may run the
--- collector, and that a finalizer, which may read variables too. So everything is
--- read before the number is compared, and only what was read then is used.
+-- Returns the value that a call wrote to `out`, and true; nil and false if the variable has to
+-- be read in another way, or if another call has overwritten `out`. `call` is the number that
+-- the call returned.
+--
+-- In the interpreter, reading a pointer allocates a cdata. That may run the collector, and
+-- with it a finalizer that reads variables. So all members are read before the number is
+-- compared, and only what was read then is used.
 local function taken(call)
     local kind, len, number, data = out.kind, out.len, out.number, out.data
 
@@ -57,7 +58,7 @@ local function taken(call)
     if kind == WRITTEN then
         local text = ffi_string(out.text, band(len, TEXT_MASK))
 
-        -- compared once more, since the text stood in `out` itself
+        -- compared once more, because the text was in `out` itself
         return text, out.call == call
     end
 
@@ -68,17 +69,18 @@ end
 local _M = { lib = lib }
 
 
--- No results are returned as they come here, which would be tail calls: of those LuaJIT
--- allows fifteen in a trace (lj_record_tailcall), and a handler reads more variables.
+-- There are no tail calls here, because LuaJIT allows only fifteen of them in a trace
+-- (lj_record_tailcall), and a handler may read more variables.
 
--- A variable by name, of the request that a handle names, or of the one at r.
+-- Reads a variable by name, of the handle's request or, if handle is nil, of the current
+-- request r.
 function _M.fetch(handle, r, name, flavour)
     local value, is_taken = taken(ffi_fetch(handle, r, name, #name, flavour, out))
     return value, is_taken
 end
 
 
--- The same by what was found of its name.
+-- Reads a variable by a resolved name, of the same request.
 function _M.read(handle, r, found, flavour)
     local value, is_taken = taken(ffi_read(handle, r, found, flavour, out))
     return value, is_taken

@@ -1,8 +1,7 @@
--- reader(names): many variables at once.
+-- reader(names): reads several variables at once.
 --
--- The request is validated once for all of them, by one function of Lua's C API. LuaJIT
--- does not compile that; where it is called from compiled code, the trace ends and another
--- begins after it.
+-- One function of Lua's C API reads all of them and validates the request once. LuaJIT does
+-- not compile the call, so in compiled code one trace ends there and another begins after it.
 
 local core = ...
 
@@ -17,8 +16,8 @@ local type = type
 local MOST = core.reader_max
 
 
--- read:table(req, t) for these keys. It is generated, so that the table is made at once
--- with all its keys, by code that LuaJIT compiles.
+-- Returns the function read:table(req, t) for these keys. Its code is generated, so that one
+-- constructor with all keys makes the table, which LuaJIT compiles.
 local function table_reader(keys, checked)
     local values, fields, assignments = {}, {}, {}
 

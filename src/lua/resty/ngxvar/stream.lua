@@ -1,8 +1,9 @@
--- resty.ngxvar in the stream subsystem: for Lua that serves both, as Apache APISIX's does.
+-- resty.ngxvar in the stream subsystem, for Lua code that runs in both subsystems, such as
+-- Apache APISIX's.
 --
--- request and fetch are what lua-var-nginx-module's library has there: a session has few
--- variables, and ngx.var reads them. Handles name HTTP requests, and so does all that
--- needs them.
+-- There are only request() and fetch(), as in lua-var-nginx-module's library: fetch() uses
+-- ngx.var, because a session has few variables. Functions that need a handle raise an error,
+-- because handles name HTTP requests only.
 
 local version = ...
 
@@ -27,7 +28,7 @@ function _M.request()
 end
 
 
--- A session's Lua reads its own variables only, whatever it passes for a request.
+-- A second argument is ignored: a session can only read its own variables.
 function _M.fetch(name)
     return var[name]
 end

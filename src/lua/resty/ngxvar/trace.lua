@@ -1,25 +1,27 @@
--- Telling the code that LuaJIT compiles from what it interprets.
+-- Lets a function take one branch in code that LuaJIT compiles, and another one in the
+-- interpreter.
 --
--- Both give the same values; what is fast in one is slow in the other. An FFI call
--- costs ten times a function of Lua's C API where it is interpreted, and a third of it
--- on a trace.
+-- Both branches have the same results, but what is fast in one is slow in the other: compared
+-- with a function of Lua's C API, an FFI call takes ten times as long in the interpreter, and
+-- a third of the time on a trace.
 --
--- The rule of LuaJIT's that this rests on (rec_upvalue in lj_record.c): an upvalue that
--- the source never assigns, of a function of which there is one closure, is a constant
--- while a trace is recorded. The functions that are watched have such an upvalue,
--- `on_trace`, false in the source. It is set to true, through the debug library, when
--- LuaJIT begins to record, and back to false when it stops. So a trace is made with the
--- branch that is right for it, without a test, and the interpreter takes the other.
+-- This uses a rule of LuaJIT (rec_upvalue in lj_record.c): an upvalue that the source never
+-- assigns, of a function with only one closure, is a constant while a trace is recorded. Each
+-- watched function has such an upvalue, `on_trace`, which is false in the source. A listener
+-- sets it to true, through the debug library, when LuaJIT begins to record a trace, and to
+-- false when LuaJIT stops. So the trace contains the branch for traces, without a test, and
+-- the interpreter takes the other branch.
 --
--- Were the rule to change, only the speed would suffer: an upvalue that is no constant
--- is tested when the trace runs, and is false then. t/jit.t would say so.
+-- If the rule changed, the functions would only be slower: the upvalue would be tested when
+-- the trace runs, when it is false. t/jit.t would fail.
 
 local bit = require "bit"
 
 local debug = debug
 local ipairs = ipairs
 
--- where LuaJIT keeps the listener of traces: VMEVENT_DEF(TRACE) in lj_vmevent.h
+-- the key under which LuaJIT stores the listener for traces: VMEVENT_DEF(TRACE) in
+-- lj_vmevent.h
 local TRACE_EVENT = bit.lshift(0x12d91467, 3)
 
 local _M = {}
@@ -27,7 +29,8 @@ local _M = {}
 local watched = {}
 
 
--- Has f's on_trace, which functions of one file share, tell the truth.
+-- Sets the upvalue on_trace of f, which the functions of a file share, while a trace is
+-- recorded.
 function _M.watch(f)
     local at = 0
 
@@ -43,7 +46,7 @@ end
 local on_trace = false
 
 
--- The same, for functions of which there are many closures.
+-- Returns true while a trace is recorded, for functions that have several closures.
 function _M.is_recorded()
     return on_trace
 end
@@ -52,7 +55,7 @@ end
 _M.watch(_M.is_recorded)
 
 do
-    -- there is one listener; one that is there already stays
+    -- there can be only one listener, and an existing one is not replaced
     local events = debug.getregistry()._VMEVENTS
 
     if not (events and events[TRACE_EVENT]) then

@@ -64,7 +64,7 @@ end
 -- one that the getters read, declared with them, and so is what makes strings.
 function _M.add_unchecked()
     local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
-    local text = require("resty.ngxvar.texts")()
+    local text = require("resty.ngxvar.string_cache")()
 
     local function pointer()
         return ffi.cast(request_p, get_request())

@@ -1,9 +1,9 @@
--- A cache of the string made last, for values that repeat.
+-- A cache of the string that was made last, for values that repeat.
 --
--- To make a Lua string of bytes, LuaJIT hashes them, looks for it among all strings
--- and compares it with what it finds. A variable that is read in a loop mostly has
--- the value that it had before; to compare it with a copy of that takes a trace a
--- few instructions, and is as exact. For traces only: see resty.ngxvar.trace.
+-- To make a Lua string of bytes, LuaJIT hashes them, looks for the hash among all strings
+-- and compares the bytes. A variable that is read in a loop mostly has the value that it had
+-- before. To compare the bytes with a copy of the last value is as exact, and takes a trace
+-- only a few instructions. In the interpreter it would be slow, see resty.ngxvar.trace.
 
 local ffi = require "ffi"
 
@@ -15,8 +15,8 @@ local min = math.min
 local bytes_p = ffi.typeof("const uint8_t *")
 local word_p = ffi.typeof("const int64_t *")
 
--- bytes are compared as the first and the last sixteen, eight at a time, which
--- overlap where there are fewer
+-- The first and the last sixteen bytes are compared, eight at a time. In a shorter string
+-- they overlap.
 local SHORTEST = 8
 local LONGEST = 32
 
@@ -26,7 +26,8 @@ local function is_same(one, other, offset)
 end
 
 
--- Both of this length, which is neither too short nor too long.
+-- Whether `data` and `copied` are equal. Both have this length, for which can_be_cached() is
+-- true.
 local function are_equal(data, copied, len)
     local bytes = ffi.cast(bytes_p, data)
     local tail = len - 8
@@ -42,13 +43,13 @@ local function can_be_cached(len)
 end
 
 
--- A function that makes strings; one for each variable.
+-- Returns a function that makes a string of `len` bytes at `data`. Each variable has its own.
 return function ()
     local copy = ffi.new("uint8_t[?]", LONGEST)
     local copied = ffi.cast(bytes_p, copy)
     local last, last_len
-    -- counts copies: where a trace is left while it compares, a finalizer may run
-    -- and make another
+    -- the number of copies made; it shows whether a finalizer has made one during a
+    -- comparison, which is possible if a trace is left there
     local copies = 0
 
     return function (data, len)

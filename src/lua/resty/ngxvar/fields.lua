@@ -1,16 +1,17 @@
--- Readers of what is in a request that is known to be live (live.lua): no calls. A
--- reader that gives nil leaves it to the module.
+-- Reads fields of a request without a call, for getters on a trace. The request must be one
+-- that live() of handles.lua returned. These are counterparts of rows in
+-- src/variable/field.rs; where a function returns nil, the module has to read the variable.
 
 local bit = require "bit"
 local ffi = require "ffi"
-local live = require "resty.ngxvar.live"
+local handles = require "resty.ngxvar.handles"
 
 local band = bit.band
 local rshift = bit.rshift
 local format = string.format
 local max = math.max
 local tonumber = tonumber
-local layout = live.layout
+local layout = handles.layout
 
 local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
 local bytes_p = ffi.typeof("const uint8_t *")
@@ -20,10 +21,10 @@ local time = ffi.cast("const ngx_http_lua_var_time_t *const *", layout.time)
 local CORE = layout.core_index
 
 
--- The bytes of a ngx_str_t or of a variable's value, which look alike: a length, with
--- flags in it or without, and a pointer. Both are read before anything else is done:
--- where it is interpreted, reading a pointer may run a finalizer after it, and that may
--- change what is there.
+-- Returns the first word and the data of a ngx_str_t or of a variable's value, which have the
+-- same layout: a length, in a value with flags, and a pointer. Both are read before anything
+-- else is done. In the interpreter, reading a pointer allocates a cdata, which may run a
+-- finalizer that changes them.
 local function text_at(place)
     local at = ffi.cast(value_p, place)
     local word, data = at.word, at.data
@@ -32,7 +33,7 @@ local function text_at(place)
 end
 
 
--- Where strings are.
+-- Variables whose value is a ngx_str_t in the request: functions that return its address.
 local strings = {
     uri = function (r) return r.uri end,
     args = function (r) return r.args end,
@@ -46,6 +47,7 @@ strings.document_uri = strings.uri
 strings.query_string = strings.args
 
 
+-- Other variables: functions that return the value.
 local values = {}
 
 
@@ -60,15 +62,16 @@ local function is_post(len, data)
 end
 
 
--- "HTTP/" and what follows; the request line has been parsed, so it is that
+-- Whether the text is "HTTP/" and this version. Since nginx has parsed the request line, a
+-- few bytes are enough to tell.
 local function is_http(len, data, major, minor)
     return len == 8 and data[5] == major and data[7] == minor
            and data[0] == 72 and data[4] == 47 and data[6] == 46
 end
 
 
--- What is made of a number, made again only when the number is another.
-local function cached(make)
+-- Returns a function that returns make(n), but calls make only if n differs from the last one.
+local function memoized(make)
     local last, made
 
     return function (n)
@@ -82,8 +85,8 @@ local function cached(make)
 end
 
 
--- of milliseconds, which are negative when the clock was set back, or as long as
--- an upstream has not got that far
+-- Converts milliseconds to seconds. They are negative if the clock was set back, or if an
+-- upstream attempt did not get that far.
 local function seconds(ms)
     return max(ms, 0) / 1000
 end
@@ -94,12 +97,12 @@ local function integer(n)
 end
 
 
-local connection_text = cached(integer)
-local requests_text = cached(integer)
+local connection_text = memoized(integer)
+local requests_text = memoized(integer)
 
--- of the first four bytes of an address: AF_INET (2) and AF_INET6 (10) have the port
--- behind the family, most significant byte first
-local port_text = cached(function (word)
+-- Takes the first four bytes of a sockaddr. In AF_INET (2) and AF_INET6 (10) the port follows
+-- the family, most significant byte first.
+local port_text = memoized(function (word)
     local family = band(word, 0xffff)
 
     if family == 2 or family == 10 then
@@ -107,8 +110,8 @@ local port_text = cached(function (word)
     end
 end)
 
-local request_seconds = cached(seconds)
-local msec_text = cached(function (n) return (format("%.3f", n / 1000)) end)
+local request_seconds = memoized(seconds)
+local msec_text = memoized(function (n) return (format("%.3f", n / 1000)) end)
 
 
 function values.scheme(r)
@@ -211,10 +214,10 @@ function values.server_port(r)
 end
 
 
--- Seconds of the one attempt at an upstream; over several it is a sum, which the
--- module makes.
+-- Returns a function that returns a time of the only upstream attempt, in seconds. If there
+-- are several attempts, the module has to compute the sum.
 local function attempt(read)
-    local seconds_of = cached(seconds)
+    local seconds_of = memoized(seconds)
 
     return function (r)
         local states = r.upstream_states

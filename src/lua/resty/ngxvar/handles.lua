@@ -1,11 +1,10 @@
--- Handles, and finding the request that one names without a call.
+-- The type of handles, and live(), which finds a handle's request without a call.
 --
--- The validation is the same as fetch's, written so that a trace needs no call for
--- it: the handle's slot is read where the registry has it, its generation is
--- compared, then the request's signature and connection. Slots have their place for
--- ever, all that there can be (src/registry), so reading one is always allowed; the
--- request itself is read only once all of that agrees. Where members are, the module
--- says, and whether nginx thinks the same (src/layout.rs).
+-- live() validates as fetch does: it compares the generation of the handle's slot, then the
+-- request's signature and connection. Reading a slot is always allowed, because all slots
+-- are mapped and never move (src/registry). The request is read only if the generation
+-- agrees. The offsets of the members come from src/layout.rs, which compares them with
+-- nginx's; if they differ, no slot is readable.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -26,7 +25,7 @@ lib.ngx_http_lua_var_ffi_layout(layout)
 local HEADER_NEXT = layout.header_next
 
 
--- Declares a structure whose members are where they are in nginx's.
+-- Declares a structure with the given members at their offsets, and padding between them.
 local function declare(name, members)
     table.sort(members, function (a, b) return a.offset < b.offset end)
 
@@ -67,7 +66,7 @@ do
             offset = tonumber(member.offset),
         }
 
-        -- several headers of one name: nginx before 1.23 does not link them
+        -- the link to the next header of the same name, since nginx 1.23
         if structure == "header" and #members == 1 and HEADER_NEXT ~= 0 then
             members[2] = { name = "next", type = "const void *",
                            offset = HEADER_NEXT }
@@ -78,7 +77,7 @@ do
 end
 
 local handle_t = ffi.metatype("ngx_http_lua_var_handle_t", {
-    -- only for what a handle does not have
+    -- called only for keys that are not members
     __index = function (_, key)
         error("a request's handle has no \"" .. tostring(key) .. "\": use ngxvar.fetch(\""
               .. tostring(key) .. "\", req)", 2)
@@ -94,9 +93,9 @@ local HANDLE = tonumber(handle_t)
 local BEYOND_SLOTS = bnot(tonumber(layout.nslots) - 1)
 
 
--- istype() alone also takes pointers and references to a handle, which may point
--- anywhere; the type itself, which passes for one of its values, is a number to
--- tonumber(), which a structure never is.
+-- Whether a value is a handle with a slot number in range. istype() alone would also accept a
+-- pointer or a reference to a handle, which may point anywhere, and the ctype itself. The
+-- ctype is recognised by tonumber(), which returns nil for a structure.
 local function is_handle(value)
     return istype(handle_t, value) and tonumber(typeof(value)) == HANDLE
            and tonumber(value) == nil and band(value.id, BEYOND_SLOTS) == 0
@@ -109,28 +108,29 @@ local SLOT_SIZE = tonumber(layout.slot_size)
 local SIGNATURE = tobit(layout.signature)
 
 
--- The slot of this number, which there has to be.
+-- The slot with this number, which must be in range.
 local function slot_at(id)
     return (ffi.cast(slot_p, slots + id * SLOT_SIZE))
 end
 
 
+-- The generation of a slot, as an unsigned number.
 local function generation_in(id)
     return slot_at(id).generation % 2^32
 end
 
 
--- The request that a handle names, to be read directly; nil if it is not to be.
+-- Returns the request that a handle names; nil if it is not live or may not be read directly.
 local function live(handle)
     if not is_handle(handle) then
         return nil
     end
 
-    -- is_handle() has seen to it that there is such a slot
+    -- is_handle() has checked that the number is in range
     local slot = slot_at(handle.id)
     local r = slot.readable
 
-    -- compared as integers: as uint32_t, LuaJIT makes numbers of both first
+    -- compared as int32_t, because LuaJIT would convert uint32_t to double first
     if r == nil or slot.generation ~= tobit(handle.generation)
        or r.signature ~= SIGNATURE or r.connection ~= slot.connection
     then
@@ -147,6 +147,6 @@ return {
     is_handle = is_handle,
     live = live,
     layout = layout,
-    -- several headers of one name: nginx before 1.23 does not link them
+    -- whether nginx links several headers of one name, as it does since 1.23
     is_linked = HEADER_NEXT ~= 0,
 }

@@ -1,17 +1,17 @@
--- getter(name), setter(name): access to one variable that LuaJIT compiles.
+-- getter(name), setter(name): functions for one variable that LuaJIT compiles well.
 --
--- On a trace, live.lua finds the request, readers.lua reads what is in it, and what
--- cannot be read so is asked of the module over FFI. The interpreter, for which all of
--- that would be slow, takes fetch.
+-- On a trace, handles.lua finds the request and fields.lua reads from it. A value that
+-- cannot be read in this way is read by the module, over FFI. In the interpreter, where all of
+-- this would be slow, a getter calls fetch.
 
 local core = ...
 
 local bit = require "bit"
 local ffi = require "ffi"
 local call = require "resty.ngxvar.call"
-local request = require "resty.ngxvar.live"
-local readers = require "resty.ngxvar.readers"
-local new_text = require "resty.ngxvar.texts"
+local handles = require "resty.ngxvar.handles"
+local fields = require "resty.ngxvar.fields"
+local new_string_cache = require "resty.ngxvar.string_cache"
 local is_recorded = require("resty.ngxvar.trace").is_recorded
 
 local arshift = bit.arshift
@@ -21,24 +21,25 @@ local tobit = bit.tobit
 local call_fetch = call.fetch
 local call_read = call.read
 local fetch = core.fetch
-local is_handle = request.is_handle
-local live = request.live
-local text_at = readers.text_at
+local is_handle = handles.is_handle
+local live = handles.live
+local text_at = fields.text_at
 local lower_case = string.lower
 local set = core.set
 local tonumber = tonumber
 local type = type
-local IS_LINKED = request.is_linked
+local IS_LINKED = handles.is_linked
 
 local ffi_assign = call.lib.ngx_http_lua_var_ffi_assign
 local ffi_resolve = call.lib.ngx_http_lua_var_ffi_resolve
 
 local TYPED = tonumber(call.lib.NGX_HTTP_LUA_VAR_TYPED)
 
+-- the first word of a ngx_http_variable_value_t
 local VALUE_FLAGS = 0x70000000      -- valid, no_cacheable and not_found
-local VALUE_CACHED = 0x10000000     -- valid alone: nginx would take this value
-local VALUE_ODD = 0x60000000        -- nothing to read directly
-local VALUE_LEN = 0x0fffffff
+local VALUE_CACHED = 0x10000000     -- valid alone: nginx takes this value
+local VALUE_ODD = 0x60000000        -- no_cacheable or not_found: the module has to read it
+local VALUE_LEN = 0x0fffffff        -- the length
 
 local found_t = ffi.typeof("ngx_http_lua_var_found_t")
 local header_pp = ffi.typeof("const ngx_http_lua_var_header_t *const *")
@@ -46,7 +47,8 @@ local cached_p = ffi.typeof("const ngx_http_lua_var_cached_t *")
 local int64_t = ffi.typeof("int64_t")
 
 
--- How a variable is found; its name has to be kept as long as this.
+-- A ngx_http_lua_var_found_t that is not resolved. It may come to point into the variable's
+-- name, which must be kept as long.
 local function new_found()
     local found = found_t()
 
@@ -57,7 +59,7 @@ local function new_found()
 end
 
 
--- Resolves a name, for good if the handle's request can be asked.
+-- Resolves a name in the configuration of the handle's request. Returns whether that worked.
 local function resolve(found, name, handle)
     if is_handle(handle) then
         ffi_resolve(handle, name, #name, found)
@@ -67,12 +69,12 @@ local function resolve(found, name, handle)
 end
 
 
--- A variable that the module has to be asked for, of a handle whose request is live. Not
--- for tail calls: see resty.ngxvar.call.
-local function ask(name, handle, found)
+-- Reads a variable over FFI, of a handle whose request is live. It must not be called in a
+-- tail call, see resty.ngxvar.call.
+local function fetch_over_ffi(name, handle, found)
     local value, is_taken = call_read(handle, nil, found, TYPED)
 
-    -- unknown, or of a prefix that the module does not look up
+    -- the name is unknown, or has a prefix that the module does not look up
     if not is_taken then
         value, is_taken = call_fetch(handle, nil, name, TYPED)
     end
@@ -85,8 +87,8 @@ local function ask(name, handle, found)
 end
 
 
--- The place of the value that nginx has cached, if it would take that, else the one of
--- the string; chosen without a branch, which would be another trace.
+-- Returns `cached`, if nginx would take this cached value, else `place`. It is computed
+-- without a branch, because each branch would need a trace of its own.
 local function cached_or(cached, place)
     local is_not_cached = bxor(band(cached.word, VALUE_FLAGS), VALUE_CACHED)
     local mask = arshift(tobit(is_not_cached - 1), 31)
@@ -97,10 +99,10 @@ local function cached_or(cached, place)
 end
 
 
--- A string in the request. Of some, nginx keeps the first value, if the
--- configuration uses them by index: then that value counts, as it does for ngx.var.
+-- A getter of a variable whose string is in the request (fields.strings). If nginx has cached
+-- a value in r->variables, that value is returned, as by ngx.var.
 local function string_getter(name, place_in)
-    local text = new_text()
+    local text = new_string_cache()
     local found = new_found()
     local is_resolved, is_direct, cached
 
@@ -121,13 +123,13 @@ local function string_getter(name, place_in)
         end
 
         if not is_direct then
-            -- a trace of another getter may be what the interpreter enters
+            -- the interpreter may have entered a trace that was recorded with another getter
             if not is_resolved then
                 is_resolved = resolve(found, name, handle)
                 is_direct, cached = found.is_direct == 1, found.cached
             end
 
-            local value, err = ask(name, handle, found)
+            local value, err = fetch_over_ffi(name, handle, found)
 
             if err then
                 return nil, err
@@ -142,7 +144,7 @@ local function string_getter(name, place_in)
             local value = r.variables + cached
 
             if band(value.word, VALUE_ODD) ~= 0 then
-                local value, err = ask(name, handle, found)
+                local value, err = fetch_over_ffi(name, handle, found)
 
                 if err then
                     return nil, err
@@ -158,9 +160,9 @@ local function string_getter(name, place_in)
 
         local len = band(word, VALUE_LEN)
 
-        -- an empty string, or one that was never set; or what was cached is not any more
+        -- the string is empty or was never set, or the cached value has changed meanwhile
         if len == 0 or band(word, VALUE_ODD) ~= 0 then
-            local value, err = ask(name, handle, found)
+            local value, err = fetch_over_ffi(name, handle, found)
 
             if err then
                 return nil, err
@@ -174,7 +176,7 @@ local function string_getter(name, place_in)
 end
 
 
--- Another variable that is read from the request.
+-- A getter of another variable that is read directly from the request (fields.values).
 local function value_getter(name, read)
     local found = new_found()
     local is_resolved, is_direct, cached
@@ -196,13 +198,13 @@ local function value_getter(name, read)
         end
 
         if not is_direct then
-            -- a trace of another getter may be what the interpreter enters
+            -- the interpreter may have entered a trace that was recorded with another getter
             if not is_resolved then
                 is_resolved = resolve(found, name, handle)
                 is_direct, cached = found.is_direct == 1, found.cached
             end
 
-            local value, err = ask(name, handle, found)
+            local value, err = fetch_over_ffi(name, handle, found)
 
             if err then
                 return nil, err
@@ -212,7 +214,7 @@ local function value_getter(name, read)
         end
 
         if cached >= 0 and band(r.variables[cached].word, VALUE_FLAGS) ~= 0 then
-            local value, err = ask(name, handle, found)
+            local value, err = fetch_over_ffi(name, handle, found)
 
             if err then
                 return nil, err
@@ -224,7 +226,7 @@ local function value_getter(name, read)
         local value = read(r)
 
         if value == nil then
-            local asked, err = ask(name, handle, found)
+            local asked, err = fetch_over_ffi(name, handle, found)
 
             if err then
                 return nil, err
@@ -238,9 +240,10 @@ local function value_getter(name, read)
 end
 
 
--- A variable that nginx's handler, or a look-up of the module's, gives.
+-- A getter of any other variable, which the module or nginx's handler reads unless it is
+-- cached in r->variables or is a header that the request points to.
 local function handler_getter(name)
-    local text = new_text()
+    local text = new_string_cache()
     local found = new_found()
     local is_resolved, cached, header
 
@@ -260,7 +263,7 @@ local function handler_getter(name)
             return fetch(name, handle)
         end
 
-        -- a trace of another getter may be what the interpreter enters
+        -- the interpreter may have entered a trace that was recorded with another getter
         if not is_resolved then
             is_resolved = resolve(found, name, handle)
             cached, header = found.cached, found.header
@@ -286,7 +289,7 @@ local function handler_getter(name)
             end
         end
 
-        local value, err = ask(name, handle, found)
+        local value, err = fetch_over_ffi(name, handle, found)
 
         if err then
             return nil, err
@@ -297,7 +300,7 @@ local function handler_getter(name)
 end
 
 
--- The counterpart: set(value, handle) for one variable.
+-- A setter, set(value, handle), of one variable.
 local function new_setter(name)
     local found = new_found()
     local is_resolved
@@ -318,6 +321,7 @@ local function new_setter(name)
 end
 
 
+-- by name; only those of directly read variables, so that it does not grow without limit
 local getters = {}
 
 
@@ -332,14 +336,13 @@ local function getter(name)
         return getters[name]
     end
 
-    if readers.strings[name] then
-        getters[name] = string_getter(name, readers.strings[name])
+    if fields.strings[name] then
+        getters[name] = string_getter(name, fields.strings[name])
 
-    elseif readers.values[name] then
-        getters[name] = value_getter(name, readers.values[name])
+    elseif fields.values[name] then
+        getters[name] = value_getter(name, fields.values[name])
 
     else
-        -- any name will do here, so these are not kept: callers keep getters
         return handler_getter(name)
     end
 

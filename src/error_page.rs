@@ -219,13 +219,13 @@ fn redirected(r: Request<'_>, slot: &Slot) -> bool {
 ///
 /// It can be told from a value of the get handler, which is no-cacheable.
 fn set_by_hand(r: Request<'_>) -> Option<&[u8]> {
-    r.cached(conf::main_of(r)?.from_error_page)?
+    r.cached(r.conf::<conf::MainConf>()?.from_error_page)?
 }
 
 /// Drops an assigned `$from_error_page`, because a value from before an error page does not
 /// count after it.
 fn forget_by_hand(r: Request<'_>) {
-    if let Some(conf) = conf::main_of(r) {
+    if let Some(conf) = r.conf::<conf::MainConf>() {
         r.store(conf.from_error_page, VarValue::EMPTY);
     }
 }
@@ -244,7 +244,10 @@ struct Original([ngx_str_t; 4]);
 
 /// Stores the values of the variables in [`ORIGINAL`], if the configuration uses any of them.
 fn store_original(r: Request<'_>, slot: &Slot, status: usize) {
-    if !conf::main_of(r).is_some_and(|conf| conf.needs_original) {
+    if !r
+        .conf::<conf::MainConf>()
+        .is_some_and(|conf| conf.needs_original)
+    {
         return;
     }
     let status = decimal(status as u64);

@@ -93,8 +93,10 @@ static ngx_http_lua_var_debug: Shared<DebugInfo> = Shared(DebugInfo {
 /// module's context index is stored here.
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     let module = &raw const ngx_http_lua_var_module;
-    // SAFETY: nginx assigns `ctx_index` before it calls this, and does not change it later.
-    conf::set_ctx_index(unsafe { (*module).ctx_index });
+    // SAFETY: nginx assigns it before it calls this, and does not change it later.
+    let ctx_index = unsafe { (*module).ctx_index };
+    // SAFETY: nginx assigned it, and calls this function of the module first.
+    unsafe { conf::set_ctx_index(ctx_index) };
     // SAFETY: `cf` is the configuration that nginx is reading.
     unsafe { conf::create_main_conf(cf) }
 }

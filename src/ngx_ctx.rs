@@ -13,7 +13,7 @@
 //! (`lua/resty/core/ctx.lua`), in the module's header filter, which runs before any
 //! filter that could finalize the request, and in the `error_page` hook.
 
-use crate::conf;
+use crate::conf::LuaVarModule;
 use crate::mode;
 use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
@@ -25,12 +25,11 @@ use crate::request::Readable;
 /// redirect cleared the context, which is then set again. A request without a slot is
 /// registered; `None` if that fails.
 pub(crate) fn slot_of(r: Request<'_>) -> Option<&'static Slot> {
-    let ctx_index = conf::ctx_index();
     if mode::is_foreign() {
         return Readable::from_nginx(r).ok().map(Readable::slot);
     }
     // The context is the slot's number + 1, because nginx initialises contexts with 0.
-    let by_ctx = r.ctx(ctx_index).checked_sub(1);
+    let by_ctx = r.ctx::<LuaVarModule>().checked_sub(1);
     let by_ctx = by_ctx.and_then(|id| registry().slots.by_id(id as u32));
     if let Some(slot) = by_ctx.filter(|slot| slot.request() == r.address()) {
         return Some(slot);
@@ -53,7 +52,7 @@ pub(crate) fn register(r: Request<'_>) {
 
 /// Registers a request in the log phase, if it skipped the phases that do so.
 pub(crate) fn register_late(r: Request<'_>) {
-    if mode::is_foreign() || r.ctx(conf::ctx_index()) == 0 {
+    if mode::is_foreign() || r.ctx::<LuaVarModule>() == 0 {
         slot_of(r);
     }
 }
@@ -61,7 +60,7 @@ pub(crate) fn register_late(r: Request<'_>) {
 /// Sets the module's context of the request, see [`slot_of`].
 fn set_module_ctx(r: Request<'_>, slot: &Slot) {
     if !mode::is_foreign() {
-        r.set_ctx(conf::ctx_index(), (slot.id() as usize).wrapping_add(1));
+        r.set_ctx::<LuaVarModule>((slot.id() as usize).wrapping_add(1));
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn write(complete: &Complete) {
         return;
     }
     // SAFETY: `create_loc_conf` made it, and it lives as long as the cycle.
-    let outermost = unsafe { complete.outermost.cast::<LocConf>().as_ref() };
+    let outermost = unsafe { complete.conf::<LocConf>().as_ref() };
     // Only the offsets were compared so far; the rest is compared at the first request.
     let (layout, restore) = match outermost {
         Some(outermost) if !mode::is_foreign() => (c"layout agrees", outermost.restore_name()),

@@ -149,11 +149,11 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     table::forget();
     // SAFETY: `cycle` is the one nginx is starting, and `table::forget` has just dropped
     // everything that referred to the previous one.
-    let Some(complete) = (unsafe { complete(cycle, conf::ctx_index()) }) else {
+    let Some(complete) = (unsafe { complete(cycle) }) else {
         return OK;
     };
     // SAFETY: `create_main_conf` made it, and no other reference to it exists here.
-    let Some(conf) = (unsafe { complete.ours.cast::<conf::MainConf>().as_mut() }) else {
+    let Some(conf) = (unsafe { complete.conf::<conf::MainConf>().as_mut() }) else {
         return ERROR;
     };
     conf.needs_original = indexed(complete.core)

@@ -21,7 +21,7 @@ pub(crate) fn restorable(live: Readable<'_>, vm: u32) -> Option<i32> {
     if mode::is_foreign() {
         return None;
     }
-    let restore = conf::loc_of(r)?.restore();
+    let restore = r.conf::<conf::LocConf>()?.restore();
     let why_not = match restore {
         _ if owner != vm => Some(c"it is another Lua VM's, as with lua_code_cache off"),
         Restore::Off => Some(c"lua_var_ctx_restore is off here"),

@@ -297,7 +297,7 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
         len: 0,
         workers,
     };
-    let format = conf::loc_of(r).and_then(conf::LocConf::status);
+    let format = r.conf::<conf::LocConf>().and_then(conf::LocConf::status);
     let content_type: &[u8] = match format.unwrap_or_else(|| accepted(r)) {
         StatusFormat::Text => {
             page.plain();

@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 
 use super::declared_in_shim;
-use crate::conf::{self, SrvConf};
+use crate::conf::SrvConf;
 use crate::layout;
 use crate::mode;
 use crate::nginx::shim::{
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_handshake(
     let server = live.readable().ok().map(Readable::request);
     i32::from(
         server
-            .and_then(conf::srv_of)
+            .and_then(|r| r.conf::<SrvConf>())
             .is_none_or(SrvConf::inherits_ssl_ctx),
     )
 }

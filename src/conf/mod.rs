@@ -12,7 +12,7 @@ use core::ptr;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, UNSET_FLAG, UNSET_UINT};
 use crate::nginx::log::{WARN, log_error};
 use crate::nginx::lua_module;
-use crate::nginx::request::Request;
+use crate::nginx::module_conf::{HttpModule, Level, ModuleConf};
 use crate::nginx::{ngx_conf_t, ngx_flag_t, ngx_str_t, ngx_uint_t};
 use crate::statics::PerWorker;
 
@@ -20,15 +20,41 @@ use crate::statics::PerWorker;
 /// module structure, so that their dependencies go in one direction.
 static CTX_INDEX: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
 
-/// The module's index in `r->ctx` and in nginx's arrays of configurations.
-#[inline]
-pub(crate) fn ctx_index() -> usize {
-    CTX_INDEX.get()
+/// Stores the module's index in nginx's tables of modules.
+///
+/// # Safety
+/// `index` must be what nginx assigned to the module, and nothing else of the module may have
+/// been called.
+pub(crate) unsafe fn set_ctx_index(index: usize) {
+    CTX_INDEX.set(index);
 }
 
-/// Stores the module's index. To be called before anything else uses [`ctx_index`].
-pub(crate) fn set_ctx_index(index: usize) {
-    CTX_INDEX.set(index);
+/// This module, among nginx's HTTP modules.
+pub(crate) struct LuaVarModule;
+
+// SAFETY: `set_ctx_index` stores the index before anything else of the module is called.
+unsafe impl HttpModule for LuaVarModule {
+    fn ctx_index() -> usize {
+        CTX_INDEX.get()
+    }
+}
+
+// SAFETY: `create_main_conf` returns one.
+unsafe impl ModuleConf for MainConf {
+    type Module = LuaVarModule;
+    const LEVEL: Level = Level::Main;
+}
+
+// SAFETY: `create_srv_conf` returns one.
+unsafe impl ModuleConf for SrvConf {
+    type Module = LuaVarModule;
+    const LEVEL: Level = Level::Server;
+}
+
+// SAFETY: `create_loc_conf` returns one.
+unsafe impl ModuleConf for LocConf {
+    type Module = LuaVarModule;
+    const LEVEL: Level = Level::Location;
 }
 
 /// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back.
@@ -250,32 +276,13 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
     CONF_OK
 }
 
-/// The module's configuration of the server that serves a request.
-pub(crate) fn srv_of(r: Request<'_>) -> Option<&SrvConf> {
-    // SAFETY: `create_srv_conf` made what nginx has at this index.
-    unsafe { r.srv_conf(ctx_index()) }
-}
-
-/// The module's main configuration that serves a request. After a reload it may be an older
-/// one than the newest.
-pub(crate) fn main_of(r: Request<'_>) -> Option<&MainConf> {
-    // SAFETY: `create_main_conf` made what nginx has at this index.
-    unsafe { r.main_conf(ctx_index()) }
-}
-
-/// The module's configuration of the location that a request is in.
-pub(crate) fn loc_of(r: Request<'_>) -> Option<&LocConf> {
-    // SAFETY: `create_loc_conf` made what nginx has at this index.
-    unsafe { r.loc_conf(ctx_index()) }
-}
-
 /// The module's main configuration, while it is being read.
 ///
 /// # Safety
 /// No other reference to it may exist during `'a`.
 pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
     // SAFETY: `create_main_conf` made it, and the caller has no other reference to it.
-    unsafe { cf.main_conf(ctx_index()).cast::<MainConf>().as_mut() }
+    unsafe { cf.conf::<MainConf>().as_mut() }
 }
 
 /// Warns that `lua_var_ctx_restore` has no effect with `lua_code_cache off`, if that holds in

@@ -15,12 +15,13 @@ pub(crate) use ngx::ffi::{
 
 use super::array::{Elements, push};
 use super::log::Log;
+use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{EMPTY, bytes, str_of};
 use super::{
-    Foreign, GetHandler, OK, core_index, entry, ngx_array_t, ngx_command_t, ngx_conf_t,
-    ngx_cycle_t, ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
-    ngx_http_err_page_t, ngx_http_handler_pt, ngx_module_t, ngx_str_t, ngx_uint_t,
+    Foreign, GetHandler, OK, entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t,
+    ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_err_page_t,
+    ngx_http_handler_pt, ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 
 /// `NGX_CONF_UNSET_UINT`.
@@ -105,10 +106,8 @@ impl<'a> Conf<'a> {
 
     /// The name of the location that is being merged; empty for a server.
     pub(crate) fn location_name(self) -> ngx_str_t {
-        // SAFETY: `loc_conf` has an entry for every HTTP module.
-        let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
         // SAFETY: the core module made its entry for the location that nginx is merging.
-        unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).name }
+        unsafe { (*self.conf::<ngx_http_core_loc_conf_t>()).name }
     }
 
     /// The directive that is being read: first its name, then its arguments.
@@ -125,26 +124,22 @@ impl<'a> Conf<'a> {
         unsafe { &*self.get().ctx.cast::<ffi::ngx_http_conf_ctx_t>() }
     }
 
-    /// The main configuration of the module with this index.
-    pub(crate) fn main_conf(self, ctx_index: usize) -> *mut c_void {
-        // SAFETY: `main_conf` has an entry for every HTTP module.
-        unsafe { entry(self.ctx().main_conf, ctx_index) }
+    /// A module's configuration that nginx is reading or merging.
+    pub(crate) fn conf<T: ModuleConf>(self) -> *mut T {
+        Tables::of_block(self.ctx()).get()
     }
 
     /// The core module's main configuration.
     pub(crate) fn core_main_conf(self) -> Option<&'a ngx_http_core_main_conf_t> {
-        let conf = self.main_conf(core_index());
         // SAFETY: the core module made its entry, and only nginx writes to it.
-        unsafe { conf.cast::<ngx_http_core_main_conf_t>().as_ref() }
+        unsafe { self.conf::<ngx_http_core_main_conf_t>().as_ref() }
     }
 
     /// The error pages that apply in the location being merged. [`Foreign`] if nginx's layout
     /// differs.
     pub(crate) fn error_pages(self) -> Result<impl Iterator<Item = ErrorPage<'a>>, Foreign> {
-        // SAFETY: `loc_conf` has an entry for every HTTP module.
-        let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
         // SAFETY: the core module made its entry for the location that nginx is merging.
-        let pages = unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).error_pages };
+        let pages = unsafe { (*self.conf::<ngx_http_core_loc_conf_t>()).error_pages };
         // SAFETY: `error_pages` is null or an array of error pages, which nginx does not
         // extend while it merges locations.
         let pages = unsafe { Elements::<ngx_http_err_page_t>::of(pages) }?;
@@ -156,10 +151,8 @@ impl<'a> Conf<'a> {
 
     /// Sets the content handler of the location that is being merged.
     pub(crate) fn serve_location(self, handler: ngx_http_handler_pt) {
-        // SAFETY: `loc_conf` has an entry for every HTTP module.
-        let conf = unsafe { entry(self.ctx().loc_conf, core_index()) };
         // SAFETY: the core module made its entry for the location that nginx is merging.
-        unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).handler = handler };
+        unsafe { (*self.conf::<ngx_http_core_loc_conf_t>()).handler = handler };
     }
 
     /// Adds a handler to a phase. nginx calls the handler that was added last first, but in
@@ -190,8 +183,7 @@ impl<'a> Conf<'a> {
 
     /// The array of a phase's handlers; `None` if nginx has no such phase.
     fn phase_handlers(self, phase: u32) -> Option<*mut ngx_array_t> {
-        let conf = self.main_conf(core_index());
-        let conf = conf.cast::<ngx_http_core_main_conf_t>();
+        let conf = self.conf::<ngx_http_core_main_conf_t>();
         // SAFETY: the core module's main configuration is never null, and this only computes
         // the address of a member.
         let phases = unsafe { &raw mut (*conf).phases };
@@ -329,22 +321,25 @@ pub(crate) struct Complete {
     /// The core module's main configuration. The lifetime is longer than the true one, see
     /// [`complete`].
     pub(crate) core: &'static ngx_http_core_main_conf_t,
-    /// The main configuration of the calling module.
-    pub(crate) ours: *mut c_void,
-    /// The calling module's location configuration of `http {}`, in which unset members are
-    /// still unset.
-    pub(crate) outermost: *mut c_void,
+    tables: Tables,
     /// The cycle's log, to which `error_log` applies.
     pub(crate) log: Log,
 }
 
-/// The complete configuration of a cycle; `None` if it has no `http {}`. `ctx_index` is the
-/// index of the calling module.
+impl Complete {
+    /// A module's configuration of `http {}`. What is not set in a location configuration is
+    /// still unset there.
+    pub(crate) fn conf<T: ModuleConf>(&self) -> *mut T {
+        self.tables.get()
+    }
+}
+
+/// The complete configuration of a cycle; `None` if it has no `http {}`.
 ///
 /// # Safety
 /// `cycle` must be what nginx passed to `init_module`. The caller must drop the result, and
 /// everything that it derives from it, when the next cycle begins.
-pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Option<Complete> {
+pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t) -> Option<Complete> {
     // SAFETY: `cycle` is the one that nginx is starting, by the contract above.
     let cycle = unsafe { cycle.as_ref() }?;
     let module = &raw const ffi::ngx_http_module;
@@ -353,26 +348,15 @@ pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t, ctx_index: usize) -> Opti
     // SAFETY: `conf_ctx` has an entry for every module.
     let ctx = unsafe { entry(cycle.conf_ctx, index) }.cast::<ffi::ngx_http_conf_ctx_t>();
     // SAFETY: it is null without `http {}`, else what `ngx_http_block` made.
-    let ctx = unsafe { ctx.as_ref() }?;
-    let main = ctx.main_conf;
-    // SAFETY: `main_conf` has an entry for every HTTP module.
-    let core = unsafe { entry(main, core_index()) };
-    // SAFETY: `main_conf` has an entry for every HTTP module.
-    let ours = unsafe { entry(main, ctx_index) };
-    // SAFETY: `loc_conf` has an entry for every HTTP module.
-    let outermost = unsafe { entry(ctx.loc_conf, ctx_index) };
-    // SAFETY: the core module made its entry, which lives as long as this cycle.
-    let core = unsafe { core.cast::<ngx_http_core_main_conf_t>().as_ref() }?;
-    // SAFETY: the pool of a cycle lives as long as the cycle.
-    let pool = unsafe { Pool::from_raw(cycle.pool) }?;
-    // SAFETY: the log lives as long as the cycle.
-    let log = unsafe { Log::from_raw(cycle.log) };
+    let tables = Tables::of_block(unsafe { ctx.as_ref() }?);
     Some(Complete {
-        pool,
-        core,
-        ours,
-        outermost,
-        log,
+        // SAFETY: the pool of a cycle lives as long as the cycle.
+        pool: unsafe { Pool::from_raw(cycle.pool) }?,
+        // SAFETY: the core module made it, and it lives as long as this cycle.
+        core: unsafe { tables.get::<ngx_http_core_main_conf_t>().as_ref() }?,
+        tables,
+        // SAFETY: the log lives as long as the cycle.
+        log: unsafe { Log::from_raw(cycle.log) },
     })
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod header;
 pub(crate) mod log;
 pub(crate) mod lua_module;
 pub(crate) mod mem;
+pub(crate) mod module_conf;
 pub(crate) mod pool;
 pub(crate) mod process;
 pub(crate) mod request;

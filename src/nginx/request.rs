@@ -14,10 +14,11 @@ use ngx::ffi;
 
 use super::array::Elements;
 use super::log::Log;
+use super::module_conf::{HttpModule, ModuleConf, Tables};
 use super::pool::Pool;
-use super::string::{bytes, bytes_or_null, str_of};
+use super::string::{bytes_or_null, str_of};
 use super::{
-    Foreign, core_index, entry, ngx_connection_t, ngx_http_core_loc_conf_t,
+    Foreign, ngx_connection_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
     ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
     shim,
 };
@@ -168,10 +169,10 @@ impl<'a> Request<'a> {
 
     // ---- Strings. `None`: never set, which nginx's handlers call not found. --------------
 
-    /// A string of the request's own.
+    /// A string of the request, its connection or its configuration.
     #[inline(always)]
     fn string(self, of: impl FnOnce(&ngx_http_request_t) -> ngx_str_t) -> Option<&'a [u8]> {
-        // SAFETY: a live request's strings are null, or live as long as it does.
+        // SAFETY: these strings are null, or live as long as the request or longer.
         unsafe { bytes_or_null(of(self.members())) }
     }
 
@@ -212,28 +213,22 @@ impl<'a> Request<'a> {
 
     /// `r->connection->addr_text`
     pub(crate) fn remote_addr(self) -> &'a [u8] {
-        // SAFETY: the connection outlives its request.
-        unsafe { bytes(self.connection().addr_text) }
+        self.string(|_| self.connection().addr_text)
+            .unwrap_or_default()
     }
 
     /// `server_name` of the server that serves the request.
     pub(crate) fn server_name(self) -> &'a [u8] {
-        // SAFETY: every HTTP module has an entry.
-        let conf = unsafe { entry(self.members().srv_conf, core_index()) };
-        // SAFETY: the core module's is a `ngx_http_core_srv_conf_t`, never null.
-        let name = unsafe { (*conf.cast::<ngx_http_core_srv_conf_t>()).server_name };
-        // SAFETY: a configuration outlives its requests.
-        unsafe { bytes(name) }
+        let conf = self.conf::<ngx_http_core_srv_conf_t>();
+        conf.and_then(|conf| self.string(|_| conf.server_name))
+            .unwrap_or_default()
     }
 
     /// The name of the location that the request is in.
     pub(crate) fn location_name(self) -> &'a [u8] {
-        // SAFETY: every HTTP module has an entry.
-        let conf = unsafe { entry(self.members().loc_conf, core_index()) };
-        // SAFETY: the core module's is a `ngx_http_core_loc_conf_t`, never null.
-        let name = unsafe { (*conf.cast::<ngx_http_core_loc_conf_t>()).name };
-        // SAFETY: a configuration outlives its requests.
-        unsafe { bytes(name) }
+        let conf = self.conf::<ngx_http_core_loc_conf_t>();
+        conf.and_then(|conf| self.string(|_| conf.name))
+            .unwrap_or_default()
     }
 
     // ---- Numbers ---------------------------------------------------------------------------
@@ -313,60 +308,36 @@ impl<'a> Request<'a> {
 
     // ---- Contexts and configuration --------------------------------------------------------
 
-    /// The module's context at `ctx_index`.
-    pub(crate) fn ctx(self, ctx_index: usize) -> usize {
-        // SAFETY: `r->ctx` has an entry for every HTTP module.
-        let entry = unsafe { self.members().ctx.add(ctx_index) };
-        // SAFETY: the entry of this module in `r->ctx`.
-        unsafe { *entry as usize }
+    /// A module's context of the request.
+    pub(crate) fn ctx<M: HttpModule>(self) -> usize {
+        // SAFETY: `ctx_place` gives an entry of `r->ctx`, to which no reference exists.
+        unsafe { *self.ctx_place::<M>() as usize }
     }
 
-    /// Sets the module's own context.
-    pub(crate) fn set_ctx(self, ctx_index: usize, value: usize) {
-        // SAFETY: `r->ctx` has an entry for every HTTP module.
-        let entry = unsafe { self.members().ctx.add(ctx_index) };
-        // SAFETY: as above; it is this module's own entry.
-        unsafe { *entry = value as *mut c_void };
+    /// Sets a module's context of the request, which is for that module to do.
+    pub(crate) fn set_ctx<M: HttpModule>(self, value: usize) {
+        // SAFETY: `ctx_place` gives an entry of `r->ctx`, to which no reference exists.
+        unsafe { *self.ctx_place::<M>() = value as *mut c_void };
+    }
+
+    fn ctx_place<M: HttpModule>(self) -> *mut *mut c_void {
+        // SAFETY: `r->ctx` has an entry for every HTTP module, at the place that `HttpModule`
+        // promises.
+        unsafe { self.members().ctx.add(M::ctx_index()) }
+    }
+
+    /// A module's configuration for the request.
+    #[inline(always)]
+    pub(crate) fn conf<T: ModuleConf>(self) -> Option<&'a T> {
+        // SAFETY: null or a `T`. It lives longer than the request, whose connection or
+        // listening socket belongs to its cycle, and does not change after it was read.
+        unsafe { Tables::of_request(self.members()).get::<T>().as_ref() }
     }
 
     /// Address of the core module's main configuration, which tells configurations apart.
     #[inline(always)]
     pub(crate) fn core_main_conf(self) -> usize {
-        // SAFETY: every HTTP module has an entry.
-        unsafe { entry(self.members().main_conf, core_index()) as usize }
-    }
-
-    /// The main configuration of the module at `ctx_index`.
-    ///
-    /// # Safety
-    /// That module's is a `T`.
-    pub(crate) unsafe fn main_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
-        // SAFETY: every HTTP module has an entry; it outlives the request.
-        let conf = unsafe { entry(self.members().main_conf, ctx_index) };
-        // SAFETY: null, or a `T` by the contract above.
-        unsafe { conf.cast::<T>().as_ref() }
-    }
-
-    /// The server configuration of the module at `ctx_index`.
-    ///
-    /// # Safety
-    /// That module's is a `T`.
-    pub(crate) unsafe fn srv_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
-        // SAFETY: every HTTP module has an entry; it outlives the request.
-        let conf = unsafe { entry(self.members().srv_conf, ctx_index) };
-        // SAFETY: null, or a `T` by the contract above.
-        unsafe { conf.cast::<T>().as_ref() }
-    }
-
-    /// The location configuration of the module at `ctx_index`.
-    ///
-    /// # Safety
-    /// That module's is a `T`.
-    pub(crate) unsafe fn loc_conf<T>(self, ctx_index: usize) -> Option<&'a T> {
-        // SAFETY: every HTTP module has an entry; it outlives the request.
-        let conf = unsafe { entry(self.members().loc_conf, ctx_index) };
-        // SAFETY: null, or a `T` by the contract above.
-        unsafe { conf.cast::<T>().as_ref() }
+        Tables::of_request(self.members()).get::<ngx_http_core_main_conf_t>() as usize
     }
 
     // ---- Upstreams and headers -------------------------------------------------------------

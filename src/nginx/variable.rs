@@ -69,11 +69,10 @@ impl<'a> Request<'a> {
 
     /// nginx's definition of the variable of this name, in lower case.
     pub(crate) fn definition(self, name: &[u8], hash: usize) -> Option<Variable<'a>> {
-        let cmcf = self.core_main_conf() as *mut ngx_http_core_main_conf_t;
-        // SAFETY: the core module's configuration is never null.
-        let variables = unsafe { &raw mut (*cmcf).variables_hash };
+        let core = self.conf::<ngx_http_core_main_conf_t>()?;
+        let variables = (&raw const core.variables_hash).cast_mut();
         let name_data = name.as_ptr().cast_mut();
-        // SAFETY: nginx only reads the name.
+        // SAFETY: nginx only reads the hash and the name.
         let found = unsafe { ffi::ngx_hash_find(variables, hash, name_data, name.len()) };
         // SAFETY: null or a variable, which lives as long as the configuration.
         unsafe { Variable::from_raw(found.cast()) }

@@ -99,79 +99,58 @@ local function cached_or(cached, place)
 end
 
 
+-- The three kinds of getters look alike, but each has to be a function of its own: LuaJIT makes
+-- traces for the code of a function, and those of one kind would be in the way of another.
+-- A name is resolved on a trace, too, because the interpreter may have entered one that was
+-- recorded with another getter.
+
 -- A getter of a variable whose string is in the request (fields.strings). If nginx has cached
 -- a value in r->variables, that value is returned, as by ngx.var.
 local function string_getter(name, place_in)
     local text = new_string_cache()
     local found = new_found()
-    local is_resolved, is_direct, cached
+    local is_resolved
 
     return function (handle)
-        if not is_recorded() then
-            if not is_resolved then
-                is_resolved = resolve(found, name, handle)
-                is_direct, cached = found.is_direct == 1, found.cached
-            end
-
-            return fetch(name, handle)
+        if not is_resolved then
+            is_resolved = resolve(found, name, handle)
         end
 
-        local r = live(handle)
+        local r = is_recorded() and live(handle)
 
         if not r then
             return fetch(name, handle)
         end
 
-        if not is_direct then
-            -- the interpreter may have entered a trace that was recorded with another getter
-            if not is_resolved then
-                is_resolved = resolve(found, name, handle)
-                is_direct, cached = found.is_direct == 1, found.cached
+        if found.is_direct ~= 0 then
+            local place, is_readable = place_in(r), true
+
+            if found.cached >= 0 then
+                local cached = r.variables + found.cached
+
+                is_readable = band(cached.word, VALUE_ODD) == 0
+                place = cached_or(cached, place)
             end
 
-            local value, err = fetch_over_ffi(name, handle, found)
+            if is_readable then
+                local word, data = text_at(place)
+                local len = band(word, VALUE_LEN)
 
-            if err then
-                return nil, err
-            end
-
-            return value
-        end
-
-        local place = place_in(r)
-
-        if cached >= 0 then
-            local value = r.variables + cached
-
-            if band(value.word, VALUE_ODD) ~= 0 then
-                local value, err = fetch_over_ffi(name, handle, found)
-
-                if err then
-                    return nil, err
+                -- not if it is empty or was never set, or if the cached value has changed
+                -- meanwhile
+                if len ~= 0 and band(word, VALUE_ODD) == 0 then
+                    return (text(data, len))
                 end
-
-                return value
             end
-
-            place = cached_or(value, place)
         end
 
-        local word, data = text_at(place)
+        local value, err = fetch_over_ffi(name, handle, found)
 
-        local len = band(word, VALUE_LEN)
-
-        -- the string is empty or was never set, or the cached value has changed meanwhile
-        if len == 0 or band(word, VALUE_ODD) ~= 0 then
-            local value, err = fetch_over_ffi(name, handle, found)
-
-            if err then
-                return nil, err
-            end
-
-            return value
+        if err then
+            return nil, err
         end
 
-        return (text(data, len))
+        return value
     end
 end
 
@@ -179,60 +158,33 @@ end
 -- A getter of another variable that is read directly from the request (fields.values).
 local function value_getter(name, read)
     local found = new_found()
-    local is_resolved, is_direct, cached
+    local is_resolved
 
     return function (handle)
-        if not is_recorded() then
-            if not is_resolved then
-                is_resolved = resolve(found, name, handle)
-                is_direct, cached = found.is_direct == 1, found.cached
-            end
-
-            return fetch(name, handle)
+        if not is_resolved then
+            is_resolved = resolve(found, name, handle)
         end
 
-        local r = live(handle)
+        local r = is_recorded() and live(handle)
 
         if not r then
             return fetch(name, handle)
         end
 
-        if not is_direct then
-            -- the interpreter may have entered a trace that was recorded with another getter
-            if not is_resolved then
-                is_resolved = resolve(found, name, handle)
-                is_direct, cached = found.is_direct == 1, found.cached
+        if found.is_direct ~= 0
+           and (found.cached < 0 or band(r.variables[found.cached].word, VALUE_FLAGS) == 0)
+        then
+            local value = read(r)
+
+            if value ~= nil then
+                return value
             end
-
-            local value, err = fetch_over_ffi(name, handle, found)
-
-            if err then
-                return nil, err
-            end
-
-            return value
         end
 
-        if cached >= 0 and band(r.variables[cached].word, VALUE_FLAGS) ~= 0 then
-            local value, err = fetch_over_ffi(name, handle, found)
+        local value, err = fetch_over_ffi(name, handle, found)
 
-            if err then
-                return nil, err
-            end
-
-            return value
-        end
-
-        local value = read(r)
-
-        if value == nil then
-            local asked, err = fetch_over_ffi(name, handle, found)
-
-            if err then
-                return nil, err
-            end
-
-            return asked
+        if err then
+            return nil, err
         end
 
         return value
@@ -245,39 +197,28 @@ end
 local function handler_getter(name)
     local text = new_string_cache()
     local found = new_found()
-    local is_resolved, cached, header
+    local is_resolved
 
     return function (handle)
-        if not is_recorded() then
-            if not is_resolved then
-                is_resolved = resolve(found, name, handle)
-                cached, header = found.cached, found.header
-            end
-
-            return fetch(name, handle)
+        if not is_resolved then
+            is_resolved = resolve(found, name, handle)
         end
 
-        local r = live(handle)
+        local r = is_recorded() and live(handle)
 
         if not r then
             return fetch(name, handle)
         end
 
-        -- the interpreter may have entered a trace that was recorded with another getter
-        if not is_resolved then
-            is_resolved = resolve(found, name, handle)
-            cached, header = found.cached, found.header
-        end
-
-        if cached >= 0 then
-            local word, data = text_at(r.variables + cached)
+        if found.cached >= 0 then
+            local word, data = text_at(r.variables + found.cached)
 
             if band(word, VALUE_FLAGS) == VALUE_CACHED then
                 return (text(data, band(word, VALUE_LEN)))
             end
 
-        elseif header >= 0 then
-            local h = ffi.cast(header_pp, ffi.cast("const char *", r) + header)[0]
+        elseif found.header >= 0 then
+            local h = ffi.cast(header_pp, ffi.cast("const char *", r) + found.header)[0]
 
             if h == nil then
                 return nil

@@ -32,6 +32,7 @@ pub struct Registry {
     pub(crate) outside: Slot,
 }
 
+/// The heads of the index's chains.
 static CHAINS: PerWorker<Heads> = PerWorker([const { Cell::new(0) }; HEADS]);
 
 static REGISTRY: PerWorker<Registry> = PerWorker(Registry {

@@ -1,6 +1,6 @@
 //! The functions that nginx calls while it reads a configuration, starts, and serves
 //! requests. They decide what runs and in which order; the modules that they call do the
-//! work. `lib.rs` registers the ones for the configuration, [`postconfiguration`] the
+//! work. `lib.rs` registers the ones for the configuration, `postconfiguration` the
 //! phase handlers and the header filter.
 
 use core::cell::Cell;

@@ -57,7 +57,7 @@ unsafe extern "C" fn forget(data: *mut c_void) {
 }
 
 impl Registry {
-    /// Bytes of virtual memory that [`Registry::reserve`] reserves.
+    /// Bytes of virtual memory that `reserve` reserves.
     pub const RESERVED: usize = size_of::<Slot>() * MAX_LIVE;
 
     /// Reserves virtual memory for all slots that there can ever be. The process that reads

@@ -75,7 +75,7 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
         return true;
     }
     match cf.error_pages() {
-        Ok(mut pages) => pages.all(|page| hook(cf, page)),
+        Ok(mut pages) => pages.all(|page| install_in(cf, page)),
         Err(_) => true,
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn is_original(name: &[u8]) -> bool {
 
 /// `${` and the name of the hook's variable for a status. The variable is defined when the
 /// first value needs it; `None` if there is no memory.
-fn hook_for<'a>(cf: Conf<'a>, status: usize, is_bare: bool) -> Option<&'a [u8]> {
+fn hook_variable<'a>(cf: Conf<'a>, status: usize, is_bare: bool) -> Option<&'a [u8]> {
     // Without a hash entry Lua cannot read the variable by name, which would run the hook.
     const HIDDEN: u32 = NGX_HTTP_VAR_NOCACHEABLE | NGX_HTTP_VAR_NOHASH;
     let number = decimal(status as u64);
@@ -104,7 +104,7 @@ fn hook_for<'a>(cf: Conf<'a>, status: usize, is_bare: bool) -> Option<&'a [u8]> 
 }
 
 /// Recompiles one `error_page` value with the hook in front; false after logging an error.
-fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
+fn install_in(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
     let value = page.value();
     if value.starts_with(HOOK_PREFIX) {
         return true;
@@ -116,7 +116,7 @@ fn hook(cf: Conf<'_>, page: ErrorPage<'_>) -> bool {
     let args = page.args();
     let is_uri = value.first() == Some(&b'/');
     let is_bare = is_uri && args.is_none() && !page.has_variables();
-    let Some(name) = hook_for(cf, page.status(), is_bare) else {
+    let Some(name) = hook_variable(cf, page.status(), is_bare) else {
         return false;
     };
     let question: &[u8] = if is_bare || args.is_some() { b"?" } else { b"" };

@@ -122,13 +122,14 @@ impl Row {
 }
 
 /// The shared memory.
-struct Shared {
+struct SharedMemory {
     rows: [Row; ROWS],
     /// The sums of the counters of processes that have ended.
     past: Row,
 }
 
-static SHARED: PerWorker<Cell<Option<&'static Shared>>> = PerWorker(Cell::new(None));
+/// Set by the first process, and inherited by those that it forks.
+static SHARED: PerWorker<Cell<Option<&'static SharedMemory>>> = PerWorker(Cell::new(None));
 
 /// The row of a process that is not a worker, or that found no free row. It is not shared.
 static SPARE: Row = Row::new();
@@ -146,8 +147,8 @@ pub fn row() -> &'static Row {
 /// system has no memory.
 pub(crate) fn share() -> bool {
     if SHARED.get().is_none() {
-        // SAFETY: `Shared` consists of atomic integers, for which zero bytes are valid.
-        SHARED.set(unsafe { mem::shared::<Shared>() });
+        // SAFETY: `SharedMemory` consists of atomic integers, for which zero bytes are valid.
+        SHARED.set(unsafe { mem::shared::<SharedMemory>() });
     }
     SHARED.get().is_some()
 }

@@ -157,6 +157,7 @@ const FIELDS: [Field; 12] = [
     Field::Https,
 ];
 
+/// The end of each message about a difference.
 const REBUILD: &CStr = c"rebuild ngx_http_lua_var_module against the sources of this nginx; \
      until then variables are read through nginx's handlers and lua_var_ctx_restore is off";
 

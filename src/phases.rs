@@ -1,6 +1,6 @@
 //! The functions that nginx calls while it reads a configuration, starts, and serves
 //! requests. They decide what runs and in which order; the modules that they call do the
-//! work. `lib.rs` registers the ones for the configuration, [`postconfiguration`] the
+//! work. `lib.rs` registers the ones for the configuration, `postconfiguration` the
 //! phase handlers and the header filter.
 
 use core::cell::Cell;
@@ -90,7 +90,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     let Some(cmcf) = cf.core_main_conf() else {
         return ERROR;
     };
-    builtin::note(cmcf);
+    builtin::record(cmcf);
     layout::check_offsets();
     if error_page::define_variables(cf) && status::define_variables(cf) && lua::init(cf) {
         OK
@@ -236,6 +236,7 @@ unsafe extern "C" fn on_log(r: *mut ngx_http_request_t) -> ngx_int_t {
     OK
 }
 
+/// The header filter that was the first before the module's.
 static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
     PerWorker(Cell::new(None));
 

@@ -179,7 +179,7 @@ fn c_string<const N: usize>(text: &[u8]) -> [u8; N] {
 ///
 /// # Safety
 /// `text` must be null or a C string that lives during `'a`.
-unsafe fn text<'a>(text: *const c_char) -> &'a [u8] {
+unsafe fn c_str_bytes<'a>(text: *const c_char) -> &'a [u8] {
     if text.is_null() {
         return &[];
     }
@@ -314,10 +314,10 @@ unsafe fn store(why: Refusal, refusal: &lua_var_refusal_t, (sec, msec): (i64, i6
         why: why as u32,
         line: refusal.line,
         // SAFETY: it is null or a C string, by the contract above.
-        asked: c_string(unsafe { text(refusal.asked) }),
+        asked: c_string(unsafe { c_str_bytes(refusal.asked) }),
         name: c_string(name),
         // SAFETY: it is null or a C string, by the contract above.
-        source: c_string(unsafe { text(refusal.source) }),
+        source: c_string(unsafe { c_str_bytes(refusal.source) }),
     });
 }
 
@@ -347,7 +347,7 @@ pub(crate) unsafe fn remember_origin(live: LiveRequest<'_>, source: *const c_cha
         sec: nginx::time().0,
         line,
         // SAFETY: it is null or a C string, by the contract above.
-        source: c_string(unsafe { text(source) }),
+        source: c_string(unsafe { c_str_bytes(source) }),
         request: c_string(line_of_request),
     });
 }

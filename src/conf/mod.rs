@@ -74,6 +74,7 @@ const RESTORE: [(&CStr, Restore); 3] = [
     (DEFAULT_RESTORE_NAME, Restore::ErrorPage),
     (c"all", Restore::All),
 ];
+/// The index in [`RESTORE`] of the default.
 const DEFAULT_RESTORE: ngx_uint_t = 1;
 const DEFAULT_RESTORE_NAME: &CStr = c"error_page";
 
@@ -135,7 +136,7 @@ impl MainConf {
         trace_handles: UNSET_FLAG,
     };
 
-    /// The names that `lua_var_index` lists.
+    /// The names that `lua_var_index` lists, in lower case, without the `$`.
     pub(crate) fn index_names(&self) -> impl Iterator<Item = &ngx_str_t> {
         self.names.iter()
     }
@@ -214,7 +215,7 @@ impl LocConf {
 ///
 /// # Safety
 /// `cf` must be null or the configuration that nginx is reading.
-unsafe fn make<T: Copy>(cf: *mut ngx_conf_t, new: T) -> *mut c_void {
+unsafe fn create<T: Copy>(cf: *mut ngx_conf_t, new: T) -> *mut c_void {
     // SAFETY: `cf` is null or the configuration being read, by the contract above.
     let pool = unsafe { Conf::from_raw(cf) }.and_then(Conf::pool);
     let place = pool.and_then(|pool| pool.put(new));
@@ -255,7 +256,7 @@ impl SrvConf {
 /// Creates a server's configuration.
 pub(crate) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    unsafe { make(cf, SrvConf::NEW) }
+    unsafe { create(cf, SrvConf::NEW) }
 }
 
 /// Merges a server's configuration: it inherits what is not set.
@@ -332,11 +333,11 @@ pub(crate) fn check_index_names(cf: Conf<'_>) -> bool {
 /// `cf` must be null or the configuration that nginx is reading.
 pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: `cf` is null or the configuration being read, by the contract above.
-    unsafe { make(cf, MainConf::NEW) }
+    unsafe { create(cf, MainConf::NEW) }
 }
 
 /// Creates a location's configuration.
 pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    unsafe { make(cf, LocConf::NEW) }
+    unsafe { create(cf, LocConf::NEW) }
 }

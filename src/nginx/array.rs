@@ -14,8 +14,11 @@ use super::{Foreign, ngx_array_t, ngx_table_elt_t};
 /// the elements; [`Elements::read`] yields references.
 #[derive(Clone, Copy)]
 pub(crate) struct Elements<'a, T> {
+    /// The next element.
     at: *mut T,
+    /// The size of an element in bytes, at least that of a `T`.
     stride: usize,
+    /// How many elements are left.
     left: usize,
     of: PhantomData<&'a T>,
 }
@@ -101,6 +104,7 @@ pub(crate) unsafe fn push<T>(array: *mut ngx_array_t, element: T) -> bool {
 /// An iterator over a list of headers. Removed headers (`hash` is 0) are included.
 #[derive(Clone, Copy)]
 pub(crate) struct HeaderList<'a> {
+    /// The headers that are left in the current part of the list.
     here: Elements<'a, ngx_table_elt_t>,
     next: *const ngx_list_part_t,
 }

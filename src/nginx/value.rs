@@ -31,6 +31,7 @@ const _: () =
     assert!(offset_of!(VarValue, data) == core::mem::offset_of!(ngx_http_variable_value_t, data));
 
 impl VarValue {
+    // The bits of the word: the length, and above it the flags.
     const LEN: u32 = (1 << 28) - 1;
     const VALID: u32 = 1 << 28;
     const NO_CACHEABLE: u32 = 1 << 29;

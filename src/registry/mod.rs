@@ -32,6 +32,7 @@ pub struct Registry {
     pub(crate) outside: Slot,
 }
 
+/// The heads of the index's chains.
 static CHAINS: PerWorker<Heads> = PerWorker([const { Cell::new(0) }; HEADS]);
 
 static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
@@ -56,7 +57,7 @@ unsafe extern "C" fn forget(data: *mut c_void) {
 }
 
 impl Registry {
-    /// Bytes of virtual memory that [`Registry::reserve`] reserves.
+    /// Bytes of virtual memory that `reserve` reserves.
     pub const RESERVED: usize = size_of::<Slot>() * MAX_LIVE;
 
     /// Reserves virtual memory for all slots that there can ever be. The process that reads

@@ -96,7 +96,7 @@ lua_var_caller(lua_State *L, lua_Debug *ar)
 
 /*
  * The thread in which the coroutine L was resumed, directly or through other
- * coroutines.  Lua's API does not tell, but lua-nginx-module anchors the threads that
+ * coroutines.  Lua's API does not tell which, but lua-nginx-module anchors the threads that
  * it runs, and no coroutines.  If exactly one of them belongs to the request and waits
  * for a coroutine, it is that one.  NULL if L is such a thread, or if it is not certain.
  */

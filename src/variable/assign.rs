@@ -19,7 +19,7 @@ pub(crate) fn assign<'a>(
 ) -> Result<(), &'a [u8]> {
     let r = live.request();
     let Some(variable) = r.definition(name, name::nginx_hash(name)) else {
-        return Err(sentence(
+        return Err(message(
             r,
             &[
                 b"variable \"",
@@ -33,15 +33,15 @@ pub(crate) fn assign<'a>(
         ));
     };
     if !variable.is_changeable() {
-        return Err(sentence(r, &[b"variable \"", name, b"\" not changeable"]));
+        return Err(message(r, &[b"variable \"", name, b"\" not changeable"]));
     }
     if !variable.has_set_handler() && variable.index().is_none() {
-        return Err(sentence(
+        return Err(message(
             r,
             &[b"variable \"", name, b"\" cannot be assigned a value"],
         ));
     }
-    let value = make(r, value).ok_or(NO_MEMORY)?;
+    let value = new_value(r, value).ok_or(NO_MEMORY)?;
     if variable.has_set_handler() {
         return if r.assign(variable, value) {
             Ok(())
@@ -62,7 +62,7 @@ pub(crate) fn store(live: Readable<'_>, var: &Var, value: &[u8]) -> bool {
     let Some(index) = var.index.filter(|_| var.is_assignable) else {
         return false;
     };
-    match make(r, Some(value)) {
+    match new_value(r, Some(value)) {
         Some(value) => {
             r.store(index, value);
             true
@@ -74,7 +74,7 @@ pub(crate) fn store(live: Readable<'_>, var: &Var, value: &[u8]) -> bool {
 const NO_MEMORY: &[u8] = b"no memory";
 
 /// A variable's value with a copy of `value`; `None` if there is no memory.
-fn make(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
+fn new_value(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
     match value {
         Some(value) => Some(VarValue::found(r.pool()?.copy(&[value])?)),
         None => Some(VarValue::NOT_THERE),
@@ -82,7 +82,7 @@ fn make(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
 }
 
 /// An error message made of these parts, in the request's pool.
-fn sentence<'a>(r: Request<'a>, parts: &[&[u8]]) -> &'a [u8] {
+fn message<'a>(r: Request<'a>, parts: &[&[u8]]) -> &'a [u8] {
     let copy = r.pool().and_then(|pool| pool.copy(parts));
     copy.unwrap_or(NO_MEMORY)
 }

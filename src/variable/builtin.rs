@@ -30,13 +30,13 @@ static BUILTINS: PerWorker<Builtins> = PerWorker(Builtins {
     prefixes: [const { Cell::new(Getter::NONE) }; Prefix::ALL.len()],
 });
 
-/// nginx's own handlers; all are [`Getter::NONE`] until [`note`] is called.
+/// nginx's own handlers; all are [`Getter::NONE`] until [`record`] is called.
 pub(crate) fn builtins() -> &'static Builtins {
     &BUILTINS
 }
 
 /// Records nginx's own handlers. To be called in preconfiguration.
-pub(crate) fn note(cmcf: &ngx_http_core_main_conf_t) {
+pub(crate) fn record(cmcf: &ngx_http_core_main_conf_t) {
     let named = |name: &str| {
         let is_it = |v: &Variable<'_>| v.name() == name.as_bytes();
         let found = defined(cmcf).ok().and_then(|mut all| all.find(is_it));

@@ -2,7 +2,7 @@
 //!
 //! [`read`] reads a variable by name, or by a name that was resolved before. [`table`] has
 //! the variables of a configuration, [`field`] those that are read directly from the
-//! request, and [`prefix`] and [`scan`] look up `$http_…`, `$arg_…` and their like.
+//! request, and `prefix` and [`scan`] look up `$http_…`, `$arg_…` and their like.
 
 pub mod assign;
 pub mod builtin;

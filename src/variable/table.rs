@@ -231,6 +231,7 @@ impl Builder {
     }
 }
 
+/// Builds a table in the cycle's pool; `None` if there is no memory.
 fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Table> {
     let &Complete { pool, core, .. } = complete;
     let mut count = conf.index_names().count();

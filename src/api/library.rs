@@ -20,7 +20,7 @@ const fn chunk(
 }
 
 /// The embedded files.
-pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
+pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 11]> = Shared([
     chunk(
         c"resty.ngxvar",
         c"@resty/ngxvar.lua",
@@ -40,6 +40,11 @@ pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 10]> = Shared([
         c"resty.ngxvar.handles",
         c"@resty/ngxvar/handles.lua",
         include_bytes!("../lua/resty/ngxvar/handles.lua"),
+    ),
+    chunk(
+        c"resty.ngxvar.patch",
+        c"@resty/ngxvar/patch.lua",
+        include_bytes!("../lua/resty/ngxvar/patch.lua"),
     ),
     chunk(
         c"resty.ngxvar.reader",

@@ -18,11 +18,8 @@ local handles = require "resty.ngxvar.handles"
 local trace = require "resty.ngxvar.trace"
 
 local acquire = core.acquire
-local call_fetch = call.fetch
-local call_read = call.read
+local call_fetch = call.fetch_known
 local core_fetch = core.fetch
-local core_index = core.var_index
-local core_set = core.set
 local get_request = base.get_request
 local generation_in = handles.generation_in
 local handle_t = handles.handle_t
@@ -37,7 +34,6 @@ local type = type
 local found_t = ffi.typeof("ngx_http_lua_var_found_t")
 
 local TYPED = tonumber(call.lib.NGX_HTTP_LUA_VAR_TYPED)
-local NGX_VAR = tonumber(call.lib.NGX_HTTP_LUA_VAR_NGX_VAR)
 
 if not core.ctypes(handle_t(), tonumber(handle_t),
                    ffi.new("void *"), tonumber(ffi.typeof("void *")),
@@ -103,39 +99,11 @@ function _M.request()
 end
 
 
--- The names that the interpreter has fetched, each with a ngx_http_lua_var_found_t. The C
--- functions limit their number, so that names which Lua code generates do not fill memory.
-local names = core.learn(function (name)
-    local found = found_t()
-    resolve(nil, name, #name, found)
-    return found
-end)
-
-
--- Reads a variable over FFI, for traces: by the resolved name, if there is one, which is the
--- same code for every name. To use a getter instead would save the call, but a trace would
--- then serve one name only: faster in a loop, half as fast in code that reads twenty names.
-local function fetch_over_ffi(handle, r, name, flavour)
-    local found = names[name]
-
-    if found then
-        local value, is_taken = call_read(handle, r, found, flavour)
-
-        if is_taken then
-            return value, true
-        end
-    end
-
-    local value, is_taken = call_fetch(handle, r, name, flavour)
-    return value, is_taken
-end
-
-
 -- There is no `return f()` here, because LuaJIT does not compile a function that ends in a
 -- tail call to a builtin.
 local function fetch_by_handle(name, req)
     if is_handle(req) then
-        local value, is_taken = fetch_over_ffi(req, nil, name, TYPED)
+        local value, is_taken = call_fetch(req, nil, name, TYPED)
 
         if is_taken then
             return value
@@ -151,7 +119,7 @@ local function fetch_current(name)
     local r = get_request()
 
     if r then
-        local value, is_taken = fetch_over_ffi(nil, r, name, TYPED)
+        local value, is_taken = call_fetch(nil, r, name, TYPED)
 
         if is_taken then
             return value
@@ -289,111 +257,9 @@ function _M.enable_patch(state)
 end
 
 
--- The functions behind this patch of ngx.var, for what the module declines: those of
--- lua-resty-core, or of another patch.
-local next_index, next_newindex
--- Whether it is another patch, which may serve names that nginx does not know.
-local is_over_another
-
-
-local function var_index(self, name)
-    if on_trace and type(name) == "string" then
-        local r = get_request()
-
-        if r then
-            local value, is_taken = fetch_over_ffi(nil, r, name, NGX_VAR)
-
-            if is_taken and not (value == nil and is_over_another) then
-                return value
-            end
-        end
-    end
-
-    local value, declined = core_index(self, name)
-
-    -- the next function serves what is declined, or raises its error
-    if declined or value == nil and is_over_another then
-        return next_index(self, name)
-    end
-
-    return value
-end
-
-
--- On a trace the stock function is as fast.
-local function var_newindex(self, name, value)
-    if on_trace or type(name) ~= "string" or not core_set(name, value) then
-        -- the next function raises its error for what cannot be set
-        return next_newindex(self, name, value)
-    end
-end
-
-
--- Whether a function is lua-resty-core's.
-local function is_stock(func)
-    return debug.getinfo(func, "S").source:find("resty[/.]core[/.]var") ~= nil
-end
-
-
 -- Makes ngx.var.name read as fetch does, and assign as set does. To be called in init_by_lua*.
---
--- Other code may patch ngx.var in init_by_lua*, too, before or after this. So the functions
--- installed here wait for the first access, when all patches are in place, and then put
--- var_index and var_newindex in front of them.
 function _M.patch_ngx_var()
-    if next_index then
-        return
-    end
-
-    local mt = getmetatable(ngx.var)
-    local stock_index, stock_newindex = mt.__index, mt.__newindex
-    local is_in_front = false
-    local first_index, first_newindex
-
-    local function to_front()
-        is_in_front = true
-
-        if mt.__index ~= first_index then
-            next_index = mt.__index
-        end
-
-        if mt.__newindex ~= first_newindex then
-            next_newindex = mt.__newindex
-        end
-
-        is_over_another = not is_stock(next_index)
-        mt.__index, mt.__newindex = var_index, var_newindex
-    end
-
-    -- Once the module is in front, only a patch that was installed after these functions calls
-    -- them, for what the module has declined.
-    function first_index(self, name)
-        if is_in_front then
-            return stock_index(self, name)
-        end
-
-        -- if other code has removed this patch, it stays removed
-        if mt.__index ~= stock_index then
-            to_front()
-        end
-
-        return var_index(self, name)
-    end
-
-    function first_newindex(self, name, value)
-        if is_in_front then
-            return stock_newindex(self, name, value)
-        end
-
-        if mt.__newindex ~= stock_newindex then
-            to_front()
-        end
-
-        return var_newindex(self, name, value)
-    end
-
-    next_index, next_newindex = stock_index, stock_newindex
-    mt.__index, mt.__newindex = first_index, first_newindex
+    require("resty.ngxvar.patch")()
 end
 
 

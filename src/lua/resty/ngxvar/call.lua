@@ -20,6 +20,7 @@ local lib = core.file and ffi.load(core.file) or ffi.C
 -- looked up here, because LuaJIT cannot look up a symbol while it records a trace
 local ffi_fetch = lib.ngx_http_lua_var_ffi_fetch
 local ffi_read = lib.ngx_http_lua_var_ffi_read
+local ffi_resolve = lib.ngx_http_lua_var_ffi_resolve
 
 local NIL = tonumber(lib.NGX_HTTP_LUA_VAR_NIL)
 local STRING = tonumber(lib.NGX_HTTP_LUA_VAR_STRING)
@@ -29,6 +30,7 @@ local WRITTEN = tonumber(lib.NGX_HTTP_LUA_VAR_WRITTEN)
 -- the size of the member "text", a power of two, minus 1: a mask that keeps a length within it
 local TEXT_MASK = 31
 
+local found_t = ffi.typeof("ngx_http_lua_var_found_t")
 local out = ffi.new("ngx_http_lua_var_value_t")
 
 
@@ -74,17 +76,48 @@ local _M = { lib = lib }
 
 -- Reads a variable by name, of the handle's request or, if handle is nil, of the current
 -- request r.
-function _M.fetch(handle, r, name, flavour)
+local function fetch(handle, r, name, flavour)
     local value, is_taken = taken(ffi_fetch(handle, r, name, #name, flavour, out))
     return value, is_taken
 end
 
 
 -- Reads a variable by a resolved name, of the same request.
-function _M.read(handle, r, found, flavour)
+local function read(handle, r, found, flavour)
     local value, is_taken = taken(ffi_read(handle, r, found, flavour, out))
     return value, is_taken
 end
 
+
+-- The names that the interpreter has fetched, each with a ngx_http_lua_var_found_t. The C
+-- functions limit their number, so that names which Lua code generates do not fill memory.
+local names = core.learn(function (name)
+    local found = found_t()
+    ffi_resolve(nil, name, #name, found)
+    return found
+end)
+
+
+-- Reads a variable over FFI, for traces: by the resolved name, if there is one, which is the
+-- same code for every name. To use a getter instead would save the call, but a trace would
+-- then serve one name only: faster in a loop, half as fast in code that reads twenty names.
+function _M.fetch_known(handle, r, name, flavour)
+    local found = names[name]
+
+    if found then
+        local value, is_taken = read(handle, r, found, flavour)
+
+        if is_taken then
+            return value, true
+        end
+    end
+
+    local value, is_taken = fetch(handle, r, name, flavour)
+    return value, is_taken
+end
+
+
+_M.fetch = fetch
+_M.read = read
 
 return _M

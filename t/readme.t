@@ -348,7 +348,9 @@ sub version_number {
 
 # The crate's build script runs before the module's and has the first word.
 sub check_nginx_sys {
-    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
+    # Of the crates for other platforms, cargo may have none here.
+    my ($host) = `rustc -vV` =~ /^host: (.*)/m;
+    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $host --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
     my $script = slurp(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);

@@ -50,6 +50,7 @@ subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
 subtest 'lines of the log' => sub { check_log(@{ $blocks{text} }) };
 subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
 subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
+subtest 'code in CONTRIBUTING.md' => \&check_guide_code;
 done_testing;
 
 # ---- Lines of the log -------------------------------------------------------------------
@@ -346,11 +347,12 @@ sub version_number {
     return $major * 1_000_000 + $minor * 1000 + $patch;
 }
 
-# The crate's build script runs before the module's and has the first word.
+# nginx-sys' build script runs before the module's, so its errors come first.
 sub check_nginx_sys {
-    # Of the crates for other platforms, cargo may have none here.
-    my ($host) = `rustc -vV` =~ /^host: (.*)/m;
-    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $host --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
+    # Only this platform's, because crates of others may not be downloaded.
+    my ($platform) = `rustc -vV` =~ /^host: (\S+)/m;
+    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $platform --format-version 1`
+        =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
     my $script = slurp(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
@@ -494,6 +496,16 @@ sub check_guide_files {
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
     }
+    return;
+}
+
+# Each code block is in the source.
+sub check_guide_code {
+    my $sources = join '', map { NgxVarTest::Process::read_file($_) } grep { -f }
+        map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
+    my @blocks  = $GUIDE->blocks;
+    cmp_ok(scalar @blocks, '>', 2, 'code blocks');
+    ok(index($sources, $_->{text}) >= 0, "the block at line $_->{line}") for @blocks;
     return;
 }
 

@@ -50,7 +50,6 @@ subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
 subtest 'lines of the log' => sub { check_log(@{ $blocks{text} }) };
 subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
 subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
-subtest 'code in CONTRIBUTING.md' => \&check_guide_code;
 done_testing;
 
 # ---- Lines of the log -------------------------------------------------------------------
@@ -496,6 +495,7 @@ sub check_guide_files {
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
     }
+    check_guide_code();
     return;
 }
 

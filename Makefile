@@ -1,28 +1,28 @@
-# The two commands of the README, and what they are made of. See CONTRIBUTING.md.
+# CONTRIBUTING.md says what each command does.
 
 SHELL    := /bin/bash
 .DEFAULT_GOAL := all
 PROVE    := prove $(if $(TEST_NGINX),-I$(TEST_NGINX)/lib)
 T        ?= t
 
-# make … NGINX=/path/to/nginx: what is built, run and tested is for that nginx, not for
-# the one that is installed. To nginx itself a variable of this name is a list of sockets
-# to take over, so it goes by another one from here.
+# make … NGINX=/path/to/nginx builds, runs and tests for that nginx instead of the installed
+# one. nginx takes an environment variable of this name for a list of sockets to inherit, so
+# that NGINX_BIN is exported instead.
 unexport NGINX
 export NGINX_BIN := $(if $(NGINX),$(abspath $(NGINX)),$(NGINX_BIN))
 OF_NGINX  = $(shell NGINX_BIN='$(NGINX_BIN)' NGINX_SOURCE_DIR='$(NGINX_SOURCE_DIR)' \
             NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' .ci/nginx-tree $(1))
 
-# Where this nginx's builds go, and what they are.
+# cargo's target directory for this nginx, and what is built there.
 TARGET    = $(call OF_NGINX,target)
 SO        = $(CURDIR)/$(TARGET)/release/libngx_http_lua_var_module.so
 TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
 
-# For cargo, once the tree is there.
+# The environment of cargo, when the source tree is there.
 BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
-# An nginx that has the module linked in has none built for it, see .ci/linked-nginx.
+# Nothing is built for an nginx that has the module linked in: see .ci/linked-nginx.
 CARGO     = .ci/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
-# For what starts that nginx.
+# The targets that start that nginx.
 STARTS   := test test-hup test-valgrind test-leak fuzz soak bench
 $(STARTS): export TEST_NGINX_BINARY = $(call OF_NGINX,nginx)
 $(STARTS): export TEST_NGINX_MODULE = $(SO)
@@ -37,14 +37,14 @@ demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 all: build
 
-# Each installs the Debian packages that are missing, and nothing when none is.
+# Install the Debian packages that are missing.
 setup:
 	@.ci/setup build
 
 setup-test: setup
 	@.ci/setup test
 
-# The module, against the headers of the nginx that is to load it.
+# The module, built against the headers of the nginx that is to load it.
 build: setup
 	@.ci/nginx-tree make
 	@$(CARGO) --target-dir $(TARGET)
@@ -54,8 +54,8 @@ build: setup
 testing: setup-test build
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
-# Installs what is built, and builds nothing: root may have no cargo. DESTDIR and
-# MODULES_DIR, by default the modules of that nginx, say where.
+# Installs what is built and builds nothing, because root may have no cargo. DESTDIR and
+# MODULES_DIR say where; without them, in the directory of that nginx's modules.
 export DESTDIR MODULES_DIR
 
 install:
@@ -76,9 +76,9 @@ test: build testing unit
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
 
-# The same in Miri, for whoever has it. How references alias is followed only where
-# there are no slots, for with their thousands of cells it takes hours. The chunks of
-# slots are never freed, so that leaks say nothing.
+# The same in Miri. The aliasing of references is checked only in the tests without slots,
+# because it takes hours with the thousands of cells of the slots. Leaks are ignored, because
+# the memory of slots is never freed.
 MIRI = cargo +nightly miri test --locked --manifest-path t/unit/Cargo.toml --target-dir target/miri
 
 miri:
@@ -113,23 +113,23 @@ differ: testing
 soak: testing
 	@t/bin/soak
 
-# SEED and ROUNDS may be given.
+# Takes SEED and ROUNDS.
 nothing: setup-test build
 	@t/bin/nothing $(SEED) $(ROUNDS)
 
 bench: setup-test build
 	@t/bin/bench $(BENCH)
 
-# The same on other releases of Debian, and with the module linked in: see .ci/matrix.
+# Build and test on other releases of Debian, and with the module linked in: see .ci/matrix.
 matrix:
 	@.ci/matrix $(ROWS)
 
-# target/dist/…tar.gz, which builds offline.
+# target/dist/…tar.gz, a tarball that builds offline.
 dist: setup
 	@.ci/dist make
 
-# target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. Rows of the
-# matrix install it, upgrade it and remove it.
+# target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. The -deb rows of
+# make matrix install, upgrade and remove it.
 deb:
 	@.ci/setup deb
 	@.ci/deb

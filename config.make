@@ -1,14 +1,14 @@
 # For nginx's ./configure: the rule by which its Makefile builds the module's library.
 #
-# The headers are those of this very nginx, once ./configure is through with them. cargo
-# runs each time, since only it knows whether anything changed, and in the module's
-# directory, where it finds the crates that `make dist` brings along.
-# `make LUA_VAR_FEATURES=…` has features of Cargo.toml built in, for the test suite.
+# The module is built against the headers of this very nginx. cargo runs each time, because
+# only it knows whether anything changed, and in the module's directory, where it finds the
+# crates of a `make dist` tarball. `make LUA_VAR_FEATURES=…` turns features of Cargo.toml on,
+# for the test suite.
 
 if [ $HTTP = YES ]; then
     cat << END                                                >> $NGX_MAKEFILE
 
-# a recipe, if an empty one: make then looks anew when the file was written
+# with an empty recipe, make checks again whether cargo has written the file
 $lua_var_lib:	lua_var_cargo
 	@:
 

@@ -1,5 +1,5 @@
--- The application of demo.conf: it does what APISIX and its plugins do, with and
--- without ngx_http_lua_var_module, and logs what it finds.
+-- The application of demo.conf: does what APISIX and its plugins do, with and without
+-- ngx_http_lua_var_module, and logs what it finds.
 
 local _M = {}
 
@@ -10,7 +10,7 @@ local found, ngxvar = pcall(require, "resty.ngxvar")
 local has_module = found and ngxvar.live ~= nil
 
 
--- every request of the demo has an id, to tell whose data is whose
+-- Every request of the demo has an id, which tells whose data was found.
 local function my_id()
     return ngx.var.demo_id:sub(1, 8)
 end
@@ -21,13 +21,13 @@ local function address(r)
 end
 
 
--- A request to be remembered: a handle; without the module the bare pointer,
--- which is what lua-var-nginx-module's request() gives.
+-- Names the current request: by a handle, or without the module by the bare pointer
+-- that lua-var-nginx-module's request() gives.
 local request = has_module and ngxvar.request or get_request
 
 
--- Only with LUA_VAR_SO: lua-var-nginx-module's own C function, which reads
--- whatever is at the address.
+-- With LUA_VAR_SO only: lua-var-nginx-module's C function, which reads whatever is at
+-- the address.
 local has_lua_var, lua_var_scheme = pcall(function ()
     ffi.cdef "int ngx_http_lua_var_ffi_scheme(ngx_http_request_t *r, ngx_str_t *out);"
     return ffi.C.ngx_http_lua_var_ffi_scheme
@@ -68,8 +68,8 @@ local function new_var(owner)
 end
 
 
--- api_ctx tables are used again and again, as APISIX does it: the log phase gives
--- back what it finds in ngx.ctx.
+-- api_ctx tables come from a pool, as in APISIX: the log phase puts back what it finds
+-- in ngx.ctx.
 local pool = {}
 
 local function new_api_ctx(id, var)
@@ -80,7 +80,7 @@ local function new_api_ctx(id, var)
 end
 
 
--- ssl_certificate_by_lua: caches a request that is gone when the handshake is over
+-- ssl_certificate_by_lua: keeps a request that is gone after the handshake
 function _M.handshake()
     ngx.ctx.api_ctx = { id = "handshake", var = new_var("the handshake") }
     ngx.log(ngx.NOTICE, "demo: handshake: leaves its request in ngx.ctx, ",
@@ -88,7 +88,7 @@ function _M.handshake()
 end
 
 
--- ssl_certificate_by_lua as APISIX has it: caches none, but takes a table
+-- ssl_certificate_by_lua as in APISIX: keeps no request, but takes a table of the pool
 function _M.pooled_handshake()
     ngx.ctx.api_ctx = new_api_ctx("handshake")
 end
@@ -155,7 +155,7 @@ function _M.use_kept()
     local here = address(get_request())
     local uri, why = fetch("uri", kept)
 
-    -- at an address that is in use again there is somebody else's data
+    -- where the address is used again, this reads another request's data
     if not has_module and here == kept._address then
         why = "data of request " .. my_id()
     end

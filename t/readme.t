@@ -346,9 +346,12 @@ sub version_number {
     return $major * 1_000_000 + $minor * 1000 + $patch;
 }
 
-# The crate's build script runs before the module's and has the first word.
+# nginx-sys' build script runs before the module's, so its errors come first.
 sub check_nginx_sys {
-    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
+    # Only this platform's, because crates of others may not be downloaded.
+    my ($platform) = `rustc -vV` =~ /^host: (\S+)/m;
+    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $platform --format-version 1`
+        =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
     my $script = slurp(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
@@ -492,6 +495,17 @@ sub check_guide_files {
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
     }
+    check_guide_code();
+    return;
+}
+
+# Each code block is in the source.
+sub check_guide_code {
+    my $sources = join '', map { NgxVarTest::Process::read_file($_) } grep { -f }
+        map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
+    my @blocks  = $GUIDE->blocks;
+    cmp_ok(scalar @blocks, '>', 2, 'code blocks');
+    ok(index($sources, $_->{text}) >= 0, "the block at line $_->{line}") for @blocks;
     return;
 }
 

@@ -27,7 +27,7 @@ use crate::nginx::value::{Getter, VarValue};
 use crate::nginx::{
     FRESH_URI_CHANGES, ngx_array_t, ngx_connection_t, ngx_http_core_loc_conf_t,
     ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
-    ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_table_elt_t, ngx_time_t,
+    ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_str_t, ngx_table_elt_t, ngx_time_t,
 };
 use crate::registry::slots::Slot;
 use crate::request::Readable;
@@ -37,17 +37,88 @@ use crate::variable::field::Field;
 use crate::variable::number;
 use crate::variable::value::Value;
 
-/// Makes an array of [`Member`] of rows `structure name: type = offset;`, where `type` is the
-/// type in Lua's `ffi.cdef`.
-macro_rules! members {
-    ($($structure:literal $name:literal: $type:literal = $offset:expr;)+) => {
-        [$(Member {
-            structure: concat!($structure, "\0").as_ptr().cast(),
-            name: concat!($name, "\0").as_ptr().cast(),
-            type_: concat!($type, "\0").as_ptr().cast(),
-            offset: $offset,
-        },)+]
+/// The types that a member has in Lua's `ffi.cdef`. Each function takes a member of nginx's that
+/// fits the type of its name; no other compiles.
+mod fits {
+    use super::ngx_str_t;
+
+    pub(super) trait Integer {}
+
+    impl Integer for i32 {}
+    impl Integer for u32 {}
+    impl Integer for i64 {}
+    impl Integer for u64 {}
+    impl Integer for isize {}
+    impl Integer for usize {}
+
+    pub(super) const fn int32<S, T: Integer>(_: fn(&S) -> &T) {
+        assert!(size_of::<T>() == 4);
+    }
+
+    pub(super) const fn int64<S, T: Integer>(_: fn(&S) -> &T) {
+        assert!(size_of::<T>() == 8);
+    }
+
+    /// The lower half of a 64-bit integer.
+    pub(super) const fn low32<S, T: Integer>(_: fn(&S) -> &T) {
+        assert!(size_of::<T>() == 8 && cfg!(target_endian = "little"));
+    }
+
+    pub(super) const fn string<S>(_: fn(&S) -> &ngx_str_t) {}
+
+    pub(super) const fn pointer<S, T>(_: fn(&S) -> &*mut T) {}
+}
+
+/// The same types, as `ffi.cdef` writes them.
+macro_rules! lua_type {
+    (int32) => {
+        c"int32_t"
     };
+    (int64) => {
+        c"int64_t"
+    };
+    (low32) => {
+        c"int32_t"
+    };
+    (string) => {
+        c"ngx_str_t"
+    };
+    (pointer $pointer:literal) => {
+        $pointer
+    };
+}
+
+/// Makes an array of [`Member`] of rows `structure name: type in Structure: member;`, or
+/// `… at offset;` where the structure is not nginx's.
+macro_rules! members {
+    (@made [$($made:expr,)*]) => { [$($made,)*] };
+    (@made [$($made:expr,)*]
+        $structure:literal $name:literal: $type:ident $($pointer:literal)?
+            in $of:ident: $($member:ident).+;
+        $($rest:tt)*
+    ) => {
+        members!(@made [$($made,)* {
+            fits::$type(|of: &$of| &of.$($member).+);
+            Member {
+                structure: $structure.as_ptr(),
+                name: $name.as_ptr(),
+                type_: lua_type!($type $($pointer)?).as_ptr(),
+                offset: offset_of!($of, $($member).+),
+            }
+        },] $($rest)*)
+    };
+    (@made [$($made:expr,)*]
+        $structure:literal $name:literal: $type:ident $($pointer:literal)? at $offset:expr;
+        $($rest:tt)*
+    ) => {
+        members!(@made [$($made,)* Member {
+            structure: $structure.as_ptr(),
+            name: $name.as_ptr(),
+            type_: lua_type!($type $($pointer)?).as_ptr(),
+            offset: $offset,
+        },] $($rest)*)
+    };
+    ($($row:tt)+) => { members!(@made [] $($row)+) };
 }
 
 macro_rules! in_request {
@@ -56,55 +127,57 @@ macro_rules! in_request {
 
 /// The members that Lua reads. The structures are in the order in which C can declare them.
 /// Most integers are signed, whatever they are in nginx, because LuaJIT compiles those best.
-static MEMBERS: Shared<[Member; MEMBER_COUNT]> = Shared(members! {
-    "connection" "ssl": "const void *" = offset_of!(ngx_connection_t, ssl);
-    "connection" "sent": "int64_t" = offset_of!(ngx_connection_t, sent);
-    "connection" "addr_text": "ngx_str_t" = offset_of!(ngx_connection_t, addr_text);
-    "connection" "number": "int64_t" = offset_of!(ngx_connection_t, number);
-    "connection" "requests": "int64_t" = offset_of!(ngx_connection_t, requests);
-    "connection" "local_sockaddr": "const int32_t *"
-        = offset_of!(ngx_connection_t, local_sockaddr);
-    "array" "elts": "const void *" = offset_of!(ngx_array_t, elts);
-    "array" "nelts": "int64_t" = offset_of!(ngx_array_t, nelts);
-    "state" "response_time": "int64_t" = offset_of!(ngx_http_upstream_state_t, response_time);
-    "state" "header_time": "int64_t" = offset_of!(ngx_http_upstream_state_t, header_time);
-    "state" "connect_time": "int64_t" = offset_of!(ngx_http_upstream_state_t, connect_time);
-    "header" "hash": "int64_t" = offset_of!(ngx_table_elt_t, hash);
-    "header" "value": "ngx_str_t" = offset_of!(ngx_table_elt_t, value);
-    "srv_conf" "server_name": "ngx_str_t" = offset_of!(ngx_http_core_srv_conf_t, server_name);
+static MEMBERS: Shared<&[Member]> = Shared(&members! {
+    c"connection" c"ssl": pointer c"const void *" in ngx_connection_t: ssl;
+    c"connection" c"sent": int64 in ngx_connection_t: sent;
+    c"connection" c"addr_text": string in ngx_connection_t: addr_text;
+    c"connection" c"number": int64 in ngx_connection_t: number;
+    c"connection" c"requests": int64 in ngx_connection_t: requests;
+    c"connection" c"local_sockaddr": pointer c"const int32_t *" in ngx_connection_t: local_sockaddr;
+    c"array" c"elts": pointer c"const void *" in ngx_array_t: elts;
+    c"array" c"nelts": int64 in ngx_array_t: nelts;
+    c"state" c"response_time": int64 in ngx_http_upstream_state_t: response_time;
+    c"state" c"header_time": int64 in ngx_http_upstream_state_t: header_time;
+    c"state" c"connect_time": int64 in ngx_http_upstream_state_t: connect_time;
+    c"header" c"hash": int64 in ngx_table_elt_t: hash;
+    c"header" c"value": string in ngx_table_elt_t: value;
+    c"srv_conf" c"server_name": string in ngx_http_core_srv_conf_t: server_name;
     // The length and the flags share the first word, see `VarValue`.
-    "cached" "word": "int32_t" = 0;
-    "cached" "data": "const void *" = offset_of!(ngx_http_variable_value_t, data);
-    "time" "sec": "int64_t" = offset_of!(ngx_time_t, sec);
-    "time" "msec": "int64_t" = offset_of!(ngx_time_t, msec);
-    "request" "signature": "int32_t" = in_request!(signature);
-    "request" "connection": "const ngx_http_lua_var_connection_t *" = in_request!(connection);
-    "request" "main": "const void *" = in_request!(main);
-    "request" "uri": "ngx_str_t" = in_request!(uri);
-    "request" "unparsed_uri": "ngx_str_t" = in_request!(unparsed_uri);
-    "request" "args": "ngx_str_t" = in_request!(args);
-    "request" "http_protocol": "ngx_str_t" = in_request!(http_protocol);
-    "request" "method_name": "ngx_str_t" = in_request!(method_name);
-    "request" "server": "ngx_str_t" = in_request!(headers_in.server);
-    "request" "err_status": "int32_t" = in_request!(err_status);
-    "request" "out_status": "int32_t" = in_request!(headers_out.status);
-    "request" "http_version": "int32_t" = in_request!(http_version);
-    "request" "start_sec": "int64_t" = in_request!(start_sec);
-    "request" "start_msec": "int64_t" = in_request!(start_msec);
-    "request" "request_length": "int64_t" = in_request!(request_length);
-    "request" "variables": "const ngx_http_lua_var_cached_t *" = in_request!(variables);
-    "request" "srv_conf": "const ngx_http_lua_var_srv_conf_t *const *" = in_request!(srv_conf);
-    "request" "upstream_states": "const ngx_http_lua_var_array_t *"
-        = in_request!(upstream_states);
-    "slot" "generation": "int32_t" = Slot::OFFSETS.generation;
-    "slot" "readable": "const ngx_http_lua_var_request_t *" = Slot::OFFSETS.readable;
-    "slot" "connection": "const ngx_http_lua_var_connection_t *" = Slot::OFFSETS.connection;
+    c"cached" c"word": int32 at 0;
+    c"cached" c"data": pointer c"const void *" in ngx_http_variable_value_t: data;
+    c"time" c"sec": int64 in ngx_time_t: sec;
+    c"time" c"msec": int64 in ngx_time_t: msec;
+    c"request" c"signature": int32 in ngx_http_request_t: signature;
+    c"request" c"connection": pointer c"const ngx_http_lua_var_connection_t *"
+        in ngx_http_request_t: connection;
+    c"request" c"main": pointer c"const void *" in ngx_http_request_t: main;
+    c"request" c"uri": string in ngx_http_request_t: uri;
+    c"request" c"unparsed_uri": string in ngx_http_request_t: unparsed_uri;
+    c"request" c"args": string in ngx_http_request_t: args;
+    c"request" c"http_protocol": string in ngx_http_request_t: http_protocol;
+    c"request" c"method_name": string in ngx_http_request_t: method_name;
+    c"request" c"server": string in ngx_http_request_t: headers_in.server;
+    c"request" c"err_status": low32 in ngx_http_request_t: err_status;
+    c"request" c"out_status": low32 in ngx_http_request_t: headers_out.status;
+    c"request" c"http_version": low32 in ngx_http_request_t: http_version;
+    c"request" c"start_sec": int64 in ngx_http_request_t: start_sec;
+    c"request" c"start_msec": int64 in ngx_http_request_t: start_msec;
+    c"request" c"request_length": int64 in ngx_http_request_t: request_length;
+    c"request" c"variables": pointer c"const ngx_http_lua_var_cached_t *"
+        in ngx_http_request_t: variables;
+    c"request" c"srv_conf": pointer c"const ngx_http_lua_var_srv_conf_t *const *"
+        in ngx_http_request_t: srv_conf;
+    c"request" c"upstream_states": pointer c"const ngx_http_lua_var_array_t *"
+        in ngx_http_request_t: upstream_states;
+    c"slot" c"generation": int32 at Slot::OFFSETS.generation;
+    c"slot" c"readable": pointer c"const ngx_http_lua_var_request_t *" at Slot::OFFSETS.readable;
+    c"slot" c"connection": pointer c"const ngx_http_lua_var_connection_t *"
+        at Slot::OFFSETS.connection;
 });
-const MEMBER_COUNT: usize = 39;
 
 /// The members that Lua reads, for `ngx_http_lua_var_layout_t`.
 pub(crate) fn members() -> &'static [Member] {
-    &MEMBERS.0
+    MEMBERS.0
 }
 
 /// Variables whose data in nginx is the offset of a member of `ngx_http_request_t`, with the

@@ -296,7 +296,7 @@ pub(crate) fn report_offsets() {
             EMERG,
             Log::of_cycle(),
             "lua_var: the layout of nginx's structures is not the one this module was \
-             built for: the member behind \"%*s\" is at offset %uz in nginx and at %uz in \
+             built for: the member for \"%*s\" is at offset %uz in nginx and at %uz in \
              the module; %s",
             name.len(),
             name.as_ptr(),

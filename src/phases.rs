@@ -81,8 +81,8 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         log_error!(
             EMERG,
             cf.log(),
-            "lua_var: cannot reserve %uz bytes of address space for the registry of requests; \
-             they cost no memory, but a limit (ulimit -v, LimitAS=) must allow them",
+            "lua_var: cannot reserve %uz bytes of virtual memory for the registry of requests; \
+             they use no resident memory, but a limit (ulimit -v, LimitAS=) must allow them",
             Registry::RESERVED
         );
         return ERROR;

@@ -23,10 +23,12 @@ pub(crate) fn restorable(live: Readable<'_>, vm: u32) -> Option<i32> {
     }
     let restore = r.conf::<conf::LocConf>()?.restore();
     let why_not = match restore {
-        _ if owner != vm => Some(c"it is another Lua VM's, as with lua_code_cache off"),
+        _ if owner != vm => {
+            Some(c"the reference belongs to another Lua VM, as with lua_code_cache off")
+        }
         Restore::Off => Some(c"lua_var_ctx_restore is off here"),
         Restore::ErrorPage if !error_page::came_through_one(r, slot) => {
-            Some(c"no error_page was on the way, and lua_var_ctx_restore is not all here")
+            Some(c"it did not come through error_page, and lua_var_ctx_restore is not \"all\" here")
         }
         Restore::ErrorPage | Restore::All => None,
     };

@@ -22,7 +22,7 @@ use constant WORKERS => 2;
 
 # What the [emerg] line has to say, with the two readings in parentheses.
 # Where nginx tells an offset: by how many bytes the module's is another one.
-my $OFFSET  = qr/the member behind "(\w+)" is at offset (\d+) in nginx and at (\d+) in the module/;
+my $OFFSET  = qr/the member for "(\w+)" is at offset (\d+) in nginx and at (\d+) in the module/;
 my $READING = qr/: (\w+) reads (".*?"|\d+ bytes at \w+) in the module, (".*?".*?) in nginx/;
 
 my %variants = (

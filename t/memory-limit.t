@@ -24,7 +24,7 @@ is($status, 0, 'half a gigabyte is enough') or diag $said;
 
 ($status, $said) = test_within(150_000);
 isnt($status, 0, '150 MB are refused');
-like($said, qr/\[emerg\].*lua_var: cannot reserve 268435456 bytes of address space/,
+like($said, qr/\[emerg\].*lua_var: cannot reserve 268435456 bytes of virtual memory/,
     'because of the table');
 like($said, qr/ulimit -v, LimitAS=/, 'and the log says what to change');
 

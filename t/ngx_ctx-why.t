@@ -51,7 +51,7 @@ GET /moved
 --- response_body
 nil
 --- error_log eval
-qr{lua_var: request \d+/\d+ does not get its ngx\.ctx back, ref \d+: no error_page was on the way, and lua_var_ctx_restore is not all here, in location "/page"}
+qr{lua_var: request \d+/\d+ does not get its ngx\.ctx back, ref \d+: it did not come through error_page, and lua_var_ctx_restore is not "all" here, in location "/page"}
 
 
 

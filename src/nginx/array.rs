@@ -83,7 +83,7 @@ impl<T> Iterator for Elements<'_, T> {
 }
 
 /// Adds an element to an array of nginx's. Returns false if there is no memory, or if the
-/// array is null, because there was no memory to create it.
+/// array is null.
 ///
 /// # Safety
 /// `array` must be null or a valid array of `T`.

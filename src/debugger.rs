@@ -1,9 +1,9 @@
-//! What the module tells a debugger: the gdb commands that it carries, and where these
-//! find things in a release build.
+//! What the module tells a debugger: the gdb commands that it carries, and the addresses and
+//! offsets with which they read a core dump.
 //!
-//! A worker that died leaves a core dump, and no debug information of nginx, of LuaJIT
-//! or of this module. `gdb/*.py` reads it all the same: nginx's compiler and rustc know
-//! where members are, so it is noted here. Nothing of this is used while nginx runs.
+//! A worker of a release build that died leaves a core dump without debug information of nginx,
+//! LuaJIT or this module. The compilers know where the members of structures are, so that
+//! knowledge is stored here for `gdb/*.py`. Nothing of this is used while nginx runs.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -20,8 +20,8 @@ use crate::registry::{Registry, registry};
 use crate::request::Refusal;
 use crate::statics::Shared;
 
-/// Where gdb looks for scripts in a file: each begins with a 4 and a line that names it,
-/// and a 0 ends it.
+/// The contents of the section in which gdb looks for scripts: each begins with a byte 4 and a
+/// line with its name, and ends with a byte 0.
 const TEXT: &str = concat!(
     "\u{4}lua_var.py\n",
     include_str!("gdb/lua_var.py"),
@@ -30,16 +30,16 @@ const TEXT: &str = concat!(
     "\0"
 );
 
-/// rustc's `debugger_visualizer` would make the same of them, but nothing refers to it in a
-/// library, and a release build drops it. [`DebugInfo`] refers to this one. It is loaded
-/// with the rest, so that `strip` does not take it for debug information.
+/// The section. rustc's `debugger_visualizer` makes one, too, but a release build drops it,
+/// because nothing in a library refers to it. [`DebugInfo`] refers to this one. It is loaded
+/// into memory, so that `strip` does not remove it as debug information.
 #[unsafe(link_section = ".debug_gdb_scripts")]
 static SCRIPTS: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
     Some(text) => *text,
     None => [0; TEXT.len()],
 };
 
-/// A number that this build knows, under the name that `gdb/lua_var.py` has for it.
+/// A number that depends on this build, with its name in `gdb/lua_var.py`.
 #[repr(C)]
 struct Number {
     name: [u8; 20],
@@ -115,23 +115,24 @@ impl Reason {
     }
 }
 
-/// What `gdb/lua_var.py` reads of `ngx_http_lua_var_debug`, in this order. It has pointers,
-/// which are relocated, so that its page is part of a core dump. A page without them would
-/// be read from the file, which may be another build.
+/// The structure at `ngx_http_lua_var_debug`, whose members `gdb/lua_var.py` reads in this order.
+///
+/// Its page is part of a core dump because it has pointers, which were relocated. gdb would read
+/// a page without pointers from the file, which may be of another build.
 #[repr(C)]
 pub struct DebugInfo {
-    /// Where this is, so that a debugger can tell whether it has the right file.
+    /// The address of this structure. A debugger with the wrong file finds another value here.
     pub(crate) own: *const Shared<DebugInfo>,
-    /// The module in this file.
+    /// `ngx_http_lua_var_module` of the same file.
     pub(crate) module: *const ngx_module_t,
-    /// What [`facts`] gives.
+    /// Everything else.
     pub(crate) facts: Facts,
 }
 
-/// What does not depend on where [`DebugInfo`] is.
+/// The part of [`DebugInfo`] that does not depend on `lib.rs`.
 #[repr(C)]
 pub struct Facts {
-    /// Another number when anything changes in [`DebugInfo`] but its list of numbers.
+    /// Ends with a version, to be raised when anything but the list of numbers changes.
     magic: [u8; 16],
     scripts: *const u8,
     http_module: *const ngx_module_t,
@@ -147,7 +148,7 @@ pub struct Facts {
     numbers: [Number; NUMBERS.len()],
 }
 
-/// The facts about this build.
+/// The facts of this build.
 pub(crate) const fn facts() -> Facts {
     Facts {
         magic: *b"lua_var debug 2\0",

@@ -1,4 +1,6 @@
-//! How the worker reads requests.
+//! How the worker reads requests: from their members, or through nginx's handlers only.
+//!
+//! `layout.rs` decides it. It is stored here because everything else asks for it.
 
 use core::cell::Cell;
 
@@ -8,9 +10,9 @@ use crate::statics::PerWorker;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Mode {
-    /// No request has been seen yet on which to compare the layout.
+    /// Through nginx's handlers, until a first request shows whether the layout agrees.
     Unchecked,
-    /// Straight from the request.
+    /// From the members of the request.
     Direct,
     /// Through nginx's handlers only: the module was built for another layout.
     Handlers,
@@ -18,29 +20,29 @@ pub enum Mode {
 
 static MODE: PerWorker<Cell<Mode>> = PerWorker(Cell::new(Mode::Unchecked));
 
-/// How this process reads requests now. `layout.rs` decides.
+/// How this process reads requests now.
 #[inline(always)]
 pub fn get() -> Mode {
     MODE.get()
 }
 
-/// Where that is noted, for `debugger.rs`.
+/// Where the mode is stored, for `debugger.rs`.
 pub(crate) const fn address() -> *const Cell<Mode> {
     &raw const MODE.0
 }
 
-/// Sets it.
+/// Sets how this process reads requests from now on.
 pub(crate) fn set(mode: Mode) {
     MODE.set(mode);
 }
 
-/// Whether a request is only a pointer, which nginx's own functions are given.
+/// Whether no member of a request may be read, only nginx's functions called with it.
 #[inline]
 pub fn is_foreign() -> bool {
     get() == Mode::Handlers
 }
 
-/// Whether members may be read.
+/// Whether the members of requests may be read.
 #[inline(always)]
 pub fn is_direct() -> bool {
     get() == Mode::Direct

@@ -1,8 +1,8 @@
-//! Validation: how a request that Lua names becomes one that may be read.
+//! Validation: how the request that Lua names becomes one that may be read.
 //!
-//! Slot, generation, signature and connection have to agree before anything of a
-//! request is believed. What comes out is a [`LiveRequest`], or a [`Readable`], which
-//! has variables; nothing but this file makes either.
+//! The slot, the generation, the signature and the connection have to agree before any other
+//! member of a request is read. The result is a [`LiveRequest`], or a [`Readable`], which has
+//! variables, or a [`Direct`], whose members may be read. Only this file makes them.
 
 use core::ffi::c_void;
 
@@ -18,20 +18,20 @@ use crate::registry::slots::{Handle, Slot};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Refusal {
-    /// There is no current request, as in `init_by_lua`.
+    /// There is no current request, as in `init_by_lua*`.
     NoRequest,
-    /// It has ended, or it is not the current one.
+    /// The request has ended, or it is not the current one.
     Stale,
-    /// lua-nginx-module made it up for code that runs without a request.
+    /// lua-nginx-module made the request up, for code that runs without one.
     Fake,
-    /// It could not be registered.
+    /// There was no memory to register the request.
     NoMemory,
-    /// The module was built for a request of another layout.
+    /// The layout of nginx's structures is not the one that the module was built for.
     Layout,
 }
 
 impl Refusal {
-    /// All of them, in the order of their numbers.
+    /// All reasons, in the order of their numbers.
     pub const ALL: [Refusal; 5] = [
         Refusal::NoRequest,
         Refusal::Stale,
@@ -40,13 +40,13 @@ impl Refusal {
         Refusal::Layout,
     ];
 
-    /// The one that `number` stands for.
+    /// The reason with this number; `Layout` if there is none.
     pub fn numbered(number: u32) -> Self {
         let refusal = Self::ALL.get(number as usize);
         refusal.copied().unwrap_or(Refusal::Layout)
     }
 
-    /// The sentence that Lua gets.
+    /// The sentence that Lua gets as its second result.
     pub const fn reason(self) -> &'static [u8] {
         match self {
             Refusal::NoRequest => b"no request found",
@@ -61,24 +61,25 @@ impl Refusal {
 /// How a call from Lua names the request that it is about.
 #[derive(Clone, Copy)]
 pub(crate) enum Named<'a> {
-    /// Not at all, or by its address: the one that lua-nginx-module runs Lua for, if any.
+    /// It does not, or it gives the address of the current request: the one that
+    /// lua-nginx-module runs Lua for, if there is one.
     Current(Option<AnyRequest<'a>>),
     /// By a handle.
     Handle(Handle),
-    /// By something that names no live request, such as the address of another one. An
-    /// address has no generation, so it is believed of the current request only.
+    /// By something that names no live request. The address of any other request is such a
+    /// thing, because an address has no generation.
     Nothing,
 }
 
 impl<'a> Named<'a> {
-    /// The request where its layout is not known: only nginx's functions may look at it.
+    /// The request where the layout differs: only nginx's functions may read its members.
     pub(crate) fn opaque(self) -> Result<AnyRequest<'a>, Refusal> {
         match self {
             Named::Current(current) => current.ok_or(Refusal::NoRequest),
             Named::Handle(handle) => {
                 let slot = registry().slots.get(handle);
                 let raw = slot.map_or(0, Slot::request) as *mut ngx_http_request_t;
-                // SAFETY: null, or an occupied slot's request: see `LiveRequest::of`.
+                // SAFETY: `raw` is null, or an occupied slot's request: see `LiveRequest::of`.
                 unsafe { AnyRequest::from_raw(raw) }.ok_or(Refusal::Stale)
             }
             Named::Nothing => Err(Refusal::Stale),
@@ -86,26 +87,26 @@ impl<'a> Named<'a> {
     }
 }
 
-/// One call of Lua's or nginx's into the module. A request that is live when it is
-/// validated stays so until the call returns: nginx frees requests in its event loop
-/// only, to which no function that is called meanwhile returns.
+/// One call into the module, from Lua or nginx. A request that is validated during the call is
+/// live until it returns, because nginx frees requests only in its event loop, to which
+/// nothing returns during the call.
 pub struct Call(());
 
 impl Call {
-    /// To be entered first thing, in the function that is called.
+    /// Begins a call, in the function that Lua or nginx calls.
     #[inline(always)]
     pub fn enter() -> Self {
         Call(())
     }
 }
 
-/// Whether what is at a slot's request still is one, on the connection that it came on.
+/// Whether the memory at a slot's address still holds a request, with the same connection.
 #[inline(always)]
 fn is_in(r: AnyRequest<'_>, slot: &Slot) -> bool {
     r.signature() == SIGNATURE && r.connection_address() == slot.connection()
 }
 
-/// A request that is known to be live, during the call in which it was validated.
+/// A request that was validated. It is live during the call `'a`.
 #[derive(Clone, Copy)]
 pub struct LiveRequest<'a> {
     r: AnyRequest<'a>,
@@ -113,12 +114,12 @@ pub struct LiveRequest<'a> {
 }
 
 impl<'a> LiveRequest<'a> {
-    /// The request that a slot stands for, unless something is wrong with it.
+    /// The request in a slot.
     #[inline]
     fn of(_call: &'a Call, slot: &'static Slot) -> Result<Self, Refusal> {
         let raw = slot.request() as *mut ngx_http_request_t;
-        // SAFETY: an occupied slot's request lives until its pool cleanup, which
-        // `Registry::register` makes sure of, frees the slot.
+        // SAFETY: `raw` is null, or an occupied slot's request. That is live until its pool
+        // cleanup, without which `Registry::register_new` adds none, frees the slot.
         let Some(r) = (unsafe { AnyRequest::from_raw(raw) }) else {
             return Err(Refusal::Stale);
         };
@@ -138,10 +139,10 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// The live request at an address, which is only dereferenced if it is one.
+    /// The live request at an address, which is dereferenced only if there is one.
     ///
-    /// An address carries no generation: a request that ended and another that
-    /// now lives there cannot be told apart.
+    /// An address has no generation: if a request has ended and another one lives at its
+    /// address now, this returns the other one.
     #[inline]
     pub fn by_address(call: &'a Call, address: usize) -> Result<Self, Refusal> {
         match registry().find(address) {
@@ -160,7 +161,7 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// The request that lua-nginx-module runs Lua for, registered if it was not.
+    /// The request that lua-nginx-module runs Lua for, which is registered if it was not.
     #[inline]
     pub(crate) fn current(
         call: &'a Call,
@@ -173,7 +174,7 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// Registers a request that nginx or the Lua module is running.
+    /// Registers a request that nginx or lua-nginx-module is running.
     pub(crate) fn register(r: AnyRequest<'a>) -> Result<Self, Refusal> {
         if r.signature() != SIGNATURE {
             return Err(Refusal::Stale);
@@ -203,18 +204,18 @@ impl<'a> LiveRequest<'a> {
         self.slot
     }
 
-    /// The TLS connection, which is not dereferenced; that of a handshake is the client's, too
-    /// (`ngx_http_lua_ssl_cert_handler` and its like).
+    /// The TLS connection, which is not dereferenced. A request that was made up for a
+    /// handshake has that of the client (`ngx_http_lua_ssl_cert_handler`).
     pub(crate) fn tls(self) -> Option<*const c_void> {
         self.r.tls()
     }
 
-    /// Where to log what happens while it is running.
+    /// The log for what concerns the request.
     pub(crate) fn log(self) -> Log {
         self.r.log()
     }
 
-    /// The request, if it is one that has variables.
+    /// The request, if it has variables.
     #[inline]
     pub fn readable(self) -> Result<Readable<'a>, Refusal> {
         match self.r.served() {
@@ -244,8 +245,8 @@ impl<'a> Readable<'a> {
         LiveRequest::by_address(call, address)?.readable()
     }
 
-    /// The request that a call names. The current one is served even without memory to
-    /// register it, because a call that names it so keeps no handle.
+    /// The request that a call names. The current one is read even if there is no memory to
+    /// register it, because that call needs no handle.
     #[inline]
     pub(crate) fn named(call: &'a Call, named: Named<'a>) -> Result<Self, Refusal> {
         let live = LiveRequest::named(call, named).and_then(LiveRequest::readable);
@@ -258,13 +259,13 @@ impl<'a> Readable<'a> {
         live
     }
 
-    /// A request for which nginx calls the module.
+    /// A request for which nginx calls the module; it is registered if it was not.
     pub(crate) fn from_nginx(r: Request<'a>) -> Result<Self, Refusal> {
         let slot = LiveRequest::register(*r)?.slot();
         Ok(Readable { r, slot })
     }
 
-    /// The same for one that begins, which nobody can have registered before.
+    /// Registers a request that begins, and so cannot be registered already.
     pub(crate) fn beginning(r: Request<'a>) -> Result<Self, Refusal> {
         let slot = LiveRequest::registered(*r, registry().register_new(*r))?.slot();
         Ok(Readable { r, slot })
@@ -280,25 +281,26 @@ impl<'a> Readable<'a> {
         self.r
     }
 
-    /// The same, if its members may be read.
+    /// The request, if its members may be read.
     #[inline]
     pub fn direct(self) -> Option<Direct<'a>> {
         mode::is_direct().then_some(Direct(self.r))
     }
 }
 
-/// A readable request whose members may be read: where they are is known.
+/// A readable request whose members may be read, because the layout agrees.
 #[derive(Clone, Copy)]
 pub struct Direct<'a>(Request<'a>);
 
 impl<'a> Direct<'a> {
-    /// The request that a handle names. `None`: refused, or not to be read so.
+    /// The request that a handle names; `None` if it is refused or its members may not be
+    /// read.
     #[inline(always)]
     pub fn by_handle(call: &'a Call, handle: Handle) -> Option<Self> {
         Self::of(call, registry().slots.readable(handle)?)
     }
 
-    /// The live request at an address, likewise.
+    /// The live request at an address; `None` likewise.
     #[inline(always)]
     pub fn by_address(call: &'a Call, address: usize) -> Option<Self> {
         Self::of(call, registry().find(address)?)
@@ -307,8 +309,8 @@ impl<'a> Direct<'a> {
     #[inline(always)]
     fn of(_call: &'a Call, slot: &'static Slot) -> Option<Self> {
         let raw = slot.readable() as *mut ngx_http_request_t;
-        // SAFETY: null, or an occupied slot's request: see `LiveRequest::of`. Only one that
-        // has variables is readable (`Registry::register`).
+        // SAFETY: `raw` is null, or an occupied slot's request: see `LiveRequest::of`.
+        // `Registry::register_new` makes only those readable that have variables.
         let r = unsafe { Request::from_nginx(raw) }?;
         is_in(*r, slot).then_some(Direct(r))
     }

@@ -1,10 +1,10 @@
-//! The functions of lua-var-nginx-module, under their names and with their signatures,
-//! so that its own Lua file runs on this module.
+//! The functions of lua-var-nginx-module, with its names and signatures, so that its own Lua
+//! file works with this module.
 //!
-//! They take a bare request pointer, which is looked up among the live requests before it
-//! is dereferenced. What they cannot see is whether that request is the one that Lua is
-//! running for: a pointer kept past its request, to an address that another request has
-//! since been given, names that other request. Handles do not have this weakness.
+//! They take a request's address, which is looked up among the live requests before it is
+//! dereferenced. If a request has ended and another one lives at its address now, they read
+//! the other one, because they do not know the current request. Handles do not have this
+//! weakness.
 
 use core::ffi::{CStr, c_int};
 
@@ -27,8 +27,8 @@ declared_in_shim! {
     ngx_http_lua_var_ffi_upstream_response_time
 }
 
-/// The request at an address, if it is live, has variables, and its members may be read. `asked`
-/// is the function that asks, for the log.
+/// The live request at an address. It is refused if it has no variables or the layout differs;
+/// the refusal is logged with the name of the function that was called, `asked`.
 #[inline]
 fn readable<'a>(
     call: &'a Call,
@@ -46,7 +46,7 @@ fn readable<'a>(
     live
 }
 
-/// Fills `out` with a string of the request at `r`.
+/// Writes a string of the live request at `r` to `out`.
 ///
 /// # Safety
 /// `out` is null or valid for writes.
@@ -57,7 +57,8 @@ unsafe fn string(
     out: *mut ngx_str_t,
     read: impl for<'a> FnOnce(Request<'a>) -> &'a [u8],
 ) -> ngx_int_t {
-    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    // SAFETY: it is null or valid for writes, by the contract above, and nothing else refers
+    // to it during the call.
     let Some(out) = (unsafe { out.as_mut() }) else {
         return ERROR;
     };
@@ -67,14 +68,14 @@ unsafe fn string(
             OK
         }
         Err(_) => {
-            // Not null, so that whoever does not look at the result may read it.
+            // Its address is not null, for callers that do not look at the result.
             *out = str_of(b"");
             ERROR
         }
     }
 }
 
-/// Copies a text to `buf`; `NGX_ERROR` without one.
+/// Copies a text to `buf` and returns its length; `NGX_ERROR` if there is no text.
 ///
 /// # Safety
 /// `buf` is null or valid for writes of [`number::TEXT`] bytes.
@@ -83,21 +84,21 @@ unsafe fn copy(text: Option<Text>, buf: *mut u8) -> ngx_int_t {
         return ERROR;
     };
     let bytes = text.as_bytes();
-    // SAFETY: the caller's word; a text is never longer.
+    // SAFETY: `buf` has room for the longest text, by the contract above.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), buf, bytes.len()) };
     bytes.len() as ngx_int_t
 }
 
-/// `$uri` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+/// `$uri` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
 ///
 /// # Safety
-/// `uri` is null or valid for writes; `r` may be anything.
+/// `uri` is null or valid for writes; `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_uri(
     r: *mut ngx_http_request_t,
     uri: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller passes null or room for a string, as `string` asks.
+    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
     unsafe {
         string(c"ngx_http_lua_var_ffi_uri", r, uri, |r| {
             r.uri().unwrap_or_default()
@@ -105,29 +106,29 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_uri(
     }
 }
 
-/// `$host` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+/// `$host` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
 ///
 /// # Safety
-/// `host` is null or valid for writes; `r` may be anything.
+/// `host` is null or valid for writes; `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_host(
     r: *mut ngx_http_request_t,
     host: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller passes null or room for a string, as `string` asks.
+    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
     unsafe { string(c"ngx_http_lua_var_ffi_host", r, host, field::host) }
 }
 
-/// `$remote_addr` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+/// `$remote_addr` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
 ///
 /// # Safety
-/// `remote_addr` is null or valid for writes; `r` may be anything.
+/// `remote_addr` is null or valid for writes; `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_remote_addr(
     r: *mut ngx_http_request_t,
     remote_addr: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller passes null or room for a string, as `string` asks.
+    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
     unsafe {
         string(c"ngx_http_lua_var_ffi_remote_addr", r, remote_addr, |r| {
             r.remote_addr()
@@ -135,16 +136,16 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_remote_addr(
     }
 }
 
-/// `$scheme` of the request at `r`. `NGX_OK`, or `NGX_ERROR` and an empty string.
+/// `$scheme` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
 ///
 /// # Safety
-/// `scheme` is null or valid for writes; `r` may be anything.
+/// `scheme` is null or valid for writes; `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_scheme(
     r: *mut ngx_http_request_t,
     scheme: *mut ngx_str_t,
 ) -> ngx_int_t {
-    // SAFETY: the caller passes null or room for a string, as `string` asks.
+    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
     unsafe {
         string(c"ngx_http_lua_var_ffi_scheme", r, scheme, |r| {
             field::scheme(r)
@@ -152,12 +153,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_scheme(
     }
 }
 
-/// `$request_time` of the request at `r`, as seconds with three decimals in `buf`.
-///
-/// The text's length; `NGX_ERROR` and nothing in `buf` when the request is refused.
+/// Writes `$request_time` of the live request at `r` to `buf`, as seconds with three decimals,
+/// and returns its length. `NGX_ERROR`, with nothing in `buf`, if the request is refused.
 ///
 /// # Safety
-/// `buf` is null or takes 32 bytes; `r` may be anything.
+/// `buf` is null or valid for writes of 32 bytes; `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     r: *mut ngx_http_request_t,
@@ -166,19 +166,18 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     let asked = c"ngx_http_lua_var_ffi_request_time";
     let live =
         readable(&Call::enter(), r as usize, asked).map(|live| field::request_time(live.request()));
-    // SAFETY: the caller passes null or room for 32 bytes, as `copy` asks.
+    // SAFETY: `buf` is as `copy` requires, by the contract above.
     unsafe { copy(live.ok().map(number::seconds), buf) }
 }
 
-/// An upstream time of the request at `r`, summed over all attempts, as seconds
-/// with three decimals in `buf`: `kind` 1 is `$upstream_header_time`, 2
-/// `$upstream_connect_time`, anything else `$upstream_response_time`.
-///
-/// The text's length; `NGX_ERROR` and nothing in `buf` when the request is refused
-/// or never went to an upstream.
+/// Writes an upstream time of the live request at `r`, the sum over all attempts, to `buf`, as
+/// seconds with three decimals, and returns its length. `kind` is 1 for
+/// `$upstream_header_time`, 2 for `$upstream_connect_time`, else it is
+/// `$upstream_response_time`. `NGX_ERROR`, with nothing in `buf`, if the request is refused or
+/// went to no upstream.
 ///
 /// # Safety
-/// `buf` is null or takes 32 bytes; `r` may be anything.
+/// `buf` is null or valid for writes of 32 bytes; `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
     r: *mut ngx_http_request_t,
@@ -196,6 +195,6 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
         .ok()
         .and_then(|live| field::upstream_time(live.request(), time))
         .flatten();
-    // SAFETY: the caller passes null or room for 32 bytes, as `copy` asks.
+    // SAFETY: `buf` is as `copy` requires, by the contract above.
     unsafe { copy(ms.map(number::seconds), buf) }
 }

@@ -1,5 +1,7 @@
-//! The functions that the Lua library calls through LuaJIT's FFI; `shim/ffi.h` declares
-//! them.
+//! The functions that the Lua library calls over LuaJIT's FFI. `shim/ffi.h` declares them.
+//!
+//! They raise no errors and log nothing. What they cannot do has `NGX_HTTP_LUA_VAR_AGAIN` or
+//! its like as the result, and the library calls the function of Lua's C API.
 
 use core::ffi::c_void;
 
@@ -34,11 +36,11 @@ declared_in_shim! {
     ngx_http_lua_var_ffi_ctx_made
 }
 
-/// The request that `handle` names, or when that is null the one at `current`, if it has
-/// variables and its members may be read.
+/// The request that `handle` names or, if that is null, the live one at `current`. It is refused
+/// if it has no variables or the layout differs.
 ///
 /// # Safety
-/// `handle` is null or points to a handle; `current` may be anything.
+/// `handle` is null or points to a handle; `current` may be any pointer.
 #[inline(always)]
 unsafe fn readable(
     call: &Call,
@@ -48,7 +50,7 @@ unsafe fn readable(
     if mode::is_foreign() {
         return Err(Refusal::Layout);
     }
-    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+    // SAFETY: `handle` is null or a cdata that LuaJIT keeps alive during the call.
     match unsafe { handle.as_ref() } {
         Some(&ngx_http_lua_var_handle_t { id, generation }) => {
             Readable::by_handle(call, Handle { id, generation })
@@ -57,7 +59,7 @@ unsafe fn readable(
     }
 }
 
-/// The same for what was found of a name, which takes a request that is read directly.
+/// The same request, if its members may be read.
 ///
 /// # Safety
 /// As [`readable`].
@@ -67,7 +69,7 @@ unsafe fn direct(
     handle: *const ngx_http_lua_var_handle_t,
     current: *mut ngx_http_request_t,
 ) -> Option<Direct<'_>> {
-    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+    // SAFETY: `handle` is null or a cdata that LuaJIT keeps alive during the call.
     match unsafe { handle.as_ref() } {
         Some(&ngx_http_lua_var_handle_t { id, generation }) => {
             Direct::by_handle(call, Handle { id, generation })
@@ -76,20 +78,20 @@ unsafe fn direct(
     }
 }
 
-/// Numbers what a call wrote to `out`, for who reads it.
+/// Numbers the value in `out`, so that its reader notices when another call replaces it.
 #[inline(always)]
 fn finish(out: &mut ngx_http_lua_var_value_t) -> i32 {
     out.call = out.call.wrapping_add(1);
     out.call
 }
 
-/// The variable `name`, in lower case, of the request that `handle` names, or when that
-/// is null of the one at `current`, which lua-nginx-module says is running.
-/// `NGX_HTTP_LUA_VAR_AGAIN` when the C function has to be asked.
+/// Reads the variable `name`, in lower case, of the request that `handle` names or, if that is
+/// null, of the current request `current`. Writes the value to `out` and returns its number,
+/// `out.call`. `NGX_HTTP_LUA_VAR_AGAIN` if the function of the C API has to be called.
 ///
 /// # Safety
-/// `handle` is null or points to a handle, `name` is valid for reads of `len` bytes,
-/// `out` null or valid for writes.
+/// `handle` is null or points to a handle, `name` is valid for reads of `len` bytes, and `out` is
+/// null or valid for writes. `current` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
     handle: *const ngx_http_lua_var_handle_t,
@@ -99,14 +101,15 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) -> i32 {
-    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    // SAFETY: it is null or valid for writes, by the contract above, and LuaJIT runs nothing
+    // that refers to it meanwhile.
     let Some(out) = (unsafe { out.as_mut() }) else {
         return 0;
     };
-    // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
+    // SAFETY: it is a Lua string of `len` bytes, which LuaJIT keeps alive during the call.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
     let call = Call::enter();
-    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+    // SAFETY: `handle` is null or a cdata that LuaJIT keeps alive during the call.
     let live = unsafe { readable(&call, handle, current) };
     match live {
         Ok(live) => out.put_result(read::by_name(live, name, Flavour::numbered(flavour))),
@@ -115,12 +118,12 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_fetch(
     finish(out)
 }
 
-/// The same for what was found of a name. `NGX_HTTP_LUA_VAR_AGAIN` when it has to be asked
-/// for by name.
+/// Reads a variable by its resolved name, of the same request, with the same results.
+/// `NGX_HTTP_LUA_VAR_AGAIN` if it has to be read by its name.
 ///
 /// # Safety
-/// As [`ngx_http_lua_var_ffi_fetch`]; `found` is null or was filled by
-/// [`ngx_http_lua_var_ffi_resolve`], whose name is still where it was.
+/// As [`ngx_http_lua_var_ffi_fetch`]. `found` is null, or [`ngx_http_lua_var_ffi_resolve`] filled
+/// it and the name is where it was then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     handle: *const ngx_http_lua_var_handle_t,
@@ -129,18 +132,19 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) -> i32 {
-    // SAFETY: the caller passes null or what it keeps during the call.
+    // SAFETY: it is null or a cdata that LuaJIT keeps alive during the call.
     let found = unsafe { found.as_ref() };
-    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    // SAFETY: it is null or valid for writes, by the contract above, and LuaJIT runs nothing
+    // that refers to it meanwhile.
     let (Some(found), Some(out)) = (found, unsafe { out.as_mut() }) else {
         return 0;
     };
     let call = Call::enter();
-    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+    // SAFETY: `handle` is null or a cdata that LuaJIT keeps alive during the call.
     let live = unsafe { direct(&call, handle, current) };
     let read = live.and_then(InTable::of).and_then(|request| {
         // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library
-        // keeps.
+        // keeps alive.
         let resolved = unsafe { request.resolve(found) }?;
         request
             .read(
@@ -157,12 +161,13 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
     finish(out)
 }
 
-/// The slot of the request at `r`, whose handle has its number and its generation; -1 when the
-/// C function has to be asked, as for a request that is not registered or has no variables, or
-/// when it is to be noted where a handle is made.
+/// The number of the slot of the live request at `r`, from which the Lua library makes its
+/// handle. -1 if the function of the C API has to be called: the request is not registered or
+/// has no variables, or the place of each handle in Lua is remembered
+/// (`lua_var_trace_handles`).
 ///
 /// # Safety
-/// `r` may be anything.
+/// `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_slot(r: *mut ngx_http_request_t) -> i32 {
     if mode::is_foreign() || refused::is_tracing() {
@@ -173,12 +178,12 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_slot(r: *mut ngx_http_request_t) -
     live.map_or(-1, |live| live.slot().id() as i32)
 }
 
-/// Fills `found` for the variable of this name, in lower case, in the configuration
-/// that serves the request; in the newest one without a handle.
+/// Resolves a name, in lower case, in the configuration that serves the request or, if `handle`
+/// is null, in the newest one.
 ///
 /// # Safety
-/// `handle` is null or points to a handle, `name` is valid for reads of `len` bytes, `found` for
-/// writes.
+/// `handle` is null or points to a handle, `name` is valid for reads of `len` bytes, and `found`
+/// is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
     handle: *const ngx_http_lua_var_handle_t,
@@ -186,28 +191,29 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_resolve(
     len: usize,
     found: *mut ngx_http_lua_var_found_t,
 ) {
-    // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
+    // SAFETY: it is a Lua string of `len` bytes, which LuaJIT keeps alive during the call.
     let name = unsafe { core::slice::from_raw_parts(name, len) };
     let call = Call::enter();
     let table = if handle.is_null() {
         table::newest()
     } else {
-        // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+        // SAFETY: `handle` is null or a cdata that LuaJIT keeps alive during the call.
         let live = unsafe { readable(&call, handle, core::ptr::null_mut()) };
         live.ok().and_then(|live| table::of(live.request()))
     };
-    let way = table.map(|table| read::find(table, name).unwrap_or(read::none_in(table)));
-    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    let resolved = table.map(|table| read::find(table, name).unwrap_or(read::none_in(table)));
+    // SAFETY: it is null or valid for writes, by the contract above, and LuaJIT runs nothing
+    // that refers to it meanwhile.
     if let Some(found) = unsafe { found.as_mut() } {
-        *found = way.unwrap_or(read::NOT_FOUND);
+        *found = resolved.unwrap_or(read::NOT_FOUND);
     }
 }
 
-/// Assigns to the variable that was found: `NGX_OK`; `NGX_DECLINED` when `set` has to be
-/// asked; `NGX_ERROR` when the request is refused.
+/// Assigns to a variable by its resolved name. `NGX_DECLINED` if `set` has to be called,
+/// `NGX_ERROR` if the request is refused.
 ///
 /// # Safety
-/// As [`ngx_http_lua_var_ffi_read`]; `value` is valid for reads of `len` bytes.
+/// As [`ngx_http_lua_var_ffi_read`], with `value` valid for reads of `len` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
     handle: *const ngx_http_lua_var_handle_t,
@@ -216,25 +222,26 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_assign(
     len: usize,
 ) -> i32 {
     let call = Call::enter();
-    // SAFETY: the caller passes null or a handle, which LuaJIT keeps during the call.
+    // SAFETY: `handle` is null or a cdata that LuaJIT keeps alive during the call.
     let Ok(live) = (unsafe { readable(&call, handle, core::ptr::null_mut()) }) else {
         return ERROR as i32;
     };
-    // SAFETY: LuaJIT passes a string of `len` bytes, which it keeps during the call.
+    // SAFETY: it is a Lua string of `len` bytes, which LuaJIT keeps alive during the call.
     let value = unsafe { core::slice::from_raw_parts(value, len) };
-    // SAFETY: the caller passes null or what it keeps during the call.
+    // SAFETY: it is null or a cdata that LuaJIT keeps alive during the call.
     let found = unsafe { found.as_ref() };
     let (Some(found), Some(request)) = (found, live.direct().and_then(InTable::of)) else {
         return DECLINED as i32;
     };
-    // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library keeps.
+    // SAFETY: `ngx_http_lua_var_ffi_resolve` filled it, for a name that the Lua library keeps
+    // alive.
     match unsafe { request.resolve(found) } {
         Some(Resolved::Var(var)) if assign::store(live, var, value) => OK as i32,
         _ => DECLINED as i32,
     }
 }
 
-/// Says where readers in Lua find what they read.
+/// Fills `out` with the offsets and addresses with which Lua reads requests itself.
 ///
 /// # Safety
 /// `out` is null or valid for writes.
@@ -252,19 +259,20 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_layout(out: *mut ngx_http_lua_var_
         core_index: nginx::core_index() as u32,
         header_next: nginx::header::next_header() as u32,
     };
-    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    // SAFETY: it is null or valid for writes, by the contract above, and LuaJIT runs nothing
+    // that refers to it meanwhile.
     if let Some(out) = unsafe { out.as_mut() } {
         *out = layout;
     }
 }
 
-/// The TLS connection of the request at `r`, or of the handshake that lua-nginx-module runs
-/// Lua for, to tell it from others. Returns 1 when the `ngx.ctx` that Lua left in the handshake
-/// shows in the request's (`lua_var_ssl_ctx`), 0 when not, `NGX_ERROR` without TLS or a live
-/// request.
+/// Writes the address of the TLS connection of the live request at `r` to `connection`; in a
+/// handshake, that is the same connection. Returns 1 if the `ngx.ctx` of the handshake shows
+/// through that of the request (`lua_var_ssl_ctx`), else 0, and `NGX_ERROR` without TLS or
+/// without a live request.
 ///
 /// # Safety
-/// `r` may be anything; `connection` is null or valid for writes.
+/// `r` may be any pointer; `connection` is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_handshake(
     r: *mut ngx_http_request_t,
@@ -276,7 +284,8 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_handshake(
     let call = Call::enter();
     let live = LiveRequest::by_address(&call, r as usize);
     let tls = live.ok().and_then(|live| live.tls().map(|tls| (live, tls)));
-    // SAFETY: the caller passes null or room for it that nobody else uses meanwhile.
+    // SAFETY: it is null or valid for writes, by the contract above, and LuaJIT runs nothing
+    // that refers to it meanwhile.
     let (Some((live, tls)), Some(out)) = (tls, unsafe { connection.as_mut() }) else {
         return ERROR as i32;
     };
@@ -289,11 +298,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_handshake(
     )
 }
 
-/// The reference of the `ngx.ctx` that the request at `r` lost in a redirect and
-/// gets back in Lua VM `vm`; 0 when there is none.
+/// The reference of the `ngx.ctx` that the live request at `r` lost in a redirect and gets back
+/// in the Lua VM `vm`; 0 if it gets none.
 ///
 /// # Safety
-/// `r` may be anything.
+/// `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
     let call = Call::enter();
@@ -302,11 +311,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_lost(r: *mut ngx_http_request_
         .unwrap_or(0)
 }
 
-/// Notes that the `ngx.ctx` of the request at `r` has this reference in Lua VM
-/// `vm`; `was_restored` is 1 when it was given back after a redirect.
+/// Stores the reference that the `ngx.ctx` of the live request at `r` has in the Lua VM `vm`.
+/// `was_restored` is 1 if the request got that `ngx.ctx` back after a redirect.
 ///
 /// # Safety
-/// `r` may be anything.
+/// `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_made(
     r: *mut ngx_http_request_t,

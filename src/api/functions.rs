@@ -1,5 +1,5 @@
-//! What `shim/functions.c` asks on behalf of Lua: the functions of the Lua library, as the
-//! interpreter calls them.
+//! The functions of the Lua library, as the interpreter calls them by way of
+//! `shim/functions.c`.
 
 use core::slice;
 
@@ -23,8 +23,8 @@ use crate::variable::{assign, table};
 /// `fetch`: the value of the variable `name` of the request `req`.
 ///
 /// # Safety
-/// `shim/functions.c` calls it: `name` is a Lua string on the Lua stack, `req` and `out` are
-/// on its own stack.
+/// `shim/functions.c` calls it: `name` is a Lua string of `len` bytes that is on the Lua stack,
+/// `req` and `out` are on the C stack.
 pub(super) unsafe extern "C" fn fetch(
     req: *const lua_var_req_t,
     name: *const u8,
@@ -32,11 +32,11 @@ pub(super) unsafe extern "C" fn fetch(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: structures on the stack of the C function that waits for this one.
+    // SAFETY: both are on the stack of the C function that calls this one.
     let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: a Lua string of `len` bytes, on the Lua stack of that function.
+    // SAFETY: it is a Lua string of `len` bytes, which the Lua stack keeps alive.
     let name = unsafe { slice::from_raw_parts(name, len) };
-    // SAFETY: C filled it for this call.
+    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
     let named = unsafe { req.named() };
     out.put_result(by_name(
         &Call::enter(),
@@ -62,12 +62,12 @@ fn by_name<'a>(
     Ok(read::by_lua_module(r, name, flavour)?)
 }
 
-/// `fetch` for a name that C knows already, of the request that `handle` names, or of the
-/// current one if that is not null. `NGX_HTTP_LUA_VAR_AGAIN` when [`fetch`] has to be asked.
+/// `fetch` of a resolved name: the request is `current`, or the handle's if that is null.
+/// `NGX_HTTP_LUA_VAR_AGAIN` if [`fetch`] has to be called.
 ///
 /// # Safety
-/// As [`fetch`]; `found` is what [`find`] filled in this process, maybe for a
-/// configuration that is gone, and its name is still where it was.
+/// As [`fetch`]. [`find`] must have filled `found` in this process, maybe for an older
+/// configuration, and the name must be where it was then.
 pub(super) unsafe extern "C" fn read(
     handle: u64,
     current: *mut ngx_http_request_t,
@@ -75,8 +75,8 @@ pub(super) unsafe extern "C" fn read(
     flavour: i32,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: structures that outlive this call, `out` on the stack of the C function that
-    // waits for this one.
+    // SAFETY: `found` is in the userdata of the VM, `out` on the stack of the C function that
+    // calls this one.
     let (found, out) = unsafe { arguments(found, out) };
     let call = Call::enter();
     let live = if current.is_null() {
@@ -85,16 +85,16 @@ pub(super) unsafe extern "C" fn read(
         Direct::by_address(&call, current as usize)
     };
     match live.and_then(InTable::of) {
-        // SAFETY: `find` filled it, for a name that `shim/names.c` keeps from the collector.
+        // SAFETY: `find` filled it, for a name that `shim/names.c` anchors.
         Some(request) => unsafe { put_found(request, found, Flavour::numbered(flavour), out) },
         None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
     }
 }
 
-/// Puts the value of what was found.
+/// Writes the value of a resolved name to `out`.
 ///
 /// # Safety
-/// As for [`InTable::resolve`].
+/// `found` must be as [`InTable::resolve`] requires.
 #[inline(always)]
 pub(super) unsafe fn put_found(
     request: InTable<'_>,
@@ -102,7 +102,7 @@ pub(super) unsafe fn put_found(
     flavour: Flavour,
     out: &mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: the contract above is that of `resolve`.
+    // SAFETY: `found` is as required, by the contract above.
     let Some(resolved) = (unsafe { request.resolve(found) }) else {
         return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
     };
@@ -129,24 +129,24 @@ pub(super) unsafe fn put_found(
     }
 }
 
-/// Finds a name in the newest configuration; 0 when it has to be asked for by name.
+/// Resolves a name in the newest configuration. Returns 0 if only [`fetch`] can read it.
 ///
 /// # Safety
-/// As [`fetch`]; `found` is valid for writes.
+/// As [`fetch`], with `found` valid for writes.
 pub(super) unsafe extern "C" fn find(
     name: *const u8,
     len: usize,
     found: *mut ngx_http_lua_var_found_t,
 ) -> ngx_uint_t {
-    // SAFETY: a Lua string of `len` bytes, on the Lua stack of the C function that waits.
+    // SAFETY: it is a Lua string of `len` bytes, which the Lua stack keeps alive.
     let name = unsafe { slice::from_raw_parts(name, len) };
-    let way = table::newest().and_then(|table| read::find(table, name));
-    // SAFETY: that function passes room for it.
-    unsafe { found.write(way.unwrap_or(read::NOT_FOUND)) };
-    ngx_uint_t::from(way.is_some())
+    let resolved = table::newest().and_then(|table| read::find(table, name));
+    // SAFETY: the C function that calls this one passes room for it.
+    unsafe { found.write(resolved.unwrap_or(read::NOT_FOUND)) };
+    ngx_uint_t::from(resolved.is_some())
 }
 
-/// `fetch` with a number for a name: a capture of the last regular expression.
+/// `fetch` with a number: a capture of the last regular expression.
 ///
 /// # Safety
 /// As [`fetch`].
@@ -155,9 +155,9 @@ pub(super) unsafe extern "C" fn capture(
     n: isize,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: structures on the stack of the C function that waits for this one.
+    // SAFETY: both are on the stack of the C function that calls this one.
     let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: C filled it for this call.
+    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
     let named = unsafe { req.named() };
     out.put_result(numbered(&Call::enter(), named, n));
 }
@@ -174,7 +174,8 @@ fn numbered<'a>(call: &'a Call, named: Named<'a>, n: isize) -> Result<Value<'a>,
 /// `set`: assigns `value` to the variable `name`; a null value unsets it.
 ///
 /// # Safety
-/// As [`fetch`]; `value` is null or has `value_len` bytes, `sentence` has [`SENTENCE`].
+/// As [`fetch`]. `value` is null or a Lua string of `value_len` bytes; `sentence` is valid for
+/// writes of [`SENTENCE`] bytes.
 pub(super) unsafe extern "C" fn set(
     req: *const lua_var_req_t,
     name: *const u8,
@@ -184,15 +185,15 @@ pub(super) unsafe extern "C" fn set(
     sentence: *mut u8,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: structures on the stack of the C function that waits for this one.
+    // SAFETY: both are on the stack of the C function that calls this one.
     let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: a Lua string of `len` bytes, on the Lua stack of that function.
+    // SAFETY: it is a Lua string of `len` bytes, which the Lua stack keeps alive.
     let name = unsafe { slice::from_raw_parts(name, len) };
-    // SAFETY: a Lua string of `value_len` bytes, likewise.
+    // SAFETY: it is a Lua string of `value_len` bytes, which the Lua stack keeps alive.
     let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
-    // SAFETY: that function passes `LUA_VAR_SENTENCE` bytes on its stack.
+    // SAFETY: `l_set` in `shim/functions.c` passes that many bytes on its stack.
     let sentence = unsafe { &mut *sentence.cast::<[u8; SENTENCE]>() };
-    // SAFETY: C filled it for this call.
+    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
     let named = unsafe { req.named() };
     out.put_done(assign(&Call::enter(), named, name, value, sentence));
 }
@@ -215,7 +216,7 @@ fn assign<'a>(
     done.map_err(Failure::Error)
 }
 
-/// `live`: whether the request is one that handles and pointers may name now.
+/// `live`: whether the request is live.
 ///
 /// # Safety
 /// As [`fetch`].
@@ -223,40 +224,40 @@ pub(super) unsafe extern "C" fn live(
     req: *const lua_var_req_t,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: structures on the stack of the C function that waits for this one.
+    // SAFETY: both are on the stack of the C function that calls this one.
     let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: C filled it for this call.
+    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
     let named = unsafe { req.named() };
     let call = Call::enter();
     let live = LiveRequest::named(&call, named);
     out.put_done(live.map(drop).map_err(Failure::Refused));
 }
 
-/// `request`: registers the current request and writes the 64 bits of its handle.
+/// `request`: registers the current request and writes the bits of its handle.
 ///
 /// # Safety
-/// As [`fetch`]; lua-nginx-module runs Lua for `current`, or it is null; `handle` is valid for
-/// writes.
+/// `current` is null or the request for which lua-nginx-module runs Lua; `handle` and `out` are
+/// on the stack of `shim/functions.c`.
 pub(super) unsafe extern "C" fn acquire(
     current: *mut ngx_http_request_t,
     handle: *mut u64,
     out: *mut ngx_http_lua_var_value_t,
 ) {
-    // SAFETY: on the stack of the C function that waits for this one.
+    // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &mut *out };
-    // SAFETY: lua-nginx-module runs Lua for it, by the contract above.
+    // SAFETY: `current` is null or live, by the contract above.
     let current = unsafe { AnyRequest::from_raw(current) };
     let call = Call::enter();
     let live = LiveRequest::current(&call, current);
     if let Ok(live) = live {
-        // SAFETY: that function passes room for it.
+        // SAFETY: it is on the stack of that function, too.
         unsafe { handle.write(live.slot().handle().to_bits()) };
     }
     out.put_done(live.map(drop).map_err(Failure::Refused));
 }
 
-/// `stats`: the name of figure `n` in `out.data`, its sum over all workers in `out.number`;
-/// 0 beyond the last.
+/// `stats`: the name of figure `n` in `out.data` and `out.len`, its sum over all workers in
+/// `out.number`. Returns 0 after the last figure.
 ///
 /// # Safety
 /// `out` is a value on the stack of `shim/functions.c`.
@@ -264,7 +265,7 @@ pub(super) unsafe extern "C" fn figure(
     n: ngx_uint_t,
     out: *mut ngx_http_lua_var_value_t,
 ) -> ngx_uint_t {
-    // SAFETY: on the stack of the C function that waits for this one.
+    // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &mut *out };
     let Some((name, sum)) = status::numbered(n) else {
         return 0;

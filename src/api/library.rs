@@ -1,4 +1,4 @@
-//! The embedded Lua library: its files, which `shim/lua.c` and `shim/stream.c` register.
+//! The files of the embedded Lua library, which `shim/lua.c` and `shim/stream.c` register.
 
 use core::ffi::CStr;
 
@@ -71,7 +71,7 @@ pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 11]> = Shared([
         c"@resty/core/ctx.lua (lua_var)",
         include_bytes!("../lua/resty/core/ctx.lua"),
     ),
-    // Of those that lua_var_replace names, from here.
+    // From here on, those that lua_var_replace names.
     chunk(
         c"resty.ctxdump",
         c"@resty/ctxdump.lua (lua_var)",
@@ -79,7 +79,7 @@ pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 11]> = Shared([
     ),
 ]);
 
-/// How many of them stand for another library, where `lua_var_replace` says so.
+/// How many of the files, at the end, replace another library if `lua_var_replace` names it.
 pub(super) const REPLACEMENTS: usize = 1;
 
 static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
@@ -90,11 +90,11 @@ static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
 
 declared_in_shim!(lua_var_rs_stream);
 
-/// The library's file for the stream subsystem, for `shim/stream.c`.
+/// The library for the stream subsystem.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lua_var_rs_stream() -> *const lua_var_chunk_t {
     &raw const STREAM.0
 }
 
-/// What LuaJIT's `ffi.cdef` reads.
+/// The declarations for LuaJIT's `ffi.cdef`.
 pub(super) const CDEF: &[u8] = include_bytes!("../shim/ffi.h");

@@ -1,5 +1,5 @@
-//! Handing the embedded library to lua-nginx-module, and the Lua VMs that run it: what
-//! `shim/lua.c` does for the module.
+//! Registering the embedded library with lua-nginx-module, by way of `shim/lua.c`, and
+//! numbering the Lua VMs that run it.
 
 use core::cell::Cell;
 use core::ptr;
@@ -34,11 +34,11 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     cdef_len: CDEF.len(),
 });
 
-/// What is known of the process's Lua VMs.
+/// The Lua VMs of the process.
 struct Vms {
-    /// Whether the configuration is being read. VMs that are made then serve the worker.
+    /// Whether nginx is reading a configuration. A VM that is created then serves the worker.
     is_configuring: Cell<bool>,
-    /// Number of the newest VM that serves one request only (`lua_code_cache off`).
+    /// The number of the newest VM that serves one request only (`lua_code_cache off`).
     newest: Cell<u32>,
 }
 
@@ -47,12 +47,12 @@ static VMS: PerWorker<Vms> = PerWorker(Vms {
     newest: Cell::new(0),
 });
 
-/// Says whether the configuration is being read.
+/// Sets whether nginx is reading a configuration.
 pub(crate) fn set_configuring(is_configuring: bool) {
     VMS.is_configuring.set(is_configuring);
 }
 
-/// A number for a Lua VM that is being made: 0 for one that serves the worker.
+/// A number for a Lua VM that is being created: 0 for one that serves the worker.
 unsafe extern "C" fn number_of_vm() -> u32 {
     if VMS.is_configuring.get() {
         return 0;
@@ -61,32 +61,32 @@ unsafe extern "C" fn number_of_vm() -> u32 {
     VMS.newest.get()
 }
 
-/// Whether the configuration that runs has the Lua module.
+/// Whether the running configuration has lua-nginx-module.
 #[inline]
 pub(crate) fn is_running() -> bool {
-    // SAFETY: a C function that reads a flag of this thread.
+    // SAFETY: the C function only reads a flag, in nginx's one thread.
     unsafe { nginx::shim::lua_var_lua_is_running() != 0 }
 }
 
-/// Whether the configuration being read has the Lua module.
+/// Whether the configuration that is being read has lua-nginx-module.
 pub(crate) fn is_configured() -> bool {
-    // SAFETY: a C function that reads a flag of this thread.
+    // SAFETY: the C function only reads a flag, in nginx's one thread.
     unsafe { nginx::shim::lua_var_lua_is_configured() != 0 }
 }
 
-/// Says that the configuration for which [`init`] looked for the Lua module is the one that
-/// runs from now on.
+/// Makes the configuration for which [`init`] was called the running one.
 pub(crate) fn commit() {
-    // SAFETY: a C function that sets a flag of this thread.
+    // SAFETY: the C function only sets a flag, in nginx's one thread.
     unsafe { nginx::shim::lua_var_lua_commit() }
 }
 
-/// Registers the embedded packages with the Lua module, if there is one. False, with the
-/// error logged, when that module is too old.
+/// Registers the embedded packages with lua-nginx-module, if it is loaded. Returns false after
+/// it has logged an error: that module is too old.
 pub(crate) fn init(cf: Conf<'_>) -> bool {
     let mut missing = ptr::null();
     let functions = &raw const FUNCTIONS.0;
-    // SAFETY: nginx's `cf`, in preconfiguration, when the Lua module has its main conf.
+    // SAFETY: nginx is reading the configuration, and in preconfiguration lua-nginx-module has
+    // its main configuration already.
     let rc = unsafe { nginx::shim::lua_var_lua_init(cf.as_ptr(), functions, &raw mut missing) };
     match rc {
         OK => true,

@@ -1,15 +1,17 @@
-//! What Lua calls: over LuaJIT's FFI ([`ffi`]), by the names that lua-var-nginx-module has
-//! ([`compat`]), and through Lua's C API. Of the last, each file of Rust stands behind the
-//! file of C that has its name: `shim/functions.c` raises the Lua errors and makes the Lua
-//! values, [`functions`] knows requests and variables.
+//! The functions that Lua calls: over LuaJIT's FFI ([`ffi`]), under the names that they have in
+//! lua-var-nginx-module ([`compat`]), and through Lua's C API.
+//!
+//! Functions of the C API may raise Lua errors, so they are written in C. Behind each of those
+//! files is the file of Rust with its name: `shim/functions.c` creates the Lua values, for
+//! example, and `functions.rs` reads the variables.
 
 pub mod compat;
 pub mod ffi;
-pub(crate) mod functions;
+mod functions;
 mod library;
 pub(crate) mod lua;
-pub(crate) mod reader;
-pub(crate) mod refusal;
+mod reader;
+mod refusal;
 
 use core::ffi::CStr;
 
@@ -34,7 +36,7 @@ impl Flavour {
     }
 }
 
-/// The declarations of the shim are those of functions here, or the build fails.
+/// Fails the build unless these functions have the types with which the shim declares them.
 macro_rules! declared_in_shim {
     ($($function:ident)+) => {
         const _: () = {
@@ -44,28 +46,26 @@ macro_rules! declared_in_shim {
 }
 use declared_in_shim;
 
-/// What a C function passes: one structure to read and one to fill.
+/// The structures that a C function passes: one to read and one to fill.
 ///
 /// # Safety
-/// Both outlive the call `'a` on the stack of the C function that waits for it, or belong to
-/// that function. Nobody else has the second.
+/// Both must be valid during `'a`, and nothing else may refer to the second.
 #[inline(always)]
 unsafe fn arguments<'a, T, O>(given: *const T, out: *mut O) -> (&'a T, &'a mut O) {
-    // SAFETY: a structure that outlives the call, by the contract above.
+    // SAFETY: `given` is valid, by the contract above.
     let given = unsafe { &*given };
-    // SAFETY: likewise, and nobody else has it.
+    // SAFETY: `out` is valid and not referred to elsewhere, by the contract above.
     (given, unsafe { &mut *out })
 }
 
 impl lua_var_req_t {
-    /// How Lua named the request.
+    /// The request that the call names.
     ///
     /// # Safety
-    /// `shim/core.h` filled it for the call that lasts during `'a`, with the request that
-    /// lua-nginx-module runs Lua for.
+    /// `current` must be null or the request for which lua-nginx-module runs Lua during `'a`.
     #[inline]
     unsafe fn named<'a>(&self) -> Named<'a> {
-        // SAFETY: null, or the request that lua-nginx-module runs Lua for.
+        // SAFETY: `current` is null or a live request, by the contract above.
         let current = unsafe { AnyRequest::from_raw(self.current) };
         match self.kind {
             LUA_VAR_REQ_CURRENT => Named::Current(current),
@@ -78,13 +78,13 @@ impl lua_var_req_t {
     }
 }
 
-/// Why a call gives no value.
+/// Why a call has no value.
 enum Failure<'a> {
-    /// Its request may not be read.
+    /// Its request is refused.
     Refused(Refusal),
-    /// This is wrong with it. The sentence lives as long as the request at least.
+    /// An error message, which lives as long as the request or longer.
     Error(&'a [u8]),
-    /// It has to be made in another way, see [`Again`].
+    /// The call has to be made in another way, see [`Again`].
     Again,
 }
 
@@ -150,7 +150,7 @@ impl ngx_http_lua_var_value_t {
         }
     }
 
-    /// Puts true for a call that has nothing else to give.
+    /// The result of a call without a value: true, or the failure.
     fn put_done(&mut self, result: Result<(), Failure<'_>>) {
         match result {
             Ok(()) => self.put_kind(NGX_HTTP_LUA_VAR_TRUE),

@@ -1,4 +1,4 @@
-//! `reader`, as `shim/reader.c` has it: many variables of one request at once.
+//! Reading many variables of one request at once, for `shim/reader.c`.
 
 use core::slice;
 
@@ -12,32 +12,33 @@ use crate::request::{Call, Readable};
 use crate::variable::read::InTable;
 use crate::variable::value::Flavour;
 
-/// Many variables of the request `req`: `NGX_OK`; `NGX_AGAIN` when some have to be asked for
-/// with `fetch`; `NGX_ERROR` when the request is refused, which the first of `out` says.
+/// Reads `n` variables of the request `req`. `NGX_AGAIN` if `fetch` has to be called for those
+/// whose value is `NGX_HTTP_LUA_VAR_AGAIN`; `NGX_ERROR` if the request is refused, with the
+/// reason in the first value.
 ///
 /// # Safety
-/// `shim/reader.c` calls it: `req` is on its stack; there are `n` of `found`, each filled by
-/// `find` in this process for a name that is still where it was; there is room for `n`
-/// values at `out`, which is one at least.
+/// `shim/reader.c` calls it, with `req` on its stack. `find` has filled each of the `n` of
+/// `found` in this process, for a name that is still where it was. `out` is valid for writes
+/// of `n` values, and `n` is not 0.
 pub(super) unsafe extern "C" fn read_many(
     req: *const lua_var_req_t,
     found: *const ngx_http_lua_var_found_t,
     n: usize,
     out: *mut ngx_http_lua_var_value_t,
 ) -> ngx_int_t {
-    // SAFETY: on the stack of the function that waits for this one.
+    // SAFETY: it is on the stack of the C function that calls this one.
     let req = unsafe { &*req };
-    // SAFETY: `n` of them, in a userdata that an upvalue of that function keeps.
+    // SAFETY: there are `n` of them, in a userdata that is an upvalue of that function.
     let found = unsafe { slice::from_raw_parts(found, n) };
     let call = Call::enter();
     let request = if mode::is_foreign() {
         None
     } else {
-        // SAFETY: C filled it for this call.
+        // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
         match Readable::named(&call, unsafe { req.named() }) {
             Ok(live) => live.direct().and_then(InTable::of),
             Err(why) => {
-                // SAFETY: room for one at least, which nobody else has.
+                // SAFETY: there is room for one value at least, by the contract above.
                 unsafe { &mut *out }.put_refusal(why);
                 return ERROR;
             }
@@ -45,12 +46,12 @@ pub(super) unsafe extern "C" fn read_many(
     };
     let mut rc = OK;
     for (at, found) in found.iter().enumerate() {
-        // SAFETY: there is room for as many as were found.
+        // SAFETY: `at` is less than `n`.
         let out = unsafe { out.add(at) };
-        // SAFETY: within that room, which nobody else has.
+        // SAFETY: it is within the room for `n` values, to which nothing else refers.
         let out = unsafe { &mut *out };
         match request {
-            // SAFETY: `find` filled it, for a name that `shim/reader.c` keeps.
+            // SAFETY: `find` filled it, for a name that `shim/reader.c` anchors.
             Some(request) => unsafe { put_found(request, found, Flavour::Typed, out) },
             None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
         }

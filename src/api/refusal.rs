@@ -1,4 +1,5 @@
-//! What `shim/refusal.c` asks when a request is refused, and where handles are made.
+//! Counting and describing refusals, for `shim/refusal.c`, and remembering where handles are
+//! made.
 
 use core::ffi::c_char;
 
@@ -8,49 +9,48 @@ use crate::refused;
 use crate::registry::slots::Handle;
 use crate::request::{Call, LiveRequest, Refusal};
 
-/// Counts a refusal; 1 when [`describe`] has more to do.
+/// Counts the refusal in `out`. Returns 1 if [`describe`] has to be called.
 ///
 /// # Safety
-/// `out` is a value on the stack of `shim/refusal.c`.
+/// `out` is on the stack of `shim/refusal.c`.
 pub(super) unsafe extern "C" fn count(
     out: *const ngx_http_lua_var_value_t,
     current: *mut ngx_http_request_t,
 ) -> ngx_uint_t {
-    // SAFETY: on the stack of the function that waits for this one.
+    // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &*out };
     let why = Refusal::numbered(out.number as u32);
     ngx_uint_t::from(refused::count(why, current as usize))
 }
 
-/// Describes a refusal that was counted; 1 when it is to be logged.
+/// Records a refusal that was counted and fills in its facts. Returns 1 if it has to be logged.
 ///
 /// # Safety
-/// Both are structures on the stack of `shim/refusal.c`, and the texts that `refusal` points
-/// to are there meanwhile.
+/// Both are on the stack of `shim/refusal.c`, and the texts that `refusal` points to are valid.
 pub(super) unsafe extern "C" fn describe(
     out: *const ngx_http_lua_var_value_t,
     refusal: *mut lua_var_refusal_t,
 ) -> ngx_uint_t {
-    // SAFETY: structures on the stack of the function that waits for this one.
+    // SAFETY: both are on the stack of the C function that calls this one.
     let (out, refusal) = unsafe { super::arguments(out, refusal) };
-    // SAFETY: the texts are those of the Lua functions on the stack that waits.
+    // SAFETY: the texts are valid, by the contract above.
     let is_due = unsafe { refused::describe(Refusal::numbered(out.number as u32), refusal) };
     ngx_uint_t::from(is_due)
 }
 
-/// Whether it is remembered where handles are made (`lua_var_trace_handles`).
+/// Whether [`handle_made`] has to be called for each new handle (`lua_var_trace_handles`).
 pub(super) unsafe extern "C" fn is_tracing() -> ngx_uint_t {
     ngx_uint_t::from(refused::is_tracing())
 }
 
-/// Remembers where a handle was made.
+/// Remembers the file and the line of Lua in which a handle was made.
 ///
 /// # Safety
 /// `source` is a C string.
 pub(super) unsafe extern "C" fn handle_made(handle: u64, source: *const c_char, line: i32) {
     let call = Call::enter();
     if let Ok(live) = LiveRequest::by_handle(&call, Handle::from_bits(handle)) {
-        // SAFETY: the name of a Lua function's file, on the stack that waits.
+        // SAFETY: `source` is a C string, by the contract above.
         unsafe { refused::remember_origin(live, source, line) };
     }
 }

@@ -1,8 +1,8 @@
 //! Requests.
 //!
-//! An [`AnyRequest`] is live, which is all that is known of it; lua-nginx-module makes
-//! requests up for code that runs without one, and those have no variables and no
-//! configuration. A [`Request`] is one that nginx serves.
+//! An [`AnyRequest`] is live, but it may be one that lua-nginx-module made up for code that runs
+//! without a request; those have no variables and no configuration. A [`Request`] is one that
+//! nginx serves.
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
@@ -23,7 +23,7 @@ use super::{
     shim,
 };
 
-/// A request that is live during `'a`, and may be one of lua-nginx-module's own making.
+/// A request that is live during `'a`. lua-nginx-module may have made it up.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyRequest<'a> {
     raw: NonNull<ngx_http_request_t>,
@@ -41,7 +41,7 @@ impl<'a> AnyRequest<'a> {
         Some(AnyRequest { raw, of })
     }
 
-    /// For nginx's functions and for log lines.
+    /// The pointer, for nginx's functions.
     pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
         self.raw.as_ptr()
     }
@@ -50,11 +50,11 @@ impl<'a> AnyRequest<'a> {
         self.raw.as_ptr() as usize
     }
 
-    /// The members. nginx may change any of them while it runs: drop the borrow before
+    /// The members. nginx may change any of them while it runs, so drop the borrow before
     /// calling it.
     #[inline(always)]
     pub(super) fn members(&self) -> &ngx_http_request_t {
-        // SAFETY: a live request, by the contract of `from_raw`.
+        // SAFETY: the request is live, by the contract of `from_raw`.
         unsafe { self.raw.as_ref() }
     }
 
@@ -70,15 +70,14 @@ impl<'a> AnyRequest<'a> {
         self.members().connection as usize
     }
 
-    /// The request's connection, or a stream's stand-in for it.
+    /// The request's connection. Over HTTP/2 and HTTP/3 that is one of the stream.
     fn connection(&self) -> &ngx_connection_t {
         // SAFETY: a live request always has a connection.
         unsafe { &*self.members().connection }
     }
 
-    /// The request, if nginx serves it: lua-nginx-module makes requests up for a
-    /// handshake or a timer, whose connection has no socket
-    /// (`ngx_http_lua_create_fake_connection`).
+    /// The request, if nginx serves it. The connection of a request that lua-nginx-module made
+    /// up, for a handshake or a timer, has no socket (`ngx_http_lua_create_fake_connection`).
     #[inline]
     pub(crate) fn served(self) -> Option<Request<'a>> {
         (self.connection().fd != -1).then_some(Request(self))
@@ -90,17 +89,18 @@ impl<'a> AnyRequest<'a> {
         (!tls.is_null()).then_some(tls.cast_const().cast())
     }
 
+    /// The request's pool.
     pub(crate) fn pool(self) -> Option<Pool> {
-        // SAFETY: a live request has its pool.
+        // SAFETY: nginx destroys the pool together with the request, which is live.
         unsafe { Pool::from_raw(self.members().pool) }
     }
 
-    /// Where to log what concerns the request.
+    /// The log for what concerns the request. It is the cycle's if the layout differs.
     pub(crate) fn log(self) -> Log {
         if crate::mode::is_foreign() {
             return Log::of_cycle();
         }
-        // SAFETY: a connection's log lives as long as the connection.
+        // SAFETY: the log of a connection lives as long as the connection.
         unsafe { Log::from_raw(self.connection().log) }
     }
 }
@@ -117,25 +117,27 @@ impl<'a> Deref for Request<'a> {
     }
 }
 
-/// What happened at one attempt at an upstream (`ngx_http_upstream_state_t`).
+/// One attempt at an upstream (`ngx_http_upstream_state_t`).
 #[derive(Clone, Copy)]
 pub(crate) struct UpstreamState<'a>(&'a ngx_http_upstream_state_t);
 
 impl UpstreamState<'_> {
-    /// Milliseconds to the whole response; negative when not reached, as the next two.
+    /// Milliseconds until the response was complete; negative if it never was.
     pub(crate) fn response_time(self) -> i64 {
         self.0.response_time as i64
     }
 
+    /// Milliseconds until the response header was complete; negative if it never was.
     pub(crate) fn header_time(self) -> i64 {
         self.0.header_time as i64
     }
 
+    /// Milliseconds until the connection was made; negative if it never was.
     pub(crate) fn connect_time(self) -> i64 {
         self.0.connect_time as i64
     }
 
-    /// Whether there was a peer; an entry without one separates server groups.
+    /// Whether there was a peer. An entry without one separates two groups of servers.
     pub(crate) fn has_peer(self) -> bool {
         !self.0.peer.is_null()
     }
@@ -143,17 +145,17 @@ impl UpstreamState<'_> {
 
 impl<'a> Request<'a> {
     /// # Safety
-    /// `r` must be null or a request that nginx is serving during `'a`: the one for whose
+    /// `r` must be null or a request that nginx is serving during `'a`, such as the one for whose
     /// phase, filter or variable it calls the module.
     pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Option<Self> {
-        // SAFETY: null or a live request, by the contract above.
+        // SAFETY: `r` is null or a live request, by the contract above.
         unsafe { AnyRequest::from_raw(r) }.map(Request)
     }
 
     /// The main request of a subrequest, or the request itself.
     fn main(&self) -> &ngx_http_request_t {
-        // SAFETY: nginx sets `main` when it makes the request; the main request
-        // lives as long as its subrequests.
+        // SAFETY: nginx sets `main` when it creates the request, and a main request lives as
+        // long as its subrequests.
         unsafe { &*self.members().main }
     }
 
@@ -167,9 +169,9 @@ impl<'a> Request<'a> {
         self.main_address() == self.address()
     }
 
-    // ---- Strings. `None`: never set, which nginx's handlers call not found. --------------
+    // ---- Strings. `None` is one that was never set, which nginx's handlers call not found. ----
 
-    /// A string of the request, its connection or its configuration.
+    /// A string of the request, of its connection or of its configuration.
     #[inline(always)]
     fn string(self, of: impl FnOnce(&ngx_http_request_t) -> ngx_str_t) -> Option<&'a [u8]> {
         // SAFETY: these strings are null, or live as long as the request or longer.
@@ -231,9 +233,9 @@ impl<'a> Request<'a> {
             .unwrap_or_default()
     }
 
-    // ---- Numbers ---------------------------------------------------------------------------
+    // ---- Numbers --------------------------------------------------------------------------
 
-    /// Whether the connection is one over TLS.
+    /// Whether the connection uses TLS.
     pub(crate) fn is_tls(self) -> bool {
         !self.connection().ssl.is_null()
     }
@@ -253,7 +255,7 @@ impl<'a> Request<'a> {
         self.members().http_version
     }
 
-    /// When the request began: seconds, and milliseconds above them.
+    /// When the request began: seconds, and the milliseconds above them.
     pub(crate) fn start(self) -> (i64, i64) {
         let members = self.members();
         (members.start_sec, members.start_msec as i64)
@@ -279,20 +281,20 @@ impl<'a> Request<'a> {
         self.connection().requests as u64
     }
 
-    /// The port that the client connected to, 0 where there is none (a unix socket);
-    /// `None` when nginx has not looked yet (`ngx_connection_local_sockaddr`).
+    /// The port that the client connected to; 0 for a unix socket, which has none. `None` if
+    /// nginx has not asked the system yet (`ngx_connection_local_sockaddr`).
     pub(crate) fn local_port(self) -> Option<u16> {
         let address = self.connection().local_sockaddr.cast::<u8>();
         if address.is_null() {
             return None;
         }
         let family = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_family));
-        // SAFETY: an address in the memory of the connection or of its listening socket.
-        // Those of every family have it in the same place.
+        // SAFETY: it is an address in the memory of the connection or of its listening socket.
+        // Addresses of every family have the family in the same place.
         match i32::from(unsafe { *family.cast::<libc::sa_family_t>() }) {
             libc::AF_INET | libc::AF_INET6 => {
                 let port = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_port));
-                // SAFETY: as above; both have the port in the same place.
+                // SAFETY: addresses of both families have the port in the same place.
                 Some(u16::from_be(unsafe { *port.cast::<libc::in_port_t>() }))
             }
             libc::AF_UNIX => Some(0),
@@ -300,13 +302,13 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// `r->uri_changes`: counts down with each internal redirect.
+    /// `r->uri_changes`, which counts down with each internal redirect.
     pub(crate) fn uri_changes(self) -> usize {
-        // SAFETY: a live request, of which a C function reads a bitfield.
+        // SAFETY: the C function reads a bitfield of the request, which is live.
         unsafe { shim::lua_var_uri_changes(self.as_ptr()) }
     }
 
-    // ---- Contexts and configuration --------------------------------------------------------
+    // ---- Contexts and configuration -------------------------------------------------------
 
     /// A module's context of the request.
     pub(crate) fn ctx<M: HttpModule>(self) -> usize {
@@ -340,29 +342,29 @@ impl<'a> Request<'a> {
         Tables::of_request(self.members()).get::<ngx_http_core_main_conf_t>() as usize
     }
 
-    // ---- Upstreams and headers -------------------------------------------------------------
+    // ---- Upstreams and the response -------------------------------------------------------
 
-    /// The attempts at upstreams so far.
+    /// The attempts at upstreams so far. [`Foreign`] if nginx's layout differs.
     pub(crate) fn upstream_states(
         self,
     ) -> Result<impl Iterator<Item = UpstreamState<'a>>, Foreign> {
-        // SAFETY: null or an array of states in the request's pool, extended only by
-        // nginx, which does not run while they are read.
+        // SAFETY: it is null or an array of states in the request's pool, which only nginx
+        // extends, and nginx does not run while they are read.
         let states = unsafe { Elements::of(self.members().upstream_states) }?;
         Ok(states.read().map(UpstreamState))
     }
 
-    /// Answers a GET or HEAD with this text, which has to live as long as the request, or
-    /// with 405; what a content handler returns (`ngx_http_send_response`).
+    /// Answers a GET or HEAD with this text, any other method with a 405. The result is that
+    /// of a content handler (`ngx_http_send_response`).
     pub(crate) fn respond(self, content_type: &'static [u8], text: &'a [u8]) -> ngx_int_t {
         if self.members().method & (ffi::NGX_HTTP_GET | ffi::NGX_HTTP_HEAD) as usize == 0 {
             return ffi::NGX_HTTP_NOT_ALLOWED as ngx_int_t;
         }
         let mut content_type = str_of(content_type);
-        // SAFETY: all-zero is a value without variables.
+        // SAFETY: a complex value without variables is all zero.
         let mut value: ffi::ngx_http_complex_value_t = unsafe { core::mem::zeroed() };
         value.value = str_of(text);
-        // SAFETY: a request that is being served; nginx copies both structures.
+        // SAFETY: nginx is serving the request, and copies both structures.
         unsafe {
             ffi::ngx_http_send_response(
                 self.as_ptr(),
@@ -373,9 +375,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The reference of the request's `ngx.ctx`; below 1 when it has none.
+    /// The reference of the request's `ngx.ctx`; below 1 if it has none.
     pub(crate) fn lua_ctx_ref(self) -> i32 {
-        // SAFETY: a live request, which lua-nginx-module is asked about.
+        // SAFETY: the request is live, so lua-nginx-module may read its context.
         unsafe { shim::lua_var_lua_ctx_ref(self.as_ptr()) as i32 }
     }
 }

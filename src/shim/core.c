@@ -1,6 +1,6 @@
 /*
- * The core: the table of the C functions that a VM has, which the Lua library's files are
- * run with.
+ * The core: the table of C functions and constants that each Lua file of the library gets
+ * as its argument.  A VM has one.
  */
 
 #include "core.h"
@@ -9,7 +9,7 @@
 #define CORE_KEY            "ngx_http_lua_var.core"
 
 
-/* remember(handle): the one that the caller keeps from now on */
+/* remember(handle): stores its address; the caller keeps it alive from now on */
 static int
 l_remember(lua_State *L)
 {
@@ -26,9 +26,9 @@ l_remember(lua_State *L)
 /*
  * ctypes(handle, handle_id, pointer, pointer_id, request_id) -> bool
  *
- * Tells the C functions which cdata are handles and pointers.  Where LuaJIT
- * keeps the ctype id is not part of its API, so it is looked for, on two cdata
- * of known types; false when it is in neither of the places it has ever been.
+ * Tells the C functions which cdata are handles and pointers.  The place of a cdata's
+ * ctype id is not part of LuaJIT's API, so it is found with two cdata of known types.
+ * Returns false if it is in none of the places where LuaJIT ever had it.
  */
 static int
 l_ctypes(lua_State *L)
@@ -38,7 +38,7 @@ l_ctypes(lua_State *L)
     const void       *h, *p;
     lua_var_vm_t     *vm;
 
-    /* GCcdata's header, with 64-bit and with 32-bit GC references */
+    /* from the end of GCcdata, with 64-bit and with 32-bit GC references */
     static const int  offsets[] = { -6, -2 };
 
     vm = vm_of(L);
@@ -66,7 +66,7 @@ l_ctypes(lua_State *L)
 }
 
 
-/* What only the Lua library calls, and those of other files. */
+/* The functions that only the Lua library itself calls. */
 static const lua_var_function_t  core_functions[] = {
     { "ctypes", l_ctypes },
     { "remember", l_remember },
@@ -93,7 +93,7 @@ lua_var_file(const char **file)
 }
 
 
-/* Adds functions to the table on top; their upvalues are those of the running one. */
+/* Adds functions, with the upvalues of the running one, to the table on the stack. */
 static void
 add_functions(lua_State *L, const lua_var_function_t *function)
 {
@@ -105,7 +105,7 @@ add_functions(lua_State *L, const lua_var_function_t *function)
 }
 
 
-/* Makes the table. */
+/* Creates the core. */
 static int
 new_core(lua_State *L)
 {
@@ -129,7 +129,7 @@ new_core(lua_State *L)
     api.lua_pushlstring(L, (const char *) rust->cdef, rust->cdef_len);
     api.lua_setfield(L, -2, "cdef");
 
-    /* for lua/resty/ngxvar/call.lua */
+    /* the file that lua/resty/ngxvar/call.lua loads */
     rc = lua_var_file(&file);
 
     if (rc == NGX_ERROR) {
@@ -164,7 +164,7 @@ lua_var_push_core(lua_State *L)
 
     vm = api.lua_newuserdata(L, sizeof(lua_var_vm_t));
     ngx_memzero(vm, sizeof(lua_var_vm_t));
-    /* no object has this address, NULL is that of a nil */
+    /* no Lua object has this address; NULL would be that of nil */
     vm->last = vm;
 
     api.lua_createtable(L, 0, 0);

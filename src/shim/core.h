@@ -254,7 +254,7 @@ fetch_by_name(lua_State *L, int idx, const lua_var_req_t *req,
 }
 
 
-/* Pushes the upvalues of the running function, for another one. */
+/* Pushes the upvalues of the running function, for a function that shares them. */
 static ngx_inline void
 push_upvalues(lua_State *L)
 {
@@ -267,22 +267,22 @@ push_upvalues(lua_State *L)
 
 
 typedef struct {
-    const char     *name;       /* NULL ends a list of them */
+    const char     *name;       /* NULL at the end of an array */
     lua_CFunction   fn;
 } lua_var_function_t;
 
-/* functions.c: those that Lua code's calls end in */
+/* The functions that Lua code calls, by way of the Lua library; see functions.c. */
 extern const lua_var_function_t  lua_var_functions[]
     __attribute__((visibility("hidden")));
 
-/* names.c: caches the name at idx, if there is room */
+/* Adds the name at idx to the cache, if there is room; see names.c. */
 void lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
     __attribute__((visibility("hidden")));
 
-/* names.c: learn(fn) -> table */
+/* learn(fn) -> table; see names.c */
 int lua_var_learn(lua_State *L) __attribute__((visibility("hidden")));
 
-/* reader.c: reader(names, n) -> read, checked */
+/* reader(names, n) -> read, checked; see reader.c */
 int lua_var_new_reader(lua_State *L) __attribute__((visibility("hidden")));
 
 #endif

@@ -1,14 +1,15 @@
 /*
- * The functions of Lua's C API that the Lua library has: those that are called
- * where LuaJIT interprets.  Only C is on the stack when one of them raises an error.
+ * The functions of the Lua library that are written with Lua's C API.  The interpreter
+ * calls them; compiled code uses FFI.  They may raise errors, because no Rust function
+ * is on the stack then.
  */
 
 #include "core.h"
 
 
 /*
- * Raises the error for what is no name, and says how the call has to be written: who
- * calls with a colon passes the library first, who swaps the arguments a request.
+ * Raises the error for an argument that is no name.  A table or a cdata comes of a call
+ * with a colon or of swapped arguments, so the error shows the right call.
  */
 static int
 bad_name(lua_State *L, const char *expected, const char *call)
@@ -30,7 +31,7 @@ bad_name(lua_State *L, const char *expected, const char *call)
 }
 
 
-/* fetch() for what is out of the ordinary, or seen for the first time */
+/* fetch() for a name that is not in the cache, another request, or bad arguments. */
 static int
 fetch_slow(lua_State *L, lua_var_vm_t *vm)
 {
@@ -76,8 +77,8 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 /*
  * fetch(name, req?) -> value | nil | nil, err
  *
- * A known name and the newest handle, both told by their address, are most of
- * all calls: those ask Lua for nothing else.
+ * Most calls have a name that is in the cache and the handle that was returned last.
+ * Both are recognised by their addresses alone.
  */
 static int
 l_fetch(lua_State *L)
@@ -105,8 +106,10 @@ l_fetch(lua_State *L)
 
 
 /*
- * var_index(self, name) -> value | nil | nil, true: ngx.var's __index after
- * patch_ngx_var(), which has the stock one serve what this one declines
+ * var_index(self, name) -> value | nil | nil, true
+ *
+ * The __index of ngx.var after patch_ngx_var().  With true as the second result it
+ * declines, and the stock function has to read the variable.
  */
 static int
 l_var_index(lua_State *L)
@@ -139,7 +142,7 @@ l_var_index(lua_State *L)
 
         fetch_by_name(L, 2, &req, NGX_HTTP_LUA_VAR_NGX_VAR, &out);
 
-        /* what is refused here is refused by the stock function, with an error */
+        /* the stock function raises its error for a request that is refused */
         if (out.kind != NGX_HTTP_LUA_VAR_ERROR
             && out.kind != NGX_HTTP_LUA_VAR_REFUSED)
         {
@@ -217,7 +220,7 @@ l_live(lua_State *L)
 
     request_arg(L, vm_of(L), 1, &req);
 
-    /* a request that got lost is not the current one */
+    /* unlike for fetch(), nil does not stand for the current request */
     if (api.lua_type(L, 1) == LUA_TNIL || req.kind == LUA_VAR_REQ_FOREIGN) {
         refuse_argument(L, 1);
         api.lua_pushboolean(L, 0);
@@ -262,7 +265,7 @@ l_acquire(lua_State *L)
 }
 
 
-/* stats() -> table: what all workers counted */
+/* stats() -> table: the figures of all workers, by name */
 static int
 l_stats(lua_State *L)
 {

@@ -1,18 +1,21 @@
 /*
- * The cache of names: what was found of a name is found again by the address of its
- * string, which is anchored in the VM.
+ * The cache of resolved names.  A name is found by the address of its Lua string, which
+ * is anchored in the VM.
  */
 
 #include "core.h"
 
 
-/* Lua may make names of a prefix from what a client sent: they leave room for others. */
+/*
+ * The most names with a built-in prefix.  Lua code may make such names from what clients
+ * send, so they do not get all of the room.
+ */
 #define PREFIXED_MAX        256
 
 
 /*
- * Caches a name, if there is room, so that it is found by its address again.  Lua's
- * traces find it in the table that anchors it, by what vm->learn makes of it.
+ * Adds a name to the cache.  The table that anchors it has the value that the function
+ * of learn() returned for it, with which compiled code reads the variable.
  */
 void
 lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
@@ -44,7 +47,7 @@ lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 
     top = api.lua_gettop(L);
 
-    /* a name whose slot another took stays anchored, and counts once */
+    /* a name whose slot was given to another one is still anchored, and counted */
     api.lua_pushvalue(L, idx);
     api.lua_rawget(L, UP_NAMES);
 
@@ -61,7 +64,7 @@ lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 
         api.lua_pushvalue(L, idx);
 
-        /* set by learn() */
+        /* the function of learn() */
         api.lua_pushboolean(L, 1);
         api.lua_rawget(L, UP_NAMES);
         api.lua_pushvalue(L, idx);
@@ -78,8 +81,10 @@ lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx)
 
 
 /*
- * learn(fn) -> table: fn(name) makes what traces read a name by; the table has
- * that of each name in the cache
+ * learn(fn) -> table
+ *
+ * Sets the function that is called for each name that the cache gets.  The table maps
+ * each name to what the function returned.
  */
 int
 lua_var_learn(lua_State *L)

@@ -9,7 +9,7 @@ pub mod compat;
 pub mod ffi;
 mod functions;
 mod library;
-pub(crate) mod lua;
+pub mod lua;
 mod reader;
 mod refusal;
 

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "names",
                 "functions",
                 "reader",
-                "refusal",
+                "refusal_log",
                 "stream",
             ]
             .map(|name| format!("src/shim/{name}.c")),

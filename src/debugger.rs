@@ -14,10 +14,10 @@ use crate::nginx::{
     self, SIGNATURE, ngx_connection_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_request_t,
     ngx_module_t,
 };
-use crate::refused;
+use crate::refusal::Refusal;
+use crate::refusal_log;
 use crate::registry::slots::{MAX_LIVE, Slot, Slots};
 use crate::registry::{Registry, registry};
-use crate::request::Refusal;
 use crate::statics::Shared;
 
 /// The contents of the section in which gdb looks for scripts: each begins with a byte 4 and a
@@ -94,8 +94,8 @@ const NUMBERS: [Number; 34] = numbers! {
     module_index = offset_of!(ngx_module_t, index);
     module_ctx_index = offset_of!(ngx_module_t, ctx_index);
     module_name = offset_of!(ngx_module_t, name);
-    refusal_name = refused::NAME;
-    refusal_source = refused::SOURCE;
+    refusal_name = refusal_log::NAME;
+    refusal_source = refusal_log::SOURCE;
 };
 
 /// The sentence of a [`Refusal`].
@@ -159,7 +159,7 @@ pub(crate) const fn facts() -> Facts {
         mode: mode::address(),
         uri_changes: nginx::uri_changes_probe(),
         msec: nginx::msec_address(),
-        refusals: refused::ring(),
+        refusals: refusal_log::ring(),
         reason_count: Refusal::ALL.len(),
         number_count: NUMBERS.len(),
         reasons: [

@@ -30,8 +30,8 @@ use crate::nginx::{
     ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_str_t, ngx_table_elt_t, ngx_time_t,
 };
 use crate::registry::slots::Slot;
-use crate::request::Readable;
 use crate::statics::{PerWorker, Shared};
+use crate::validation::Readable;
 use crate::variable::builtin::builtins;
 use crate::variable::field::Field;
 use crate::variable::number;

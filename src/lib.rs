@@ -3,7 +3,7 @@
 //! How a configuration and then one request pass through the module:
 //!
 //! 1. `load_module` finds [`ngx_http_lua_var_module`] below, and [`conf`] reads the
-//!    directives. [`phases`] runs the rest of the setup: [`variable::builtin`] records the
+//!    directives. [`module`] runs the rest of the setup: [`variable::builtin`] records the
 //!    handlers of nginx's own variables, [`layout`] compares offsets, [`api::lua`]
 //!    registers the embedded Lua library with lua-nginx-module, [`error_page`] puts its
 //!    hook in front of every `error_page` value, and [`variable::table`] lists all variables.
@@ -11,7 +11,7 @@
 //!    entry under its address and a pool cleanup. At the first request of a worker,
 //!    [`layout`] compares what the module reads with what nginx's handlers return.
 //! 3. `ngxvar.request()` gives Lua a handle: the slot's number and generation.
-//!    `ngxvar.fetch("uri", req)` enters through [`api`], and [`request`] turns the handle
+//!    `ngxvar.fetch("uri", req)` enters through [`api`], and [`validation`] turns the handle
 //!    into a `Readable` if slot, generation, signature and connection agree. Only a
 //!    `Readable` has variables ([`variable`]).
 //! 4. The upstream fails and `error_page` applies. The hook of [`error_page`] makes
@@ -40,30 +40,32 @@ pub mod faults;
 pub mod figures;
 pub mod layout;
 pub mod mode;
+pub mod module;
 mod nginx;
 pub mod ngx_ctx;
-mod notice;
 pub mod phases;
-pub mod refused;
+pub mod refusal;
+pub mod refusal_log;
 pub mod registry;
-pub mod request;
 pub mod restore;
 mod rt;
 mod statics;
 pub mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod validation;
 pub mod variable;
+mod which_build;
 
 static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: Some(phases::preconfiguration),
-    postconfiguration: Some(phases::postconfiguration),
+    preconfiguration: Some(module::preconfiguration),
+    postconfiguration: Some(module::postconfiguration),
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
     create_srv_conf: Some(conf::create_srv_conf),
     merge_srv_conf: Some(conf::merge_srv_conf),
     create_loc_conf: Some(conf::create_loc_conf),
-    merge_loc_conf: Some(phases::merge_loc_conf),
+    merge_loc_conf: Some(module::merge_loc_conf),
 };
 
 /// The module. nginx finds it through `ngx_modules`, or through `objs/ngx_modules.c` when
@@ -74,9 +76,9 @@ pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CTX).cast_mut().cast(),
     commands: (&raw const conf::directives::COMMANDS.0).cast_mut().cast(),
     type_: nginx::NGX_HTTP_MODULE as ngx_uint_t,
-    init_module: Some(phases::init_module),
-    init_process: Some(phases::init_process),
-    exit_process: Some(phases::exit_process),
+    init_module: Some(module::init_module),
+    init_process: Some(module::init_process),
+    exit_process: Some(module::exit_process),
     ..ngx_module_t::default()
 };
 

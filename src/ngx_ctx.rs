@@ -19,7 +19,7 @@ use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
-use crate::request::Readable;
+use crate::validation::Readable;
 
 /// The slot of a request, found by the module's context, or by the request's address if a
 /// redirect cleared the context, which is then set again. A request without a slot is

@@ -8,7 +8,7 @@ use crate::figures::{self, Figure};
 use crate::mode;
 use crate::nginx::log::log_debug;
 use crate::registry::slots::{Handle, Slot};
-use crate::request::Readable;
+use crate::validation::Readable;
 
 /// The reference of the `ngx.ctx` to restore; `None` if none was lost or it must not be
 /// restored.

@@ -1,5 +1,5 @@
 # A request whose slot is occupied, but whose memory no longer looks like the request
-# that was put there: refused before anything else of it is read.  src/request.rs.
+# that was put there: refused before anything else of it is read.  src/validation.rs.
 #
 # nginx does not do that to a request.  What is tested is the second lock: Lua code
 # writes over the members that are compared, asks, and puts them right again.

@@ -13,8 +13,9 @@ use crate::mode;
 use crate::nginx::request::Request;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
-use crate::refused;
-use crate::request::{Call, Readable, Refusal};
+use crate::refusal::Refusal;
+use crate::refusal_log;
+use crate::validation::{Call, Readable};
 use crate::variable::field::{self, UpstreamTime};
 use crate::variable::number::{self, Text};
 
@@ -41,7 +42,7 @@ fn readable<'a>(
         Readable::by_address(call, address)
     };
     if let Err(why) = live {
-        refused::by_address(why, address, asked);
+        refusal_log::by_address(why, address, asked);
     }
     live
 }

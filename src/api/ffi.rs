@@ -15,11 +15,12 @@ use crate::nginx::shim::{
 };
 use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
 use crate::ngx_ctx;
-use crate::refused;
+use crate::refusal::Refusal;
+use crate::refusal_log;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
-use crate::request::{Call, Direct, LiveRequest, Readable, Refusal};
 use crate::restore;
+use crate::validation::{Call, Direct, LiveRequest, Readable};
 use crate::variable::read::{self, InTable, Resolved};
 use crate::variable::value::Flavour;
 use crate::variable::{assign, table};
@@ -170,7 +171,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
 /// `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_slot(r: *mut ngx_http_request_t) -> i32 {
-    if mode::is_foreign() || refused::is_tracing() {
+    if mode::is_foreign() || refusal_log::is_tracing() {
         return -1;
     }
     let call = Call::enter();

@@ -13,8 +13,8 @@ use crate::nginx::shim::{
 };
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::registry::slots::Handle;
-use crate::request::{Call, Direct, LiveRequest, Named, Readable};
 use crate::status;
+use crate::validation::{Call, Direct, LiveRequest, Named, Readable};
 use crate::variable::name::has_upper;
 use crate::variable::read::{self, InTable};
 use crate::variable::value::{Again, Flavour, Value};

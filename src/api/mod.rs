@@ -8,10 +8,10 @@
 pub mod compat;
 pub mod ffi;
 mod functions;
-mod library;
 pub mod lua;
+mod lua_files;
 mod reader;
-mod refusal;
+mod refusal_log;
 
 use core::ffi::CStr;
 
@@ -22,8 +22,9 @@ use crate::nginx::shim::{
     NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_REFUSED, NGX_HTTP_LUA_VAR_STRING,
     NGX_HTTP_LUA_VAR_TRUE, NGX_HTTP_LUA_VAR_WRITTEN, lua_var_req_t, ngx_http_lua_var_value_t,
 };
+use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
-use crate::request::{Named, Refusal};
+use crate::validation::Named;
 use crate::variable::number::{self, Text};
 use crate::variable::value::{Again, Flavour, Value};
 

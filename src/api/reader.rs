@@ -8,7 +8,7 @@ use crate::nginx::shim::{
     NGX_HTTP_LUA_VAR_AGAIN, lua_var_req_t, ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
 };
 use crate::nginx::{AGAIN, ERROR, OK, ngx_int_t};
-use crate::request::{Call, Readable};
+use crate::validation::{Call, Readable};
 use crate::variable::read::InTable;
 use crate::variable::value::Flavour;
 

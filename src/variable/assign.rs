@@ -5,7 +5,7 @@ use super::name;
 use super::table::Var;
 use crate::nginx::request::Request;
 use crate::nginx::value::VarValue;
-use crate::request::Readable;
+use crate::validation::Readable;
 
 /// Assigns a copy of `value`, which is made in the request's pool. `None` unsets the variable.
 ///

@@ -17,7 +17,7 @@ use crate::nginx::request::{AnyRequest, Request};
 use crate::nginx::shim::ngx_http_lua_var_found_t as Found;
 use crate::nginx::string::bytes;
 use crate::nginx::value::VarValue;
-use crate::request::{Direct, Readable};
+use crate::validation::{Direct, Readable};
 
 /// The variable with this name. [`Again`] if the name has an upper-case letter and has to be
 /// converted to lower case first.

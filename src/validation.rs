@@ -11,52 +11,9 @@ use crate::mode::{self, Mode};
 use crate::nginx::log::{ERR, Log, log_error};
 use crate::nginx::request::{AnyRequest, Request};
 use crate::nginx::{SIGNATURE, ngx_http_request_t};
+use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
-
-/// Why a request was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Refusal {
-    /// There is no current request, as in `init_by_lua*`.
-    NoRequest,
-    /// The request has ended, or it is not the current one.
-    Stale,
-    /// lua-nginx-module made the request up, for code that runs without one.
-    Fake,
-    /// There was no memory to register the request.
-    NoMemory,
-    /// The layout of nginx's structures is not the one that the module was built for.
-    Layout,
-}
-
-impl Refusal {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Refusal; 5] = [
-        Refusal::NoRequest,
-        Refusal::Stale,
-        Refusal::Fake,
-        Refusal::NoMemory,
-        Refusal::Layout,
-    ];
-
-    /// The reason with this number; `Layout` if there is none.
-    pub fn numbered(number: u32) -> Self {
-        let refusal = Self::ALL.get(number as usize);
-        refusal.copied().unwrap_or(Refusal::Layout)
-    }
-
-    /// The sentence that Lua gets as its second result.
-    pub const fn reason(self) -> &'static [u8] {
-        match self {
-            Refusal::NoRequest => b"no request found",
-            Refusal::Stale => b"stale request",
-            Refusal::Fake => b"no variables in this context (TLS handshake, timer or worker start)",
-            Refusal::NoMemory => b"no memory for the request",
-            Refusal::Layout => b"the module was built for another nginx, see the error log",
-        }
-    }
-}
 
 /// How a call from Lua names the request that it is about.
 #[derive(Clone, Copy)]

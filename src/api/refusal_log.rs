@@ -1,18 +1,19 @@
-//! Counting and describing refusals, for `shim/refusal.c`, and remembering where handles are
+//! Counting and describing refusals, for `shim/refusal_log.c`, and remembering where handles are
 //! made.
 
 use core::ffi::c_char;
 
 use crate::nginx::shim::{lua_var_refusal_t, ngx_http_lua_var_value_t};
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
-use crate::refused;
+use crate::refusal::Refusal;
+use crate::refusal_log;
 use crate::registry::slots::Handle;
-use crate::request::{Call, LiveRequest, Refusal};
+use crate::validation::{Call, LiveRequest};
 
 /// Counts the refusal in `out`. Returns 1 if [`describe`] has to be called.
 ///
 /// # Safety
-/// `out` is on the stack of `shim/refusal.c`.
+/// `out` is on the stack of `shim/refusal_log.c`.
 pub(super) unsafe extern "C" fn count(
     out: *const ngx_http_lua_var_value_t,
     current: *mut ngx_http_request_t,
@@ -20,13 +21,13 @@ pub(super) unsafe extern "C" fn count(
     // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &*out };
     let why = Refusal::numbered(out.number as u32);
-    ngx_uint_t::from(refused::count(why, current as usize))
+    ngx_uint_t::from(refusal_log::count(why, current as usize))
 }
 
 /// Records a refusal that was counted and fills in its facts. Returns 1 if it has to be logged.
 ///
 /// # Safety
-/// Both are on the stack of `shim/refusal.c`, and the texts that `refusal` points to are valid.
+/// Both are on the stack of `shim/refusal_log.c`, and the texts that `refusal` points to are valid.
 pub(super) unsafe extern "C" fn describe(
     out: *const ngx_http_lua_var_value_t,
     refusal: *mut lua_var_refusal_t,
@@ -34,13 +35,13 @@ pub(super) unsafe extern "C" fn describe(
     // SAFETY: both are on the stack of the C function that calls this one.
     let (out, refusal) = unsafe { super::arguments(out, refusal) };
     // SAFETY: the texts are valid, by the contract above.
-    let is_due = unsafe { refused::describe(Refusal::numbered(out.number as u32), refusal) };
+    let is_due = unsafe { refusal_log::describe(Refusal::numbered(out.number as u32), refusal) };
     ngx_uint_t::from(is_due)
 }
 
 /// Whether [`handle_made`] has to be called for each new handle (`lua_var_trace_handles`).
 pub(super) unsafe extern "C" fn is_tracing() -> ngx_uint_t {
-    ngx_uint_t::from(refused::is_tracing())
+    ngx_uint_t::from(refusal_log::is_tracing())
 }
 
 /// Remembers the file and the line of Lua in which a handle was made.
@@ -51,6 +52,6 @@ pub(super) unsafe extern "C" fn handle_made(handle: u64, source: *const c_char, 
     let call = Call::enter();
     if let Ok(live) = LiveRequest::by_handle(&call, Handle::from_bits(handle)) {
         // SAFETY: `source` is a C string, by the contract above.
-        unsafe { refused::remember_origin(live, source, line) };
+        unsafe { refusal_log::remember_origin(live, source, line) };
     }
 }

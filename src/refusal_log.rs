@@ -2,7 +2,7 @@
 //! read. Each is counted, stored in a ring that a debugger can read, and logged as often as
 //! `lua_var_log_refused` permits.
 //!
-//! `shim/refusal.c` writes the log line, because the file, line and phase in it come from
+//! `shim/refusal_log.c` writes the log line, because the file, line and phase in it come from
 //! Lua. With `lua_var_trace_handles` the line also says where the handle was made.
 
 use core::cell::Cell;
@@ -19,10 +19,11 @@ use crate::nginx::shim::{
     self, LUA_VAR_ENDED_AGO, LUA_VAR_ENDED_BEFORE, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER,
     lua_var_refusal_t,
 };
+use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::{Ended, Handle};
-use crate::request::{Call, LiveRequest, Readable, Refusal};
 use crate::statics::PerWorker;
+use crate::validation::{Call, LiveRequest, Readable};
 
 /// Entries of the ring; a power of two.
 const RING_SIZE: usize = 64;

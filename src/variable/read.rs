@@ -88,9 +88,8 @@ impl<'a> InTable<'a> {
     /// again.
     ///
     /// # Safety
-    /// `found` must have been filled by [`find`], [`NOT_FOUND`] or [`none_in`] in this process,
-    /// and the name that it was resolved from must still be where it was. The table may be
-    /// gone since.
+    /// `found` must come from [`find`], [`NOT_FOUND`] or [`none_in`] in this process, and the
+    /// name that was resolved must still be where it was. The table need not exist any more.
     #[inline(always)]
     pub(crate) unsafe fn resolve<'n>(self, found: &'n Found) -> Option<Resolved<'n>> {
         if self.table.epoch() != found.epoch {

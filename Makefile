@@ -39,10 +39,10 @@ all: build
 
 # Install the Debian packages that are missing.
 setup:
-	@.ci/setup build
+	@.ci/packages build
 
 setup-test: setup
-	@.ci/setup test
+	@.ci/packages test
 
 # The module, built against the headers of the nginx that is to load it.
 build: setup
@@ -131,7 +131,7 @@ dist: setup
 # target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. The -deb rows of
 # make matrix install, upgrade and remove it.
 deb:
-	@.ci/setup deb
+	@.ci/packages deb
 	@.ci/deb
 
 mutants: setup-test

@@ -11,7 +11,6 @@ use Traffic;
 
 NginxServer->skip_unless_plain;
 
-my $LIB  = NgxVarTest::Env::lib_dir();
 my $PORT = NginxServer->port;
 my @PATHS = qw(/answer /error /chain /slow /capture /named /error?a=1);
 
@@ -39,7 +38,7 @@ sub configuration ($generation, %options) {
     my $lost  = $cache eq 'off' ? '"lost"' : '';
     my $lua   = $options{lua} // '';
     return <<"CONF";
-        lua_package_path "$LIB/?.lua;;";
+        lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
         lua_shared_dict cycle 100k;
         lua_code_cache $cache;
         init_by_lua_block {

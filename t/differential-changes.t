@@ -5,8 +5,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # A map from the variables that a change could touch: that gives them an index.
 # (Not all of them under memcheck, see differential.t.)
 my $index_all = 'map "' . join('', map { "\${$_}" } grep { !/^(?:geo|mapped)\z/ || !$ENV{TEST_NGINX_USE_VALGRIND} } qw(
@@ -33,14 +31,12 @@ my $common = <<'EOC';
             for _, uri in ipairs(uris) do
                 uri = uri .. "?a=1"
                 D.begin(uri)
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", port, { pool = uri }))
-                assert(sock:send("POST " .. uri .. " HTTP/1.1\r\nHost: change.test\r\nUser-Agent: before\r\n"
-                                 .. "Cookie: a=before; b=before\r\nX-Forwarded-For: 1.1.1.1\r\nX-Real-IP: 10.0.0.1\r\n"
-                                 .. "Content-Type: text/x-body\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsome body"))
-                sock:settimeout(5000)
-                sock:receive("*a")
-                sock:close()
+                local c = require("client").connect{ port = port }
+                c:send("POST " .. uri .. " HTTP/1.1\r\nHost: change.test\r\nUser-Agent: before\r\n"
+                       .. "Cookie: a=before; b=before\r\nX-Forwarded-For: 1.1.1.1\r\nX-Real-IP: 10.0.0.1\r\n"
+                       .. "Content-Type: text/x-body\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsome body")
+                c:read_to_end()
+                c:close()
                 ngx.say(D.await("log"))
             end
         end

@@ -5,8 +5,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # A map from the variables that this file is about: that gives them an index.
 my $index_all = 'map "' . join('', map { "\${$_}" } qw(
     upstream_addr upstream_bytes_received upstream_bytes_sent upstream_cache_status
@@ -216,15 +214,13 @@ local bad, phases = {}, {}
 for _, case in ipairs(cases) do
     local body = case.body or ""
     D.begin(case[1])
-    local sock = ngx.socket.tcp()
-    assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT5, { pool = case[1] }))
-    assert(sock:send((case.method or "GET") .. " " .. case[1] .. " HTTP/1.1\r\nHost: modules.test\r\n"
-                     .. (case[2] and case[2]:find(":") and case[2] .. "\r\n" or "")
-                     .. "User-Agent: tester\r\nConnection: close\r\nContent-Length: " .. #body
-                     .. "\r\n\r\n" .. body))
-    sock:settimeout(5000)
-    sock:receive("*a")
-    sock:close()
+    local c = require("client").connect{ port = $TEST_NGINX_PORT5 }
+    c:send((case.method or "GET") .. " " .. case[1] .. " HTTP/1.1\r\nHost: modules.test\r\n"
+           .. (case[2] and case[2]:find(":") and case[2] .. "\r\n" or "")
+           .. "User-Agent: tester\r\nConnection: close\r\nContent-Length: " .. #body
+           .. "\r\n\r\n" .. body)
+    c:read_to_end()
+    c:close()
     D.await_log()
     local line = D.finish()
     if line:find("\n", 1, true) then bad[#bad + 1] = line end

@@ -8,8 +8,6 @@ use NgxVarTest;
 use IO::Socket::IP;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 my $has_ipv6 = IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1);
 $ENV{TEST_NGINX_LISTEN_IPV6} = $has_ipv6 ? "listen [::1]:$ENV{TEST_NGINX_PORT5};" : '';
 $ENV{TEST_NGINX_IPV6} = $has_ipv6 ? $ENV{TEST_NGINX_PORT5} : 'nil';

@@ -81,7 +81,7 @@ true
 
 === TEST 3: TLS handshake: requests without variables, in every phase
 --- http_config
-    lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         seen = {}
         function note(phase)
@@ -108,10 +108,7 @@ true
 --- config
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", true))
-            sock:close()
+            require("client").connect{ port = $TEST_NGINX_PORT1, tls = true }:close()
             for _, phase in ipairs { "client_hello", "certificate" } do
                 ngx.say(phase, ": ", seen[phase])
             end

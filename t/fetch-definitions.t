@@ -6,8 +6,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => <<'EOC' . ($block->http_config // ''));
@@ -87,15 +85,9 @@ http_via: nil
     keepalive_timeout 60 60;
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-            assert(sock:send("GET /kept HTTP/1.1\r\nHost: a\r\n\r\n"))
-            local line
-            repeat
-                line = assert(sock:receive())
-                if line:find("^sent_http") then ngx.say(line) end
-            until line:find("^sent_http_link")
-            sock:close()
+            local c = require("client").connect{ port = $TEST_NGINX_SERVER_PORT }
+            ngx.print(c:request("/kept").body)
+            c:close()
         }
     }
     location = /kept {

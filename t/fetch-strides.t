@@ -7,8 +7,6 @@ use NgxVarTest;
 use NginxHeaders;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 my %of = NginxHeaders::numbers(
     states   => 'offsetof(ngx_http_request_t, upstream_states)',
     response => 'offsetof(ngx_http_upstream_state_t, response_time)',

@@ -8,8 +8,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # Those that have their declarations in t/lib/lua_var_c.lua.
 my %functions = (
     (map { ("ngx_http_lua_var_ffi_$_" => [ 'request', 'buffer' ]) }
@@ -172,12 +170,7 @@ GET /t
 --- config
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", false))
-            assert(sock:send("GET / HTTP/1.0\r\nHost: a\r\n\r\n"))
-            ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
-            sock:close()
+            ngx.print(require("client").get("/", { port = $TEST_NGINX_PORT1, tls = true }).body)
         }
     }
 --- request

@@ -4,8 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # Where lua-var-nginx-module's lib/ is, for the blocks that run its own Lua file.
 $ENV{TEST_NGINX_LUA_VAR_LUA} = $ENV{LUA_VAR_LUA} // '/nonexistent';
 
@@ -102,10 +100,10 @@ right
     location = /t {
         content_by_lua_block {
             for _, port in ipairs { $TEST_NGINX_PORT1, $TEST_NGINX_PORT2 } do
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", port))
-                assert(sock:send("GET / HTTP/1.0\r\n\r\n"))
-                ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
+                local c = require("client").connect{ port = port }
+                -- no Host
+                c:send("GET / HTTP/1.0\r\n\r\n")
+                ngx.print(c:response().body)
             end
         }
     }
@@ -135,20 +133,11 @@ right [named.test]
         }
     }
 --- config
-    lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
     location = /t {
         content_by_lua_block {
-            local function ask(sock)
-                assert(sock:send("GET / HTTP/1.0\r\nHost: a\r\n\r\n"))
-                ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
-            end
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", true))
-            ask(sock)
-            sock = ngx.socket.tcp()
-            assert(sock:connect("unix:$TEST_NGINX_SERVROOT/logs/ffi.sock"))
-            ask(sock)
+            local get = require("client").get
+            ngx.print(get("/", { port = $TEST_NGINX_PORT1, tls = true }).body)
+            ngx.print(get("/", { host = "unix:$TEST_NGINX_SERVROOT/logs/ffi.sock" }).body)
         }
     }
 --- request
@@ -268,11 +257,7 @@ true right
 --- config
     location = /keep {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-            assert(sock:send("GET /kept HTTP/1.0\r\n\r\n"))
-            sock:receive("*a")
-            sock:close()
+            require("client").get("/kept")
             while require("resty.ngxvar").live(handle) do ngx.sleep(0.001) end
             local c = require "lua_var_c"
             ngx.say(c.refused(kept))
@@ -300,12 +285,8 @@ refused
         content_by_lua_block {
             local c = require "lua_var_c"
             other, done = nil, false
-            local thread = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other HTTP/1.0\r\nHost: other.test\r\n\r\n"))
-                sock:receive("*a")
-            end)
+            local thread = ngx.thread.spawn(require("client").get, "/other",
+                                            { headers = { Host = "other.test" } })
             while not other do ngx.sleep(0.001) end
             ngx.say(c.string("uri", other))
             ngx.say(c.string("host", other))
@@ -356,18 +337,12 @@ GET /t
         }
     }
 --- config
-    lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
     location = /t {
         content_by_lua_block {
             local c = require "lua_var_c"
             ngx.say(said_at_start, " ", c.refused(worker_start))
 
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", true))
-            assert(sock:send("GET / HTTP/1.0\r\nHost: a\r\n\r\n"))
-            ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
-            sock:close()
+            ngx.print(require("client").get("/", { port = $TEST_NGINX_PORT1, tls = true }).body)
 
             local timer, in_timer
             ngx.timer.at(0, function ()
@@ -410,11 +385,10 @@ refused refused
         content_by_lua_block {
             local function send(text, wait)
                 local before = #logged
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-                assert(sock:send(text))
-                if wait then sock:receive("*a") end
-                sock:close()
+                local c = require("client").connect{ port = $TEST_NGINX_PORT1 }
+                c:send(text)
+                if wait then c:read_to_end() end
+                c:close()
                 while #logged == before do ngx.sleep(0.001) end
             end
 

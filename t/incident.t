@@ -12,8 +12,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $LIB = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub ($block) {
     return if !defined $block->app;
     my $app    = $block->app;
@@ -21,7 +19,7 @@ add_block_preprocessor(sub ($block) {
     my $server = $block->app_server // 'ssl_certificate_by_lua_block { incident.handshake() }';
     my $upstreams = $block->app_upstreams // '';
     $block->set_value(http_config => <<"END");
-    lua_package_path "$LIB/?.lua;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         client = require "client"
         incident = require "incident"

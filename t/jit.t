@@ -4,7 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 # The map module leaves a bit of the values that it makes at the start unset, which
 # getters read with others and mask; memcheck minds.
 $ENV{TEST_NGINX_KEPT_MAP} = $ENV{TEST_NGINX_USE_VALGRIND} ? 'false' : 'true';

@@ -233,10 +233,9 @@ sub start_client ($nginx, $number) {
 
 sub configuration (%options) {
     my $port        = NginxServer->port;
-    my $lib         = NgxVarTest::Env::lib_dir();
     my $has_handles = $options{has_handles} ? 'true' : 'false';
     return <<"CONF" . <<'CONF';
-    lua_package_path "$lib/?.lua;;";
+    lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
     init_by_lua_block { has_handles = $has_handles }
     server {
         listen 127.0.0.1:$port;

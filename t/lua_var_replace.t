@@ -5,8 +5,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => <<'END' . ($block->http_config // ''));

@@ -7,8 +7,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => <<'EOC' . ($block->http_config // ''));
@@ -83,11 +81,7 @@ X-Real-IP: 1.2.3.4
             before:close()
 
             for _, way in ipairs(ways) do
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /u?way=" .. way .. " HTTP/1.0\r\nHost: a\r\n\r\n"))
-                assert(sock:receive("*a"))
-                sock:close()
+                require("client").get("/u?way=" .. way, { version = "1.0" })
             end
 
             local text
@@ -228,16 +222,17 @@ X: first
     location = /t {
         content_by_lua_block {
             local function ask(way)
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("POST /u?way=" .. way .. " HTTP/1.0\r\nHost: first.test\r\n"
-                    .. "User-Agent: first\r\nReferer: first\r\nCookie: a=1\r\nX-Forwarded-For: 1.1.1.1\r\n"
-                    .. "Authorization: Basic YTpi\r\nContent-Type: a/b\r\nContent-Length: 5\r\n\r\nfirst"))
+                local response = require("client").get("/u?way=" .. way, {
+                    method = "POST", version = "1.0", body = "first",
+                    headers = {
+                        Host = "first.test", Cookie = "a=1", Referer = "first", ["User-Agent"] = "first",
+                        ["X-Forwarded-For"] = "1.1.1.1", Authorization = "Basic YTpi", ["Content-Type"] = "a/b",
+                    },
+                })
                 local lines = {}
-                for name, value in sock:receive("*a"):gmatch("\n([%l_]+): ([^\n]*)") do
+                for name, value in response.body:gmatch("([%l_]+): ([^\n]*)") do
                     lines[#lines + 1] = { name, value }
                 end
-                sock:close()
                 return lines
             end
             local same = { remote_port = true, connection = true }

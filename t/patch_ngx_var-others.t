@@ -7,8 +7,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 my $OURS = 'require("resty.ngxvar").patch_ngx_var()';
 my %ORDERS = (
     before => "$OURS other.patch()",

@@ -5,7 +5,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 # memcheck looks at fewer variables a request.
 $ENV{TEST_NGINX_ONE_IN} = $ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1;
 
@@ -215,9 +214,7 @@ false no request found, true
 --- config
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", false))
+            require("client").connect{ port = $TEST_NGINX_PORT1, tls = true }
             ngx.say(at_start)
             ngx.say(at_start == in_timer, " ", at_start == in_handshake)
         }

@@ -4,8 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 our $HTTP = <<'END';
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     lua_var_log_refused off;

@@ -4,8 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # A handle of a request that has ended, and a function to use it in.
 our $HTTP = <<'END';
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";

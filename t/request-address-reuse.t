@@ -16,13 +16,11 @@ BEGIN {
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $LIB = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub ($block) {
     return if !defined $block->config;
     my $server = $block->reuse_server // '';
     $block->set_value(http_config => <<"END");
-    lua_package_path "$LIB/?.lua;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         client = require "client"
         reuse = require "reuse"
@@ -148,11 +146,9 @@ in a slot in use again: yes
 --- config
     location = /t {
         content_by_lua_block {
-            local argv = { "curl", "--silent", "--insecure", "--http2", "--noproxy", "*", "--max-time", "10" }
-            for id = 1, 15 do
-                argv[#argv + 1] = "https://127.0.0.1:$TEST_NGINX_PORT2/one/" .. id
-            end
-            client.run(argv)
+            local uris = {}
+            for id = 1, 15 do uris[id] = "/one/" .. id end
+            client.http2_in_turn(uris, { port = $TEST_NGINX_PORT2 })
             reuse.tell()
         }
     }

@@ -9,8 +9,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => <<'END');
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";

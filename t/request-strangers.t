@@ -5,8 +5,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 repeat_each(2);
 run_tests();
 
@@ -134,6 +132,8 @@ GET /t?a=1
 
 
 === TEST 4: a raw pointer of another live request, or of none, is refused
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {
@@ -142,12 +142,7 @@ GET /t?a=1
             local own = base.get_request()
             raw = nil
 
-            local other = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other HTTP/1.0\r\n\r\n"))
-                sock:receive("*a")
-            end)
+            local other = ngx.thread.spawn(require("client").get, "/other")
 
             while not raw do ngx.sleep(0.001) end
             local value, err = ngxvar.fetch("uri", raw)

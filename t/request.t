@@ -5,8 +5,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 repeat_each(2);
 run_tests();
 
@@ -117,21 +115,18 @@ log same;
 
 
 === TEST 4: a handle stays stale when its request's address is used again
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-
+            local c = require("client").connect{ port = $TEST_NGINX_SERVER_PORT }
             local seen = {}
             for i = 1, 100 do
-                assert(sock:send("GET /one?n=" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n"))
-                local read = sock:receiveuntil("\r\n\r\n")
-                assert(read())
-                seen[i] = sock:receive("*l")
+                seen[i] = c:request("/one?n=" .. i).body
             end
-            sock:close()
+            c:close()
 
             local reused, refused = 0, 0
             for i, req in ipairs(handles) do
@@ -148,7 +143,7 @@ log same;
             end
             ngx.say("reused: ", reused > 10, ", refused: ", refused)
             for i = 2, 100 do
-                if seen[i] ~= i .. " 0 live" then
+                if seen[i] ~= i .. " 0 live\n" then
                     ngx.say("request ", i, ": ", seen[i])
                 end
             end
@@ -350,18 +345,15 @@ GET /t
 
 
 === TEST 8: a handle of another live request reads that request
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             handle, done = nil, false
 
-            local other = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other?a=2 HTTP/1.0\r\n\r\n"))
-                sock:receive("*a")
-            end)
+            local other = ngx.thread.spawn(require("client").get, "/other?a=2", { version = "1.0" })
 
             while not handle do ngx.sleep(0.001) end
             ngx.say(ngxvar.fetch("uri", handle), " ", ngxvar.fetch("arg_a", handle), " ",
@@ -482,13 +474,7 @@ bad: 400 true true;
             local threads = {}
             waiting, go = {}, false
             for i = 1, 15 do
-                threads[i] = ngx.thread.spawn(function ()
-                    local sock = ngx.socket.tcp()
-                    assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                    assert(sock:send("GET /wait?n=" .. i .. " HTTP/1.0\r\n\r\n"))
-                    local all = sock:receive("*a")
-                    return all:match("\r\n\r\n(.*)$")
-                end)
+                threads[i] = ngx.thread.spawn(require("client").get, "/wait?n=" .. i)
             end
             local ngxvar = require "resty.ngxvar"
             local count = 0
@@ -504,8 +490,8 @@ bad: 400 true true;
             end
             go = true
             for i = 1, 15 do
-                local _, body = ngx.thread.wait(threads[i])
-                if body == tostring(i) then right = right + 1 end
+                local _, response = ngx.thread.wait(threads[i])
+                if response.body == tostring(i) then right = right + 1 end
             end
             ngx.say(right)
         }

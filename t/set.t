@@ -404,26 +404,23 @@ nil no variables in this context (TLS handshake, timer or worker start)
 
 
 === TEST 13: of another request that is live, by its handle
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         set $own "mine";
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             handle, done = nil, false
-            local other = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other HTTP/1.0\r\n\r\n"))
-                return sock:receive("*a")
-            end)
+            local other = ngx.thread.spawn(require("client").get, "/other")
             while not handle do ngx.sleep(0.001) end
             ngx.say(ngxvar.set("own", "set from outside", handle), " ", ngx.var.own, " ",
                     ngxvar.fetch("own", handle))
             -- a sentence about it belongs to that request, and is copied in time
             local _, err = ngxvar.set("nope", "x", handle)
             done = true
-            local _, answer = ngx.thread.wait(other)
-            ngx.say(answer:match("\r\n\r\n(.*)$"))
+            local _, response = ngx.thread.wait(other)
+            ngx.say(response.body)
             ngx.say(err:sub(1, 25))
         }
     }

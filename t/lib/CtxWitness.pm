@@ -14,13 +14,8 @@ package CtxWitness;
 
 use v5.36;
 
-use Cwd qw(abs_path);
-use File::Basename qw(dirname);
-
-my $LIB = abs_path(dirname(__FILE__));
-
 my $HTTP_CONFIG = <<"END";
-    lua_package_path "$LIB/?.lua;\$TEST_NGINX_HTML_DIR/?.lua;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;\$TEST_NGINX_HTML_DIR/?.lua;;";
     init_by_lua_block {
         witness = require "witness"
         client = require "client"
@@ -38,6 +33,50 @@ my $NAMED_PAGE = 'location @page { content_by_lua_block { witness.page() } }';
 
 my $EVERYWHERE = join ' ', map { "$_=same" }
     qw(rewrite access content header_filter body_filter log);
+
+# A server for streams of one connection: http_config of a block whose Lua calls
+# witness.try_streams or witness.leave_streams.
+sub stream_server ($directives) {
+    return <<"END";
+    lua_shared_dict events 64k;
+    server {
+        $directives
+        error_page 500 502 503 /page;
+        error_page 504 \@page;
+        location = /err {
+            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+        }
+        location = /error {
+            access_by_lua_block { witness.keep() error("on purpose") }
+        }
+        location = /later {
+            rewrite_by_lua_block { witness.keep() ngx.sleep(0.005) ngx.exit(503) }
+        }
+        location = /refused {
+            rewrite_by_lua_block { witness.keep() }
+            proxy_pass http://127.0.0.1:\$TEST_NGINX_PORT9;
+        }
+        location = /named {
+            rewrite_by_lua_block { witness.keep() ngx.exit(504) }
+        }
+        location = /fine { content_by_lua_block { ngx.say(next(ngx.ctx) == nil and "fresh" or "used") } }
+        location = /page { content_by_lua_block { witness.stream_page() } }
+        location \@page { content_by_lua_block { witness.stream_page() } }
+
+        location = /leave {
+            error_page 500 /waits;
+            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
+        }
+        location = /waits {
+            lua_check_client_abort on;
+            content_by_lua_block {
+                ngx.shared.events:incr("arrived", 1, 0)
+                ngx.sleep(10)
+            }
+        }
+    }
+END
+}
 
 Test::Nginx::Util::add_block_preprocessor(sub ($block) {
     # Without a config the one of the block before goes on.

@@ -3,6 +3,7 @@
 -- asked.  One request is under test at a time: begin(), then check() in as many
 -- phases of it as there are, then finish() for a line that tells how it went.
 
+local client = require "client"
 local ngxvar = require "resty.ngxvar"
 local base = require "resty.core.base"
 local recorded = require "recorded"
@@ -351,16 +352,7 @@ end
 
 -- Waits for that.
 function _M.await_log()
-    local patience = 2000   -- ten seconds
-
-    while not current.logged and patience > 0 do
-        patience = patience - 1
-        ngx.sleep(0.005)
-    end
-
-    if not current.logged then
-        _M.note("was not logged")
-    end
+    client.wait_until(function () return current.logged end, "the log phase of " .. current.label)
 end
 
 
@@ -376,12 +368,7 @@ end
 
 -- Waits until a phase of the request under test was reached, and reports.
 function _M.await(phase)
-    local patience = 2000   -- ten seconds
-
-    while not _M.reached(phase) and patience > 0 do
-        patience = patience - 1
-        ngx.sleep(0.005)
-    end
+    client.wait_until(function () return _M.reached(phase) end, phase .. " of " .. current.label)
 
     return _M.finish()
 end

@@ -1,5 +1,6 @@
 -- Reads, while finalizers that read run in between: t/finalizers.t.
 
+local client = require "client"
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
 local recorded = require "recorded"
@@ -58,8 +59,6 @@ end
 -- Holds its request until it is told to go.
 function _M.stay()
     _M.other = ngxvar.request()
-    ngx.say("here")
-    ngx.flush(true)
 
     while not _M.is_over do
         ngx.sleep(0.005)
@@ -69,16 +68,15 @@ end
 
 -- The handle of another live request, which has other values.
 function _M.another(port)
-    local sock = ngx.socket.tcp()
+    local c = client.connect{ port = port }
 
-    assert(sock:connect("127.0.0.1", port))
-    assert(sock:send("GET /other?b=" .. ("y"):rep(3000) .. "&long=" .. ("z"):rep(5000)
-                     .. " HTTP/1.1\r\nHost: there.test\r\nA: other's\r\nCookie: c=other's\r\n"
-                     .. "User-Agent: that is the agent that is read\r\n\r\n"))
-    repeat local line = assert(sock:receive()) until line == "here"
-    _M.sock = sock
+    c:send(client.request_text("/other?b=" .. ("y"):rep(3000) .. "&long=" .. ("z"):rep(5000), {
+        headers = { Host = "there.test", A = "other's", Cookie = "c=other's",
+                    ["User-Agent"] = "that is the agent that is read" },
+    }))
+    _M.connection = c
 
-    return _M.other
+    return client.wait_until(function () return _M.other end, "the other request")
 end
 
 
@@ -204,7 +202,7 @@ function _M.run(other, read)
     collectgarbage("setpause", pause)
     collectgarbage("setstepmul", step)
     _M.is_over = true
-    _M.sock:close()
+    _M.connection:close()
 
     if calls < _M.turns / 10 then
         return ngx.say("only ", calls, " finalizers ran")

@@ -259,17 +259,13 @@ end
 -- Waits for the log phase of each request, and tells what was found: by lines, with
 -- ids that have the same result together.
 function _M.tell(ids)
-    local deadline = ngx.now() + 10
     local lines = {}
 
     for i = 1, #ids do
         local id = tostring(ids[i])
 
-        while not (found[id] and found[id].ended) do
-            ngx.sleep(0.001)
-            ngx.update_time()
-            assert(ngx.now() < deadline, "no log phase of request " .. id)
-        end
+        client.wait_until(function () return found[id] and found[id].ended end,
+                          "the log phase of request " .. id)
 
         local text = table.concat(found[id], " ")
         local last = lines[#lines]

@@ -1,5 +1,6 @@
 -- What layout.t has done in requests that the module was not built for.
 
+local client = require "client"
 local ngxvar = require "resty.ngxvar"
 
 local _M = {}
@@ -92,9 +93,7 @@ function _M.timer()
         done = true
     end)
 
-    while not done do
-        ngx.sleep(0.001)
-    end
+    client.wait_until(function () return done end, "the timer")
 
     ngx.say(tostring(value), ", ", type(err) == "string" and "refused" or "served")
 end

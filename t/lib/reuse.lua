@@ -4,6 +4,7 @@
 -- Memory and slots of requests that ended are used again at once.  That they were
 -- is counted, so that a test knows that it tried what it is about.
 
+local client = require "client"
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
 local get_request = require("resty.core.base").get_request
@@ -186,14 +187,9 @@ end
 
 
 function _M.await_ends()
-    local deadline = ngx.now() + 10
-
     for _, other in ipairs(kept) do
-        while other.family and not has_ended[other.family] do
-            ngx.sleep(0.001)
-            ngx.update_time()
-            assert(ngx.now() < deadline, "a request does not end")
-        end
+        client.wait_until(function () return not other.family or has_ended[other.family] end,
+                          "the end of a request")
     end
 end
 

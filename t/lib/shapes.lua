@@ -3,6 +3,8 @@
 -- A shape: label; server (a key of the ports the test gives, "plain" without);
 -- text, or a function that makes it; leave, for a client that does not wait.
 
+local client = require "client"
+
 local _M = {}
 
 local HOST = "Host: shape.test\r\n"
@@ -185,28 +187,22 @@ _M.list = {
 
 -- Sends a shape; ports: where its server listens, by name.
 function _M.send(shape, ports)
-    local sock = ngx.socket.tcp()
     local address = ports[shape.server or "plain"]
+    local is_path = type(address) == "string"
+    local c = client.connect{
+        host = is_path and address or shape.server == "ipv6" and "[::1]" or nil,
+        port = not is_path and address or nil,
+        tls = shape.server == "tls" and not shape.plain,
+        server_name = shape.sni or false,
+    }
 
-    if type(address) == "string" then
-        assert(sock:connect(address, { pool = tostring(sock) }))
-    else
-        assert(sock:connect(shape.server == "ipv6" and "[::1]" or "127.0.0.1", address,
-                            { pool = tostring(sock) }))
-    end
-
-    if shape.server == "tls" and not shape.plain then
-        assert(sock:sslhandshake(false, shape.sni, false))
-    end
-
-    assert(sock:send(shape[2]))
+    c:send(shape[2])
 
     if not shape.leave then
-        sock:settimeout(5000)
-        sock:receive("*a")
+        c:read_to_end()
     end
 
-    return sock
+    return c
 end
 
 
@@ -219,13 +215,13 @@ function _M.run(d, ports)
         if ports[shape.server or "plain"] then
             d.begin(shape[1])
 
-            local sock = _M.send(shape, ports)
+            local c = _M.send(shape, ports)
 
-            while type(shape.leave) == "string" and not d.reached(shape.leave) do
-                ngx.sleep(0.001)
+            if type(shape.leave) == "string" then
+                client.wait_until(function () return d.reached(shape.leave) end, shape.leave)
             end
 
-            sock:close()
+            c:close()
 
             local line = d.await("log")
             local phases = line:match(": ([^\n]*)")

@@ -12,6 +12,8 @@
 -- happens after a redirect is written down.  The log phase writes the line
 -- "seen: rewrite=same access=same ...;" to error.log.
 
+local client = require "client"
+
 local _M = {}
 
 local kept = {}         -- by request: the table that ngx.ctx was
@@ -135,16 +137,8 @@ end
 
 -- The lines of the next `count` requests that kept something, once they have ended.
 function _M.await(count)
-    local deadline = ngx.now() + 10
-
-    while #finished < count do
-        ngx.sleep(0.001)
-        ngx.update_time()
-
-        if ngx.now() > deadline then
-            error("only " .. #finished .. " of " .. count .. " requests have ended")
-        end
-    end
+    client.wait_until(function () return #finished >= count end,
+                      "the end of " .. count .. " requests")
 
     return finished
 end
@@ -219,6 +213,78 @@ function _M.references()
     end
 
     return { used = used }
+end
+
+
+-- ---- Streams that share a connection: CtxWitness::stream_server ------------------
+
+-- Content that tells whose connection and which protocol it is for.
+function _M.stream_page()
+    -- the other streams get to their error pages meanwhile
+    ngx.sleep(0.01)
+    _M.see("content")
+    ngx.say("page for port ", ngx.var.remote_port, " by ", ngx.var.server_protocol)
+end
+
+
+-- Sends errors of several kinds at once, by client.http2 or client.http3, and says
+-- what came of each.
+function _M.try_streams(send, port)
+    local uris = {}
+
+    _M.reset()
+
+    for i = 1, 8 do
+        for _, uri in ipairs{ "/err", "/error", "/fine", "/later", "/refused", "/named" } do
+            uris[#uris + 1] = uri .. "?" .. i
+        end
+    end
+
+    local senders, bodies = {}, {}
+
+    for line in send(uris, { port = port }):gmatch("[^\n]+") do
+        local sender = line:match("^page for (.*)$")
+
+        if sender then
+            senders[sender] = true
+            line = "page"
+        end
+
+        bodies[#bodies + 1] = line
+    end
+
+    ngx.say(_M.tally(bodies))
+
+    for sender in pairs(senders) do
+        ngx.say((sender:gsub("%d+", "one", 1)))
+    end
+
+    ngx.say(_M.tally(_M.await(40)))
+end
+
+
+-- Kills a client, of client.start_http2 or client.start_http3, whose ten requests wait
+-- in their error pages, and says what came of them.
+function _M.leave_streams(start, port)
+    local events = ngx.shared.events
+    local before = assert(_M.references())
+    local uris = {}
+
+    _M.reset()
+    events:set("arrived", 0)
+
+    for i = 1, 10 do
+        uris[i] = "/leave?" .. i
+    end
+
+    local program = start(uris, { port = port, headers = { ["X-First"] = "log" } })
+
+    client.wait_until(function () return events:get("arrived") == 10 end)
+    program:kill()
+    program:wait()
+
+    ngx.say(_M.tally(_M.await(10)))
+    ngx.say("references kept: ", assert(_M.references()).used - before.used)
 end
 
 

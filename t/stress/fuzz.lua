@@ -225,15 +225,13 @@ end
 
 
 function _M.batch_in_handshake(port)
-    local sock = ngx.socket.tcp()
-
     enter_until_log()
     coming = { seed_and_cases() }
-    sock:settimeout(600000)
-    assert(sock:connect("127.0.0.1", port))
-    assert(sock:sslhandshake(nil, "localhost", false))
+
+    local c = require("client").connect{ port = port, tls = true, timeout = 600000 }
+
     assert(coming == nil, "the handshake ran no Lua")
-    sock:close()
+    c:close()
 end
 
 

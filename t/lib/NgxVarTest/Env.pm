@@ -60,6 +60,7 @@ sub set_defaults {
     _choose_servroot();
     _choose_ports();
     $ENV{TEST_NGINX_CERT_DIR} //= cert_dir();
+    $ENV{TEST_NGINX_LUA_DIR} = $LIB_DIR;
 
     if ($ENV{TEST_NGINX_USE_VALGRIND}) {
         my $log_dir = _own_dir("$TARGET/valgrind-$$");

@@ -13,8 +13,8 @@ use NginxServer;
 
 # lua-var-nginx-module has the same name as this module.  A copy of this one
 # under another file name stands for it: nginx goes by the name of the module.
-my ($module) = grep { /lua_var/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
-my $dir      = tempdir(CLEANUP => 1);
+my $module = NgxVarTest::Env::module();
+my $dir    = tempdir(CLEANUP => 1);
 $ENV{TEST_NGINX_MODULE}       = $module // '';
 $ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
 !defined $module or copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";

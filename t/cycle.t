@@ -229,7 +229,7 @@ part 'binary upgrade under traffic' => sub {
 };
 
 # Each at another moment of the configuration's making.
-my ($OWN) = grep { /lua_var/ } NginxServer->modules;
+my $OWN = NginxServer->module;
 my %faults = (
     'no module'           => { modules => ['/none.so'],         log => qr{dlopen\(\) "/none.so" failed} },
     'a bad value'         => { http => 'lua_var_ctx_restore x;', log => qr/invalid value "x"/ },
@@ -374,11 +374,10 @@ if (!defined $OWN) {
 }
 
 part 'the order of load_module' => sub {
-    my @others = grep { !/lua_var/ } NginxServer->modules;
-    my ($own)  = grep { /lua_var/ } NginxServer->modules;
+    my @others = NginxServer->other_modules;
     for my $at (0 .. @others) {
         my @modules = @others;
-        splice @modules, $at, 0, $own;
+        splice @modules, $at, 0, $OWN;
         my $nginx = new_server('B', modules => \@modules)->start;
         is_served($nginx, 'B', join ', ', map { m{([^/]+)\.so$} } @modules);
         no_complaints($nginx);
@@ -387,8 +386,7 @@ part 'the order of load_module' => sub {
 };
 
 part 'modules come and go with a reload' => sub {
-    my @lua   = grep { !/lua_var/ } NginxServer->modules;
-    my ($own) = grep { /lua_var/ } NginxServer->modules;
+    my @lua   = NginxServer->other_modules;
     my $without = sub ($directive) {
         return "server { listen 127.0.0.1:$PORT; error_page 500 \@page;
             location / { return 500; } location \@page { $directive } }";
@@ -398,18 +396,18 @@ part 'modules come and go with a reload' => sub {
 
     my $nginx = NginxServer->new(modules => \@lua, http => $lua_only)->start;
     my $other = $nginx->root . '/other.so';
-    copy($own, $other) or die "$own: $!";
+    copy($OWN, $other) or die "$OWN: $!";
     is($nginx->get('/')->{content}, "nil\n", 'Lua alone');
     for my $step (
-        [ 'the module is added', [ @lua, $own ], 'A' ],
+        [ 'the module is added', [ @lua, $OWN ], 'A' ],
         [ 'the module is taken away', \@lua, $lua_only, "nil\n" ],
-        [ 'the module is added in front', [ $own, @lua ], 'B' ],
+        [ 'the module is added in front', [ $OWN, @lua ], 'B' ],
         [ 'the module comes from another file', [ @lua, $other ], 'C' ],
-        [ 'and from the first again, in front', [ $own, @lua ], 'A' ],
-        [ 'Lua is taken away', [$own], $own_only, "[true]\n" ],
-        [ 'Lua is added', [ @lua, $own ], 'C' ],
+        [ 'and from the first again, in front', [ $OWN, @lua ], 'A' ],
+        [ 'Lua is taken away', [$OWN], $own_only, "[true]\n" ],
+        [ 'Lua is added', [ @lua, $OWN ], 'C' ],
         [ 'all are taken away', [], $without->('return 200 "none\n";'), "none\n" ],
-        [ 'all are added', [ @lua, $own ], 'A' ],
+        [ 'all are added', [ @lua, $OWN ], 'A' ],
     ) {
         my ($name, $modules, $http, $expected) = @$step;
         $nginx->configure(modules => $modules,

@@ -5,17 +5,16 @@
 
 use lib 't/lib';
 use NgxVarTest;
-use IO::Socket::IP;
+use NgxVarTest::File qw(read_file);
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $has_ipv6 = IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1);
+my $has_ipv6 = NgxVarTest::Ports::has_ipv6();
 $ENV{TEST_NGINX_LISTEN_IPV6} = $has_ipv6 ? "listen [::1]:$ENV{TEST_NGINX_PORT5};" : '';
 $ENV{TEST_NGINX_IPV6} = $has_ipv6 ? $ENV{TEST_NGINX_PORT5} : 'nil';
 
 # A map from all variables that this nginx is sure to know: that gives them an index.
 my $index_all = do {
-    open my $in, '<', NgxVarTest::Env::lib_dir() . '/differential.lua' or die $!;
-    my $text = do { local $/; <$in> };
+    my $text = read_file(NgxVarTest::Env::lib_dir() . '/differential.lua');
     my ($groups) = $text =~ /^_M\.groups = \{(.*?)^    nothing/ms or die 'no groups';
     $groups =~ s/--.*//g;
     # memcheck objects to an index of these: their modules leave one bit of the values

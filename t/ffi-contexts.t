@@ -6,6 +6,7 @@
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
+use NgxVarTest::File qw(read_file);
 use Test::Nginx::Socket::Lua 'no_plan';
 
 # Those that have their declarations in t/lib/lua_var_c.lua.
@@ -24,11 +25,7 @@ sub kind ($parameter) {
     return 'number';
 }
 
-my $header = do {
-    open my $in, '<', NgxVarTest::Env::root() . '/src/shim/ffi.h' or die "src/shim/ffi.h: $!";
-    local $/;
-    readline $in;
-};
+my $header = read_file(NgxVarTest::Env::root() . '/src/shim/ffi.h');
 while ($header =~ /\b(ngx_http_lua_var_ffi_\w+)\s*\(([^)]*)\)\s*;/g) {
     my ($name, $parameters) = ($1, $2);
     $functions{$name} = [ map { kind($_) } split /\s*,\s*/, $parameters ];
@@ -37,8 +34,7 @@ $ENV{TEST_NGINX_FUNCTIONS} = join ', ',
     map { "$_ = { " . join(', ', map { qq("$_") } $functions{$_}->@*) . ' }' } sort keys %functions;
 
 # Linked in, the module's functions are nginx's.
-my ($module) = grep { /lua_var_module/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
-$module //= NgxVarTest::Env::nginx();
+my $module = NgxVarTest::Env::module() // NgxVarTest::Env::nginx();
 my @exported = sort `nm -D --defined-only $module` =~ /(ngx_http_lua_var_ffi_\w+)/g;
 is("@exported", join(' ', sort keys %functions), 'every function that is exported is called');
 

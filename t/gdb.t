@@ -9,8 +9,10 @@ use File::Basename qw(basename);
 use File::Copy qw(copy);
 use List::Util qw(first);
 use NginxServer;
-use NgxVarTest::Process qw(read_file spawn wait_until);
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(spawn wait_until);
 use Test::More;
+use TestingModule ();
 
 NginxServer->skip_unless_plain;
 
@@ -21,13 +23,13 @@ plan skip_all => 'gdb has no Python here'
 
 my $ROOT   = NgxVarTest::Env::root();
 my $PORT   = NginxServer->port;
-my $MODULE = first { /lua_var/ } NginxServer->modules;
+my $MODULE = NginxServer->module;
 
 # nginx loads a copy, so that another build can take its place.
 my $nginx   = NginxServer->new;
 my $PREFIX  = $nginx->root;
 my $COPY    = "$PREFIX/module.so";
-my @modules = map { /lua_var/ ? $COPY : $_ } NginxServer->modules;
+my @modules = (NginxServer->other_modules, defined $MODULE ? $COPY : ());
 
 # Ways to a crash, in a location's Lua.
 my %CRASHES = (
@@ -247,13 +249,6 @@ sub attach ($worker, $core) {
     return $pid;
 }
 
-sub write_file ($name, $data) {
-    open my $out, '>:raw', $name or die "$name: $!";
-    print {$out} $data;
-    close $out or die "$name: $!";
-    return;
-}
-
 sub told { return read_file("$PREFIX/logs/told") }
 
 sub log_of ($name) { return read_file($nginx->log_file . ".$name") }
@@ -406,7 +401,7 @@ SKIP: {
 
     subtest 'the file of another build' => sub {
         # The module for the suite, if it was built; and one that has the symbol elsewhere.
-        my $testing = $ENV{TEST_NGINX_TESTING_MODULE} // "$ROOT/target/testing/release/" . basename($MODULE);
+        my $testing = TestingModule::file();
         my $at    = hex((qx{nm -D $MODULE} =~ /^(\w+) \w ngx_http_lua_var_debug$/m)[0]);
         my $other = read_file($MODULE);
         my $places = $other =~ s/\Q${\ pack 'Q<', $at}\E/pack 'Q<', $at + 64/ge;

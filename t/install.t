@@ -1,7 +1,7 @@
 # make install and make uninstall, and what they do to an nginx that has the module loaded.
 
 use v5.36;
-use lib qw(t/lib t/stress);
+use lib 't/lib';
 
 use File::Path qw(make_path remove_tree);
 use NginxServer;
@@ -18,7 +18,7 @@ my $PORT = NginxServer->port;
 my $WORK = "$ROOT/target/install-$$";
 my $owner = $$;
 END { remove_tree($WORK) if $owner == $$ }
-my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
+my $MODULE = NginxServer->module;
 plan skip_all => 'the module is linked in, there is no file of it' if !defined $MODULE;
 
 # What the make that runs this was told is not for the one that is run here.
@@ -76,7 +76,7 @@ ok(!-e "$WORK/refused", 'nothing was made');
 # As in a configuration of Debian or OpenResty: by a name that is relative to the prefix.
 my $nginx = NginxServer->new(
     workers => 2,
-    modules => [ (grep { !/lua_var/ } NginxServer->modules), "modules/$NAME" ],
+    modules => [ NginxServer->other_modules, "modules/$NAME" ],
     http    => <<~"END");
         server {
             listen 127.0.0.1:$PORT;

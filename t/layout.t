@@ -7,16 +7,15 @@
 use v5.36;
 use lib 't/lib';
 
-use IO::Socket::UNIX ();
 use NginxServer;
 use NgxVarTest::Client ();
-use POSIX ();
+use NgxVarTest::Process qw(spawn);
 use Test::More;
 
 NginxServer->skip_unless_plain;
 
 plan skip_all => 'the module is linked in, with the layout that nginx was built with'
-    if !grep { /lua_var/ } NginxServer->modules;
+    if !defined NginxServer->module;
 
 use constant WORKERS => 2;
 
@@ -72,9 +71,7 @@ sub try_unix_socket () {
     }
 END
     $nginx->start;
-    my $client = IO::Socket::UNIX->new(Peer => $socket) or die "connect: $!\n";
-    print {$client} "GET / HTTP/1.0\r\n\r\n";
-    like(join('', <$client>), qr/port '' '' 0$/, 'read directly');
+    like(NgxVarTest::Client->ask($socket, '/')->{content}, qr/^port '' '' 0$/, 'read directly');
     unlike($nginx->log_text, qr/lua_var: the layout/, 'nothing is said of the layout');
 }
 
@@ -82,7 +79,7 @@ sub try_variant ($name, $expected) {
     chomp(my $module = `t/bin/foreign-layout $name`);
     return fail("t/bin/foreign-layout $name builds a module") if $? || !-f $module;
 
-    my @modules = map { /lua_var/ ? $module : $_ } NginxServer->modules;
+    my @modules = (NginxServer->other_modules, $module);
     my $nginx   = NginxServer->new(
         modules => \@modules,
         workers => WORKERS,
@@ -215,20 +212,18 @@ sub check_connections ($nginx, $count) {
 }
 
 sub start_client ($nginx, $number) {
-    my $pid = fork // die "fork: $!";
-    return $pid if $pid;
-    my $client = NgxVarTest::Client->new($nginx->port);
-    for my $n (1 .. 60) {
-        my $id  = "$number-$n";
-        my $uri = (qw(/id /id-error /id-proxied))[ $n % 3 ];
-        my ($status, $body, $head) = $client->get("$uri?id=$id");
-        $client = NgxVarTest::Client->new($nginx->port)
-            if !defined $status || $head =~ /^Connection: close/mi;
-        next if ($body // '') eq "$id $id $id\n";
-        print "# $uri?id=$id: ", $status // 'no response', ' ', $body // '', "\n";
-        POSIX::_exit(1);
-    }
-    POSIX::_exit(0);
+    return spawn(sub {
+        my $client = NgxVarTest::Client->new($nginx->port);
+        for my $n (1 .. 60) {
+            my $id  = "$number-$n";
+            my $uri = (qw(/id /id-error /id-proxied))[ $n % 3 ];
+            my ($status, $body, $head) = $client->get("$uri?id=$id");
+            $client = NgxVarTest::Client->new($nginx->port)
+                if !defined $status || $head =~ /^Connection: close/mi;
+            die "# $uri?id=$id: ", $status // 'no response', ' ', $body // '', "\n"
+                if ($body // '') ne "$id $id $id\n";
+        }
+    });
 }
 
 sub configuration (%options) {

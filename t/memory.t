@@ -3,22 +3,19 @@
 # left behind, and the next request finds everything as it should be.
 
 use v5.36;
-use lib 't/lib', 't/stress';
+use lib 't/lib';
 
 BEGIN {
     require TestingModule;
     $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', TestingModule::modules();
 }
 
-use Cwd ();
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $lua_path = join ';', map { Cwd::cwd() . "/t/$_/?.lua" } qw(lib stress);
-
 add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => <<"END" . ($block->http_config // ''));
-    lua_package_path "$lua_path;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
     lua_max_pending_timers 100000;
     lua_max_running_timers 100000;
     init_by_lua_block { memory = require "memory"; client = require "client" }

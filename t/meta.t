@@ -6,7 +6,7 @@ use lib 't/lib';
 
 use Markdown ();
 use NginxServer;
-use NgxVarTest::Process qw(read_file);
+use NgxVarTest::File qw(read_file);
 use Test::More;
 
 NginxServer->skip_unless_plain;

@@ -14,7 +14,8 @@ use Test::More;
 use NgxVarTest ();
 use NgxVarTest::Client ();
 use NgxVarTest::Nginx ();
-use NgxVarTest::Process qw(is_alive read_file spawn wait_until);
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(is_alive spawn wait_until);
 use NgxVarTest::Server ();
 NgxVarTest->import;
 
@@ -229,14 +230,11 @@ sub copy_of_demo ($name, $file, $change) {
     copy($_, $dir) for glob("$ROOT/nginx-conf/*");
     symlink "$ROOT/t", "$WORK/$name/t" or die "symlink: $!";
     chmod 0755, "$dir/demo";
-    open my $in, '<', "$dir/$file" or die "$dir/$file: $!";
-    my $text = do { local $/; <$in> };
+    my $text = read_file("$dir/$file");
     my $old  = $text;
     $change->() for $text;
     isnt($text, $old, "$name: the change");
-    open my $out, '>', "$dir/$file" or die "$dir/$file: $!";
-    print {$out} $text;
-    close $out;
+    write_file("$dir/$file", $text);
     return "$dir/demo";
 }
 

@@ -9,6 +9,7 @@ use lib 't/lib';
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
+use NgxVarTest::File qw(read_file);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -259,7 +260,7 @@ sub check_numbers {
     is($limit =~ tr/ //dr, $const{MAX_LIVE}, "$limit requests can be live");
 
     my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later/;
-    my ($declared) = slurp("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
+    my ($declared) = read_file("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
     is($rust, $declared, 'the Rust that is needed');
 
     # README says with which versions it is tested, and this may be another one.
@@ -276,7 +277,7 @@ sub check_numbers {
         END
     my ($nginx_version, $lua, $core, $version) = split ' ', $nginx->get('/')->{content};
     $nginx->stop_cleanly;
-    my ($released) = slurp("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
+    my ($released) = read_file("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
     is($version, $released, '_VERSION is that of Cargo.toml');
     my %installed = (
         'nginx'            => $nginx_version,
@@ -294,14 +295,8 @@ sub check_numbers {
 
 # All of src/.
 sub sources {
-    return join '', map { slurp($_) } grep { -f } map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
+    return join '', map { read_file($_) } grep { -f } map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
 }
 
 # Names, to be compared as a text.
 sub in_order (@names) { return join ' ', sort { $a cmp $b } @names }
-
-sub slurp ($file) {
-    open my $in, '<', $file or die "$file: $!";
-    local $/;
-    return readline $in;
-}

@@ -9,6 +9,7 @@ use File::Basename qw(basename);
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
+use NgxVarTest::File qw(read_file write_file);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -20,7 +21,7 @@ my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
 my $LOAD    = 'load_module modules/ngx_http_lua_var_module.so;';
 my $ENABLED = '/etc/nginx/modules-enabled/60-lua-var.conf';
 my $OPENRESTY = '/usr/local/openresty/nginx/sbin/nginx';
-my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
+my $MODULE = NginxServer->module;
 
 # make is asked here for what it does by itself, for the nginx that is installed.
 plan skip_all => "for the nginx that is installed, not $ENV{TEST_NGINX_BINARY}"
@@ -70,7 +71,7 @@ sub check_log (@blocks) {
     my ($whole, $part, @more) = map { $_->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr } @blocks;
     # What t/ngx_ctx-why.t finds in a log.
     my ($why) = grep { /^\s*lua_var: request/ } @more;
-    my $found = slurp("$ROOT/t/ngx_ctx-why.t") =~ s/\\d\+/1/gr =~ s/\\//gr =~ s/\s*\n/ /gr;
+    my $found = read_file("$ROOT/t/ngx_ctx-why.t") =~ s/\\d\+/1/gr =~ s/\\//gr =~ s/\s*\n/ /gr;
     like($found, qr/\Q$_\E/, "the log has: $_") for split / *lua_var: request 0\/1 /, $why =~ s/^\s*lua_var: request 0\/1 //r;
     for my $traces (qw(off on)) {
         my $nginx = NginxServer->new(master => 'off');
@@ -211,7 +212,7 @@ sub try_test ($recipe) {
 # For a command of which that script has to have these words.
 sub in_operator (@words) {
     return sub ($command) {
-        my $operator = slurp("$ROOT/.ci/operator");
+        my $operator = read_file("$ROOT/.ci/operator");
         ok(index($operator, $_) >= 0, $_) for @words;
     };
 }
@@ -303,7 +304,7 @@ sub check_refusals {
     my $nginx = NginxServer->new;
     my @lua   = grep { $_ ne $MODULE } NginxServer->modules;
     my $load  = join '', map { "load_module $_;\n" } NginxServer->modules;
-    my $so    = slurp($MODULE);
+    my $so    = read_file($MODULE);
     my ($number, $signature) = (pack('Q<', version_number()), $so =~ /(\d,\d,\d,[01]{30,40})/);
     cmp_ok(scalar(() = $so =~ /\Q$number/g), '>=', 1, 'the number of the version is in the module');
 
@@ -349,7 +350,7 @@ sub version_number {
 # The crate's build script runs before the module's and has the first word.
 sub check_nginx_sys {
     my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
-    my $script = slurp(($manifest // '') . '/build/main.rs') // '';
+    my $script = read_file(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
     is(scalar @quoted, 2, 'README quotes two sentences');
@@ -413,9 +414,7 @@ sub pasted ($text) {
     my $port  = NginxServer->port;
 
     mkdir "$root/conf/modules-enabled" or die "modules-enabled: $!";
-    open my $lua, '>', "$root/conf/modules-enabled/lua.conf" or die "lua.conf: $!";
-    print {$lua} map { "load_module $_;\n" } grep { !/lua_var/ } NginxServer->modules;
-    close $lua or die "lua.conf: $!";
+    write_file("$root/conf/modules-enabled/lua.conf", map { "load_module $_;\n" } NginxServer->other_modules);
     if (!defined $MODULE) {     # it is linked in
         $text =~ s{^load_module modules/.*\n}{}m;
     }
@@ -497,9 +496,3 @@ sub check_guide_files {
 
 # Names, to be compared as a text.
 sub in_order (@names) { return join ' ', sort { $a cmp $b } @names }
-
-sub slurp ($file) {
-    open my $in, '<', $file or return;
-    local $/;
-    return readline $in;
-}

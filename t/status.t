@@ -7,7 +7,8 @@ use lib 't/lib';
 use JSON::PP ();
 use NginxServer;
 use NgxVarTest::Client ();
-use NgxVarTest::Process qw(read_file wait_until);
+use NgxVarTest::File qw(read_file);
+use NgxVarTest::Process qw(wait_until);
 use Test::More;
 
 NginxServer->skip_unless_plain;

@@ -4,8 +4,8 @@
 use v5.36;
 use lib 't/lib';
 
-use IO::Socket::INET ();
 use NginxServer;
+use NgxVarTest::Client ();
 use NgxVarTest::Nginx ();
 use Test::More;
 
@@ -21,9 +21,8 @@ my ($PORT, $HTTP_PORT) = map { NginxServer->port($_) } 0, 1;
 
 # What a session is told.
 sub session ($port = $PORT) {
-    my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 10) or return "$@";
-    local $/;
-    return readline($socket) // '';
+    my $client = eval { NgxVarTest::Client->new($port, timeout => 10) } or return $@;
+    return $client->read_to_end;
 }
 
 # stream {} comes before http {}, as in APISIX; its init_by_lua needs the package.

@@ -6,15 +6,12 @@ use lib 't/lib';
 BEGIN {
     # This module alone: the suite's own, or what the caller wants to be tested.
     require NgxVarTest::Env;
-    NgxVarTest::Env::set_nginx();
     if (NgxVarTest::Nginx->is_linked('ngx_http_lua_module')) {
         require Test::More;
         Test::More::plan(skip_all => 'the Lua module is linked in');
     }
-    my $default = $ENV{TEST_NGINX_MODULE}
-        // NgxVarTest::Env::root() . '/target/release/libngx_http_lua_var_module.so';
-    ($ENV{TEST_NGINX_LOAD_MODULES}) = grep { /lua_var/ }
-        split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // $default;
+    $ENV{TEST_NGINX_LOAD_MODULES} //= NgxVarTest::Env::built_module();
+    $ENV{TEST_NGINX_LOAD_MODULES} = NgxVarTest::Env::module();
 }
 
 use NgxVarTest;

@@ -4,7 +4,7 @@
 # TEST_NGINX_GUARDED is that nginx; .ci/guard-pages builds it.
 
 use v5.36;
-use lib 't/lib', 't/stress';
+use lib 't/lib';
 
 BEGIN {
     require TestingModule;

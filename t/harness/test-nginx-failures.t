@@ -7,7 +7,8 @@ use lib 't/lib';
 
 use Cwd qw(getcwd);
 use File::Temp qw(tempdir);
-use NgxVarTest::Process qw(read_file spawn wait_until);
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(spawn wait_until);
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -20,10 +21,8 @@ my $root        = getcwd;
 my $dir         = tempdir(CLEANUP => 1);
 
 # Set by the environment of a suite that this file may be a part of.
-NgxVarTest::Env::set_nginx();
 delete @ENV{ grep { /^TEST_NGINX_/ && $_ ne 'TEST_NGINX_BINARY' } keys %ENV };
-$ENV{TEST_NGINX_LOAD_MODULES} = join ' ',
-    NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
+$ENV{TEST_NGINX_LOAD_MODULES} = join ' ', NgxVarTest::Env::lua_modules();
 
 my $PROLOGUE = <<'END';
 use lib 't/lib';
@@ -49,13 +48,6 @@ sub finish_file ($run) {
 }
 
 sub run_file ($text, %options) { return finish_file(start_file($text, %options)) }
-
-sub write_file ($file, $text) {
-    open my $out, '>', $file or die "$file: $!";
-    print {$out} $text;
-    close $out or die "$file: $!";
-    return;
-}
 
 sub location ($lua) { return "--- config\nlocation = /t { content_by_lua_block { $lua } }\n" }
 

@@ -24,6 +24,7 @@ use Test::More ();
 
 use NgxVarTest::Client ();
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(write_file);
 use NgxVarTest::Signals ();
 
 use constant TIMEOUT => NgxVarTest::Server::TIMEOUT;
@@ -47,8 +48,10 @@ END {
     }
 }
 
-# The modules that tests load, in the usual order: NDK, Lua, this one.
-sub modules ($class) { return split ' ', $ENV{TEST_NGINX_LOAD_MODULES} }
+# As NgxVarTest::Env has them.
+sub modules ($class)       { return NgxVarTest::Env::modules() }
+sub module ($class)        { return NgxVarTest::Env::module() }
+sub other_modules ($class) { return NgxVarTest::Env::other_modules() }
 
 # Port number N of this process, 0 to 9.
 sub port ($class, $n = 0) {
@@ -104,8 +107,7 @@ sub configure ($self, %options) {
         }
         END
 
-    open my $out, '>', "$root/conf/nginx.conf" or die "$root/conf/nginx.conf: $!";
-    print {$out} <<~"END";
+    write_file("$root/conf/nginx.conf", <<~"END");
         worker_processes $self->{workers};
         master_process $self->{master};
         daemon on;
@@ -119,7 +121,6 @@ sub configure ($self, %options) {
         }
         $http
         END
-    close $out or die "$root/conf/nginx.conf: $!";
     return;
 }
 

@@ -17,9 +17,8 @@ package Traffic;
 
 use v5.36;
 
-use POSIX ();
-
 use NgxVarTest::Client ();
+use NgxVarTest::Process qw(spawn);
 
 my @running;
 my $owner_pid = $$;
@@ -32,12 +31,10 @@ sub start ($class, %options) {
     my $self = bless { clients => [] }, $class;
     for my $number (1 .. $options{clients}) {
         pipe my $reader, my $writer or die "pipe: $!";
-        my $pid = fork // die "fork: $!";
-        if ($pid == 0) {
+        my $pid = spawn(sub {
             close $reader;
             _run_client($number, $writer, %options);
-            POSIX::_exit(0);
-        }
+        });
         close $writer;
         push @{ $self->{clients} }, { pid => $pid, results => $reader };
     }

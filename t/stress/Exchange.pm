@@ -15,7 +15,10 @@ package Exchange;
 
 use v5.36;
 
+use List::Util qw(pairs);
+
 use NgxVarTest::Client ();
+use NgxVarTest::Curl ();
 
 use constant TIMEOUT => 30;    # seconds; only a failing test waits that long
 
@@ -40,9 +43,9 @@ sub _name ($request) {
 sub _short ($text) { return length $text > 70 ? substr($text, 0, 67) . '...' : $text }
 
 # Does it.  The requests are numbered from $number on, in a header, for the access
-# log; $dir is for what curl has to read.
-sub perform ($self, $number, $dir) {
-    return $self->{h2} ? $self->_by_curl($number, $dir) : $self->_by_socket($number);
+# log.
+sub perform ($self, $number) {
+    return $self->{h2} ? $self->_by_curl($number) : $self->_by_socket($number);
 }
 
 # What was sent, request by request, for the reader of a difference.
@@ -93,39 +96,25 @@ sub _by_socket ($self, $number) {
 }
 
 # All of them on one connection, one after the other.
-sub _by_curl ($self, $number, $dir) {
-    my @parts;
+sub _by_curl ($self, $number) {
+    my @transfers;
     for my $request (@{ $self->{requests} }) {
         my $method  = $request->{method} // 'GET';
         my @headers = ('X-N' => $number++, 'User-Agent' => 'curl', Expect => '',
             @{ $request->{headers} // [] });
         push @headers, Host => $request->{host} // 'a.test';
         my $scheme = $self->{tls} ? 'https' : 'http';
-        my @options = (
-            [ url => "$scheme://127.0.0.1:$self->{port}$request->{uri}" ],
-            ($method eq 'HEAD' ? ['head'] : [ request => $method ]),
-            (defined $request->{body} ? [ 'data-binary' => '' ] : ()),
-            [ 'max-time' => TIMEOUT ],
-            (map { [$_] } qw(silent include insecure path-as-is globoff)),
-            [ $self->{tls} ? 'http2' : 'http2-prior-knowledge' ],
-            [ 'write-out' => '\n[%{http_version} %{http_code} %{exitcode}]\n' ],
-        );
-        while (my ($name, $value) = splice @headers, 0, 2) {
-            push @options, [ header => $value eq '' ? "$name:" : "$name: $value" ];
-        }
-        push @parts, join '', map { @$_ == 1 ? "$_->[0]\n" : sprintf "%s = \"%s\"\n", @$_ } @options;
+        push @transfers, [
+            ($method eq 'HEAD' ? '--head' : ('--request', $method)),
+            (defined $request->{body} ? ('--data-binary', '') : ()),
+            '--max-time', TIMEOUT, qw(--include --path-as-is --globoff),
+            $self->{tls} ? '--http2' : '--http2-prior-knowledge',
+            '--write-out', '\n[%{http_version} %{http_code} %{exitcode}]\n',
+            (map { ('--header', $_->[1] eq '' ? "$_->[0]:" : "$_->[0]: $_->[1]") } pairs @headers),
+            "$scheme://127.0.0.1:$self->{port}$request->{uri}",
+        ];
     }
-    my $file = "$dir/curl";
-    open my $out, '>', $file or die "$file: $!\n";
-    print {$out} join "next\n", @parts;
-    close $out or die "$file: $!\n";
-
-    open my $in, '-|', 'curl', '--disable', '--config', $file or die "curl: $!\n";
-    binmode $in;
-    local $/;
-    my $all = readline $in;
-    close $in;
-    return $all // '';
+    return join '', NgxVarTest::Curl::run(@transfers);
 }
 
 1;

@@ -7,6 +7,7 @@ use v5.36;
 
 use Exchange ();
 use NginxServer ();
+use NgxVarTest::File qw(read_file);
 use Site ();
 
 # Names of variables that the sites use anyway, some of which they define.
@@ -48,9 +49,8 @@ sub new ($class, $site, %options) {
 }
 
 sub _modules ($variant) {
-    my @all   = NginxServer->modules;
-    my ($own) = grep { /lua_var_module\.so\z/ } @all;
-    my @lua   = $variant->{lua} ? grep { !/lua_var_module\.so\z/ } @all : ();
+    my $own = NginxServer->module;
+    my @lua = $variant->{lua} ? NginxServer->other_modules : ();
     return @lua if !$variant->{module};
     return $variant->{module} eq 'before' ? ($own, @lua) : (@lua, $own);
 }
@@ -99,7 +99,7 @@ sub _perform ($self, $server, $when, $exchange) {
         what     => "$when: " . $exchange->title,
         number   => $number,
         exchange => $exchange,
-        text     => _masked($exchange->perform($number, $server->root)),
+        text     => _masked($exchange->perform($number)),
     };
     return;
 }
@@ -141,10 +141,7 @@ sub _add_logs ($self, $root) {
     return;
 }
 
-sub _lines ($file) {
-    open my $in, '<:raw', $file or return;
-    return readline $in;
-}
+sub _lines ($file) { return split /^/, read_file($file) }
 
 # The records in which two lists differ.
 sub differences ($class, $one, $other) {

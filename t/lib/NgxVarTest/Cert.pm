@@ -6,7 +6,8 @@ use v5.36;
 
 use File::Path qw(make_path remove_tree);
 
-use NgxVarTest::Process qw(spawn read_file);
+use NgxVarTest::File qw(read_file);
+use NgxVarTest::Process qw(spawn);
 
 # NAME.crt and NAME.key in a directory, for a host and 127.0.0.1, unless they are
 # there.  Returns the directory.

@@ -13,26 +13,28 @@ use v5.36;
 
 use List::Util qw(pairs);
 use Socket qw(
-    inet_aton pack_sockaddr_in MSG_DONTWAIT MSG_NOSIGNAL PF_INET SO_RCVTIMEO SO_SNDTIMEO
-    SOCK_STREAM SOL_SOCKET);
+    inet_aton pack_sockaddr_in pack_sockaddr_un MSG_DONTWAIT MSG_NOSIGNAL PF_INET PF_UNIX
+    SO_RCVTIMEO SO_SNDTIMEO SOCK_STREAM SOL_SOCKET);
 
 use constant {
     TIMEOUT   => 30,        # seconds; only a failing test waits that long
     READ_SIZE => 65_536,
 };
 
-# tls: 1 for TLS; address, if not 127.0.0.1; timeout: seconds to wait for the next
+# $port: or the path of a unix socket.  tls: 1 for TLS; address, if not 127.0.0.1; timeout: seconds to wait for the next
 # bytes; headers: names and values, of each request that does not bring its own.
 sub new ($class, $port, %options) {
     my $address = $options{address} // '127.0.0.1';
     my $timeout = $options{timeout} // TIMEOUT;
-    my $cannot  = "cannot connect to $address:$port";
+    my $is_path = $port =~ m{/};
+    my $cannot  = 'cannot connect to ' . ($is_path ? $port : "$address:$port");
 
     # Not IO::Socket, which takes a while, where thousands connect.
-    CORE::socket(my $socket, PF_INET, SOCK_STREAM, 0) or die "$cannot: $!\n";
+    CORE::socket(my $socket, $is_path ? PF_UNIX : PF_INET, SOCK_STREAM, 0) or die "$cannot: $!\n";
     my $seconds = pack 'l!l!', int $timeout, ($timeout - int $timeout) * 1e6;
     setsockopt $socket, SOL_SOCKET, $_, $seconds for SO_RCVTIMEO, SO_SNDTIMEO;
-    until (connect $socket, pack_sockaddr_in($port, inet_aton($address))) {
+    my $peer = $is_path ? pack_sockaddr_un($port) : pack_sockaddr_in($port, inet_aton($address));
+    until (connect $socket, $peer) {
         # A signal does not end the attempt.
         last if $!{EISCONN};
         die "$cannot: $!\n" if !$!{EINTR} && !$!{EALREADY};
@@ -201,7 +203,7 @@ sub ask ($class, $port, $uri, %options) {
     my ($status, $body, $head) = eval {
         my $client = $class->new($port, %options);
         $client->send_request($method // 'GET', $uri, $content,
-            %{ { Host => "127.0.0.1:$port", Connection => 'close', %{ $headers // {} } } });
+            %{ { Host => $port =~ m{/} ? 'localhost' : "127.0.0.1:$port", Connection => 'close', %{ $headers // {} } } });
         my @response = $client->receive($method // 'GET');
         @response ? @response : die 'no response: ', $client->end, "\n";
     };

@@ -7,6 +7,8 @@ package NgxVarTest::Nginx;
 
 use v5.36;
 
+use NgxVarTest::Env ();
+
 my (%said, %symbols, %can_yield);
 
 # "nginx" or "openresty", as nginx says it in its Server header.
@@ -29,7 +31,7 @@ sub is_at_least ($class, $wanted) {
 sub arguments ($class = undef) { return _said('-V') =~ /^configure arguments: (.*)/m ? $1 : '' }
 
 sub is_linked ($class, $module) {
-    my $nginx = $ENV{TEST_NGINX_BINARY};
+    my $nginx = NgxVarTest::Env::nginx();
     $symbols{$nginx} //= { map { /^\S+ [BD] (\w+_module)$/ ? ($1 => 1) : () } qx{nm -D --defined-only '$nginx'} };
     return $symbols{$nginx}{$module} // 0;
 }
@@ -63,7 +65,7 @@ sub lacks_http3 ($class = undef) {
 # handshake, and OpenResty and Debian patch that.  The binary does not say, so this nginx
 # is started and tried; this module takes no part in it.
 sub can_yield_in_handshake ($class = undef) {
-    my $nginx = $ENV{TEST_NGINX_BINARY};
+    my $nginx = NgxVarTest::Env::nginx();
     return $can_yield{$nginx} //= do {
         require NginxServer;
         my $dir    = $ENV{TEST_NGINX_CERT_DIR};
@@ -97,7 +99,7 @@ sub http2 ($class, $text) {
 sub _version { return _said('-v') =~ m{^nginx version: ([\w-]+)/([\d.]+)} ? ($1, $2) : ('nginx', '0') }
 
 sub _said ($option) {
-    my $nginx = $ENV{TEST_NGINX_BINARY};
+    my $nginx = NgxVarTest::Env::nginx();
     return $said{"$nginx $option"} //= qx{'$nginx' $option 2>&1};
 }
 

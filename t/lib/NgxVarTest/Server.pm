@@ -18,8 +18,9 @@ use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(new_lines read_file);
 use NgxVarTest::Process qw(
-    spawn wait_until is_alive children title resident_kb stop_process read_file);
+    spawn wait_until is_alive children title resident_kb stop_process);
 
 use constant {
     TIMEOUT       => 30,    # seconds; only a failing test waits that long
@@ -280,11 +281,7 @@ sub log_lines ($self) { return split /^/, $self->log_text }
 
 # Those since the last call, of which it gives the ones that match.
 sub new_log_lines ($self, $pattern = qr/^/) {
-    open my $in, '<', $self->log_file or return;
-    seek $in, $self->{log_at}, 0;
-    my @lines = readline $in;
-    $self->{log_at} = tell $in;
-    return grep { $_ =~ $pattern } @lines;
+    return grep { $_ =~ $pattern } new_lines($self->log_file, \$self->{log_at});
 }
 
 sub _worst_log_lines ($self) {

@@ -6,6 +6,7 @@ package NgxVarTest::Upstream;
 use v5.36;
 
 use Scalar::Util qw(set_prototype);
+use NgxVarTest::File qw(read_file write_file);
 use NgxVarTest::Guard ();
 use NgxVarTest::Process ();
 
@@ -30,18 +31,13 @@ sub adapt {
 sub _correct_listen (@) {
     my $file = $Test::Nginx::Util::ConfFile;
     my $port = $Test::Nginx::Util::ServerPort;
-    open my $in, '<', $file or die "$file: $!";
-    my $config = do { local $/; <$in> };
-    close $in;
-
+    my $config = read_file($file);
     $config =~ s/^(\s+listen\s+)(?=$port\b)/${1}127.0.0.1:/mg;
     if ($Test::Nginx::Util::NginxVersion < 1.025001) {
         $config =~ s/^(\s+listen\s+\S+[^;\n]*);\s*http2 on;/$1 http2;/mg;
     }
 
-    open my $out, '>', $file or die "$file: $!";
-    print {$out} $config;
-    close $out or die "$file: $!";
+    write_file($file, $config);
     return;
 }
 

@@ -10,6 +10,7 @@ use File::Path qw(make_path remove_tree);
 
 use NgxVarTest::Client ();
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(write_file);
 use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 
@@ -19,7 +20,7 @@ our $TARGET = "$ROOT/target/bench";
 our @LUA = $ENV{BENCH_MODULES}
     ? map { "$ENV{BENCH_MODULES}/$_" } qw(ndk_http_module.so ngx_http_lua_module.so)
     : NgxVarTest::Env::lua_modules();
-our $MODULE = $ENV{BENCH_SO} // "$ROOT/target/release/libngx_http_lua_var_module.so";
+our $MODULE = $ENV{BENCH_SO} // NgxVarTest::Env::built_module();
 
 # What every request carries, so that http_* and cookie_* variables have values.
 my @HEADERS = (
@@ -63,8 +64,7 @@ sub _write_configuration ($self) {
     $server = $server->($self->{port}) if ref $server;
     my $init = $self->{init} // '';
 
-    open my $file, '>', "$self->{prefix}/nginx.conf" or die "nginx.conf: $!\n";
-    print $file <<"CONF";
+    write_file("$self->{prefix}/nginx.conf", <<"CONF");
 $load
 daemon off;
 master_process off;
@@ -92,7 +92,6 @@ http {
     }
 }
 CONF
-    close $file or die "nginx.conf: $!\n";
     return;
 }
 

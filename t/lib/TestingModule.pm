@@ -15,13 +15,12 @@ my $FILE = NgxVarTest::Env::root() . '/target/testing/release/libngx_http_lua_va
 # An nginx that has the module linked in has another nginx with this build beside it
 # (.ci/linked-nginx), which takes its place.
 sub modules {
-    NgxVarTest::Env::set_nginx();
     if (NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module')) {
-        $ENV{TEST_NGINX_BINARY} .= '-testing' unless $ENV{TEST_NGINX_BINARY} =~ /-testing\z/;
-        return split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
+        $ENV{TEST_NGINX_BINARY} = NgxVarTest::Env::nginx() =~ s/(?:-testing)?\z/-testing/r;
+        return NgxVarTest::Env::modules();
     }
-    my @others = grep { !/lua_var_module\.so\z/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES}
-        // join ' ', NgxVarTest::Env::lua_modules();
+    my @others = defined $ENV{TEST_NGINX_LOAD_MODULES}
+        ? NgxVarTest::Env::other_modules() : NgxVarTest::Env::lua_modules();
     return (@others, file());
 }
 

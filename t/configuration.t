@@ -50,12 +50,12 @@ run_tests();
         $nginx->configure(http => "$http server { listen 127.0.0.1:" . NginxServer->port(9) . '; }');
         $nginx->new_log_lines;
         $nginx->test;
-        is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t, $http: nothing");
+        is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t logs no notice of the version: $http");
         $nginx->start;
         my @lines = $nginx->new_log_lines(qr/lua_var: /);
-        is(scalar @lines, 1, "a start, $http: one line");
+        is(scalar @lines, 1, "a start logs one notice of the version: $http");
         my $rest = "version $version, built for $nginx_version, layout agrees, lua_var_ctx_restore $said{$http}";
-        like($lines[0] // '', qr/\[notice\] \S+ lua_var: \Q$rest\E\n/, "$http: what it says");
+        like($lines[0] // '', qr/\[notice\] \S+ lua_var: \Q$rest\E\n/, "the notice has the settings: $http");
         $nginx->stop;
     }
     $nginx->stop_cleanly;
@@ -86,7 +86,7 @@ run_tests();
     for my $http (sort keys %said) {
         $nginx->configure(http => $http);
         my ($status, $output) = $nginx->test;
-        is($status, 0, "$http: passes");
+        is($status, 0, "nginx -t passes: $http");
         my @lines = $output =~ /(lua_var: .*)/g;
         my $place = $said{$http};
         is("@lines", defined $place ? "lua_var: lua_var_ctx_restore does nothing in $place: with "
@@ -107,7 +107,7 @@ SKIP: {
 
 __DATA__
 
-=== TEST 1: lua_var_ctx_restore, a value that it does not have
+=== TEST 1: lua_var_ctx_restore refuses an unknown value
 --- config
     lua_var_ctx_restore maybe;
 --- refused
@@ -115,7 +115,7 @@ invalid value "maybe" in "lua_var_ctx_restore" directive, it must be "off", "err
 
 
 
-=== TEST 2: lua_var_ctx_restore, an empty value
+=== TEST 2: lua_var_ctx_restore refuses an empty value
 --- config
     location = /t { lua_var_ctx_restore ""; }
 --- refused
@@ -123,7 +123,7 @@ invalid value "" in "lua_var_ctx_restore" directive, it must be "off", "error_pa
 
 
 
-=== TEST 3: lua_var_ctx_restore, values that begin like one
+=== TEST 3: lua_var_ctx_restore refuses a value that begins like a known one
 --- config
     location = /t { lua_var_ctx_restore error_pages; }
 --- refused
@@ -131,7 +131,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 4: lua_var_ctx_restore twice in http
+=== TEST 4: lua_var_ctx_restore is refused twice in http
 --- http_config
     lua_var_ctx_restore off;
     lua_var_ctx_restore off;
@@ -140,7 +140,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 5: lua_var_ctx_restore twice in server
+=== TEST 5: lua_var_ctx_restore is refused twice in server
 --- config
     lua_var_ctx_restore off;
     lua_var_ctx_restore all;
@@ -149,7 +149,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 6: lua_var_ctx_restore twice in location
+=== TEST 6: lua_var_ctx_restore is refused twice in location
 --- config
     location = /t {
         lua_var_ctx_restore error_page;
@@ -160,7 +160,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 7: lua_var_ctx_restore without a value
+=== TEST 7: lua_var_ctx_restore is refused without a value
 --- config
     lua_var_ctx_restore;
 --- refused
@@ -168,7 +168,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 8: lua_var_ctx_restore with two values
+=== TEST 8: lua_var_ctx_restore is refused with two values
 --- config
     lua_var_ctx_restore off all;
 --- refused
@@ -176,7 +176,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 9: lua_var_ctx_restore outside http
+=== TEST 9: lua_var_ctx_restore is refused outside http
 --- main_config
     lua_var_ctx_restore off;
 --- refused
@@ -184,7 +184,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 10: lua_var_ctx_restore in upstream
+=== TEST 10: lua_var_ctx_restore is refused in upstream
 --- http_config
     upstream up {
         server 127.0.0.1:$TEST_NGINX_PORT1;
@@ -195,7 +195,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 11: lua_var_ctx_restore in if, in a server
+=== TEST 11: lua_var_ctx_restore is refused in an if of a server
 --- config
     if ($uri) { lua_var_ctx_restore off; }
 --- refused
@@ -203,7 +203,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 12: lua_var_ctx_restore in if, in a location
+=== TEST 12: lua_var_ctx_restore is refused in an if of a location
 --- config
     location = /t {
         if ($uri) { lua_var_ctx_restore off; }
@@ -213,7 +213,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 13: lua_var_ctx_restore in limit_except
+=== TEST 13: lua_var_ctx_restore is refused in limit_except
 --- config
     location = /t {
         limit_except GET { lua_var_ctx_restore off; }
@@ -223,7 +223,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 14: lua_var_ctx_restore, every value at every level
+=== TEST 14: lua_var_ctx_restore takes every value at every level
 --- http_config
     lua_var_ctx_restore all;
     server { listen 127.0.0.1:$TEST_NGINX_PORT1; lua_var_ctx_restore error_page; }
@@ -252,7 +252,7 @@ good
 
 
 
-=== TEST 15: lua_var_index, a name without its $
+=== TEST 15: lua_var_index refuses a name without its $
 --- http_config
     lua_var_index uri;
 --- refused
@@ -260,7 +260,7 @@ invalid variable name "uri"
 
 
 
-=== TEST 16: lua_var_index, a $ without a name
+=== TEST 16: lua_var_index refuses a $ without a name
 --- http_config
     lua_var_index $;
 --- refused
@@ -268,7 +268,7 @@ invalid variable name "$"
 
 
 
-=== TEST 17: lua_var_index, a good name and one without its $
+=== TEST 17: lua_var_index refuses one bad name among good ones
 --- http_config
     lua_var_index $uri args;
 --- refused
@@ -276,7 +276,7 @@ invalid variable name "args"
 
 
 
-=== TEST 18: lua_var_index, characters after the name that no name has
+=== TEST 18: lua_var_index refuses characters that no name has
 --- http_config
     lua_var_index "$uri!";
 --- refused
@@ -284,7 +284,7 @@ invalid variable name "$uri!"
 
 
 
-=== TEST 19: lua_var_index, two variables in one argument
+=== TEST 19: lua_var_index refuses two variables in one argument
 --- http_config
     lua_var_index $uri$args;
 --- refused
@@ -292,7 +292,7 @@ invalid variable name "$uri$args"
 
 
 
-=== TEST 20: lua_var_index, a variable twice in one directive, and in two
+=== TEST 20: lua_var_index takes a variable twice, in one directive and in two
 --- http_config
     lua_var_index $uri $http_x $uri;
     lua_var_index $args $http_x;
@@ -307,7 +307,7 @@ x
 
 
 
-=== TEST 21: lua_var_index, a prefix alone
+=== TEST 21: lua_var_index refuses a prefix alone
 --- http_config
     lua_var_index $http_;
 --- refused
@@ -315,7 +315,7 @@ unknown "http_" variable in "lua_var_index"
 
 
 
-=== TEST 22: lua_var_index, a variable that nothing defines: the line of the directive
+=== TEST 22: lua_var_index refuses an unknown variable and names the directive's line
 --- http_config
     lua_var_index $uri
                   $no_such $args;
@@ -333,7 +333,7 @@ qr/\Anginx\.conf:(?:[12]\d)\n\z/
 
 
 
-=== TEST 23: lua_var_index, a prefix that nothing defines
+=== TEST 23: lua_var_index refuses an unknown prefix
 --- http_config
     lua_var_index $htttp_x;
 --- refused
@@ -341,7 +341,7 @@ unknown "htttp_x" variable in "lua_var_index"
 
 
 
-=== TEST 24: lua_var_index without a name
+=== TEST 24: lua_var_index is refused without a name
 --- http_config
     lua_var_index;
 --- refused
@@ -349,7 +349,7 @@ invalid number of arguments in "lua_var_index" directive
 
 
 
-=== TEST 25: lua_var_index outside http
+=== TEST 25: lua_var_index is refused outside http
 --- main_config
     lua_var_index $uri;
 --- refused
@@ -357,7 +357,7 @@ invalid number of arguments in "lua_var_index" directive
 
 
 
-=== TEST 26: lua_var_index in server
+=== TEST 26: lua_var_index is refused in server
 --- config
     lua_var_index $uri;
 --- refused
@@ -365,7 +365,7 @@ invalid number of arguments in "lua_var_index" directive
 
 
 
-=== TEST 27: lua_var_index in location
+=== TEST 27: lua_var_index is refused in location
 --- config
     location = /t { lua_var_index $uri; }
 --- refused
@@ -373,7 +373,7 @@ invalid number of arguments in "lua_var_index" directive
 
 
 
-=== TEST 28: lua_var_index in upstream
+=== TEST 28: lua_var_index is refused in upstream
 --- http_config
     upstream up {
         server 127.0.0.1:$TEST_NGINX_PORT1;
@@ -384,7 +384,7 @@ invalid number of arguments in "lua_var_index" directive
 
 
 
-=== TEST 29: lua_var_index, variables of each kind, some defined after the directive
+=== TEST 29: lua_var_index takes variables of each kind, also those defined after it
 --- http_config
     lua_var_index $uri $host $status $mapped;
     lua_var_index $own;
@@ -455,7 +455,7 @@ captured=one
 
 
 
-=== TEST 30: lua_var_index, a hundred names
+=== TEST 30: lua_var_index takes a hundred names
 --- http_config eval
 "lua_var_index " . CORE::join(' ', map { "\$arg_a$_" } 1 .. 100) . ";"
 --- config
@@ -476,7 +476,7 @@ captured=one
 
 
 
-=== TEST 31: loaded together with lua-var-nginx-module
+=== TEST 31: the module is refused beside lua-var-nginx-module
 --- main_config
     load_module $TEST_NGINX_OTHER_MODULE;
 --- refused
@@ -487,7 +487,7 @@ module "ngx_http_lua_var_module" is already loaded
 
 
 
-=== TEST 32: loaded twice
+=== TEST 32: the module is refused when it is loaded twice
 --- main_config
     load_module $TEST_NGINX_MODULE;
 --- refused
@@ -510,7 +510,7 @@ GET /t
 
 
 
-=== TEST 34: lua_var_index, a name in upper case is the same variable
+=== TEST 34: lua_var_index takes a name in upper case for the same variable
 --- http_config
     lua_var_index $Http_X_A $Own;
 --- config
@@ -530,7 +530,7 @@ X-A: 1
 
 
 
-=== TEST 35: lua_var_index, the same name in another case is the same
+=== TEST 35: lua_var_index takes the same name in two cases for one variable
 --- http_config
     lua_var_index $http_x $HTTP_X;
 --- config
@@ -544,7 +544,7 @@ x
 
 
 
-=== TEST 36: lua_var_log_refused, a level that it does not have
+=== TEST 36: lua_var_log_refused refuses an unknown level
 --- http_config
     lua_var_log_refused crit;
 --- refused
@@ -552,7 +552,7 @@ invalid value "crit" in "lua_var_log_refused" directive, it must be "off", or "i
 
 
 
-=== TEST 37: lua_var_log_refused, off and a rate
+=== TEST 37: lua_var_log_refused refuses a rate with off
 --- http_config
     lua_var_log_refused off rate=1r/s;
 --- refused
@@ -560,7 +560,7 @@ invalid value "off" in "lua_var_log_refused" directive, it must be "off", or "in
 
 
 
-=== TEST 38: lua_var_log_refused, rate=0r/s
+=== TEST 38: lua_var_log_refused refuses rate=0r/s
 --- http_config
     lua_var_log_refused warn rate=0r/s;
 --- refused
@@ -568,7 +568,7 @@ invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must be as "rate
 
 
 
-=== TEST 39: lua_var_log_refused, rate=r/s
+=== TEST 39: lua_var_log_refused refuses rate=r/s
 --- http_config
     lua_var_log_refused warn rate=r/s;
 --- refused
@@ -576,7 +576,7 @@ invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must be as "rate=
 
 
 
-=== TEST 40: lua_var_log_refused, rate=-1r/s
+=== TEST 40: lua_var_log_refused refuses rate=-1r/s
 --- http_config
     lua_var_log_refused warn rate=-1r/s;
 --- refused
@@ -584,7 +584,7 @@ invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must be as "rat
 
 
 
-=== TEST 41: lua_var_log_refused, rate=+1r/s
+=== TEST 41: lua_var_log_refused refuses rate=+1r/s
 --- http_config
     lua_var_log_refused warn rate=+1r/s;
 --- refused
@@ -592,7 +592,7 @@ invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must be as "rat
 
 
 
-=== TEST 42: lua_var_log_refused, rate=1r/m
+=== TEST 42: lua_var_log_refused refuses rate=1r/m
 --- http_config
     lua_var_log_refused warn rate=1r/m;
 --- refused
@@ -600,7 +600,7 @@ invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must be as "rate
 
 
 
-=== TEST 43: lua_var_log_refused, 1r/s
+=== TEST 43: lua_var_log_refused refuses 1r/s without rate=
 --- http_config
     lua_var_log_refused warn 1r/s;
 --- refused
@@ -608,7 +608,7 @@ invalid rate "1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/
 
 
 
-=== TEST 44: lua_var_log_refused, rate=99999999999999999999r/s
+=== TEST 44: lua_var_log_refused refuses a rate that does not fit
 --- http_config
     lua_var_log_refused warn rate=99999999999999999999r/s;
 --- refused
@@ -616,7 +616,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 45: lua_var_log_refused twice
+=== TEST 45: lua_var_log_refused is refused twice
 --- http_config
     lua_var_log_refused warn;
     lua_var_log_refused off;
@@ -625,7 +625,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 46: lua_var_log_refused in a server
+=== TEST 46: lua_var_log_refused is refused in a server
 --- config
     lua_var_log_refused warn;
 --- refused
@@ -633,7 +633,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 47: lua_var_trace_handles, neither on nor off
+=== TEST 47: lua_var_trace_handles refuses what is neither on nor off
 --- http_config
     lua_var_trace_handles yes;
 --- refused
@@ -641,7 +641,7 @@ invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "of
 
 
 
-=== TEST 48: each level, and rates in both spellings
+=== TEST 48: lua_var_log_refused takes rate=10/s, and lua_var_trace_handles off
 --- http_config
     lua_var_log_refused notice rate=10/s;
     lua_var_trace_handles off;
@@ -654,7 +654,7 @@ fine
 
 
 
-=== TEST 49: lua_var_status, a format that it does not have
+=== TEST 49: lua_var_status refuses an unknown format
 --- config
     location = /t { lua_var_status xml; }
 --- refused
@@ -662,7 +662,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 50: lua_var_status twice
+=== TEST 50: lua_var_status is refused twice
 --- config
     location = /t { lua_var_status; lua_var_status json; }
 --- refused
@@ -670,7 +670,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 51: lua_var_status outside a location
+=== TEST 51: lua_var_status is refused outside a location
 --- config
     lua_var_status;
 --- refused
@@ -678,7 +678,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 52: lua_var_ssl_ctx, a value that it does not have
+=== TEST 52: lua_var_ssl_ctx refuses an unknown value
 --- config
     lua_var_ssl_ctx on;
 --- refused
@@ -686,7 +686,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 53: lua_var_ssl_ctx twice
+=== TEST 53: lua_var_ssl_ctx is refused twice
 --- config
     lua_var_ssl_ctx off;
     lua_var_ssl_ctx off;
@@ -695,7 +695,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 54: lua_var_ssl_ctx in a location
+=== TEST 54: lua_var_ssl_ctx is refused in a location
 --- config
     location = /t { lua_var_ssl_ctx off; }
 --- refused
@@ -703,7 +703,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 55: lua_var_replace, a library that it has nothing for
+=== TEST 55: lua_var_replace refuses an unknown library
 --- http_config
     lua_var_replace resty.core;
 --- refused

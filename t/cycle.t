@@ -144,7 +144,7 @@ sub part ($name, $code) {
     return;
 }
 
-part 'reload under traffic, several workers' => sub {
+part 'reloads under traffic, with several workers, fail no request' => sub {
     my $nginx = new_server('A', workers => 3)->start;
     $nginx->await_workers;
     my $traffic = Traffic->start(port => $PORT, clients => 6, paths => \@PATHS);
@@ -154,7 +154,7 @@ part 'reload under traffic, several workers' => sub {
         my @old = reload($nginx, $generation);
         is_served($nginx, $generation, "after a reload, generation $generation");
         $nginx->await_end(@old);
-        is(scalar $nginx->workers, 3, 'three workers');
+        is(scalar $nginx->workers, 3, 'there are three workers after a reload');
     }
 
     my $result = $traffic->stop;
@@ -165,7 +165,7 @@ part 'reload under traffic, several workers' => sub {
     $nginx->stop_cleanly;
 };
 
-part 'a request that is older than the configuration' => sub {
+part 'a request that outlives its configuration reads its own values' => sub {
     my $nginx = new_server('A')->start;
     my $old   = Traffic->start(port => $PORT, clients => 1, paths => ['/wait']);
     $nginx->await('the request', sub { $nginx->get('/waiting')->{content} eq 'true' });
@@ -175,14 +175,14 @@ part 'a request that is older than the configuration' => sub {
     $nginx->get('/go');
     my $result = $old->stop;
     is_deeply($result->{failed}, [], 'what the old request reads is right');
-    is($result->{words}{A}, 1, 'it was of the old configuration');
+    is($result->{words}{A}, 1, 'the request is served by the old configuration');
     no_complaints($nginx);
     $nginx->stop_cleanly;
 };
 
 # nginx cannot be reloaded then (it has no connections afterwards), with or
 # without modules.
-part 'one process, master_process off' => sub {
+part 'a single process serves requests under traffic' => sub {
     my $nginx   = new_server('B', master => 'off')->start;
     my $traffic = Traffic->start(port => $PORT, clients => 4, paths => \@PATHS);
     is_served($nginx, 'B', 'served');
@@ -192,7 +192,7 @@ part 'one process, master_process off' => sub {
     $nginx->stop_cleanly;
 };
 
-part 'binary upgrade under traffic' => sub {
+part 'a binary upgrade under traffic fails no request' => sub {
     my $nginx = new_server('A', workers => 2)->start;
     $nginx->await_workers;
     my $traffic = Traffic->start(port => $PORT, clients => 6, paths => \@PATHS);
@@ -202,8 +202,8 @@ part 'binary upgrade under traffic' => sub {
     my $old = $nginx->pid;
     $nginx->upgrade;
     isnt($nginx->pid, $old, 'there is another master');
-    is(scalar $nginx->await_workers, 2, 'it has its workers');
-    is(scalar $nginx->workers($old), 2, 'beside those of the old one');
+    is(scalar $nginx->await_workers, 2, 'the new master has its workers');
+    is(scalar $nginx->workers($old), 2, 'the old master still has its workers');
 
     $nginx->signal('WINCH', $old);
     $nginx->await('the end of the old workers', sub { !$nginx->workers($old) });
@@ -221,7 +221,7 @@ part 'binary upgrade under traffic' => sub {
 
     my $result = $traffic->stop;
     is_deeply($result->{failed}, [], 'no request failed');
-    is_deeply([ sort keys %{ $result->{words} } ], [qw(A B)], 'both served');
+    is_deeply([ sort keys %{ $result->{words} } ], [qw(A B)], 'both masters have served requests');
     reload($nginx, 'C');
     is_served($nginx, 'C', 'after a reload of the new master');
     no_complaints($nginx);
@@ -245,7 +245,7 @@ my $is_reloaded = NgxVarTest::Nginx->reloads_alone;
 SKIP: { skip('OpenResty ends a single process that is to reload', 1) if !$is_reloaded }
 
 for my $master ('on', $is_reloaded ? 'off' : ()) {
-    part "a reload that fails, master_process $master" => sub {
+    part "after a reload that fails, nginx serves as before, with master_process $master" => sub {
         my $nginx = new_server('A', master => $master)->start;
         my @workers = $master eq 'on' ? $nginx->await_workers : ();
 
@@ -258,7 +258,7 @@ for my $master ('on', $is_reloaded ? 'off' : ()) {
         }
 
         if ($master eq 'on') {
-            is_deeply([ $nginx->workers ], \@workers, 'by the same workers');
+            is_deeply([ $nginx->workers ], \@workers, 'the workers are the same after a reload that failed');
             $nginx->signal('QUIT', @workers);
             $nginx->await('another worker', sub { ($nginx->workers)[0] // $workers[0] != $workers[0] });
             is_served($nginx, 'A', 'by a worker that was made after it');
@@ -273,7 +273,7 @@ for my $master ('on', $is_reloaded ? 'off' : ()) {
 
 # Of Lua VMs: the worker has one, and each request in a location with
 # lua_code_cache off has one more each time it is redirected.
-part 'code that is not cached' => sub {
+part 'requests are served with lua_code_cache off' => sub {
     my $nginx   = new_server('A', code_cache => 'off', workers => 2)->start;
     my $traffic = Traffic->start(port => $PORT, clients => 4, paths => \@UNCACHED_PATHS);
     is_served($nginx, 'A', 'served, and nothing restored', @UNCACHED_PATHS);
@@ -281,7 +281,7 @@ part 'code that is not cached' => sub {
     is_served($nginx, 'B', 'after a reload', @UNCACHED_PATHS);
     my $result = $traffic->stop;
     is_deeply($result->{failed}, [], 'no request failed');
-    cmp_ok($result->{requests}, '>', 20, 'of many');
+    cmp_ok($result->{requests}, '>', 20, 'more than 20 requests were served');
     no_complaints($nginx, qr{with lua_code_cache off});
     $nginx->stop_cleanly(allow => qr/lua_code_cache is off|with lua_code_cache off/);
 };
@@ -341,7 +341,7 @@ CONF
         } keys %expected;
         is_deeply(\%got, \%expected, $when);
         $nginx->get('/go');
-        is_deeply($holders->stop->{failed}, [], 'the others are served');
+        is_deeply($holders->stop->{failed}, [], 'other requests are served meanwhile');
     };
 
     $check->('at first');
@@ -373,7 +373,7 @@ if (!defined $OWN) {
     exit;
 }
 
-part 'the order of load_module' => sub {
+part 'the order of load_module does not matter' => sub {
     my @others = NginxServer->other_modules;
     for my $at (0 .. @others) {
         my @modules = @others;
@@ -385,7 +385,7 @@ part 'the order of load_module' => sub {
     }
 };
 
-part 'modules come and go with a reload' => sub {
+part 'a reload adds and removes the module and the Lua module' => sub {
     my @lua   = NginxServer->other_modules;
     my $without = sub ($directive) {
         return "server { listen 127.0.0.1:$PORT; error_page 500 \@page;
@@ -397,7 +397,7 @@ part 'modules come and go with a reload' => sub {
     my $nginx = NginxServer->new(modules => \@lua, http => $lua_only)->start;
     my $other = $nginx->root . '/other.so';
     copy($OWN, $other) or die "$OWN: $!";
-    is($nginx->get('/')->{content}, "nil\n", 'Lua alone');
+    is($nginx->get('/')->{content}, "nil\n", 'the Lua module alone has no library');
     for my $step (
         [ 'the module is added', [ @lua, $OWN ], 'A' ],
         [ 'the module is taken away', \@lua, $lua_only, "nil\n" ],

@@ -310,19 +310,19 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: changes
+=== TEST 1: fetch agrees with ngx.var after each change of a request
 --- what: changes
 --- mode: plain
 
 
 
-=== TEST 2: changes, every variable indexed
+=== TEST 2: with every variable indexed, fetch agrees with ngx.var after each change
 --- what: changes
 --- mode: indexed
 
 
 
-=== TEST 3: changes, every variable indexed, few values cached before
+=== TEST 3: with few values cached before, fetch agrees with ngx.var after each change
 --- what: changes
 --- mode: sparse
 --- skip_eval
@@ -331,19 +331,19 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: redirects and subrequests
+=== TEST 4: fetch agrees with ngx.var in redirects and subrequests
 --- what: redirects
 --- mode: plain
 
 
 
-=== TEST 5: redirects and subrequests, every variable indexed
+=== TEST 5: with every variable indexed, fetch agrees with ngx.var in redirects and subrequests
 --- what: redirects
 --- mode: indexed
 
 
 
-=== TEST 6: redirects and subrequests, every variable indexed, few values cached before
+=== TEST 6: with few values cached before, fetch agrees with ngx.var in redirects and subrequests
 --- what: redirects
 --- mode: sparse
 --- skip_eval

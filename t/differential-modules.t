@@ -257,17 +257,17 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: only the variables indexed that nginx and its modules index themselves
+=== TEST 1: variables of modules agree with ngx.var
 --- mode: plain
 
 
 
-=== TEST 2: every variable indexed
+=== TEST 2: variables of modules agree with ngx.var when all are indexed
 --- mode: indexed
 
 
 
-=== TEST 3: every variable indexed, few values cached in earlier phases
+=== TEST 3: variables of modules agree with ngx.var when all are indexed and few are cached
 --- mode: sparse
 --- skip_eval
 3: # memcheck gets only such blocks
@@ -275,7 +275,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: every variable indexed, in compiled code
+=== TEST 4: variables of modules agree with ngx.var in compiled code
 --- mode: compiled
 --- skip_eval
 3: # memcheck would have to follow thousands of traces

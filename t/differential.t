@@ -162,16 +162,16 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: only the variables indexed that nginx and its modules index themselves
+=== TEST 1: all variables agree with ngx.var
 
 
 
-=== TEST 2: every variable indexed
+=== TEST 2: all variables agree with ngx.var when all are indexed
 --- indexed: 1
 
 
 
-=== TEST 3: every variable indexed, few values cached in earlier phases
+=== TEST 3: all variables agree with ngx.var when all are indexed and few are cached
 --- indexed: 1
 --- sparse: 6
 --- skip_eval
@@ -180,7 +180,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: in compiled code
+=== TEST 4: all variables agree with ngx.var in compiled code
 --- compiled: 1
 --- sparse: 8
 --- skip_eval
@@ -189,7 +189,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 5: every variable indexed, in compiled code
+=== TEST 5: all variables agree with ngx.var in compiled code when all are indexed
 --- compiled: 1
 --- indexed: 1
 --- sparse: 8

@@ -43,7 +43,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a URI without arguments
+=== TEST 1: after error_page to a URI without arguments there are none
 --- error_page chomp
 /land
 --- want
@@ -51,7 +51,7 @@ nil nil [] nil no arguments
 
 
 
-=== TEST 2: a URI with arguments
+=== TEST 2: after error_page to a URI with arguments they are those
 --- error_page chomp
 /land?a=2
 --- want
@@ -59,7 +59,7 @@ a=2 a=2 [?] 2 a
 
 
 
-=== TEST 3: a URI with a question mark and nothing after it
+=== TEST 3: after error_page to a URI that ends in a question mark they are empty
 --- error_page chomp
 /land?
 --- want
@@ -67,7 +67,7 @@ a=2 a=2 [?] 2 a
 
 
 
-=== TEST 4: a named location: the arguments of the request stay
+=== TEST 4: in a named location the request's arguments stay
 --- error_page chomp
 @land
 --- want
@@ -75,7 +75,7 @@ a=1 a=1 [?] 1 a
 
 
 
-=== TEST 5: arguments from a variable
+=== TEST 5: arguments in a variable are taken from it
 --- error_page chomp
 /land?b=$arg_a
 --- want

@@ -94,7 +94,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: two attempts
+=== TEST 1: upstream times of two attempts are summed with nginx's element size
 --- config
     location = /t {
         content_by_lua_block {
@@ -112,7 +112,7 @@ CORE::join('', map { "$_\n$said" } 0, 8, 40, 72, 1000)
 
 
 
-=== TEST 2: two attempts, in compiled code
+=== TEST 2: compiled getters sum two attempts with nginx's element size
 --- config
     location = /t {
         content_by_lua_block {
@@ -128,7 +128,7 @@ connect 0.007 0.007 0.007 0.007
 
 
 
-=== TEST 3: one attempt, and one that got nowhere among five
+=== TEST 3: one attempt, and five of which one reached no server, are read with nginx's element size
 --- config
     location = /t {
         content_by_lua_block {
@@ -149,7 +149,7 @@ connect 11.011 11.011 11.011 11.011
 
 
 
-=== TEST 4: no attempt: the size of elements does not matter
+=== TEST 4: without an attempt the element size does not matter
 --- config
     location = /t {
         content_by_lua_block {

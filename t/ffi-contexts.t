@@ -56,7 +56,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: while the configuration is read
+=== TEST 1: all functions refuse in init_by_lua
 --- in_init: said = C.refuse()
 --- config
     location = /t { content_by_lua_block { ngx.say(said) } }
@@ -67,7 +67,7 @@ refused
 
 
 
-=== TEST 2: at the worker's start
+=== TEST 2: all functions refuse in init_worker_by_lua, and its request afterwards
 --- http_config
     init_worker_by_lua_block { said = C.refuse() }
 --- config
@@ -79,7 +79,7 @@ refused, later refused
 
 
 
-=== TEST 3: in a timer: with a handle, with a ngx.ctx, with both in either order
+=== TEST 3: all functions refuse in a timer, with and without a handle and a ngx.ctx
 --- config
     location = /t {
         content_by_lua_block {
@@ -119,7 +119,7 @@ assigned: refused 4, later refused
 
 
 
-=== TEST 4: in a timer that has a handle and a ngx.ctx, no ctx was lost
+=== TEST 4: a timer with a handle and a ngx.ctx has lost none
 --- config
     location = /t {
         content_by_lua_block {
@@ -144,7 +144,7 @@ GET /t
 
 
 
-=== TEST 5: in a TLS handshake
+=== TEST 5: all functions refuse in a TLS handshake, and its request afterwards
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
@@ -176,7 +176,7 @@ hello: refused, certificate: refused 1, later: refused
 
 
 
-=== TEST 6: in every phase of a request, and what is left is what was there
+=== TEST 6: all functions serve in every phase and leave the request as it was
 --- http_config
     server_rewrite_by_lua_block { C.serve() }
     rewrite_by_lua_block { C.serve() }
@@ -202,7 +202,7 @@ hello: refused, certificate: refused 1, later: refused
 
 
 
-=== TEST 7: in a subrequest, of a subrequest, and after both
+=== TEST 7: all functions serve in a subrequest, in its subrequest, and after both
 --- config
     location = /inner { content_by_lua_block { C.serve() ngx.say("inner") } }
     location = /sub {
@@ -230,7 +230,7 @@ served
 
 
 
-=== TEST 8: after internal redirects, and in a balancer
+=== TEST 8: all functions serve after internal redirects and in a balancer
 --- http_config
     upstream balanced {
         server 0.0.0.1;

@@ -19,7 +19,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the values of the current request
+=== TEST 1: the functions return the current request's values
 --- config
     location = /t {
         content_by_lua_block {
@@ -51,7 +51,7 @@ scheme: 0 http
 
 
 
-=== TEST 2: after what changes a request
+=== TEST 2: the functions follow changes of URI and Host
 --- config
     location ^~ /t {
         set $unused "";
@@ -84,7 +84,7 @@ right
 
 
 
-=== TEST 3: without Host, in the default server and in a named one
+=== TEST 3: host is right without Host, in the default server and in a named one
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
@@ -117,7 +117,7 @@ right [named.test]
 
 
 
-=== TEST 4: TLS and IPv6 and a unix socket
+=== TEST 4: scheme and address are right over TLS and a unix socket
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
@@ -150,7 +150,7 @@ right http unix:
 
 
 
-=== TEST 5: upstream times, summed over slow attempts
+=== TEST 5: upstream times are summed over slow attempts
 --- http_config
     upstream servers {
         server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;
@@ -198,7 +198,7 @@ upstream_connect_time: right;
 
 
 
-=== TEST 6: NULL instead of the place for the result
+=== TEST 6: a NULL result pointer is refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -229,7 +229,7 @@ GET /t
 
 
 
-=== TEST 7: NULL, garbage and pointers into other objects
+=== TEST 7: NULL, garbage and pointers into other objects are refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -253,7 +253,7 @@ true right
 
 
 
-=== TEST 8: the pointer of a request that has ended
+=== TEST 8: the pointer of a request that has ended is refused
 --- config
     location = /keep {
         content_by_lua_block {
@@ -279,7 +279,7 @@ refused
 
 
 
-=== TEST 9: the pointer of another live request: C cannot know which one runs
+=== TEST 9: the pointer of another live request reads that request
 --- config
     location = /t {
         content_by_lua_block {
@@ -310,7 +310,7 @@ GET /t
 
 
 
-=== TEST 10: requests without variables, while they are live and afterwards
+=== TEST 10: the requests of worker start, handshakes and timers are refused
 --- http_config
     init_worker_by_lua_block {
         local c = require "lua_var_c"
@@ -364,7 +364,7 @@ refused refused
 
 
 
-=== TEST 11: requests that fail while they are read are live in the log phase
+=== TEST 11: requests that fail while they are parsed are read in the log phase
 --- http_config
     lua_shared_dict unused 12k;
     server {
@@ -420,7 +420,7 @@ GET /t
 
 
 
-=== TEST 12: subrequests
+=== TEST 12: the functions read subrequests
 --- config
     location = /t {
         content_by_lua_block {
@@ -442,7 +442,7 @@ right 0/sub
 
 
 
-=== TEST 13: lua-var-nginx-module's own Lua file: values
+=== TEST 13: lua-var-nginx-module's own Lua file returns the right values
 --- config
     location ~ "^/t" {
         set $own "own";
@@ -492,7 +492,7 @@ upstream_connect_time: nil true true
 
 
 
-=== TEST 14: lua-var-nginx-module's own Lua file: upstream times, TLS, a stale request
+=== TEST 14: lua-var-nginx-module's own Lua file reads upstream times and TLS, and refuses a stale request
 --- http_config
     upstream servers {
         server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;

@@ -261,8 +261,8 @@ my $main  = $cores{main}{core};
 for my $name (sort keys %CRASHES) {
     subtest "lua-var bt: $name" => sub {
         my ($frames, $said) = backtrace($cores{$name}{core});
-        like($frames, qr/\A\t\[C\]: in function 'strlen'\n/, 'the C function that crashed');
-        is($frames =~ s/\A.*\n//r, frames($cores{$name}{told}), 'and what debug.traceback says');
+        like($frames, qr/\A\t\[C\]: in function 'strlen'\n/, 'the first frame is the C function that crashed');
+        is($frames =~ s/\A.*\n//r, frames($cores{$name}{told}), 'the other frames are those of debug.traceback');
         is_no_traceback($said);
     };
 }
@@ -274,41 +274,41 @@ sub backtrace ($core, $command = 'lua-var bt') {
     return (frames($stack // $said), $said);
 }
 
-subtest 'lua-var bt: compiled code, of which only the entry is known' => sub {
+subtest 'lua-var bt: for compiled code it shows the stack at its entry' => sub {
     my ($frames, $said) = backtrace(core_of('/compiled'));
     my ($note, $top) = split /\n/, $frames;
-    like($note, qr/^\t\(compiled code was running, trace \d+, which starts at init_by_lua\S+:\d+ in function </, 'a note says so');
-    like($note, qr/it writes no frames, so that this is the stack at its entry\)$/, 'and what follows');
-    like($top, qr/^\tinit_by_lua\(nginx\.conf:\d+\):\d+: in function 'compiled'$/, 'the function');
+    like($note, qr/^\t\(compiled code was running, trace \d+, which starts at init_by_lua\S+:\d+ in function </, 'a note says that compiled code was running');
+    like($note, qr/it writes no frames, so that this is the stack at its entry\)$/, 'the note says that the stack is that at its entry');
+    like($top, qr/^\tinit_by_lua\(nginx\.conf:\d+\):\d+: in function 'compiled'$/, 'the first frame is the compiled function');
     is_no_traceback($said);
 };
 
-subtest 'lua-var bt: a VM of one request' => sub {
+subtest 'lua-var bt: with lua_code_cache off it shows the VM of the request' => sub {
     my ($frames, $said) = backtrace(core_of('/own_vm'));
-    is($frames =~ s/\A.*\n//r, frames(told()), 'as debug.traceback says');
+    is($frames =~ s/\A.*\n//r, frames(told()), 'the frames are those of debug.traceback');
     is_no_traceback($said);
 };
 
-subtest 'lua-var bt: a coroutine that another one resumed without the scheduler' => sub {
+subtest 'lua-var bt: it shows a coroutine and the one that resumed it' => sub {
     my $core = core_of('/native');
     plan skip_all => 'there is none in this lua-nginx-module' if log_of('native') =~ /'_wrap'/;
     my ($inner, $outer) = split /^which was resumed or called by\n/m, (backtrace($core))[1];
-    is(frames($inner) =~ s/\A.*\n//r, frames(told()), 'its own stack');
-    like(frames($outer), qr/\A\t\[.*\n\t.* in function 'resumes'\n/, 'and that of the other one');
+    is(frames($inner) =~ s/\A.*\n//r, frames(told()), 'the coroutine has its own frames');
+    like(frames($outer), qr/\A\t\[.*\n\t.* in function 'resumes'\n/, 'the coroutine that resumed it has its frames');
 };
 
-subtest 'lua-var bt: a coroutine that waits' => sub {
+subtest 'lua-var bt: it shows a waiting coroutine by its address' => sub {
     my $core = core_of('/suspended');
     my ($state) = told() =~ /^thread: (0x\w+)/;
     my ($frames, $said) = backtrace($core, "lua-var bt $state");
-    is($frames, frames(told()), 'as debug.traceback says');
+    is($frames, frames(told()), 'the frames are those of debug.traceback');
     is_no_traceback($said);
     $said = on_core($core, 'lua-var bt 0x1000', 'lua-var bt nothing', 'lua-var bt 1 2');
-    like($said, qr/^0x1000 is no lua_State: /m, 'another address');
+    like($said, qr/^0x1000 is no lua_State: /m, 'an address of no lua_State is refused');
     is_no_traceback($said);
 };
 
-subtest 'lua-var bt: no Lua' => sub {
+subtest 'all commands say when no Lua was running' => sub {
     my $core = core_of('SEGV', 'idle');
     my $said = on_core($core, 'lua-var bt', 'lua-var requests', 'lua-var refusals');
     like($said, qr/^no Lua was running$/m, 'lua-var bt');
@@ -317,9 +317,9 @@ subtest 'lua-var bt: no Lua' => sub {
     is_no_traceback($said);
 };
 
-subtest 'lua-var requests, lua-var handle' => sub {
+subtest 'lua-var requests lists the live ones, and lua-var handle finds one' => sub {
     # One request before, so that a handle has ended.
-    like($nginx->get('/handle')->{content}, qr{^request: 0/1}, 'a request that ends');
+    like($nginx->get('/handle')->{content}, qr{^request: 0/1}, 'the handle of a request that ends is known');
     my @waiting = map { my $client = NgxVarTest::Client->new($PORT); $client->send($_); $client }
         qw(/wait /wait_in_subrequest);
     wait_until(30, sub { 2 == (() = $nginx->log_text =~ /waits: /g) });
@@ -328,23 +328,23 @@ subtest 'lua-var requests, lua-var handle' => sub {
 
     my ($listed) = on_core($core, 'lua-var requests') =~ /^(\d+ live requests\n.*)/ms;
     my @lines = split /\n/, $listed;
-    is(shift @lines, '4 live requests', 'as many as there are');
+    is(shift @lines, '4 live requests', 'lua-var requests counts the live requests');
     my @waits  = $log =~ /^.* (\*\d+) .*waits: (request: \d+\/\d+)/mg;
     my @failed = $log =~ /^.* (\*\d+) .*failed: (request: \d+\/\d+)/m;
     my ($of_main) = map { /^(request: \S+) .*"\/wait_in_subrequest"/ ? $1 : () } @lines;
-    like($lines[0], qr{^\Q$waits[1]\E at 0x\w+, \Q$waits[0]\E, "/wait", ngx\.ctx ref \d+$}, 'one that waits');
-    like($lines[1], qr{^request: \S+ at (0x\w+), \Q$waits[2]\E, "/wait_in_subrequest", no ngx\.ctx$}, 'and another');
+    like($lines[0], qr{^\Q$waits[1]\E at 0x\w+, \Q$waits[0]\E, "/wait", ngx\.ctx ref \d+$}, 'lua-var requests shows one that waits');
+    like($lines[1], qr{^request: \S+ at (0x\w+), \Q$waits[2]\E, "/wait_in_subrequest", no ngx\.ctx$}, 'lua-var requests shows one whose subrequest waits');
     my ($parent) = $lines[1] =~ /at (0x\w+)/;
     like($lines[2], qr{^\Q$waits[3]\E at 0x\w+, \Q$waits[2]\E, "/wait", subrequest of $parent, ngx\.ctx ref \d+$},
         'its subrequest');
     like($lines[3], qr{^\Q$failed[1]\E at 0x\w+, \Q$failed[0]\E, "/failed/\\x22", came through error_page, no ngx\.ctx$},
         'one that came through error_page');
-    like(on_core($core, 'lua-var bt'), qr/^lua_State 0x\w+, for \Q$lines[3]\E$/m, 'whose Lua was running');
+    like(on_core($core, 'lua-var bt'), qr/^lua_State 0x\w+, for \Q$lines[3]\E$/m, 'lua-var bt says whose Lua was running');
 
     my ($handle) = $failed[1] =~ m{(\d+/\d+)};
     my ($slot0) = grep { m{^request: 0/} } @lines;
-    like(on_core($core, "lua-var handle $handle"), qr/^live: \Q$lines[3]\E$/m, 'a handle that is live');
-    like(on_core($core, "lua-var handle request: $handle"), qr/^live: /m, 'as tostring() writes it');
+    like(on_core($core, "lua-var handle $handle"), qr/^live: \Q$lines[3]\E$/m, 'lua-var handle shows a live request');
+    like(on_core($core, "lua-var handle request: $handle"), qr/^live: /m, 'lua-var handle takes what tostring() writes');
     like(on_core($core, 'lua-var handle 0/1'),
         qr{^ended \d+\.\d{3}s ago; 1 request had the slot after it\nin the slot now: \Q$slot0\E$}m, 'one that has ended');
     like(on_core($core, 'lua-var handle 0/9'), qr{^no request of this worker has had the handle 0/9, the slot's generation is 3$}m,
@@ -354,20 +354,20 @@ subtest 'lua-var requests, lua-var handle' => sub {
     my ($refusals) = on_core($core, 'lua-var refusals') =~ /^(the last \d+ refusals.*)/ms;
     my ($at) = $lines[3] =~ /at (0x\w+)/;
     my ($how_many, @refusals) = split /\n/, $refusals;
-    is($how_many, 'the last 64 refusals, the newest first', 'what the ring holds');
+    is($how_many, 'the last 64 refusals, the newest first', 'lua-var refusals shows the last 64, the newest first');
     my $when = qr/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/;
     my $where = qr/while the request at $at was running, at content_by_lua\(nginx\.conf:\d+\)/;
-    like($refusals[0], qr{^$when fetch "uri" refused: stale request, pointer 0x1000, $where:8$}, 'the newest');
-    like($refusals[1], qr{^$when fetch "scheme" refused: stale request, handle 0/1, $where:7$}, 'that before it');
-    is((grep { m{^$when fetch "before" refused: stale request, handle 0/1, $where:4$} } @refusals), 62, 'all others');
+    like($refusals[0], qr{^$when fetch "uri" refused: stale request, pointer 0x1000, $where:8$}, 'the first refusal is the newest');
+    like($refusals[1], qr{^$when fetch "scheme" refused: stale request, handle 0/1, $where:7$}, 'the second refusal is the one before');
+    is((grep { m{^$when fetch "before" refused: stale request, handle 0/1, $where:4$} } @refusals), 62, 'the other 62 refusals follow');
 
     for my $wrong ('9999999/1', '0/2', '0/4294967297') {
-        like(on_core($core, "lua-var handle $wrong"), qr/^no request ever has this handle: /m, "$wrong is none");
+        like(on_core($core, "lua-var handle $wrong"), qr/^no request ever has this handle: /m, "lua-var handle $wrong: no request ever has it");
     }
-    like(on_core($core, 'lua-var handle'), qr{^lua-var handle ID/GENERATION}m, 'what it wants to know');
+    like(on_core($core, 'lua-var handle'), qr{^lua-var handle ID/GENERATION}m, 'lua-var handle without an argument shows its usage');
 };
 
-subtest 'a worker that runs' => sub {
+subtest 'the commands work on a running worker' => sub {
     plan skip_all => 'no process may be traced here' if !$can_attach;
     my $waiting = NgxVarTest::Client->new($PORT);
     $waiting->send('/wait');
@@ -379,27 +379,27 @@ subtest 'a worker that runs' => sub {
     is_no_traceback($said);
 };
 
-subtest 'the file carries its commands' => sub {
+subtest 'gdb loads the commands from the module file' => sub {
     my $said = on_core($main, 'help lua-var', 'help lua-var bt');
-    like($said, qr/^lua-var $_ -- /m, "lua-var $_") for qw(bt handle refusals requests);
-    like($said, qr/^lua-var bt \[LUA_STATE\]$/m, 'with help');
+    like($said, qr/^lua-var $_ -- /m, "lua-var $_ has its line of help") for qw(bt handle refusals requests);
+    like($said, qr/^lua-var bt \[LUA_STATE\]$/m, 'lua-var bt has its usage');
     is_no_traceback($said);
     $said = gdb([ '-iex', 'set auto-load no', binary(), $main ], sources(), 'lua-var bt');
-    like($said, qr/'strlen'/, 'and they can be read from the sources');
+    like($said, qr/'strlen'/, 'the commands can be loaded from the sources');
 };
 
 SKIP: {
     skip 'the module is linked in', 2 if !$MODULE;
-    subtest 'a stripped file, as packages have it, still does' => sub {
+    subtest 'a stripped module file still carries the commands' => sub {
         for my $how ('--strip-debug', '--strip-unneeded --remove-section=.comment --remove-section=.note') {
             is(system("strip $how -o $COPY $MODULE"), 0, "strip $how");
             my $said = on_core($main, 'lua-var bt', 'lua-var requests');
-            like($said, qr/'strlen'.*^1 live request$/ms, 'lua-var bt, lua-var requests');
+            like($said, qr/'strlen'.*^1 live request$/ms, 'lua-var bt and lua-var requests work');
         }
         copy($MODULE, $COPY) or die "$COPY: $!";
     };
 
-    subtest 'the file of another build' => sub {
+    subtest 'the commands say when the file is of another build' => sub {
         # The module for the suite, if it was built; and one that has the symbol elsewhere.
         my $testing = TestingModule::file();
         my $at    = hex((qx{nm -D $MODULE} =~ /^(\w+) \w ngx_http_lua_var_debug$/m)[0]);
@@ -419,7 +419,7 @@ SKIP: {
     };
 }
 
-subtest 'a damaged core dump' => sub {
+subtest 'a damaged core dump gets a message instead of an exception' => sub {
     my $whole = read_file($main);
     my $size  = length $whole;
     srand 1;

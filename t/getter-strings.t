@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: strings that differ in any one byte, of every length, are told apart
+=== TEST 1: a getter tells strings apart that differ in one byte, of every length
 --- config
     location = /t {
         set $own "";
@@ -54,7 +54,7 @@ GET /t
 
 
 
-=== TEST 2: in a compiled loop, strings that differ at one end are told apart
+=== TEST 2: a compiled loop tells strings apart that differ at one end
 --- config
     location = /t {
         set $own "";
@@ -90,7 +90,7 @@ GET /t
 
 
 
-=== TEST 3: one getter, many requests: each gets its own string
+=== TEST 3: one getter returns each request its own string
 --- config
     location = /t {
         content_by_lua_block {

@@ -17,7 +17,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: values and types
+=== TEST 1: getters return the values and types that fetch returns
 --- config
     location = /t {
         set $own "own";
@@ -66,7 +66,7 @@ upstream_response_time: nil true nil 1
 
 
 
-=== TEST 2: names: upper case, odd ones, none
+=== TEST 2: getter takes names as fetch does
 --- config
     location = /t {
         content_by_lua_block {
@@ -119,7 +119,7 @@ nil: false bad variable name: expected string, got nil
 
 
 
-=== TEST 3: a bad name is blamed on the caller
+=== TEST 3: the error about a bad name points at the caller's line
 --- config
     location = /t { content_by_lua_file html/t.lua; }
 --- user_files
@@ -139,7 +139,7 @@ t.lua:3: bad variable name: expected string, got table
 
 
 
-=== TEST 4: made in init_by_lua, used in all phases
+=== TEST 4: a getter made in init_by_lua works in all phases
 --- http_config
     init_by_lua_block {
         get_uri = require("resty.ngxvar").getter("uri")
@@ -183,7 +183,7 @@ log: /t own 1 localhost;
 
 
 
-=== TEST 5: a stale handle, and one whose request has no variables
+=== TEST 5: a stale handle gets nil and "stale request", one without variables nil and the reason
 --- http_config
     init_worker_by_lua_block { from_worker_start = require("resty.ngxvar").request() }
 --- config
@@ -236,7 +236,7 @@ log: /t own 1 localhost;
 
 
 
-=== TEST 6: what is no request is refused
+=== TEST 6: what is no request gets nil and the reason
 --- config
     location ~ "^/(t)$" {
         set $own "value";
@@ -279,7 +279,7 @@ value
 
 
 
-=== TEST 7: what is no request is refused in compiled code
+=== TEST 7: compiled getters refuse what is no request
 --- config
     location = /t {
         set $own "value";
@@ -322,7 +322,7 @@ set: refused
 
 
 
-=== TEST 8: forged handles
+=== TEST 8: forged handles are refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -369,7 +369,7 @@ GET /t
 
 
 
-=== TEST 9: a compiled loop sees a value change within it
+=== TEST 9: a compiled loop sees a value change
 --- config
     location = /t {
         set $own "0";
@@ -577,7 +577,7 @@ http_x: nil true
 
 
 
-=== TEST 14: the current request's pointer is as good as a handle, another request's is not
+=== TEST 14: getters accept the current request's pointer and refuse another's
 --- config
     location = /t {
         set $own "mine";
@@ -610,7 +610,7 @@ nil stale request
 
 
 
-=== TEST 15: a value that nginx caches is the one that is read
+=== TEST 15: getters read the value that nginx has cached
 --- http_config
     map $arg_a $kept { default "kept $arg_a"; }
     map "$remote_addr$host$scheme$request_uri$server_name$kept" $uses { default "x"; }
@@ -649,7 +649,7 @@ nil stale request
 
 
 
-=== TEST 16: a cached string is read, although the member it was made from has changed
+=== TEST 16: getters read a cached string although its source member has changed
 --- http_config
     map "$remote_addr" $uses { default "x"; }
 --- config

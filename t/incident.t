@@ -56,7 +56,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: HTTP/1.1, the upstream is down, error_page to a URI
+=== TEST 1: HTTP/1.1, upstream down, error_page to a URI: each reader finds its own request
 --- app
     location = /down {
         error_page 502 /page;
@@ -79,7 +79,7 @@ qr/\[error\](?!.*connect\(\) failed)/
 
 
 
-=== TEST 2: HTTP/2, the upstream is down, error_page to a named location
+=== TEST 2: HTTP/2, upstream down, error_page to a named location: each reader finds its own request
 --- app
     location = /down {
         error_page 502 @page;
@@ -100,7 +100,7 @@ workers: 1
 
 
 
-=== TEST 3: HTTP/2, twenty streams at once on one connection
+=== TEST 3: twenty HTTP/2 streams at once: each reader finds its own request
 --- app
     location = /down {
         error_page 502 /page;
@@ -125,7 +125,7 @@ workers: 1
 
 
 
-=== TEST 4: an upstream whose servers were removed: the balancer chooses none, or one that is gone
+=== TEST 4: a balancer that chooses no server, or one that is gone: each reader finds its own request
 --- app_upstreams
     upstream cleared {
         server 0.0.0.1;
@@ -170,7 +170,7 @@ workers: 1
 
 
 
-=== TEST 5: errors before proxying, a new TLS connection each (HTTP/1.1 closes after 500)
+=== TEST 5: errors before proxying, a TLS connection each: each reader finds its own request
 --- app
     error_page 500 @page;
     location = /exit {
@@ -198,7 +198,7 @@ a bug
 
 
 
-=== TEST 6: as in APISIX: HTTP/2, ngx.exit(500) before proxying, a table pool, a plain request that fails in between
+=== TEST 6: as in APISIX, with pooled tables over HTTP/2 and plain requests between: each reader finds its own request
 --- app_server
     ssl_certificate_by_lua_block { incident.handshake() }
     error_page 500 @page;
@@ -227,7 +227,7 @@ workers: 1
 
 
 
-=== TEST 7: as in APISIX, with a Lua error, and with what APISIX 2.13 sets in its error page
+=== TEST 7: as in APISIX, with a Lua error and APISIX 2.13's $from_error_page: each reader finds its own request
 --- app_server
     ssl_certificate_by_lua_block { incident.handshake() }
     set $ctx_ref '';
@@ -261,7 +261,7 @@ a bug
 
 
 
-=== TEST 8: lua_var_ctx_restore off: ngx.ctx is lost as in the incident, stale reads are refused
+=== TEST 8: with lua_var_ctx_restore off ngx.ctx is lost as in the incident, and stale reads are refused
 What the blocks above would give if nothing was restored: the handshake's leftover,
 and with the pool the ctx of another request.
 --- app
@@ -302,7 +302,7 @@ workers: 1
 
 
 
-=== TEST 9: no error at all: return 200 skips the access phase, so the request has no ngx.ctx
+=== TEST 9: a request without ngx.ctx, as after return 200, finds the handshake's and its reads are refused
 --- app
     location = /ping { return 200 "pong\n"; }
 --- config
@@ -330,7 +330,7 @@ workers: 1
 
 
 
-=== TEST 10: no error at all, and the handshake's table is used by other requests, from the pool
+=== TEST 10: a request without ngx.ctx that finds a pooled table of another request is refused
 --- init_app
 incident.pooled = true
 --- app
@@ -357,7 +357,7 @@ workers: 1
 
 
 
-=== TEST 11: the bare pointer of the handshake, as lua-var-nginx-module caches it
+=== TEST 11: a pointer that the handshake cached is refused
 --- init_app
 incident.raw = true
 --- app
@@ -392,7 +392,7 @@ workers: 1
 
 
 
-=== TEST 12: the C functions, called with the handshake's pointer: an error and nothing else
+=== TEST 12: the C functions refuse a pointer that the handshake cached
 --- app
     location = /ping {
         header_filter_by_lua_block { incident.see_by_c() }
@@ -425,7 +425,7 @@ workers: 1
 
 
 
-=== TEST 13: a request that cannot be parsed only reaches the log phase
+=== TEST 13: readers are refused in the log phase of a request that cannot be parsed
 --- app
     error_page 400 /page;
 --- config
@@ -448,7 +448,7 @@ workers: 1
 
 
 
-=== TEST 14: the other Lua phases of the handshake: client hello, storing the session
+=== TEST 14: what client hello and session store leave in ngx.ctx is refused too
 --- app_server
     ssl_client_hello_by_lua_block { incident.handshake() }
     ssl_protocols TLSv1.2;
@@ -497,7 +497,7 @@ qr/\[error\](?!.*connect\(\) failed)/
 
 
 
-=== TEST 15: a handshake between the error and the log phase of another connection
+=== TEST 15: a handshake between a request's error and its log phase changes nothing
 --- app
     location = /down {
         error_page 502 @later;
@@ -532,7 +532,7 @@ workers: 1
 
 
 
-=== TEST 16: a client that leaves while its error page is made
+=== TEST 16: when a client leaves during its error page, the log phase finds its own request
 --- app
     location = /down {
         error_page 502 @slow;
@@ -568,7 +568,7 @@ workers: 1
 
 
 
-=== TEST 17: a log phase that hands its request to a timer, as exporters do that send in batches
+=== TEST 17: a timer that the log phase hands its request to is refused
 --- app
     error_page 502 @logged;
     location = /down {

@@ -54,8 +54,8 @@ my ($own) = `$ENV{TEST_NGINX_BINARY} -V 2>&1` =~ /--modules-path=(\S+)/;
 SKIP: {
     skip('this nginx has no --modules-path', 3) if !defined $own;
     my $file = "$WORK/dest$own/$NAME";
-    is(makes('install', "SO=$MODULE", "DESTDIR=$WORK/dest"), "$file\n", 'it says where the file is');
-    ok(-s $file, 'among the modules of this nginx');
+    is(makes('install', "SO=$MODULE", "DESTDIR=$WORK/dest"), "$file\n", 'make install says where the file is');
+    ok(-s $file, 'the file is among the modules of this nginx');
 }
 
 # ---- A file of which nginx says no -----------------------------------------------------
@@ -67,9 +67,9 @@ close $bad or die "bad.so: $!";
 for my $file ("$WORK/bad.so", "$WORK/none.so") {
     my ($status, $output) = make('install', "SO=$file", "MODULES_DIR=$WORK/refused");
     isnt($status, 0, "$file is not installed");
-    like($output, qr/run make/, 'and it says what to do');
+    like($output, qr/run make/, 'make install says what to run first');
 }
-ok(!-e "$WORK/refused", 'nothing was made');
+ok(!-e "$WORK/refused", 'a refused make install makes nothing');
 
 # ---- An nginx that has it loaded -------------------------------------------------------
 
@@ -95,7 +95,7 @@ my $dir  = $nginx->root . '/modules';
 my $file = "$dir/$NAME";
 makes('install', "SO=$MODULE", "MODULES_DIR=$dir");
 $nginx->start;
-is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads it by its name');
+is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads the installed module by its name');
 
 my $warning = qr/\[warn\] \S+ lua_var: "\Q$file\E" was replaced or removed/;
 $nginx->await_end($nginx->reload);

@@ -95,7 +95,7 @@ arg_a: loop
 
 
 
-=== TEST 4: values that are not set
+=== TEST 4: getters of unset values compile
 --- config
     location = /t {
         content_by_lua_block {
@@ -129,7 +129,7 @@ upstream_addr: loop nil
 
 
 
-=== TEST 5: variables whose values nginx caches
+=== TEST 5: getters of cached values compile
 --- http_config
     map $uri $mapped { default "mapped"; }
     map "$host$remote_addr$scheme$mapped$bytes_sent" $uses { default "x"; }
@@ -174,7 +174,7 @@ scheme, kept: loop
 
 
 
-=== TEST 6: fetch with a handle, setters and request()
+=== TEST 6: fetch with a handle, setters and request() compile
 --- config
     location = /t {
         set $own "own";
@@ -210,7 +210,7 @@ setter: loop y
 
 
 
-=== TEST 7: ngx.var, once patched
+=== TEST 7: patched ngx.var compiles
 --- http_config
     init_by_lua_block { require("resty.ngxvar").patch_ngx_var() }
 --- config
@@ -276,7 +276,7 @@ a number for a name: true nil nil
 
 
 
-=== TEST 9: a value takes no memory of Lua, compiled or not
+=== TEST 9: reading a value again allocates no Lua memory, compiled or not
 --- config
     location = /t {
         set $own "own value";
@@ -341,7 +341,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 10: a value takes no memory of nginx
+=== TEST 10: reading a value again allocates nothing in the request's pool
 --- config
     location = /t {
         set $own "own value";
@@ -401,7 +401,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 11: a handler of another event of LuaJIT's is no listener for traces
+=== TEST 11: a listener to other events of LuaJIT's does not pass for one to traces
 --- http_config
     init_by_lua_block {
         assert(not package.loaded["resty.ngxvar"])
@@ -433,7 +433,7 @@ fetch: loop
 
 
 
-=== TEST 12: a getter is resolved although a trace of another one serves it
+=== TEST 12: a getter is resolved although another's trace runs it
 --- config
     location = /t {
         set $one 1;

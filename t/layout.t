@@ -36,7 +36,7 @@ my %variants = (
 
 my @all   = split ' ', `t/bin/foreign-layout`;
 my @tried = $ENV{LAYOUTS} ? split ' ', $ENV{LAYOUTS} : @all;
-is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 'every variant is known here');
+is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 't/bin/foreign-layout builds the variants that this file knows');
 
 subtest 'a first request over a unix socket is no sign of another layout' => sub {
     eval { try_unix_socket(); 1 } or fail("given up: $@");
@@ -71,8 +71,8 @@ sub try_unix_socket () {
     }
 END
     $nginx->start;
-    like(NgxVarTest::Client->ask($socket, '/')->{content}, qr/^port '' '' 0$/, 'read directly');
-    unlike($nginx->log_text, qr/lua_var: the layout/, 'nothing is said of the layout');
+    like(NgxVarTest::Client->ask($socket, '/')->{content}, qr/^port '' '' 0$/, 'the request is read directly');
+    unlike($nginx->log_text, qr/lua_var: the layout/, 'no line about the layout is logged');
 }
 
 sub try_variant ($name, $expected) {
@@ -86,11 +86,11 @@ sub try_variant ($name, $expected) {
         http    => configuration(has_handles => !$expected->{no_handles}),
     );
     $nginx->start;
-    ok($nginx->await_workers, 'nginx starts');
+    ok($nginx->await_workers, 'nginx starts with the foreign module');
 
     my ($notice) = grep { /lua_var: version/ } $nginx->log_lines;
     my ($layout, $restore) = $expected->{shift} ? qw(differs off) : qw(agrees error_page);
-    like($notice, qr/ layout $layout, lua_var_ctx_restore $restore\n/, 'and says what it can see by then');
+    like($notice, qr/ layout $layout, lua_var_ctx_restore $restore\n/, 'the notice at the start has the layout and lua_var_ctx_restore');
 
     check_complaint($nginx, $expected);
     check_requests($nginx, $expected);
@@ -98,12 +98,12 @@ sub try_variant ($name, $expected) {
 
     is_deeply([ grep { /\[error\]/ } $nginx->log_lines ], [], 'no error in the log');
     my $lines = lines_of($expected);
-    is(scalar(complaints($nginx)), $lines, 'no more lines than at the start');
+    is(scalar(complaints($nginx)), $lines, 'no more [emerg] lines than at the start');
 
     $nginx->reload;
     await_complaints($nginx, 2 * $lines);
-    pass('it is said again after a reload');
-    is($nginx->get('/equal?a=1')->{content}, "done\n", 'and serve');
+    pass('the [emerg] lines come again after a reload');
+    is($nginx->get('/equal?a=1')->{content}, "done\n", 'new workers serve requests after a reload');
     $nginx->stop_cleanly(allow => qr/\[emerg\] .* lua_var: the layout/);
     return;
 }
@@ -125,24 +125,24 @@ sub await_complaints ($nginx, $count) {
 sub check_complaint ($nginx, $expected) {
     my @lines = await_complaints($nginx, lines_of($expected));
     my %pids  = map { /\[emerg\] (\d+)#/ ? ($1 => 1) : () } @lines;
-    is(@lines, lines_of($expected), 'one line, or one for each worker');
-    is_deeply([ sort keys %pids ], [ sort $nginx->workers ], 'from each worker')
+    is(@lines, lines_of($expected), 'one [emerg] line, or one of each worker');
+    is_deeply([ sort keys %pids ], [ sort $nginx->workers ], 'the [emerg] lines are of all workers')
         if !$expected->{shift};
 
     my $line = $lines[0];
     if (my $shift = $expected->{shift}) {
-        like($line, $OFFSET, 'it names a field and two offsets');
+        like($line, $OFFSET, 'the [emerg] line names a field and two offsets');
         my ($field, $theirs, $ours) = $line =~ $OFFSET;
-        is(($ours // 0) - ($theirs // 0), $shift, "of $field: the difference");
+        is(($ours // 0) - ($theirs // 0), $shift, "the offsets of $field differ by what the variant shifts");
     }
     else {
-        like($line, $READING, 'it names a field and two readings');
+        like($line, $READING, 'the [emerg] line names a field and two readings');
         my ($field, $ours, $theirs) = $line =~ $READING;
-        is($field, $expected->{field}, 'of the field') if $expected->{field};
-        isnt($ours, $theirs, 'which differ');
+        is($field, $expected->{field}, 'the field is the one that the variant moves') if $expected->{field};
+        isnt($ours, $theirs, 'the two readings differ');
     }
-    like($line, qr/rebuild ngx_http_lua_var_module against/, 'it says what to build');
-    like($line, qr/lua_var_ctx_restore is off/, 'it says what is off');
+    like($line, qr/rebuild ngx_http_lua_var_module against/, 'the [emerg] line says what to build');
+    like($line, qr/lua_var_ctx_restore is off/, 'the [emerg] line says that lua_var_ctx_restore is off');
     return;
 }
 
@@ -167,17 +167,17 @@ sub check_requests ($nginx, $expected) {
     is_deeply([ grep { /differs: / } $nginx->log_lines ], [],
         'fetch, with and without a handle, and getters say what ngx.var says');
     for my $phase (qw(rewrite access content header_filter body_filter log)) {
-        ok((grep { /checked: $phase/ } $nginx->log_lines), "in the $phase phase too");
+        ok((grep { /checked: $phase/ } $nginx->log_lines), "the request was checked in the $phase phase");
     }
 
-    is($nginx->get('/captures/one/two')->{content}, "one two nil\n", 'captures');
-    is($nginx->get('/set')->{content}, "true new\ntrue newer\n", 'set');
+    is($nginx->get('/captures/one/two')->{content}, "one two nil\n", 'captures are read');
+    is($nginx->get('/set')->{content}, "true new\ntrue newer\n", 'set() assigns');
     is($nginx->get('/error')->{content}, "lost\n", 'ngx.ctx is lost after an error_page');
-    is($nginx->get('/error-all')->{content}, "lost\n", 'with lua_var_ctx_restore all as well');
+    is($nginx->get('/error-all')->{content}, "lost\n", 'ngx.ctx is lost with lua_var_ctx_restore all, too');
     is($nginx->get("/$_->[0]?x=1")->{content}, "$_->[1]\n", "an error page's arguments: $_->[0]")
         for ['no-args', 'nil'], ['empty-args', ''], ['some-args', 'a=1'];
-    is($nginx->get('/timer')->{content}, "nil, refused\n", 'no variables in a timer');
-    is($nginx->get('/symbols')->{content}, "good\n", 'the C symbols give nothing wrong');
+    is($nginx->get('/timer')->{content}, "nil, refused\n", 'fetch is refused in a timer');
+    is($nginx->get('/symbols')->{content}, "good\n", 'the C functions return right values or none');
 
     if (!$expected->{no_handles}) {
         like(join('', map { $nginx->get('/stale')->{content} } 1 .. 6),
@@ -196,7 +196,7 @@ sub check_traffic ($nginx) {
         waitpid $pid, 0;
         $failed++ if $?;
     }
-    is($failed, 0, 'clients that got an answer that was not theirs');
+    is($failed, 0, 'no client gets the answer to another one');
     return;
 }
 
@@ -207,7 +207,7 @@ sub check_connections ($nginx, $count) {
     $clients[ $_ - 1 ]->send("/id?pause=0.05&id=$_") for 1 .. $count;
     my @answers  = map { ($_->receive)[1] // 'none' } @clients;
     my @expected = map { "$_ $_ $_\n" } 1 .. $count;
-    is_deeply(\@answers, \@expected, "$count connections at once");
+    is_deeply(\@answers, \@expected, "$count connections at once each get their own answer");
     return;
 }
 

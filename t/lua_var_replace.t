@@ -19,7 +19,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: stashed before a redirect, and applied after it, whatever lua_var_ctx_restore does
+=== TEST 1: an ngx.ctx stashed before a redirect is applied after it, with every lua_var_ctx_restore
 --- config
     location ~ ^/(?:off|error_page|all)$ {
         set $ctx_ref "";
@@ -48,7 +48,7 @@ __DATA__
 
 
 
-=== TEST 2: clients that leave in between leave nothing behind
+=== TEST 2: clients that leave between stash and apply leave no ngx.ctx behind
 --- config
     location = /leave {
         content_by_lua_block {
@@ -79,7 +79,7 @@ true stale request
 
 
 
-=== TEST 3: what is no reference
+=== TEST 3: apply_ngx_ctx refuses what is no reference
 --- config
     location = /t {
         content_by_lua_block {

@@ -64,8 +64,8 @@ sub get ($uri) {
 # Everything works, in the configuration of that version.
 sub check ($version, $what) {
     is(get('/version'), $version, "$what: version $version");
-    like(get('/report'), qr{fetch: /report\nrequest: a handle\nby handle: /report\n}, "$what: variables");
-    is(get('/err'), 'kept', "$what: an error page");
+    like(get('/report'), qr{fetch: /report\nrequest: a handle\nby handle: /report\n}, "$what: variables are read");
+    is(get('/err'), 'kept', "$what: an error page restores ngx.ctx");
     is(get('/live'), '1', "$what: no slot is left occupied");
     return;
 }
@@ -74,7 +74,7 @@ sub finish ($what) {
     my @alerts = $nginx->log_text =~ /.*\[alert\].*/g;
     is("@alerts", '', "$what: no [alert]");
     ok($nginx->stop, "$what: nginx ends by itself");
-    is($nginx->valgrind_reports, '', "$what: valgrind");
+    is($nginx->valgrind_reports, '', "$what: valgrind finds nothing");
     return;
 }
 
@@ -118,9 +118,9 @@ SKIP: {
 
     # One for the main configuration, one for each location, one for each error page.
     cmp_ok($refused, '>=', 10, "$refused configurations were refused");
-    unlike($nginx->log_text, qr/\[emerg\]/, 'which needs no more words');
+    unlike($nginx->log_text, qr/\[emerg\]/, 'no [emerg] is logged for a table that is only faster');
     ok($nginx->stop, 'nginx ends by itself');
-    is($nginx->valgrind_reports, '', 'valgrind');
+    is($nginx->valgrind_reports, '', 'valgrind finds nothing');
     $nginx->close;
 }
 
@@ -140,6 +140,6 @@ for my $after (0 .. 20) {
     last if $has_table;
     $without_table++;
 }
-is($without_table, 3, 'the variables, their heads, the table');
+is($without_table, 3, 'three allocations may fail without a refusal');
 
 done_testing();

@@ -20,12 +20,12 @@ sub test_within ($kilobytes) {
 }
 
 my ($status, $said) = test_within(500_000);
-is($status, 0, 'half a gigabyte is enough') or diag $said;
+is($status, 0, 'nginx -t passes with half a gigabyte of virtual memory') or diag $said;
 
 ($status, $said) = test_within(150_000);
-isnt($status, 0, '150 MB are refused');
+isnt($status, 0, 'nginx -t fails with 150 MB of virtual memory');
 like($said, qr/\[emerg\].*lua_var: cannot reserve 268435456 bytes of address space/,
-    'because of the table');
+    'the log says that the registry could not be reserved');
 like($said, qr/ulimit -v, LimitAS=/, 'and the log says what to change');
 
 done_testing();

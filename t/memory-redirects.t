@@ -191,11 +191,11 @@ my $said  = join ', ', map { "$_ $before->{$_} -> $after->{$_}" } sort keys %$be
 
 cmp_ok($more{pages}, '>=', REDIRECTS, 'all were redirected');
 is($after->{wrong}, 0, 'each ngx.ctx was the one of its request');
-is($more{restored}, $more{pages}, 'each was given back');
+is($more{restored}, $more{pages}, 'each ngx.ctx was restored');
 is($after->{live},  $before->{live}, 'no more requests are live');
-is($after->{tables}, $before->{tables}, 'no more tables are referenced');
-cmp_ok($after->{places}, '<', 3 * LEAVE, 'nor is there room for many');
-cmp_ok(abs $more{memory}, '<', WAVER, 'as much memory is in use') or diag($said);
+is($after->{tables}, $before->{tables}, 'no more ngx.ctx tables are referenced');
+cmp_ok($after->{places}, '<', 3 * LEAVE, 'the table of references has not grown');
+cmp_ok(abs $more{memory}, '<', WAVER, 'no more memory is in use') or diag($said);
 note($said);
 
 undef $client;

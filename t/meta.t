@@ -52,12 +52,12 @@ for (split /\n/, $nginx->get('/')->{content}) {
 }
 $nginx->stop_cleanly;
 
-is("@{[ sort keys %{ $of{meta} } ]}", "@{[ sort keys %{ $of{module} } ]}", 'the same names');
+is("@{[ sort keys %{ $of{meta} } ]}", "@{[ sort keys %{ $of{module} } ]}", 'the annotations have the names that the library has');
 for my $name (sort keys %{ $of{meta} }) {
     my ($meta, $module) = map { $of{$_}{$name} // {} } qw(meta module);
-    is($meta->{type}, $module->{type}, "$name: its type");
+    is($meta->{type}, $module->{type}, "$name has the annotated type");
     next if $meta->{type} ne 'function' || ($module->{count} // '') eq 'any';
-    is($meta->{count}, $module->{count}, "$name: how many parameters");
+    is($meta->{count}, $module->{count}, "$name has the annotated number of parameters");
 }
 is($of{made}{get}{count}, 1, 'what getter gives takes a request');
 is($of{made}{set}{count}, 2, 'what setter gives takes a value and a request');
@@ -84,5 +84,5 @@ for my $section (Markdown->read("$ROOT/README.md")->sections_of('Lua API')) {
     $documented{ $_->[0] } = $_->[1]
         for map { /ngxvar\.(\w+)\(/ ? [ $1, $_ ] : () } Markdown::spans($section->{text} =~ s/^(?!\*\*syntax).*//gmr);
 }
-is_deeply(\%annotated, \%documented, 'the same syntax as in README.md');
+is_deeply(\%annotated, \%documented, 'the annotations have the syntax of README.md');
 done_testing;

@@ -63,7 +63,7 @@ references kept: 0
 
 
 
-=== TEST 3: the streams and the handshake that they share
+=== TEST 3: every stream sees the ngx.ctx of their common handshake, and ssl_ctx() returns it
 --- quic
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
@@ -107,7 +107,7 @@ GET /t
 
 
 
-=== TEST 4: lua_var_ssl_ctx off: it does not show, and ssl_ctx() has it
+=== TEST 4: with lua_var_ssl_ctx off a stream's ngx.ctx has nothing of the handshake, and ssl_ctx() returns it
 --- http_config
     lua_var_ssl_ctx off;
 --- quic
@@ -134,7 +134,7 @@ nil false certificate
 
 
 
-=== TEST 5: values are those of ngx.var, and a handle ends with its stream
+=== TEST 5: a stream's values are those of ngx.var, and its handle is stale afterwards
 --- quic
         location = /values {
             content_by_lua_block {

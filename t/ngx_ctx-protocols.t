@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: HTTP/1.1 keepalive, errors among other requests
+=== TEST 1: errors among other HTTP/1.1 keepalive requests keep their own ngx.ctx
 --- config
     error_page 404 502 503 /page;
     location = /err {
@@ -60,7 +60,7 @@ GET /t
 
 
 
-=== TEST 2: HTTP/1.1 pipelining
+=== TEST 2: pipelined errors keep their own ngx.ctx
 --- config
     error_page 502 503 /page;
     location = /err {
@@ -105,7 +105,7 @@ GET /t
 
 
 
-=== TEST 3: HTTP/1.1 pipelining, by a client in Lua
+=== TEST 3: pipelined requests in one packet keep their own ngx.ctx
 --- config
     location = /t {
         error_page 502 /page;
@@ -121,7 +121,7 @@ GET /t
 
 
 
-=== TEST 4: HTTP/1.0, and a request in several packets
+=== TEST 4: HTTP/1.0, and a request in several packets, keep ngx.ctx
 --- config
     location = /t {
         error_page 502 /page;
@@ -154,7 +154,7 @@ port one by HTTP/2.0
 
 
 
-=== TEST 6: a client that leaves while its error page is made
+=== TEST 6: when a client leaves during its error page, the log phase has its ngx.ctx
 --- config
     location = /err {
         error_page 502 /slow;

@@ -30,7 +30,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: an address that realip changes in a location
+=== TEST 1: patched ngx.var caches an address that realip changes later, as stock does
 --- http_config
     map $remote_addr $mapped { default "mapped $remote_addr"; }
     server_rewrite_by_lua_block { read("remote_addr") }
@@ -50,7 +50,7 @@ X-Real-IP: 1.2.3.4
 
 
 
-=== TEST 2: an upstream's time that is read before it is over, and logged: not cached
+=== TEST 2: an upstream time that is read early is not cached
 --- http_config
     log_format times "$arg_way: $upstream_response_time $upstream_header_time $upstream_connect_time";
     server {
@@ -110,7 +110,7 @@ none: all of it
 
 
 
-=== TEST 3: a host that Lua changes, of which lua-nginx-module drops the cached value
+=== TEST 3: $host is read anew after Lua changed the Host header
 --- http_config
     map $host $mapped { default "mapped $host"; }
 --- config
@@ -130,7 +130,7 @@ Host: first.test
 
 
 
-=== TEST 4: headers and cookies: those that nginx defines by name are cached, others are not
+=== TEST 4: headers that nginx defines by name are cached, other headers and cookies are not
 --- http_config
     lua_var_index $http_x $cookie_a;
     map "$http_x $cookie_a $http_user_agent $http_via" $mapped { default "$http_x $cookie_a $http_user_agent $http_via"; }
@@ -157,7 +157,7 @@ Via: 1
 
 
 
-=== TEST 5: a map: what it uses is cached with it, whoever reads it
+=== TEST 5: reading a map caches what it uses, whoever reads it
 --- http_config
     map $http_x $inner { default "inner $http_x"; }
     map $http_x $fresh { volatile; default "fresh $http_x"; }
@@ -180,7 +180,7 @@ X: first
 
 
 
-=== TEST 6: every variable of nginx's core that is cached, while the request is changed
+=== TEST 6: each variable of nginx's core is cached as stock does when the request changes
 --- http_config
     map "$request_method$uri$args$request_filename$document_root$host$scheme$https$is_args" $a { default ""; }
     map "$server_name$server_addr$server_port$server_protocol$remote_addr$remote_port$content_length" $b { default ""; }

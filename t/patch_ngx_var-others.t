@@ -129,20 +129,20 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: called before the other patch
+=== TEST 1: a patch before the other one keeps both
 --- order: before
 
 
 
-=== TEST 2: called after the other patch
+=== TEST 2: a patch after the other one keeps both
 --- order: after
 
 
 
-=== TEST 3: called before and after it
+=== TEST 3: a patch before and after the other one keeps both
 --- order: twice
 
 
 
-=== TEST 4: the other patch before and after it
+=== TEST 4: a patch between two of the other one keeps both
 --- order: around

@@ -30,7 +30,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: values are the strings that they were before
+=== TEST 1: values are the strings of stock ngx.var
 --- config
     location ~ "^/(t)$" {
         set $own "own";
@@ -79,7 +79,7 @@ upstream_response_time: nil true
 
 
 
-=== TEST 2: the table ngx.var is as empty as before
+=== TEST 2: the table ngx.var is still empty
 --- config
     location = /t {
         content_by_lua_block {
@@ -99,7 +99,7 @@ true true
 
 
 
-=== TEST 3: errors are the same, and point at the same line
+=== TEST 3: errors are those of stock ngx.var, at the same line
 --- config
     location = /t {
         content_by_lua_file html/t.lua;
@@ -133,7 +133,7 @@ nil: false t.lua:1: bad variable name
 
 
 
-=== TEST 4: assignments
+=== TEST 4: assignments work as with stock ngx.var
 --- config
     location = /t {
         set $own "before";
@@ -163,7 +163,7 @@ false variable "nope" not found
 
 
 
-=== TEST 5: init_by_lua: there is no request
+=== TEST 5: in init_by_lua the error is that of stock ngx.var
 --- config
     location = /t { content_by_lua_block { ngx.say(from_init) } }
 --- init_by_lua
@@ -185,7 +185,7 @@ false no request found, true
 
 
 
-=== TEST 6: worker start, timer, handshake: there are no variables
+=== TEST 6: at worker start, in timers and handshakes the error is that of stock ngx.var
 --- http_config
     init_worker_by_lua_block {
         local function sentence(f, ...)
@@ -229,7 +229,7 @@ true true
 
 
 
-=== TEST 7: every variable, in every phase, for requests of every shape
+=== TEST 7: every variable agrees with stock ngx.var in every phase
 --- http_config
     server_rewrite_by_lua_block { D.check("server_rewrite") }
     rewrite_by_lua_block { D.check("rewrite") }
@@ -269,7 +269,7 @@ GET /t
 
 
 
-=== TEST 8: every variable, in every phase, in compiled code
+=== TEST 8: every variable agrees with stock ngx.var in compiled code
 --- http_config
     server_rewrite_by_lua_block { D.check("server_rewrite") }
     rewrite_by_lua_block { D.check("rewrite") }
@@ -313,7 +313,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 9: in compiled code
+=== TEST 9: compiled code reads, refuses and raises as interpreted code
 --- config
     location = /t {
         set $own "0";
@@ -358,7 +358,7 @@ API disabled in the current context
 
 
 
-=== TEST 10: subrequests and redirects: ngx.var reads the current request
+=== TEST 10: ngx.var reads the current request in subrequests and after redirects
 --- config
     location = /sub { content_by_lua_block { ngx.say(ngx.var.uri, " ", ngx.var.arg_a) } }
     location = /u {
@@ -378,7 +378,7 @@ API disabled in the current context
 
 
 
-=== TEST 11: assignment, as the stock function does it
+=== TEST 11: assignment stores what stock ngx.var stores
 --- config
     location = /t {
         set $own "own";
@@ -417,7 +417,7 @@ own = nil: nil true
 
 
 
-=== TEST 12: assignment, errors as the stock function raises them
+=== TEST 12: assignment raises the errors of stock ngx.var
 --- init_by_lua
         local ok, err = pcall(function () ngx.var.own = "x" end)
         from_init = tostring(ok) .. " " .. tostring(err)
@@ -447,7 +447,7 @@ qr/\Afalse no request found\nfalse true variable "uri" not changeable\nfalse tru
 
 
 
-=== TEST 13: assignment in compiled code
+=== TEST 13: compiled assignments work
 --- config
     location = /t {
         set $own "own";

@@ -54,7 +54,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: in all phases, as fetch: with a handle, a pointer, and of the current request
+=== TEST 1: a reader reads what fetch reads, in all phases and for each form of a request
 --- config
     location = /t {
         set $own "own";
@@ -84,7 +84,7 @@ log: right
 
 
 
-=== TEST 2: numbers are numbers, and what is not there is nil in its place
+=== TEST 2: numbers are Lua numbers, and an unset variable leaves nil in its place
 --- config
     location = /t {
         content_by_lua_block {
@@ -103,7 +103,7 @@ true nil /t
 
 
 
-=== TEST 3: changed under way, compiled and interpreted
+=== TEST 3: a reader sees changes, compiled and interpreted
 --- config
     location = /t {
         content_by_lua_block {
@@ -130,7 +130,7 @@ done
 
 
 
-=== TEST 4: a request that has ended, and what is none
+=== TEST 4: a stale handle, and what is no request, get nil and the reason
 --- config
     location = /keep { content_by_lua_block { package.loaded.kept = require("resty.ngxvar").request() } }
     location = /t {
@@ -157,7 +157,7 @@ done
 
 
 
-=== TEST 5: in a timer
+=== TEST 5: in a timer a reader gets nil and the reason
 --- config
     location = /t {
         content_by_lua_block {
@@ -174,7 +174,7 @@ no variables in this context (TLS handshake, timer or worker start)
 
 
 
-=== TEST 6: what a reader cannot be made of
+=== TEST 6: what a reader cannot be made of raises an error
 --- config
     location = /t {
         content_by_lua_block {
@@ -210,7 +210,7 @@ bad argument to read:table(): expected a table to fill, got number
 
 
 
-=== TEST 7: the list that it was made of may change, and go
+=== TEST 7: a reader keeps its names when the list changes
 --- config
     location = /t {
         content_by_lua_block {
@@ -233,7 +233,7 @@ one two two
 
 
 
-=== TEST 8: names in upper case are keys as they are written
+=== TEST 8: keys are the names as they were given
 --- config
     location = /t {
         content_by_lua_block {

@@ -19,12 +19,12 @@ my $README = Markdown->read("$ROOT/README.md");
 my $PROSE  = $README->prose;
 my $PORT   = NginxServer->port;
 
-subtest 'directives' => \&check_directives;
-subtest 'variables' => \&check_variables;
-subtest 'Lua API: syntax' => \&check_syntax;
-subtest 'Lua API: variables that are numbers' => \&check_types;
-subtest 'Lua API: sentences' => \&check_sentences;
-subtest 'versions and limits' => \&check_numbers;
+subtest 'the directives are those of the module' => \&check_directives;
+subtest 'the variables are those of the module' => \&check_variables;
+subtest 'Lua API: each syntax line can be run' => \&check_syntax;
+subtest 'Lua API: the variables that are numbers are those of README' => \&check_types;
+subtest 'Lua API: the sentences are in the sources' => \&check_sentences;
+subtest 'versions and limits are those of the sources' => \&check_numbers;
 done_testing;
 
 # ---- Directives ------------------------------------------------------------------------
@@ -197,7 +197,7 @@ sub check_syntax {
     is_deeply([ split /\n/, $nginx->get('/')->{content} ], \@calls, 'each line can be run');
     is(in_order(split /\n/, $nginx->get('/keys')->{content}), in_order(documented()),
         'what the headings name is in the module, and nothing else');
-    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'without an error');
+    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
     $nginx->stop_cleanly;
     return;
 }
@@ -237,7 +237,7 @@ sub check_types {
         my $names = $nginx->get('/numbers')->{content};
         return $names =~ s/\bdone // ? $names : undef;
     });
-    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'they are those of README');
+    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'README names the variables that are numbers');
     $nginx->stop_cleanly;
     return;
 }
@@ -246,7 +246,7 @@ sub check_types {
 sub check_sentences {
     my $sources   = sources();
     my @sentences = uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE);
-    cmp_ok(scalar @sentences, '>=', 2, 'sentences');
+    cmp_ok(scalar @sentences, '>=', 2, 'README quotes at least two sentences');
     ok(index($sources, $_) >= 0, $_) for @sentences;
     return;
 }
@@ -261,7 +261,7 @@ sub check_numbers {
 
     my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later/;
     my ($declared) = read_file("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
-    is($rust, $declared, 'the Rust that is needed');
+    is($rust, $declared, 'README names the Rust version of Cargo.toml');
 
     # README says with which versions it is tested, and this may be another one.
     my $nginx = NginxServer->new(http => <<~"END")->start;

@@ -40,17 +40,17 @@ my %blocks;
 push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
 is(in_order(keys %blocks), 'dockerfile lua nginx sh text yaml', 'the kinds of code blocks in README.md');
 
-subtest 'links' => \&check_links;
-subtest 'commands in README.md' => \&check_commands;
-subtest 'Docker' => sub { check_docker(@{ $blocks{dockerfile} }) };
-subtest 'APISIX' => sub { check_apisix(@{ $blocks{yaml} }) };
-subtest 'what nginx says' => \&check_refusals;
-subtest 'what nginx-sys says' => \&check_nginx_sys;
-subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
-subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
-subtest 'lines of the log' => sub { check_log(@{ $blocks{text} }) };
-subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
-subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
+subtest 'links lead to what is there' => \&check_links;
+subtest 'the commands in README.md work' => \&check_commands;
+subtest 'the Dockerfile is right' => sub { check_docker(@{ $blocks{dockerfile} }) };
+subtest 'the configuration of APISIX is right' => sub { check_apisix(@{ $blocks{yaml} }) };
+subtest 'nginx says the sentences that README quotes' => \&check_refusals;
+subtest 'nginx-sys says the sentences that README quotes' => \&check_nginx_sys;
+subtest 'the synopsis runs' => sub { check_synopsis(@{ $blocks{nginx} }) };
+subtest 'the Lua blocks run' => sub { check_lua(@{ $blocks{lua} }) };
+subtest 'the log has the lines that README shows' => sub { check_log(@{ $blocks{text} }) };
+subtest 'the commands in CONTRIBUTING.md work' => \&check_guide_commands;
+subtest 'the files in CONTRIBUTING.md are there' => \&check_guide_files;
 done_testing;
 
 # ---- Lines of the log -------------------------------------------------------------------
@@ -98,13 +98,13 @@ sub check_log (@blocks) {
 END
         $nginx->start;
         $nginx->get('/keep');
-        is($nginx->get('/t')->{content}, "nil\n", 'refused');
+        is($nginx->get('/t')->{content}, "nil\n", 'the read is refused');
         my $shape = sub ($text) { $text =~ s{\Q$root\E/}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
         my $wanted = $shape->($traces eq 'on' ? $part : $whole);
         my ($line) = grep { /lua_var: fetch/ } map { s/\n//r } $nginx->log_lines;
         $traces eq 'on'
-            ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the part with lua_var_trace_handles')
-            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line');
+            ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the line has the part with lua_var_trace_handles')
+            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line is the one in README');
         $nginx->stop_cleanly;
     }
     return;
@@ -120,7 +120,7 @@ sub check_links {
             ok(-e "$ROOT/" . $target =~ s/#.*//r, "$name: $target");
         }
         my @blanks = $document->prose =~ /\@[A-Z]+\@/g;
-        is("@blanks", '', "$name: nothing is left to be filled in");
+        is("@blanks", '', "$name has no blanks to be filled in");
     }
     return;
 }
@@ -176,7 +176,7 @@ sub recipe ($command) {
     is($status, 0, "$command: there is such a target") or diag($output);
     my @lines = split /\n/, $output;
     my @missing = grep { m{/} && !/=/ && !-x "$ROOT/$_" } map { /^(\S+)/ } @lines;
-    is("@missing", '', "$command: what it runs is there");
+    is("@missing", '', "$command: the scripts that it runs are there");
     return $lines[-1] // '';
 }
 
@@ -194,7 +194,7 @@ sub shell ($command) {
 sub try_demo ($recipe) {
     local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
     my ($status, $output) = shell($recipe);
-    is($status, 0, "$recipe: as it should be") or diag($output);
+    is($status, 0, "$recipe: exits with 0") or diag($output);
     return;
 }
 
@@ -231,7 +231,7 @@ sub try_run ($recipe) {
         1;
     } or diag($@);
     alarm 0;
-    isnt($curl, '', "$recipe: serves, and says what to try") or return;
+    isnt($curl, '', "$recipe: says what to try") or return;
     my (undef, $answer) = shell("$curl --silent --noproxy '*'");
     isnt($answer, '', "$curl: is answered");
 
@@ -250,15 +250,15 @@ sub try_build ($command) {
     is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
     chomp(my $tree = `$ROOT/.ci/nginx-tree path`);
     $command =~ s{/path/to/nginx(?=[ /])}{$tree}g;
-    unlike($command, qr{/path/to}, 'the paths are replaced');
+    unlike($command, qr{/path/to}, 'the paths of the example are replaced');
 
     SKIP: {
         skip('the module is not built, or not of these sources', 2) if !is_built();
         my @before = (stat $SO)[1, 9];
         my ($status, $output) = shell($command);
         my @after = (stat $SO)[1, 9];
-        is($status, 0, 'it builds') or diag($output);
-        is("@after", "@before", 'what is built already') or diag($output);
+        is($status, 0, 'the command builds') or diag($output);
+        is("@after", "@before", 'the command has nothing to build') or diag($output);
     }
     return;
 }
@@ -278,23 +278,23 @@ sub check_docker (@files) {
     is(scalar @files, 1, 'there is one Dockerfile') or return;
     my @lines = split /\n/, $files[0]{text};
     my %known = map { $_ => 1 } qw(ARG FROM RUN ENV COPY WORKDIR);
-    is(join(', ', grep { /^(\w+)/ && !$known{$1} } @lines), '', 'its instructions');
+    is(join(', ', grep { /^(\w+)/ && !$known{$1} } @lines), '', 'the Dockerfile has known instructions only');
     for my $command (map { /^RUN (.*)/ } @lines) {
         my ($status, $output) = shell("sh -n -c '" . $command =~ s/'/'\\''/gr . "'");
         is($status, 0, $command) or diag($output);
         recipe($command) if $command =~ /^make\b/;
     }
     my ($dest) = map { /^RUN make install .*DESTDIR=(\S+)/ } @lines;
-    like($files[0]{text}, qr{^COPY --from=build \Q$dest\E /$}m, 'what is installed is copied');
-    like($files[0]{text}, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'and loaded');
+    like($files[0]{text}, qr{^COPY --from=build \Q$dest\E /$}m, 'the Dockerfile copies what is installed');
+    like($files[0]{text}, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'the Dockerfile loads the module');
     return;
 }
 
 # Apache APISIX puts the snippet before `events`.
 sub check_apisix (@files) {
-    is(scalar @files, 1, 'there is one block') or return;
+    is(scalar @files, 1, 'there is one block for APISIX') or return;
     my ($snippet) = $files[0]{text} =~ /^nginx_config:\n  main_configuration_snippet: \|\n    (.*)\n\z/;
-    is($snippet, $LOAD, 'which loads the module');
+    is($snippet, $LOAD, 'the block for APISIX loads the module');
     return;
 }
 
@@ -337,7 +337,7 @@ sub check_refusals {
         my $pattern = join '.*', map { quotemeta($_) =~ s/\d{7}/\\d{7}/gr } split /…/, $line;
         like($output, qr/\[emerg\] .*$pattern/, $line);
     }
-    is(join(', ', keys %refused), '', 'README has them all');
+    is(join(', ', keys %refused), '', 'README quotes every refusal');
     return;
 }
 
@@ -349,7 +349,10 @@ sub version_number {
 
 # The crate's build script runs before the module's and has the first word.
 sub check_nginx_sys {
-    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --format-version 1` =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
+    # Of this platform: not every crate of others is at hand.
+    my ($platform) = `rustc -vV` =~ /^host: (\S+)/m;
+    my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $platform --format-version 1`
+        =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
     my $script = read_file(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
@@ -375,7 +378,7 @@ sub check_synopsis (@synopses) {
         is($status, 0, "nginx -t: $names") or diag($output);
         next if $status;
         $nginx->start;
-        is($nginx->get($path)->{content}, "$answer\n", "$path: what it says");
+        is($nginx->get($path)->{content}, "$answer\n", "$path: the answer is the one in README");
         $nginx->stop_cleanly;
     }
 
@@ -456,7 +459,7 @@ sub check_lua (@scripts) {
     for my $n (0 .. $#scripts) {
         is($nginx->get("/$n")->{content}, 'ran', "the block at line $scripts[$n]{line}");
     }
-    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'nothing is amiss');
+    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
     $nginx->stop_cleanly;
     return;
 }
@@ -469,12 +472,12 @@ sub check_guide_commands {
     my @commands = map { /^make\b/ ? $_ : "make $_" } grep { !/=t\// }
         map { Markdown::spans($_->[0]) } @rows;
     push @commands, grep { /^make\b/ } Markdown::spans($GUIDE->prose);
-    cmp_ok(scalar @commands, '>', 10, 'commands');
+    cmp_ok(scalar @commands, '>', 10, 'CONTRIBUTING has more than 10 commands');
     recipe($_) for uniq @commands;
 
     my ($argument) = grep { /^T=/ } Markdown::spans($GUIDE->prose);
     my $file = $argument =~ s/^T=//r;
-    is(recipe("make test $argument") =~ s/\s+/ /gr, "prove -r $file", "$argument: only that file");
+    is(recipe("make test $argument") =~ s/\s+/ /gr, "prove -r $file", "$argument: runs only that file");
     is(recipe('make test TEST_NGINX=DIR') =~ s/\s+/ /gr, 'prove -IDIR/lib -r t',
         'TEST_NGINX=DIR: that one is used');
     return;
@@ -487,7 +490,7 @@ sub check_guide_files {
         grep { !m{^target/} }
         grep { m{^[\w./-]+(?:\.(?:rs|c|h|lua|t|md|pm|toml)|/)$} || m{^(?:t|src|nginx-conf)/[\w./-]+$} }
         map { s/^T=//r } map { Markdown::spans($_) } $README->prose, $GUIDE->prose;
-    cmp_ok(scalar @files, '>', 20, 'files');
+    cmp_ok(scalar @files, '>', 20, 'CONTRIBUTING has more than 20 files');
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
     }

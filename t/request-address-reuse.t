@@ -55,7 +55,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: HTTP/1.1, many requests on one connection
+=== TEST 1: HTTP/1.1 requests on one connection refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -75,7 +75,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 2: TLS, and the request of the handshake is remembered too
+=== TEST 2: HTTP/1.1 over TLS refuses what was kept of earlier requests and of the handshake
 --- reuse_server
     ssl_certificate_by_lua_block { reuse.keep() }
 --- config
@@ -99,7 +99,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 3: HTTP/1.1, a connection for each request
+=== TEST 3: HTTP/1.1 requests on separate connections refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -117,7 +117,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 4: pipelined requests
+=== TEST 4: pipelined requests refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -142,7 +142,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 5: HTTP/2, one stream after another
+=== TEST 5: HTTP/2 streams one after another refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -160,7 +160,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 6: HTTP/2, streams at once, three times on connections of their own
+=== TEST 6: HTTP/2 streams at once refuse what was kept of an earlier connection's
 --- config
     location = /t {
         content_by_lua_block {
@@ -182,7 +182,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 7: redirects and error pages in between, after which a handle is still valid
+=== TEST 7: redirects and error pages leave a request's own handle valid
 --- reuse_server
     location = /error {
         error_page 502 /one/after_error;
@@ -215,7 +215,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 8: requests that only reach the log phase (400), and whose clients left
+=== TEST 8: requests that only reach the log phase, or whose clients left, are refused later
 --- reuse_server
     error_page 400 =200 /one/bad;
     location = /leave {
@@ -260,7 +260,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 9: subrequests, which are in their parent's memory
+=== TEST 9: subrequests, which use their parent's pool, are refused later
 --- reuse_server
     location = /parent {
         content_by_lua_block {
@@ -291,7 +291,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 10: timers, whose requests are fake
+=== TEST 10: timers, which have fake requests, are refused later
 --- config
     location = /t {
         content_by_lua_block {
@@ -317,7 +317,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 11: compiled loops: what a trace knows of one request does not hold for the next
+=== TEST 11: compiled loops refuse what was kept of earlier requests
 --- reuse_server
     location /loop {
         content_by_lua_block {
@@ -367,7 +367,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 12: the request at the address is live while another one tries
+=== TEST 12: a stale handle is refused while another live request has its address
 --- reuse_server
     location = /keep { content_by_lua_block { handle = require("resty.ngxvar").request() pointer = require("resty.core.base").get_request() ngx.say("kept") } }
     location = /stay {
@@ -437,7 +437,7 @@ stranger: /stay, nil
 
 
 
-=== TEST 13: the C functions take an address only: they read the request that is there now
+=== TEST 13: the C functions read the request that is at the address now
 --- reuse_server
     location /c {
         content_by_lua_block {

@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: what is no request is refused by every function
+=== TEST 1: every function refuses what is no request
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -64,7 +64,7 @@ enable_patch(false): refused
 
 
 
-=== TEST 2: the errors that refuse it
+=== TEST 2: the error says what was passed instead of a request
 --- config
     location = /t {
         content_by_lua_block {
@@ -100,7 +100,7 @@ stale request
 
 
 
-=== TEST 3: a raw pointer is taken when it is the current request's
+=== TEST 3: the current request's pointer is accepted
 --- config
     location = /t {
         set $own "";
@@ -131,7 +131,7 @@ GET /t?a=1
 
 
 
-=== TEST 4: a raw pointer of another live request, or of none, is refused
+=== TEST 4: the pointer of another live request, and of one that ended, is refused
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -190,7 +190,7 @@ subrequest: nil stale request
 
 
 
-=== TEST 5: a forged handle: with any bit wrong it is refused
+=== TEST 5: a handle with any bit wrong is refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -248,7 +248,7 @@ GET /t
 
 
 
-=== TEST 6: request() does not return a handle that a program changed
+=== TEST 6: request() does not return a handle that Lua changed
 --- config
     location = /t {
         content_by_lua_block {

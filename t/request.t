@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a handle is opaque cdata, and the same one each time
+=== TEST 1: request() returns one opaque cdata for a request
 --- config
     location = /t {
         content_by_lua_block {
@@ -38,7 +38,7 @@ true
 
 
 
-=== TEST 2: one request, one handle in all phases
+=== TEST 2: a request has one handle in all phases
 --- config
     location = /t {
         set_by_lua_block $handle { return tostring(require("resty.ngxvar").request()) }
@@ -80,7 +80,7 @@ log same;
 
 
 
-=== TEST 3: after the end of its request a handle is stale, for every function
+=== TEST 3: a stale handle gets nil and "stale request" from every function
 --- config
     location = /keep {
         content_by_lua_block {
@@ -303,7 +303,7 @@ $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
 
 
 
-=== TEST 7: several live subrequests, each with its own values
+=== TEST 7: live subrequests each have their own values
 --- config
     location = /t {
         content_by_lua_block {
@@ -465,7 +465,7 @@ bad: 400 true true;
 
 
 
-=== TEST 12: many requests at once, each with its own handle
+=== TEST 12: many requests at once each have their own handle
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -514,7 +514,7 @@ GET /t
 
 
 
-=== TEST 13: a handle has nothing but its name, and says what to use
+=== TEST 13: reading a field of a handle raises an error that names fetch
 --- config
     location = /t {
         content_by_lua_block {

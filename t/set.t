@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a variable that set defined
+=== TEST 1: a variable defined by set is assigned
 --- config
     location = /t {
         set $own "first";
@@ -36,7 +36,7 @@ true [] []
 
 
 
-=== TEST 2: a map that is changeable, and one that is not cached
+=== TEST 2: a map's variable is assigned, cached or volatile
 --- http_config
     map $arg_a $mapped { default "mapped $arg_a"; }
     map $arg_a $fresh { volatile; default "fresh $arg_a"; }
@@ -66,7 +66,7 @@ by hand by hand
 
 
 
-=== TEST 3: set handlers: args and limit_rate
+=== TEST 3: set handlers of $args and $limit_rate are called
 --- config
     location = /t {
         set $rate "0";
@@ -103,7 +103,7 @@ invalid $limit_rate "many"
 
 
 
-=== TEST 4: nil unsets
+=== TEST 4: nil unsets a variable
 --- http_config
     map $uri $mapped { default "of the map"; }
 --- config
@@ -139,7 +139,7 @@ true true nil true
 
 
 
-=== TEST 5: values that are no strings become what tostring makes of them
+=== TEST 5: values are converted by tostring
 --- config
     location = /t {
         set $own "";
@@ -182,7 +182,7 @@ table true true
 
 
 
-=== TEST 6: an error in a __tostring is the caller's
+=== TEST 6: an error in a __tostring reaches the caller
 --- config
     location = /t {
         set $own "before";
@@ -213,7 +213,7 @@ true outer
 
 
 
-=== TEST 7: a __tostring that waits
+=== TEST 7: a __tostring that yields raises an error
 --- config
     location = /t {
         set $own "before";
@@ -234,7 +234,7 @@ false attempt to yield before
 
 
 
-=== TEST 8: what cannot be set: the errors of ngx.var
+=== TEST 8: what cannot be assigned gets the errors of ngx.var
 --- http_config
     map $uri $mapped { default "x"; }
 --- config
@@ -292,7 +292,7 @@ Cookie: a=1
 
 
 
-=== TEST 9: the texts of the errors
+=== TEST 9: the errors say what the variable lacks
 --- http_config
     map $uri $loose { default "x"; }
 --- config
@@ -316,7 +316,7 @@ nil variable "loose" cannot be assigned a value
 
 
 
-=== TEST 10: long names and values
+=== TEST 10: long names and values work
 --- config
     location = /t {
         set $own "";
@@ -341,7 +341,7 @@ nil variable "long true
 
 
 
-=== TEST 11: bad names raise an error, as ngx.var's do
+=== TEST 11: bad names raise the errors of ngx.var
 --- config
     location = /t {
         content_by_lua_block {
@@ -375,7 +375,7 @@ none: false bad variable name: expected string, got no value
 
 
 
-=== TEST 12: without a request, and where there are no variables
+=== TEST 12: without a request or variables set() returns nil and the reason
 --- http_config
     init_by_lua_block {
         local ok, err = require("resty.ngxvar").set("own", "x")
@@ -403,7 +403,7 @@ nil no variables in this context (TLS handshake, timer or worker start)
 
 
 
-=== TEST 13: of another request that is live, by its handle
+=== TEST 13: another live request's variable is assigned by its handle
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -443,7 +443,7 @@ variable "nope" not found
 
 
 
-=== TEST 14: in every phase that has variables; nginx sees the value
+=== TEST 14: set() works in every phase, and nginx sees the value
 --- config
     location = /t {
         set $own "conf";

@@ -13,7 +13,7 @@ my @output = do {
 };
 my $status = $?;
 
-is($status, 0, 'nothing went wrong');
+is($status, 0, 't/bin/soak finds nothing wrong');
 like($output[-1],
     qr/[1-9]\d* requests .* [1-9]\d* redirects restored, [1-9]\d* stale handles refused, 0 foreign, 0 slots live .* [1-9]\d* reloads, 1 upgrade, .* deaths 0$/,
     'figures');

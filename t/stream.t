@@ -58,21 +58,21 @@ END
 
 my $nginx = NginxServer->new(modules => \@MODULES, main => $STREAM, http => $HTTP)->start;
 my ($version) = $nginx->get('/http', port => $HTTP_PORT)->{content} =~ m{^/http (\S+)\n\z};
-isnt($version // '', '', 'HTTP has the library as ever');
+isnt($version // '', '', 'http {} has the library beside stream {}');
 
 my $refusals = join '', map {
     "false resty.ngxvar: no $_() in the stream subsystem, its sessions have no handles: use fetch()"
         . " or ngx.var\n"
 } qw(set live getter setter patch_ngx_var enable_patch);
 my $expected = "$PORT 127.0.0.1 nil nil\n$refusals$version\n";
-is(session(), $expected, 'stream {} before http {}');
+is(session(), $expected, 'fetch reads and the rest is refused in stream {}, which is before http {}');
 $nginx->reload;
-is(session(), $expected, 'after a reload');
-is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'nothing is amiss');
+is(session(), $expected, 'fetch reads and the rest is refused in stream {} after a reload');
+is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
 
 $nginx->configure(main => '', http => $HTTP);
 $nginx->reload;
-is($nginx->get('/http', port => $HTTP_PORT)->{content}, "/http $version\n", 'stream {} is taken out');
+is($nginx->get('/http', port => $HTTP_PORT)->{content}, "/http $version\n", 'http {} has the library after a reload without stream {}');
 
 $nginx->stop_cleanly;
 done_testing;

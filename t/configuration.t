@@ -1,4 +1,4 @@
-# The directives, well and badly used: src/conf.rs.  What
+# What the directives take and refuse, and the notice at a start: src/conf/.  What
 # lua_var_ctx_restore does is in lua_var_ctx_restore.t.
 
 use v5.36;
@@ -11,15 +11,15 @@ use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 use NginxServer;
 
-# lua-var-nginx-module has the same name as this module.  A copy of this one
-# under another file name stands for it: nginx goes by the name of the module.
+# lua-var-nginx-module has the same module name as this one.  nginx compares these names,
+# not file names, so a copy of this module stands for it.
 my $module = NgxVarTest::Env::module();
 my $dir    = tempdir(CLEANUP => 1);
 $ENV{TEST_NGINX_MODULE}       = $module // '';
 $ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
 !defined $module or copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";
 
-# A configuration that is refused says so once, and says where.
+# A refused configuration gets one message, with its line.
 add_block_preprocessor(sub ($block) {
     return if !defined $block->refused;
     $block->set_value(must_die        => '');
@@ -35,7 +35,7 @@ add_block_preprocessor(sub ($block) {
 repeat_each(1);     # a configuration is read as it was read before
 run_tests();
 
-# What a start says of the module: once, on a line that names its build and its setting.
+# A start logs one notice, with the build and lua_var_ctx_restore.
 {
     my ($version) = `cat Cargo.toml` =~ /^version = "(.*)"$/m;
     my ($nginx_version) = `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{version: (\S+)};
@@ -61,8 +61,8 @@ run_tests();
     $nginx->stop_cleanly;
 }
 
-# lua_code_cache off leaves lua_var_ctx_restore nothing to do: one warning, and only for
-# those who have written that directive.
+# lua_var_ctx_restore has no effect with lua_code_cache off: one warning, and only when the
+# directive is written.
 {
     my $nginx  = NginxServer->new;
     my $listen = 'listen 127.0.0.1:' . NginxServer->port(9) . ';';
@@ -94,7 +94,7 @@ run_tests();
     }
 }
 
-# A Lua module that lacks what this module calls.
+# A Lua module that lacks functions which this module calls.
 SKIP: {
     skip('the Lua module is linked in', 2) if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');
     chomp(my $old_lua = `t/bin/old-lua-module`);

@@ -14,8 +14,8 @@ NginxServer->skip_unless_plain;
 my $PORT = NginxServer->port;
 my @PATHS = qw(/answer /error /chain /slow /capture /named /error?a=1);
 
-# Configurations in which the variables that nginx knows by index are others, in
-# another order: what they have in common is $own and $mapped.
+# Configurations that index different variables in a different order.  All have $own and
+# $mapped.
 my %generations = (
     A => { http => '', server => '' },
     B => {
@@ -92,7 +92,7 @@ sub use_generation ($nginx, $generation, %options) {
 # cached: it looks a chunk up by the number that another VM gave it.
 my @UNCACHED_PATHS = grep { $_ ne '/capture' } @PATHS;
 
-# The answer to one request of each kind, as a string that says "ok" of each.
+# Sends one request of each kind; each has to answer "ok".
 sub answers ($nginx, @paths) {
     state $count = 0;
     my $all = '';
@@ -122,7 +122,7 @@ sub reload_in_vain ($nginx, $pattern) {
     my $before = $lines->();
     $nginx->signal('HUP');
     $nginx->await("a line with $pattern", sub {
-        # One process without workers looks at its signals after an event.
+        # A single process handles signals only after an event.
         $nginx->get('/waiting');
         return $lines->() > $before;
     });
@@ -135,7 +135,7 @@ sub no_complaints ($nginx, $allowed = qr/(?!)/) {
     return;
 }
 
-# Runs a part of this file; what it leaves running when it dies is ended.
+# Runs a part of this file, and stops the nginx that it leaves running when it dies.
 sub part ($name, $code) {
     subtest $name => sub {
         eval { $code->(); 1 } or fail("given up: $@");
@@ -209,7 +209,7 @@ part 'a binary upgrade under traffic fails no request' => sub {
     $nginx->await('the end of the old workers', sub { !$nginx->workers($old) });
     is_served($nginx, 'B', 'the new workers alone');
 
-    # Back, as one would if the new binary were no good, and forth again.
+    # Back, as if the new binary were broken, and forth again.
     $nginx->signal('HUP', $old);
     $nginx->await('old workers again', sub { $nginx->workers($old) == 2 });
     $nginx->signal('WINCH', $old);
@@ -228,7 +228,7 @@ part 'a binary upgrade under traffic fails no request' => sub {
     $nginx->stop_cleanly;
 };
 
-# Each at another moment of the configuration's making.
+# Each fails at another stage of reading the configuration.
 my $OWN = NginxServer->module;
 my %faults = (
     'no module'           => { modules => ['/none.so'],         log => qr{dlopen\(\) "/none.so" failed} },

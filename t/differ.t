@@ -1,7 +1,7 @@
 # The short form of `make differ`: random configurations and requests, in which every way
 # to read a variable is compared with stock ngx.var.
 #
-#   DIFFER_SEED=17    other ones; `make differ` takes others each time
+#   DIFFER_SEED=17    another seed; `make differ` takes a new one each time
 
 use v5.36;
 use Test::More;

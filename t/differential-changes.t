@@ -1,12 +1,12 @@
-# As differential.t, before and after each thing that changes a request (t/lib/changes.lua),
-# through every kind of redirect and in every kind of subrequest.
+# As differential.t, before and after each change of a request (t/lib/changes.lua), through
+# every kind of redirect and in every kind of subrequest.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-# A map from the variables that a change could touch: that gives them an index.
-# (Not all of them under memcheck, see differential.t.)
+# A map of the variables that a change could touch, so that they are indexed.  (Not all of
+# them under memcheck, see differential.t.)
 my $index_all = 'map "' . join('', map { "\${$_}" } grep { !/^(?:geo|mapped)\z/ || !$ENV{TEST_NGINX_USE_VALGRIND} } qw(
     uri document_uri request_uri args query_string is_args arg_a arg_empty host
     server_name scheme request_method request request_filename document_root
@@ -22,7 +22,7 @@ my $index_all = 'map "' . join('', map { "\${$_}" } grep { !/^(?:geo|mapped)\z/ 
     connection_requests https server_protocol time_local
 )) . '" $all_of_them { default ""; }';
 
-# What all blocks have.
+# Common to all blocks.
 my $common = <<'EOC';
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_worker_by_lua_block {
@@ -52,7 +52,7 @@ my $common = <<'EOC';
     set_real_ip_from 127.0.0.1;
 EOC
 
-# Requests that change under way: each list of changes where it may be done.
+# Each list of changes runs in the phases that allow it.
 my $changes = <<'EOC';
     init_by_lua_block {
         D = require "differential"
@@ -108,7 +108,7 @@ my $changes = <<'EOC';
     }
 EOC
 
-# Requests that nginx moves elsewhere, and those that it makes itself.
+# Internal redirects, and subrequests.
 my $redirects = <<'EOC';
     init_by_lua_block {
         D = require "differential"
@@ -241,7 +241,7 @@ my $redirects = <<'EOC';
     }
 EOC
 
-# The phases in which each was looked at, and nothing that differs.
+# The phases that each request was checked in, and no difference.
 my %expected = (changes => <<'EOC', redirects => <<'EOC');
 /set?a=1: server_rewrite set content header_filter body_filter log
 /rewrite?a=1: server_rewrite rewrite access content header_filter body_filter log

@@ -5,7 +5,7 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-# A map from the variables that this file is about: that gives them an index.
+# A map of the variables that this file is about, so that they are indexed.
 my $index_all = 'map "' . join('', map { "\${$_}" } qw(
     upstream_addr upstream_bytes_received upstream_bytes_sent upstream_cache_status
     upstream_connect_time upstream_header_time upstream_http_content_length
@@ -92,7 +92,7 @@ add_block_preprocessor(sub {
         ssl_protocols TLSv1.2 TLSv1.3;
         location / { return 200 "tls"; }
         location = /verified { if ($ssl_client_verify != SUCCESS) { return 403; } return 200 "verified"; }
-        # a gRPC service, as far as an empty message goes
+        # a gRPC service for empty messages only
         location = /grpc {
             content_by_lua_block {
                 ngx.header["Content-Type"] = "application/grpc"
@@ -241,9 +241,8 @@ EOC
     $block->set_value(timeout => $ENV{TEST_NGINX_USE_VALGRIND} ? '120s' : '30s');
     $block->set_value(no_error_log => '[alert]');
 
-    # nginx keeps these from being found by name (NGX_HTTP_VAR_NOHASH), so ngx.var has
-    # no value either, unless they have an index, as OpenResty gives it to those of proxy;
-    # and no client here sends early data.
+    # NGX_HTTP_VAR_NOHASH: ngx.var cannot find them by name unless they are indexed, as
+    # OpenResty indexes those of proxy.  No client here sends early data.
     my $of_proxy = NgxVarTest::Nginx->vendor eq 'openresty' ? ''
         : 'proxy_add_x_forwarded_for proxy_host proxy_port ';
     my $no_hash = $of_proxy . 'fastcgi_path_info '

@@ -1,7 +1,7 @@
 # fetch and the getters agree with ngx.var: for every variable of nginx and its
 # modules (t/lib/differential.lua), for requests of every shape (t/lib/shapes.lua),
-# in every phase.  Variables that the configuration uses have an index, and nginx
-# keeps the value of most of those; so all is done with indices and without.
+# in every phase.  Variables that the configuration uses are indexed, and nginx caches most
+# of their values, so everything is checked with all of them indexed and with few.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -12,20 +12,20 @@ my $has_ipv6 = NgxVarTest::Ports::has_ipv6();
 $ENV{TEST_NGINX_LISTEN_IPV6} = $has_ipv6 ? "listen [::1]:$ENV{TEST_NGINX_PORT5};" : '';
 $ENV{TEST_NGINX_IPV6} = $has_ipv6 ? $ENV{TEST_NGINX_PORT5} : 'nil';
 
-# A map from all variables that this nginx is sure to know: that gives them an index.
+# A map of all variables that every supported nginx knows, so that they are indexed.
 my $index_all = do {
     my $text = read_file(NgxVarTest::Env::lib_dir() . '/differential.lua');
     my ($groups) = $text =~ /^_M\.groups = \{(.*?)^    nothing/ms or die 'no groups';
     $groups =~ s/--.*//g;
-    # memcheck objects to an index of these: their modules leave one bit of the values
-    # that they make at the start unset, which getters read with others and mask
+    # memcheck reports these when they are indexed: their modules leave one bit of a value
+    # uninitialised, which getters read with its neighbours and mask
     $groups =~ s/\b(?:geo|split|mapped)\b//g if $ENV{TEST_NGINX_USE_VALGRIND};
     my %newer = map { $_ => 1 } qw(proxy_protocol_tlv_alpn ssl_client_v_remain);
     my @names = grep { !$newer{$_} } map { split } $groups =~ /(?:\[\[|")([\w\s]+)(?:\]\]|")/g;
     'map "' . join('', map { "\${$_}" } @names) . '" $all_of_them { default ""; }';
 };
 
-# What both blocks share: all phases look at each request.
+# Common to all blocks: each request is checked in all phases.
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => ($block->indexed ? $index_all : '') . <<'EOC');

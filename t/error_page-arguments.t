@@ -1,7 +1,6 @@
-# The arguments of a request that error_page redirected are those that nginx would
-# give it without this module, whose hook (src/error_page.rs) is in every error_page
-# value: a value with variables, and this makes one of each, nginx takes apart in
-# another way, which leaves r->args.data not set where there are no arguments.
+# After error_page, a request has the arguments that it would have without this module.
+# The module's hook (src/error_page.rs) turns every error_page value into one with variables,
+# which nginx splits in another way: without arguments it leaves r->args.data unset.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -15,7 +14,7 @@ add_block_preprocessor(sub {
     my $location = <<'EOC';
     location = /land { content_by_lua_block { say() } }
     location @land { content_by_lua_block { say() } }
-    # what is left on the stack is another thing after other work
+    # other work leaves other bytes on the stack
     location = /upstream { error_page 502 ERROR_PAGE; proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1; }
     location = /return { error_page 503 ERROR_PAGE; return 503; }
     location = /lua { error_page 503 ERROR_PAGE; content_by_lua_block { ngx.exit(503) } }

@@ -1,6 +1,6 @@
-# Which definition of a name counts: one of its own before that of its prefix, and
-# that of the configuration before nginx's.  Each name is read in all ways there are,
-# which have to agree with stock ngx.var, and then shown.
+# Which definition of a name counts: its own before that of its prefix, the configuration's
+# before nginx's.  Each name is read in all ways, which have to agree with stock ngx.var, and
+# its value is printed.
 
 use lib 't/lib';
 use NgxVarTest;

@@ -1,4 +1,4 @@
-# fetch(name): which names there are, and what becomes of those that are none.
+# fetch(name): which names there are, and the errors for others.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -140,7 +140,7 @@ args: nil 1 true
                 ngx.say(n, ": ", tostring(fetch(n)), " ", select("#", fetch(n)), " ",
                         fetch(n) == ngx.var[n])
             end
-            -- numbers that are no int: what ngx.var makes of them is undefined
+            -- numbers that are no int: ngx.var's conversion of them is undefined
             for _, n in ipairs { 1e300, -1e300, 0/0, 1/0, -1/0, 2^40, 2^62, 2^63 } do
                 assert(fetch(n) == nil, n)
             end
@@ -248,7 +248,7 @@ http_XXXXXXXXXXXXXXX: string true
                 return value
             end
 
-            -- as ngx.var says it, and then more
+            -- the text of ngx.var, and then more
             local function begins(text, with) return text:sub(1, #with + 1) == with .. ":" end
 
             for _, name in ipairs { true, false, {}, print, ngx.null,
@@ -306,7 +306,7 @@ t.lua:3: bad variable name: expected string or number, got table: it is ngxvar.f
 --- config
     location = /t {
         content_by_lua_block {
-            -- fetch must not care for what a program does to strings
+            -- Lua may change the metatable of strings
             local mt = getmetatable("")
             local index = mt.__index
             mt.__index = function () error("touched") end

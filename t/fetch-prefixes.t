@@ -1,6 +1,6 @@
-# Variables of a prefix, which the module looks up itself: cookies, arguments and
-# headers (src/variable/scan.rs), and the headers that getters find by a pointer.  Each is
-# read in all ways there are, which have to agree with ngx.var, and then shown.
+# The built-in prefixes: cookies, arguments and headers (src/variable/scan.rs), and the
+# headers that getters find by a pointer.  Each is read in all ways, which have to agree with
+# ngx.var, and its value is printed.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -17,8 +17,8 @@ add_block_preprocessor(sub {
             return get
         end })
 
-        -- "name: value", and who disagrees with ngx.var; asked twice, for what was
-        -- learned the first time is used the second
+        -- "name: value", and which ways disagree with ngx.var; read twice, because the
+        -- second read uses what the first has looked up
         function show(name)
             local want, handle = ngx.var[name], ngxvar.request()
             local text = { name, ": ", tostring(want) }

@@ -1,6 +1,6 @@
-# nginx may have larger elements in its arrays than this module was built with, as
-# Kong's build has in that of upstream states: the array says how large they are.  Here
-# a request is given such an array for the time of a read.
+# nginx's array elements may be larger than those that this module was built with, as
+# upstream states are in Kong's build: the array has their size.  Here a request gets such an
+# array during a read.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -38,8 +38,8 @@ add_block_preprocessor(sub {
         local get = {}
         for _, name in ipairs(names) do get[name] = ngxvar.getter(name) end
 
-        -- What everyone says of the times, in a line for each; the crafted array's
-        -- elements have `more` bytes more than nginx's, which hold what must not be read.
+        -- Each time as each way reads it, a line for each.  The elements of the crafted array
+        -- have `more` additional bytes, which must not be read.
         function times(attempts, more)
             local r = c.request()
             local size = of.state + more

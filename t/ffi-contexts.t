@@ -1,7 +1,7 @@
-# Every function that the module exports for FFI, called in every context in which Lua
-# runs, with whatever request there is: where there are no variables all of them refuse,
-# and the worker lives.  What to pass is taken from the declarations in src/shim/ffi.h, so
-# that a function that is new is called too.
+# Calls every function that the module exports for FFI in every context in which Lua runs,
+# with the current request: where there are no variables all of them refuse, and the worker
+# survives.  The arguments follow the declarations in src/shim/ffi.h, so that a new function
+# is called too.
 
 use v5.36;
 use lib 't/lib';
@@ -9,7 +9,7 @@ use NgxVarTest;
 use NgxVarTest::File qw(read_file);
 use Test::Nginx::Socket::Lua 'no_plan';
 
-# Those that have their declarations in t/lib/lua_var_c.lua.
+# Functions that are declared in t/lib/lua_var_c.lua.
 my %functions = (
     (map { ("ngx_http_lua_var_ffi_$_" => [ 'request', 'buffer' ]) }
         qw(uri host remote_addr scheme request_time)),
@@ -33,7 +33,7 @@ while ($header =~ /\b(ngx_http_lua_var_ffi_\w+)\s*\(([^)]*)\)\s*;/g) {
 $ENV{TEST_NGINX_FUNCTIONS} = join ', ',
     map { "$_ = { " . join(', ', map { qq("$_") } $functions{$_}->@*) . ' }' } sort keys %functions;
 
-# Linked in, the module's functions are nginx's.
+# When the module is linked in, nginx exports its functions.
 my $module = NgxVarTest::Env::module() // NgxVarTest::Env::nginx();
 my @exported = sort `nm -D --defined-only $module` =~ /(ngx_http_lua_var_ffi_\w+)/g;
 is("@exported", join(' ', sort keys %functions), 'every function that is exported is called');

@@ -1,17 +1,17 @@
-# Finalizers written in Lua that use the library.  The collector may run one wherever
-# something is allocated, so also in the middle of a read, between the module's answer
-# and the string that is made of it: what is read must be right all the same.
+# Lua finalizers that use the library.  The collector may run one at any allocation, also in
+# the middle of a read, between the module's answer and the string that is made of it.  The
+# value read has to be right all the same.
 #
-# Each block reads one variable very often, with little objects whose finalizer reads
-# another one, of this and of another live request.  A read that can be disturbed is
-# wrong in hundreds of the turns.
+# Each block reads variables very often while objects are collected whose finalizers read
+# others, of this and of another live request.  A read that they can disturb is wrong
+# hundreds of times.
 
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-# memcheck runs everything thirty times as long; it looks for what is read when it is free
+# memcheck takes thirty times as long; it looks for reads of freed memory
 $ENV{TEST_NGINX_TURNS} = $ENV{TEST_NGINX_USE_VALGRIND} ? 500 : 6_000;
 
 add_block_preprocessor(sub ($block) {

@@ -1,4 +1,4 @@
-# $from_error_page: what it says, and what a value that is set by hand does.
+# $from_error_page: its value, and the effect of a value that is set by hand.
 
 use v5.36;
 use lib 't/lib';
@@ -25,7 +25,7 @@ __DATA__
     location = /from { return 200 "[$from_error_page]"; }
     location @from { return 200 "[$from_error_page]"; }
     location = /log {
-        # the requests before were logged, their connections are closed
+        # the requests before have been logged, because their connections are closed
         alias $TEST_NGINX_SERVROOT/logs/from.log;
     }
 --- request eval

@@ -1,5 +1,5 @@
 # The short form of `make fuzz`: hostile arguments at every function of the module.
-# What is thrown is in t/stress/, how it ended in the last line of its output.
+# The cases are in t/stress/; the last line of its output has the result.
 
 use v5.36;
 use Test::More;

@@ -25,13 +25,13 @@ my $ROOT   = NgxVarTest::Env::root();
 my $PORT   = NginxServer->port;
 my $MODULE = NginxServer->module;
 
-# nginx loads a copy, so that another build can take its place.
+# nginx loads a copy, so that it can be replaced by another build.
 my $nginx   = NginxServer->new;
 my $PREFIX  = $nginx->root;
 my $COPY    = "$PREFIX/module.so";
 my @modules = (NginxServer->other_modules, defined $MODULE ? $COPY : ());
 
-# Ways to a crash, in a location's Lua.
+# Lua that crashes, by location.
 my %CRASHES = (
     main      => 'crash()',
     coroutine => 'coroutine.wrap(function() crash() end)()',
@@ -177,10 +177,10 @@ $nginx->start;
 
 # ---- gdb -------------------------------------------------------------------------------
 
-# What gdb says to these commands, on a core dump or with other arguments.
+# gdb's output for these commands, on a core dump or with other arguments.
 sub gdb ($arguments, @commands) {
     my $output = "$PREFIX/logs/gdb";
-    # A core dump may be so damaged that gdb fails itself; it need not leave another one.
+    # No core dump of gdb itself, which may crash on a damaged one.
     my @command = ('sh', '-c', 'ulimit -c 0; exec "$0" "$@"', $GDB, '-nx', '-batch', '-iex', 'set debuginfod enabled off',
         '-iex', "add-auto-load-safe-path $PREFIX", '-iex', "add-auto-load-safe-path " . binary(),
         map({ ('-ex', $_) } @commands), @$arguments);
@@ -190,7 +190,7 @@ sub gdb ($arguments, @commands) {
 
 sub binary { return $ENV{TEST_NGINX_BINARY} }
 
-# The same commands from the sources, for where gdb has no file of the module.
+# The same with the commands from the sources, for when gdb lacks the module file.
 sub sources { return map { "source $ROOT/src/gdb/$_.py" } qw(lua_var lua_stack) }
 
 sub on_core ($core, @commands) { return gdb([ binary(), $core ], @commands) }
@@ -205,14 +205,14 @@ sub frames ($text) { return join '', map { "$_\n" } $text =~ /^(\t.*?)$/mg }
 
 # ---- Core dumps ------------------------------------------------------------------------
 
-# Where the system takes them, or GDB_T_ATTACH=1 says so, gdb makes them.
+# gdb writes them where core_pattern pipes them elsewhere, or with GDB_T_ATTACH=1.
 my $pattern    = read_file('/proc/sys/kernel/core_pattern');
 my $is_taken   = $pattern =~ m{^[|/]} || $ENV{GDB_T_ATTACH};
 my $can_attach = gdb([ '-p', $nginx->await_workers ]) !~ /ptrace: /;
 plan skip_all => "core dumps are taken by $pattern, and no process may be traced"
     if $is_taken && !$can_attach;
 
-# Requests a URI of which the worker dies; gives the core dump.
+# Requests a URI that kills the worker; returns the core dump.
 sub core_of ($uri, $name = $uri =~ s{\W}{}gr) {
     my $core = "$PREFIX/logs/$name.core";
     my ($worker) = $nginx->await_workers;
@@ -227,11 +227,11 @@ sub core_of ($uri, $name = $uri =~ s{\W}{}gr) {
     waitpid $gdb, 0 if $gdb;
     wait_until(30, sub { !kill 0, $worker }) or die "$uri does not end the worker\n";
     if (!$is_taken) {
-        # The master waits for the worker, whose core is whole by then.
+        # The core is complete when the master has reaped the worker.
         my $left = (glob "$PREFIX/cores/*")[0] // die "$uri leaves no core dump\n";
         rename $left, $core or die "$core: $!";
     }
-    # await() takes a death for the end of the test.
+    # await() gives up when a worker dies.
     wait_until(30, sub { grep { $_ != $worker } $nginx->workers });
     rename $nginx->log_file, $nginx->log_file . ".$name";
     $nginx->signal('USR1');
@@ -239,7 +239,7 @@ sub core_of ($uri, $name = $uri =~ s{\W}{}gr) {
     return $core;
 }
 
-# gdb, that waits for the worker's death and then writes the core dump.
+# Starts gdb, which waits for the worker's death and then writes the core dump.
 sub attach ($worker, $core) {
     my $output = "$PREFIX/logs/attached";
     my $pid = spawn([ $GDB, '-nx', '-batch', '-iex', 'set auto-load no', '-p', $worker,
@@ -267,7 +267,7 @@ for my $name (sort keys %CRASHES) {
     };
 }
 
-# The frames that lua-var bt prints, and all that it does.
+# The frames that lua-var bt prints, and all of its output.
 sub backtrace ($core, $command = 'lua-var bt') {
     my $said = on_core($core, $command);
     my ($stack) = $said =~ /^(lua_State 0x.*)/ms;
@@ -400,7 +400,7 @@ SKIP: {
     };
 
     subtest 'the commands say when the file is of another build' => sub {
-        # The module for the suite, if it was built; and one that has the symbol elsewhere.
+        # The testing build, if there is one, and a copy whose symbol is elsewhere.
         my $testing = TestingModule::file();
         my $at    = hex((qx{nm -D $MODULE} =~ /^(\w+) \w ngx_http_lua_var_debug$/m)[0]);
         my $other = read_file($MODULE);
@@ -409,7 +409,7 @@ SKIP: {
         write_file("$PREFIX/other.so", $other);
         for my $file (grep { -e } "$PREFIX/other.so", $testing) {
             copy($file, $COPY) or die "$COPY: $!";
-            # gdb from 14 on compares build ids, and then takes nothing of the file.
+            # gdb 14 and later compares build ids and ignores the file.
             my $said = on_core($main, sources(), 'lua-var requests', 'lua-var handle 0/1');
             is(() = $said =~ /^(?:this is another build: |.*gdb has not the file of this build: )/mg, 2,
                 basename($file) . ': a message');
@@ -438,7 +438,7 @@ subtest 'a damaged core dump gets a message instead of an exception' => sub {
     }
 };
 
-# Other bytes in one page of sixteen, behind the headers.  With more, gdb itself gives up.
+# Overwrites one page in sixteen behind the headers.  With more, gdb itself gives up.
 sub noise ($data) {
     my $pages = length($data) / 4096;
     for my $page (4 .. $pages - 1) {

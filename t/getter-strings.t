@@ -1,5 +1,5 @@
-# src/lua/resty/ngxvar/texts.lua: compiled getters compare a text with the one that
-# they gave last.  Whatever a text differs in from that, it is the text that counts.
+# src/lua/resty/ngxvar/texts.lua: a compiled getter returns its last string again when the
+# bytes are equal.  Any difference has to be noticed.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -23,7 +23,7 @@ __DATA__
             local function check(text)
                 ngx.var.own = text
                 ngx.req.set_header("X", text)
-                -- the second time it is the one that was given last
+                -- the second read finds it in the cache
                 for _ = 1, 2 do
                     compared = compared + 1
                     if get(req) ~= text or get_by_header(req) ~= text then

@@ -21,10 +21,10 @@ END { remove_tree($WORK) if $owner == $$ }
 my $MODULE = NginxServer->module;
 plan skip_all => 'the module is linked in, there is no file of it' if !defined $MODULE;
 
-# What the make that runs this was told is not for the one that is run here.
+# The make that is run here does not get the settings of the one that runs this file.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL DESTDIR MODULES_DIR)};
 
-# make with these arguments, for the nginx that is tested: its status and what it wrote.
+# Runs make for the nginx under test; returns its status and output.
 sub make (@arguments) {
     my $command = join ' ', map { "'$_'" } @arguments, "NGINX=$ENV{TEST_NGINX_BINARY}";
     my $output  = `exec < /dev/null 2>&1; cd '$ROOT' && make --no-print-directory $command`;
@@ -48,7 +48,7 @@ sub mapped ($nginx) {
 
 sub inode ($file) { return (stat $file)[1] // 'none' }
 
-# ---- Where it goes ---------------------------------------------------------------------
+# ---- Where make install puts the file --------------------------------------------------
 
 my ($own) = `$ENV{TEST_NGINX_BINARY} -V 2>&1` =~ /--modules-path=(\S+)/;
 SKIP: {
@@ -58,7 +58,7 @@ SKIP: {
     ok(-s $file, 'the file is among the modules of this nginx');
 }
 
-# ---- A file of which nginx says no -----------------------------------------------------
+# ---- A file that nginx refuses ---------------------------------------------------------
 
 make_path($WORK);
 open my $bad, '>', "$WORK/bad.so" or die "bad.so: $!";
@@ -73,7 +73,7 @@ ok(!-e "$WORK/refused", 'a refused make install makes nothing');
 
 # ---- An nginx that has it loaded -------------------------------------------------------
 
-# As in a configuration of Debian or OpenResty: by a name that is relative to the prefix.
+# Debian and OpenResty load modules by a name relative to the prefix.
 my $nginx = NginxServer->new(
     workers => 2,
     modules => [ NginxServer->other_modules, "modules/$NAME" ],
@@ -105,7 +105,7 @@ my @workers = $nginx->await_workers;
 my $before  = inode($file);
 my $traffic = Traffic->start(port => $PORT, clients => 4, paths => ['/t']);
 
-# The build for the test suite stands for the next one.
+# The testing build stands for the next release.
 my $next = TestingModule::file();
 makes('install', "SO=$next", "MODULES_DIR=$dir");
 isnt(inode($file), $before, 'a file of its own takes the name');

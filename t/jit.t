@@ -1,11 +1,11 @@
-# What LuaJIT makes of the library: getters that compile, and no memory per value.
+# How LuaJIT compiles the library, and that a value read again needs no memory.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-# The map module leaves a bit of the values that it makes at the start unset, which
-# getters read with others and mask; memcheck minds.
+# memcheck reports a bit that the map module leaves uninitialised in its values, which
+# getters read with its neighbours and mask.
 $ENV{TEST_NGINX_KEPT_MAP} = $ENV{TEST_NGINX_USE_VALGRIND} ? 'false' : 'true';
 
 add_block_preprocessor(sub {
@@ -247,7 +247,7 @@ none: loop
             local ngxvar = require "resty.ngxvar"
             local req = ngxvar.request()
             local said = {}
-            -- the last of each kind comes when the loop is long compiled
+            -- the last of each kind comes long after the loop was compiled
             local function try(what, f, ...)
                 for i = 1, 1000 do f("uri", req) end
                 local ok, a, b = pcall(f, ...)
@@ -287,8 +287,7 @@ a number for a name: true nil nil
                             "status", "request_length", "bytes_sent", "own", "arg_a", "http_host",
                             "none", "server_name", "server_protocol" }
 
-            -- compiled anew each time, or all would share one loop, which has only so
-            -- many traces
+            -- compiled anew each time: a shared loop would run out of traces
             local function growth(f)
                 return assert(loadstring([[
                     local f = ...
@@ -350,7 +349,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
             local req = ngxvar.request()
             local fetch = ngxvar.fetch
 
-            -- pages that this process has
+            -- resident pages of this process
             local function resident()
                 local file = io.open("/proc/self/statm")
                 local pages = file:read("*l"):match("^%d+ (%d+)")
@@ -370,7 +369,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
                 ]]))(f, resident)
             end
 
-            -- that this would be seen: ngx.var takes 16 bytes of the pool a time
+            -- an allocation would be seen: each read of ngx.var takes 16 bytes of the pool
             ngx.say("ngx.var: ", growth(function () return (ngx.var.own) end) >= 0
                                  and growth(function () return (ngx.var.http_host) end) > 1000)
 
@@ -442,7 +441,7 @@ fetch: loop
             local ngxvar = require "resty.ngxvar"
             local req = ngxvar.request()
 
-            -- from the interpreter, so that what gets a trace is the getter itself
+            -- from the interpreter, so that the trace is the getter's own
             local function call(get, times)
                 for _ = 1, times do
                     get(req)

@@ -1,8 +1,8 @@
-# A module that was built for other requests than nginx has: src/layout.rs.
+# A module built for another layout of ngx_http_request_t than nginx's: src/layout.rs.
 #
 # t/bin/foreign-layout builds such modules, which takes most of the time.
 #
-#   LAYOUTS='flag main' prove t/layout.t    these only
+#   LAYOUTS='flag main' prove t/layout.t    only these variants
 
 use v5.36;
 use lib 't/lib';
@@ -19,8 +19,8 @@ plan skip_all => 'the module is linked in, with the layout that nginx was built 
 
 use constant WORKERS => 2;
 
-# What the [emerg] line has to say, with the two readings in parentheses.
-# Where nginx tells an offset: by how many bytes the module's is another one.
+# The [emerg] line, which has two offsets when nginx's is known, else two readings.
+# shift: by how many bytes the module's offset is too large.
 my $OFFSET  = qr/the member behind "(\w+)" is at offset (\d+) in nginx and at (\d+) in the module/;
 my $READING = qr/: (\w+) reads (".*?"|\d+ bytes at \w+) in the module, (".*?".*?) in nginx/;
 
@@ -54,7 +54,7 @@ my @left_out = grep { my $name = $_; !grep { $_ eq $name } @tried } @all;
 diag("left out: @left_out") if @left_out;
 done_testing;
 
-# Such a listener has no port, which nginx says in a text of its own.
+# A unix socket has no port: nginx formats $server_port of it in another way.
 sub try_unix_socket () {
     my $nginx  = NginxServer->new;
     my $socket = $nginx->root . '/logs/first.sock';
@@ -110,8 +110,8 @@ sub try_variant ($name, $expected) {
 
 sub complaints ($nginx) { return grep { /\[emerg\]/ } $nginx->log_lines }
 
-# Offsets are compared when the configuration is read; what only a request shows, each
-# worker sees on its first one.
+# Offsets are compared when the configuration is read, readings in each worker's first
+# request.
 sub lines_of ($expected) { return $expected->{shift} ? 1 : WORKERS }
 
 sub await_complaints ($nginx, $count) {
@@ -159,7 +159,7 @@ sub check_requests ($nginx, $expected) {
     );
     for (@shapes) {
         my ($what, $uri, %options) = @$_;
-        # Two, so that one may be left with the handle of another.
+        # Twice, so that the second request could find the first one's handle.
         my @bodies = map { $nginx->get($uri, %options)->{content} } 1 .. 2;
         is("@bodies", "done\n done\n", "$what: served");
     }
@@ -200,8 +200,7 @@ sub check_traffic ($nginx) {
     return;
 }
 
-# Requests that are there at once, each on a connection of its own, so that what
-# nginx allocates for them is not where it was for the one before, but in a row.
+# Requests at once, each on a connection of its own, so that each is at another address.
 sub check_connections ($nginx, $count) {
     my @clients = map { NgxVarTest::Client->new($nginx->port) } 1 .. $count;
     $clients[ $_ - 1 ]->send("/id?pause=0.05&id=$_") for 1 .. $count;

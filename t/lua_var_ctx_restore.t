@@ -1,5 +1,5 @@
-# The directive lua_var_ctx_restore: after which redirects a request gets its
-# ngx.ctx back, in which phases, and where the directive is looked up.
+# lua_var_ctx_restore: after which redirects a request gets its ngx.ctx back, in which
+# phases, and which location's setting counts.
 
 use v5.36;
 use lib 't/lib';

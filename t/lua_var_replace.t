@@ -1,5 +1,5 @@
-# lua_var_replace resty.ctxdump: lua-resty-ctxdump's functions, with references that end with
-# their request.
+# lua_var_replace resty.ctxdump: lua-resty-ctxdump's functions, whose references here become
+# invalid with their request.
 
 use lib 't/lib';
 use NgxVarTest;

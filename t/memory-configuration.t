@@ -1,6 +1,6 @@
 # Every allocation that the module makes while nginx reads a configuration fails in
-# turn. nginx refuses that configuration and goes on with the one it has; without the
-# table of variables, which only makes them faster, it takes it.
+# turn. nginx refuses that configuration and goes on with the old one. Without memory for
+# the variable table, which is only for speed, it takes the configuration.
 
 use v5.36;
 use lib 't/lib';
@@ -61,7 +61,7 @@ sub get ($uri) {
     return $body // 'no response';
 }
 
-# Everything works, in the configuration of that version.
+# The configuration of that version is served, and everything works in it.
 sub check ($version, $what) {
     is(get('/version'), $version, "$what: version $version");
     like(get('/report'), qr{fetch: /report\nrequest: a handle\nby handle: /report\n}, "$what: variables are read");
@@ -78,15 +78,17 @@ sub finish ($what) {
     return;
 }
 
-# -- refused: a single process reads a new configuration by itself, so that a request's
-# Lua can say beforehand which allocation is to fail ------------------------------------
+# ---- Refused configurations ------------------------------------------------------------
+#
+# A single process reads a new configuration itself, so that a request's Lua can choose
+# beforehand which allocation fails.
 
 sub settings ($version) {
     return (MODE => 'master_process off;', ARM => -1, VERSION => $version);
 }
 
-# HUP, and whether the new configuration was taken. With it nginx would have no
-# connections: in a single process nobody sets them up again.
+# HUP; true when the new configuration was taken, with which a single process would have no
+# connections.
 sub is_taken {
     my $before = () = $nginx->log_text =~ /reconfiguring/g;
     kill HUP => $nginx->master;
@@ -116,7 +118,7 @@ SKIP: {
         check(1, "without allocation $after");
     }
 
-    # One for the main configuration, one for each location, one for each error page.
+    # The main configuration, each location and each error page need one.
     cmp_ok($refused, '>=', 10, "$refused configurations were refused");
     unlike($nginx->log_text, qr/\[emerg\]/, 'no [emerg] is logged for a table that is only faster');
     ok($nginx->stop, 'nginx ends by itself');
@@ -124,7 +126,9 @@ SKIP: {
     $nginx->close;
 }
 
-# -- taken: the table is built after init_by_lua, whose Lua says the same -----------------
+# ---- Without the variable table ---------------------------------------------------------
+#
+# It is built after init_by_lua, which chooses the allocation.
 
 my $without_table = 0;
 for my $after (0 .. 20) {

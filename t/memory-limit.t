@@ -1,5 +1,5 @@
-# The table of requests has its addresses reserved: a process that may not have so
-# many says so when it reads its configuration, and not when requests come.
+# The registry reserves virtual memory: when the limit of the process is too low, nginx says
+# so when it reads its configuration, not when requests come.
 
 use v5.36;
 use lib 't/lib';
@@ -13,7 +13,7 @@ my $nginx = NginxServer->new(http => <<"END");
 server { listen 127.0.0.1:${\ NginxServer->port }; location / { return 204; } }
 END
 
-# nginx -t in a process that may have so many kilobytes of addresses.
+# nginx -t with so many kilobytes of virtual memory.
 sub test_within ($kilobytes) {
     local $nginx->{under} = [ 'sh', '-c', "ulimit -v $kilobytes && exec \"\$0\" \"\$@\"" ];
     return $nginx->test;

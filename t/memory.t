@@ -1,6 +1,6 @@
-# Every allocation that the module makes while it serves requests fails in turn.
-# Requests are served all the same, what is not available says so, nothing is
-# left behind, and the next request finds everything as it should be.
+# Every allocation that the module makes while it serves requests fails in turn.  Requests
+# are served all the same, functions return the reason, nothing is left behind, and the next
+# request works.
 
 use v5.36;
 use lib 't/lib';
@@ -519,7 +519,7 @@ true, second
                 memory.get("/captures")
             end
 
-            -- those whose client leaves
+            -- requests whose clients leave
             local sleepers = {}
 
             for i = 1, 50 do

@@ -1,5 +1,5 @@
-# The annotations for LuaLS, src/lua/meta/resty/ngxvar.lua: what they name is in the
-# module, what is in the module they name, with the parameters and results of README.md.
+# The annotations for LuaLS, src/lua/meta/resty/ngxvar.lua, name exactly what the module has,
+# with the parameters and results of README.md.
 
 use v5.36;
 use lib 't/lib';
@@ -64,7 +64,7 @@ is($of{made}{set}{count}, 2, 'what setter gives takes a value and a request');
 
 # ---- Against README.md -----------------------------------------------------------------
 
-# "value, err = fetch(name, req?)", as README has it, made of the annotations.
+# The annotations as README's syntax: "value, err = fetch(name, req?)".
 my %annotated;
 my ($in, @parameters, @results);
 for (split /\n/, read_file($FILE)) {

@@ -63,7 +63,7 @@ sub start (@command) {
 
 sub output ($run) { return read_file($run->{file}) }
 
-# Its exit status; a signal is told as a shell does.
+# Its exit status; 128 and more for a signal, as in a shell.
 sub finish ($run) {
     waitpid $run->{pid}, 0;
     delete $running{ $run->{pid} };
@@ -74,7 +74,7 @@ sub await ($what, $code) {
     return wait_until(15, $code) ? 1 : fail("in time: $what");
 }
 
-# Serves a file while the code runs, which is given the address and the run.
+# Serves a file while the code runs, which gets the address and the run.
 sub serve ($file, $code) {
     my $run = start($DEMO, 'serve', $file);
     await("$file is served", sub { output($run) =~ /Ctrl-C stops it:\n\n(?:  .*\n)+\n/ }) or return;
@@ -83,7 +83,7 @@ sub serve ($file, $code) {
     kill INT => $run->{pid};
     is(finish($run), 130, "$file: Ctrl-C stops it");
     ok(!-e "$ROOT/target/demo-$run->{pid}", "$file: nothing is left behind");
-    # what the examples show is said
+    # demo prints the commands of the file
     my $logged = output($run) =~ s/^.*\[warn\] .*lua_var: .* refused: stale request,.*\n//gmr;
     unlike($logged, qr/\[(?:alert|emerg|warn)\]/, "$file: nothing serious was logged");
     ok(!eval { get("$address/"); 1 }, "$file: nobody listens any more");
@@ -129,13 +129,13 @@ for my $file (@FILES) {
     my ($status, $output) = NgxVarTest::Server->new(prefix => "$WORK/prefix", conf => "conf/$file")->test;
     is($status, 0, "$file: nginx -t");
     my @lines = grep { !/ syntax is ok$| test is successful$/ } split /\n/, $output;
-    # the file is for older ones, too, and says so
+    # the file is for older versions too, as its comment says
     @lines = grep { !/the "listen \.\.\. http2" directive is deprecated/ } @lines
         if NgxVarTest::Nginx->is_at_least('1.25.1');
     is("@lines", '', "$file: no warning");
 }
 
-# ---- What they promise -----------------------------------------------------------------
+# ---- What their comments say -----------------------------------------------------------
 
 serve('minimal.conf', sub ($at, $run) {
     is_answer("$at/hello?a=1", 200, <<~'END');
@@ -223,7 +223,7 @@ subtest 'play' => sub {
     ok(!-e "$ROOT/target/demo-$run->{pid}", 'no file is left behind');
 };
 
-# In a copy of the directory with one file changed, for what must not pass.
+# A copy of the directory with one changed file, which demo has to complain about.
 sub copy_of_demo ($name, $file, $change) {
     my $dir = "$WORK/$name/nginx-conf";
     make_path($dir);

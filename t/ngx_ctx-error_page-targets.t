@@ -52,7 +52,7 @@ GET /t?c=3
     location = /target {
         content_by_lua_block {
             witness.see("content")
-            -- of none, nginx leaves their address uninitialised, which memcheck minds
+            -- without arguments nginx leaves args.data uninitialised, which memcheck reports
             ngx.say(ngx.var.uri, " ", ngx.var.is_args == "" and "" or ngx.var.args)
         }
     }
@@ -439,7 +439,7 @@ page
 
 
 === TEST 16: a subrequest that shares its parent's ngx.ctx gets it on its error page
-# No error page is shown in what ngx.location.capture gives, so ngx.exec it is.
+# ngx.location.capture returns errors without error pages, so ngx.exec is used.
 --- config
     lua_var_ctx_restore all;
     location = /t {
@@ -452,7 +452,7 @@ page
         }
     }
     location = /sub {
-        # Lua that does not touch ngx.ctx, so that only C knows of it
+        # This Lua does not touch ngx.ctx, so that only C refers to it.
         content_by_lua_block { ngx.exec("/in-page") }
     }
     location = /in-page {

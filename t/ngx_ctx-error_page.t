@@ -205,7 +205,7 @@ file
 --- request eval
 ["GET /exits", "GET /fails", "GET /down"]
 --- error_code eval
-# OpenResty passes on the status with which a balancer exits
+# OpenResty passes on the status that a balancer exits with.
 [NgxVarTest::Nginx->vendor eq 'openresty' ? 503 : 500, 500, 502]
 --- response_body eval
 ["page\n", "page\n", "page\n"]
@@ -214,8 +214,7 @@ file
 
 
 === TEST 8: an error in a header filter keeps ngx.ctx
-# The content is not Lua's: a redirect from inside of ngx.say() is more than
-# lua-nginx-module itself survives.
+# Without Lua content, because lua-nginx-module crashes on a redirect inside ngx.say().
 --- config
     error_page 500 503 /page;
     location = /static.txt {
@@ -383,7 +382,7 @@ page
 
 === TEST 15: limit_req and limit_conn keep ngx.ctx
 --- http_config
-    # One connection each, so that a block finds its own limits untouched.
+    # Zones of its own, so that the limits are unused when the block starts.
     limit_req_zone $connection zone=requests:64k rate=1r/m;
     limit_conn_zone $server_port zone=connections:64k;
 --- config
@@ -502,7 +501,7 @@ page
 
 
 === TEST 19: a ngx.ctx that only nginx's C code refers to is kept
-# As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
+# Lua may call lua-nginx-module's C function itself instead of using ngx.ctx.
 --- config
     location = /t {
         error_page 500 /own-page;

@@ -94,7 +94,7 @@ page
 
 
 === TEST 4: a ngx.ctx that only nginx's C code refers to is kept
-# As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
+# Lua may call lua-nginx-module's C function itself instead of using ngx.ctx.
 --- config
     location = /static.txt {
         error_page 412 /page;
@@ -304,7 +304,7 @@ in the log phase: nil
 
 
 === TEST 12: many such requests among others keep their own ngx.ctx
-# nginx closes the connection after one, so each other request keeps its own.
+# nginx closes the connection after such a request, so the others have their own.
 --- config
     location = /static.txt {
         error_page 412 /page;

@@ -16,12 +16,12 @@ my $LISTEN = <<'END';
 listen 127.0.0.1:$TEST_NGINX_PORT1 quic;
         ssl_certificate     $TEST_NGINX_CERT_DIR/test.crt;
         ssl_certificate_key $TEST_NGINX_CERT_DIR/test.key;
-        # a client that is killed takes no leave: nginx gives it up after this time
+        # nginx notices after this time that a client was killed
         keepalive_timeout 1s;
 END
 
-# A block's section `streams` adds CtxWitness's server, and `quic` one with this text;
-# both speak HTTP/3 on TEST_NGINX_PORT1.
+# A block's section `streams` adds CtxWitness::stream_server, and `quic` a server with the
+# section's text; both speak HTTP/3 on TEST_NGINX_PORT1.
 add_block_preprocessor(sub ($block) {
     my $server = defined $block->streams ? CtxWitness::stream_server($LISTEN)
         : defined $block->quic ? "server {\n        $LISTEN" . $block->quic . "}\n" : return;

@@ -28,7 +28,7 @@ add_block_preprocessor(sub ($block) {
         }
         location = /page { content_by_lua_block { witness.page() } }
 
-        # The table that a request had before the error, looked at from the page.
+        # The page compares its ngx.ctx with the one before the error.
         location = /handshake {
             error_page 502 /from-handshake;
             rewrite_by_lua_block { ngx.ctx.own = "own" ngx.exit(502) }
@@ -45,7 +45,7 @@ add_block_preprocessor(sub ($block) {
             }
         }
         location = /fine { content_by_lua_block { ngx.say("fine") } }
-        # ngx.ctx as it is, and what the handshake left, which is not written through.
+        # Writing to ngx.ctx leaves the handshake's unchanged.
         location = /ssl_ctx {
             content_by_lua_block {
                 local left = require("resty.ngxvar").ssl_ctx()
@@ -155,7 +155,7 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 === TEST 4: ngx.ctx is restored after a session that Lua stores and resumes
 --- http_config
-    # a client that knows TLS 1.3 sends a session id at its first visit, too
+    # with TLS 1.3 a client sends a session id on its first connection, too
     lua_ssl_protocols TLSv1.2;
     ssl_session_store_by_lua_block {
         local session = require "ngx.ssl.session"
@@ -414,8 +414,8 @@ certificate nil
 --- tls
         ssl_certificate_by_lua_block {
             witness.handshakes = (witness.handshakes or 0) + 1
-            -- two that leave something, two that do not: an address is used again by the next
-            -- connection, or by the one after it
+            -- Two handshakes that leave a ngx.ctx, then two that do not: a later connection
+            -- gets the address of an earlier one.
             if witness.handshakes % 4 < 2 then ngx.ctx.certificate = "certificate" end
         }
 --- config

@@ -1,4 +1,4 @@
-# Why a request gets its ngx.ctx back, or not: what the debug log says of each decision.
+# The debug log says why a request gets its ngx.ctx back or not.
 
 use lib 't/lib';
 use NgxVarTest;

@@ -1,7 +1,7 @@
-# The short form of `make nothing`: the module loaded and unused changes no response and
-# no line of a log. What is compared is in t/stress/Site/.
+# The short form of `make nothing`: loading the module without using it changes no response
+# and no line of a log. The sites are in t/stress/Site/.
 #
-#   TEST_NOTHING_SEED=17    another random site, and other requests
+#   TEST_NOTHING_SEED=17    another random site and other requests
 
 use v5.36;
 use lib 't/lib';

@@ -1,7 +1,6 @@
-# What nginx caches of a variable that ngx.var reads, it caches when patched ngx.var
-# reads it: who reads the variable later gets the same either way.  fetch and getters
-# leave nothing behind of what they read without nginx's handlers; what these make is
-# cached as it is for whoever reads it first.
+# Patched ngx.var caches in the request what stock ngx.var caches, so that a later read gets
+# the same value either way.  fetch and getters cache nothing that they read without nginx's
+# handlers; a handler's value is cached as after any first read.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -14,7 +13,7 @@ add_block_preprocessor(sub {
     init_by_lua_block {
         ways = require "ways"
 
-        -- reads a variable in the way that the argument names, or does not
+        -- reads a variable in the way that $arg_way names; "none" does not read
         function read(name)
             local way = stock_of[ngx.var.arg_way] or ways.ways[ngx.var.arg_way]
             if way then way(name, require("resty.ngxvar").request()) end
@@ -243,12 +242,12 @@ X: first
                 by_handler[name] = true
             end
 
-            -- expects them to agree, but for variables of handlers if `but` says so
+            -- expects both to agree, except for variables of handlers if `but` is true
             local function compare(one, other, but)
                 local a, b = ask(one), ask(other)
                 if #a == 0 or #a ~= #b then ngx.say(#a, " and ", #b, " lines") end
                 for i = 1, #a do
-                    -- the way is in the arguments, and connections are others
+                    -- the arguments have the way, and connections differ
                     local x, y = a[i][2]:gsub("way=%l+", "way"), b[i][2]:gsub("way=%l+", "way")
                     if x ~= y and not same[a[i][1]] and not (but and by_handler[a[i][1]]) then
                         ngx.say(a[i][1], ": ", one, " ", x, ", ", other, " ", y)

@@ -1,11 +1,11 @@
-# patch_ngx_var(): ngx.var itself, read by the module.  Whatever it gives or raises
-# has to be what lua-resty-core's own ngx.var gives or raises.
+# patch_ngx_var(): the module reads ngx.var.  Values and errors have to be those of
+# lua-resty-core's ngx.var.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-# memcheck looks at fewer variables a request.
+# Under memcheck each request is checked with fewer variables.
 $ENV{TEST_NGINX_ONE_IN} = $ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1;
 
 add_block_preprocessor(sub {

@@ -13,15 +13,15 @@ our $HTTP = <<'END';
         NAMES = { "uri", "Status", "request_method", "http_user_agent", "ARG_a", "cookie_c", "sent_http_x",
                   "none", "own", "mapped", "request_time", "upstream_response_time", "http_none", "msec",
                   "server_port", "from_error_page" }
-        -- made before there is any variable
+        -- made before variables exist
         early = ngxvar.reader(NAMES)
 
-        -- in one call: the first is another than those after it
+        -- several reads in one call, because the first one resolves the names
         local function pack(...)
             return { n = select("#", ...), ... }
         end
 
-        -- what fetch gives, where it differs
+        -- where it differs from fetch
         function compare(read, req)
             local late, bad = ngxvar.reader(NAMES), {}
             for _, reader in ipairs { read, late } do

@@ -29,7 +29,8 @@ done_testing;
 
 # ---- Directives ------------------------------------------------------------------------
 
-# Where a directive may be, as nginx's documentation calls it: all there is, with DIRECTIVE.
+# Every context of a directive, as nginx's documentation names it, as a configuration with
+# DIRECTIVE in it.
 sub contexts {
     return (
         'main'           => { main => 'DIRECTIVE' },
@@ -58,7 +59,7 @@ sub table_of ($section) {
     };
 }
 
-# What its arguments may be.
+# Arguments that the directive takes.
 sub examples ($arguments) {
     return ('$uri', '$uri $args $arg_a') if $arguments eq '$name ...';
     return split / \| /, $1 if $arguments =~ /^\[(.*)\]$/;
@@ -67,7 +68,7 @@ sub examples ($arguments) {
     return (@alternatives, $more ? "$alternatives[-1] $more" : ());
 }
 
-# As the tests of the directives find them.
+# The defaults, which the tests of the directives check.
 sub defaults {
     return {
         lua_var_ctx_restore   => 'lua_var_ctx_restore error_page;',     # lua_var_ctx_restore.t
@@ -110,7 +111,7 @@ sub check_directives {
             if $arguments !~ /\.\.\.$/;
     }
 
-    # What the text of lua_var_index has besides.
+    # The text of lua_var_index names other contexts, too.
     my @names = grep { /^\$\w+$/ } Markdown::spans($README->section('lua_var_index')->{text});
     accepts($nginx, 'http', "lua_var_index @names;");
     refuses($nginx, 'http', 'lua_var_index $no_such_variable;', 'unknown "no_such_variable" variable');
@@ -146,7 +147,7 @@ sub check_variables {
 
 # ---- Lua API ---------------------------------------------------------------------------
 
-# Functions by their headings; one of them may be for two.
+# Functions by their headings; one heading may have two.
 sub documented { return map { split /, /, $_->{title} } $README->sections_of('Lua API') }
 
 # Every line of syntax is Lua that runs, with an argument that may be left out and
@@ -242,7 +243,7 @@ sub check_types {
     return;
 }
 
-# A sentence that README quotes is one that the module has.
+# README quotes sentences of the module.
 sub check_sentences {
     my $sources   = sources();
     my @sentences = uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE);

@@ -1,6 +1,5 @@
-# What README.md and CONTRIBUTING.md show can be done as they show it: every
-# command, every code block, every link, every file that they name.  What README
-# says of directives and functions is in readme-reference.t.
+# Every command, code block, link and file of README.md and CONTRIBUTING.md works as they
+# show it.  What README says of directives and functions is in readme-reference.t.
 
 use v5.36;
 use lib 't/lib';
@@ -23,15 +22,14 @@ my $ENABLED = '/etc/nginx/modules-enabled/60-lua-var.conf';
 my $OPENRESTY = '/usr/local/openresty/nginx/sbin/nginx';
 my $MODULE = NginxServer->module;
 
-# make is asked here for what it does by itself, for the nginx that is installed.
+# make is run without NGINX=, so for the nginx that is installed.
 plan skip_all => "for the nginx that is installed, not $ENV{TEST_NGINX_BINARY}"
     if !defined $MODULE || $MODULE ne $SO;
 
-# What `make T=... TEST_NGINX=...` says to the make that runs this is not for the
-# one that is run here.
+# The make that is run here does not get the settings of the one that runs this file.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL T TEST_NGINX)};
 
-# What serves until it is told to stop is not waited for when the test is stopped.
+# A server that still runs is stopped with the test.
 my $serving = 0;
 END { kill INT => $serving if $serving }
 
@@ -110,7 +108,7 @@ END
     return;
 }
 
-# ---- Links and loose ends --------------------------------------------------------------
+# ---- Links and blanks ------------------------------------------------------------------
 
 sub check_links {
     for my $file (glob "$ROOT/*.md") {
@@ -136,7 +134,7 @@ sub check_commands {
         'make'      => \&try_build,
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
-        # An operator's, which .ci/operator runs in a chroot, by these words.
+        # Commands for an operator, which .ci/operator runs in a chroot.
         "echo '$LOAD' | sudo tee $ENABLED"             => in_operator("echo '$LOAD'"),
         "sudo rm $ENABLED"                             => in_operator("by_hand=$ENABLED", 'rm "$by_hand"'),
         'sudo nginx -t && sudo systemctl reload nginx' => in_operator('nginx -t', 'nginx -s reload'),
@@ -144,7 +142,7 @@ sub check_commands {
         'sudo apt purge libnginx-mod-http-lua-var' => in_operator('apt purge libnginx-mod-http-lua-var'),
         'sudo kill -USR2 $(cat /run/nginx.pid)'        => in_operator('kill -USR2', '/run/nginx.pid'),
         'sudo kill -QUIT $(cat /run/nginx.pid.oldbin)' => in_operator('kill -QUIT', '/run/nginx.pid.oldbin'),
-        # These take minutes; that they could be run has to do.
+        # These take minutes, so it is only checked that they could run.
         map { ($_ => undef) } 'sudo make install', 'sudo make uninstall', "make NGINX=$OPENRESTY", "sudo make install NGINX=$OPENRESTY",
             map { "make $_" } qw(bench check deb dist fuzz install matrix mutants nothing soak test-hup test-valgrind),
     );
@@ -163,12 +161,12 @@ sub check_commands {
     return;
 }
 
-# Its commands, one a line; a backslash goes on with the next line.
+# Its commands, one a line; a backslash continues on the next line.
 sub commands_of ($block) {
     return grep { /^[^#]/ } split /\n/, $block->{text} =~ s/\s*\\\n\s*/ /gr;
 }
 
-# What make would do at last, after what is prepared: with a test that it can.
+# The last command that make would run; tests that the target exists.
 sub recipe ($command) {
     $command =~ s/^sudo //;
     $command =~ s/\Q$OPENRESTY/$ENV{TEST_NGINX_BINARY}/;
@@ -190,7 +188,7 @@ sub shell ($command) {
     return ($?, $output);
 }
 
-# With the module that is tested, wherever it is.
+# With the module under test.
 sub try_demo ($recipe) {
     local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
     my ($status, $output) = shell($recipe);
@@ -198,7 +196,7 @@ sub try_demo ($recipe) {
     return;
 }
 
-# It would come here again, so it has to say only which files it would run.
+# A dry run, because `make test` would run this file again.
 sub try_test ($recipe) {
     like($recipe, qr/^prove /, 'prove is what runs the tests');
     my ($status, $output) = shell("$recipe --dry");
@@ -209,7 +207,7 @@ sub try_test ($recipe) {
     return;
 }
 
-# For a command of which that script has to have these words.
+# Checks that .ci/operator has these words.
 sub in_operator (@words) {
     return sub ($command) {
         my $operator = read_file("$ROOT/.ci/operator");
@@ -217,7 +215,7 @@ sub in_operator (@words) {
     };
 }
 
-# Serves until it is told to stop; what it says to try with curl is tried.
+# Starts a command that serves, runs the curl that it suggests, and stops it.
 sub try_run ($recipe) {
     local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
     local $SIG{ALRM} = sub { die "$recipe: nothing happens\n" };
@@ -243,8 +241,8 @@ sub try_run ($recipe) {
     return;
 }
 
-# Built it is already, so cargo has nothing to do: and that is the test, for a
-# command that would build something else would have something to do.
+# The module is built already, so cargo has nothing to do.  A command that built something
+# else would have.
 sub try_build ($command) {
     my ($promised) = $README->prose =~ /`make` alone builds `([^`]+)`/;
     is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
@@ -263,7 +261,7 @@ sub try_build ($command) {
     return;
 }
 
-# Whether cargo thinks so; it notes what a file was made of beside it.
+# Whether cargo would, from the list of sources that it keeps beside the file.
 sub is_built {
     open my $in, '<', $SO =~ s/so$/d/r or return 0;
     my ($sources) = do { local $/; readline($in) =~ /^\Q$SO\E: (.*)/ };
@@ -272,8 +270,8 @@ sub is_built {
 
 # ---- Elsewhere -------------------------------------------------------------------------
 
-# As far as that goes without Docker: the commands are a shell's, what they run is here, and
-# the file is copied to where the last stage loads it from.
+# Without Docker: the commands are a shell's, what they run exists, and the file is copied
+# to where the last stage loads it from.
 sub check_docker (@files) {
     is(scalar @files, 1, 'there is one Dockerfile') or return;
     my @lines = split /\n/, $files[0]{text};
@@ -298,7 +296,7 @@ sub check_apisix (@files) {
     return;
 }
 
-# Each line that README quotes is one that nginx writes.
+# nginx writes each line that README quotes.
 sub check_refusals {
     my ($head, @rows) = Markdown::rows($README->section('What nginx says')->{text});
     my $nginx = NginxServer->new;
@@ -308,7 +306,7 @@ sub check_refusals {
     my ($number, $signature) = (pack('Q<', version_number()), $so =~ /(\d,\d,\d,[01]{30,40})/);
     cmp_ok(scalar(() = $so =~ /\Q$number/g), '>=', 1, 'the number of the version is in the module');
 
-    # The module as it would have been built for others.
+    # The module as if built for another version.
     my %built = (
         older => $so =~ s/\Q$number/pack('Q<', 1021004)/ger,
         other => $so =~ s/\Q$signature/$signature =~ tr{01}{10}r/ger,
@@ -341,15 +339,15 @@ sub check_refusals {
     return;
 }
 
-# As nginx numbers it: 1022001 is 1.22.1.
+# nginx_version: 1022001 is 1.22.1.
 sub version_number {
     my ($major, $minor, $patch) = `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{/(\d+)\.(\d+)\.(\d+)};
     return $major * 1_000_000 + $minor * 1000 + $patch;
 }
 
-# The crate's build script runs before the module's and has the first word.
+# nginx-sys' build script runs before the module's, so its errors come first.
 sub check_nginx_sys {
-    # Of this platform: not every crate of others is at hand.
+    # Only this platform's, because crates of others may not be downloaded.
     my ($platform) = `rustc -vV` =~ /^host: (\S+)/m;
     my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $platform --format-version 1`
         =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
@@ -357,7 +355,7 @@ sub check_nginx_sys {
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
     is(scalar @quoted, 2, 'README quotes two sentences');
-    # which breaks its lines
+    # its sentences are broken into lines
     $script =~ s/\s*\\\n\s*/ /g;
     ok(index($script, $_) >= 0, $_) for @quoted;
     return;
@@ -388,7 +386,7 @@ sub check_synopsis (@synopses) {
     is($nginx->get($path)->{status}, 500, 'without the module it is an error');
     $nginx->stop_cleanly;
 
-    # What becomes of ngx.ctx is told by Lua that can do without the library.
+    # Lua that works without the library says what ngx.ctx is.
     my $stock = replace($without,
         [ qq{local ngxvar = require "resty.ngxvar"\n} => '' ],
         [ "local req = ngxvar.request()\n"           => '' ],
@@ -407,7 +405,7 @@ sub orders ($text) {
     return map { replace($text, [ "$lua$module" => $_ ]) } "$lua$module", "$module$lua";
 }
 
-# An nginx with this as its whole configuration, but for what depends on where it is.
+# An nginx whose configuration is this text with the paths and the port replaced.
 sub pasted ($text) {
     my $nginx = NginxServer->new;
     my $root  = $nginx->root;
@@ -435,7 +433,7 @@ sub pasted ($text) {
     return $nginx;
 }
 
-# Each text has to be there, once.
+# Replaces texts that have to be there once.
 sub replace ($text, @replacements) {
     for my $replacement (@replacements) {
         my ($old, $new) = @$replacement;
@@ -447,7 +445,7 @@ sub replace ($text, @replacements) {
 
 # ---- Lua blocks ------------------------------------------------------------------------
 
-# Each with all before it in one handler, for the later ones use what the earlier define.
+# Each runs with all before it in one handler, because later ones use what earlier define.
 sub check_lua (@scripts) {
     my ($port, $config) = (NginxServer->port, '');
     for my $n (0 .. $#scripts) {
@@ -466,7 +464,7 @@ sub check_lua (@scripts) {
 
 # ---- CONTRIBUTING.md -------------------------------------------------------------------
 
-# In the table, the target alone may stand for `make` and the target.
+# The table may name a target without `make`.
 sub check_guide_commands {
     my ($head, @rows) = Markdown::rows($GUIDE->section('Contributing')->{text});
     my @commands = map { /^make\b/ ? $_ : "make $_" } grep { !/=t\// }
@@ -483,8 +481,7 @@ sub check_guide_commands {
     return;
 }
 
-# What looks like the name of a file, or ends as a directory's does, exists; below target/
-# is what commands make.
+# Every file or directory name exists, except below target/, where commands make files.
 sub check_guide_files {
     my @files = uniq
         grep { !m{^target/} }

@@ -26,7 +26,7 @@ our $HTTP = <<'END';
             return app.kept
         end
 
-        -- by the clock that the limit goes by
+        -- the limit uses ngx.time()
         function app.next_second()
             local second = ngx.time()
             repeat ngx.sleep(0.02) until ngx.time() ~= second
@@ -166,7 +166,7 @@ qr{refused: stale request, handle \d+/\d+, whose request ended \d+\.\d\d\ds ago,
     init_worker_by_lua_block {
         local app, request = package.loaded.app, require("resty.ngxvar").request
 
-        -- called often enough to be compiled from its beginning
+        -- called often enough to be compiled from the start
         function app.note()
             app.kept = request()
         end
@@ -357,11 +357,11 @@ qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refu
             ngx.thread.wait(ngx.thread.spawn(function ()
                 ngx.say((app.log_entry(req)))
             end))
-            -- one in another
+            -- a coroutine in another one
             coroutine.wrap(function ()
                 coroutine.wrap(function () ngx.say((app.log_entry(req))) end)()
             end)()
-            -- while a light thread waits, nobody knows which of the two runs it
+            -- while a light thread waits, either of the two may have resumed the coroutine
             local waiting = ngx.thread.spawn(coroutine.yield)
             coroutine.wrap(function () ngx.say((app.log_entry(req))) end)()
             ngx.thread.wait(waiting)

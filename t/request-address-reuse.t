@@ -1,12 +1,12 @@
-# What is kept of a request that ended stays refused when its memory, and its place in
-# the registry, are another request's.  t/lib/reuse.lua tries everything with all
-# that was kept before, and counts how often there was a new request at the address.
+# A handle or pointer of a request that ended stays refused when its address and its slot
+# are another request's.  t/lib/reuse.lua tries every function with all that was kept, and
+# counts how often a new request had the address.
 
 use v5.36;
 use lib 't/lib';
 
 BEGIN {
-    # valgrind keeps freed memory from being used again, which is what this is about.
+    # By default valgrind does not hand out freed memory again, which this file needs.
     if (my $valgrind = $ENV{TEST_NGINX_USE_VALGRIND}) {
         my $options = $valgrind =~ /^\d+$/ ? '' : $valgrind;
         $ENV{TEST_NGINX_USE_VALGRIND} = "$options --freelist-vol=0";
@@ -394,7 +394,7 @@ in a slot in use again: yes
             say("pointer", ngxvar.fetch("uri", pointer))
             say("set", ngxvar.set("own", "x", pointer))
             say("live pointer", ngxvar.live(pointer))
-            -- its own handle is the only one that names it
+            -- only its own handle is valid
             say("stranger", ngxvar.fetch("uri", stranger))
         }
     }
@@ -467,7 +467,7 @@ stranger: /stay, nil
                 local answer = c:request("/c/" .. id).body
                 count[answer] = count[answer] + 1
             end
-            -- on a connection beside it there is another address
+            -- a second connection has another address
             local other = client.connect{ port = $TEST_NGINX_PORT1 }
             for id = 11, 20 do
                 local answer = other:request("/c/" .. id).body

@@ -1,5 +1,5 @@
-# What is passed as a request and is no handle, or a forged one: refused, unless it is
-# the current request's own pointer.  src/request.rs, src/registry.
+# Whatever is passed as a request and is no valid handle is refused, except the current
+# request's pointer.  src/request.rs, src/registry.
 
 use lib 't/lib';
 use NgxVarTest;

@@ -1,5 +1,5 @@
-# Handles: one request, from its beginning to its end, and no other.  Everything else
-# that may be passed as a request is in request-strangers.t.
+# A handle names one request, from its beginning to its end, and never another.  Everything
+# else that may be passed as a request is in request-strangers.t.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -160,7 +160,7 @@ log same;
                 handles, addresses = {}, {}
             end
 
-            -- while this request is at an address of theirs, all of them are dead
+            -- all earlier ones have ended, although this one may have their address
             local live = 0
             for _, other in ipairs(handles) do
                 if ngxvar.live(other) or ngxvar.fetch("uri", other) then
@@ -264,7 +264,7 @@ $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
             parent = ngxvar.request()
             local res = ngx.location.capture("/sub", { args = "a=2" })
             ngx.print(res.body)
-            -- back in the parent; the subrequest is in its pool still
+            -- back in the parent, whose pool still has the subrequest
             ngx.say(ngxvar.fetch("uri", parent), " ", ngxvar.fetch("arg_a", parent), " ",
                     ngxvar.fetch("uri"), " ", rawequal(parent, ngxvar.request())
                                 or tostring(parent) == tostring(ngxvar.request()))

@@ -1,5 +1,5 @@
-# set(name, value, req): src/assign.rs.  Always compared with ngx.var's own
-# assignment, whose sentences and effects it shares.
+# set(name, value, req): src/variable/assign.rs.  Its errors and effects are those of
+# assigning to ngx.var, with which it is compared.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -119,7 +119,7 @@ invalid $limit_rate "many"
             ngx.say(ngxvar.set("own", nil, ngxvar.request()), " ", tostring(ngx.var.own))
             ngx.say(ngxvar.set("args", nil), " [", tostring(ngx.var.args), "] ",
                     ngx.var.args == ngxvar.fetch("args"))
-            -- nothing is kept: the map answers, as it does for ngx.var
+            -- nothing is cached: the map is evaluated, as for ngx.var
             ngx.say(ngxvar.set("mapped", "x"), " ", ngxvar.set("mapped", nil), " ",
                     tostring(ngxvar.fetch("mapped")), " ",
                     ngxvar.fetch("mapped") == ngx.var.mapped)
@@ -194,7 +194,7 @@ table true true
             ngx.say((pcall(ngxvar.set, "own", mt(function () return {} end))))
             ngx.say(ngx.var.own)
 
-            -- it may itself set the variable; what it returns is set later
+            -- a __tostring may set the variable itself; its result is set after that
             ngx.say(ngxvar.set("own", mt(function ()
                 ngx.var.own = "inner"
                 return "outer"
@@ -246,12 +246,12 @@ false attempt to yield before
 
             local function by_var(name, value) ngx.var[name] = value end
 
-            -- a sentence without the place it was raised at
+            -- an error without its source position
             local function sentence(err)
                 return (err:gsub("^.*nginx%.conf:%d+%):%d+: ", ""))
             end
 
-            -- no longer names: ngx.var cuts its sentences off at 256 bytes
+            -- short names only: ngx.var truncates its errors at 256 bytes
             for _, name in ipairs { "uri", "host", "status", "scheme", "remote_addr",
                                     "request_time", "nosuch", "NoSuch", "URI", "",
                                     "http_host", "arg_a", "http_x", "cookie_a", "sent_http_x",
@@ -416,7 +416,7 @@ nil no variables in this context (TLS handshake, timer or worker start)
             while not handle do ngx.sleep(0.001) end
             ngx.say(ngxvar.set("own", "set from outside", handle), " ", ngx.var.own, " ",
                     ngxvar.fetch("own", handle))
-            -- a sentence about it belongs to that request, and is copied in time
+            -- the error is allocated in that request's pool, and copied in time
             local _, err = ngxvar.set("nope", "x", handle)
             done = true
             local _, response = ngx.thread.wait(other)

@@ -1,5 +1,5 @@
-# The short form of `make soak`: everything at once, with reloads and an upgrade.
-# What is checked in each request is in t/stress/soak.lua.
+# The short form of `make soak`: all kinds of requests at once, with reloads and an upgrade.
+# The checks in each request are in t/stress/soak.lua.
 
 use v5.36;
 use Test::More;

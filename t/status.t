@@ -43,7 +43,7 @@ my $HTTP = <<'END';
         location = /stale {
             content_by_lua_block {
                 local ngxvar = require "resty.ngxvar"
-                -- never the newest occupant of a slot
+                -- never the newest request of a slot
                 local handle = require("ffi").new("ngx_http_lua_var_handle_t", 1, 1)
                 for i = 1, ngx.var.arg_n do ngxvar.fetch("uri", handle) end
                 ngx.say("done")
@@ -105,7 +105,7 @@ is($now->{refused_no_variables}, 1,  'refusals without variables are counted');
 is($now->{restored_error_page},  1,  'an ngx.ctx restored after an error page is counted');
 is($now->{restored_other},       1,  'an ngx.ctx restored after another redirect is counted');
 is($now->{live},                 1,  'only the asking request is live');
-# those, and the one of the timer
+# four requests, and the timer's
 cmp_ok($now->{registered}, '>=', $begin->{registered} + 4 + 1, 'registered requests are counted');
 
 my %said = $nginx->get('/stats')->{content} =~ /^(\w+) (\d+)$/gm;
@@ -152,7 +152,7 @@ is($rows, $json->{refused_stale}, 'the rows of the workers add up to the sum');
 
 check_prometheus($nginx->get('/prometheus')->{content});
 
-# As Prometheus' own client library reads it.
+# Read by Prometheus' own client library.
 sub check_prometheus ($text) {
     my %type;
     for my $line (split /\n/, $text) {
@@ -189,7 +189,7 @@ $nginx->reload;
 wait_until(10, sub { stats()->{workers} == WORKERS }) or fail('the old workers are gone');
 is(stats()->{$_}, $counted->{$_}, "$_ is as before the reload") for qw(refused_stale restored_other);
 
-# One that dies does not lose what it counted, nor does it count as a worker.
+# What a killed worker counted stays, and it is no longer listed.
 my $pid = $nginx->get('/pid')->{content};
 kill KILL => $pid;
 wait_until(10, sub {
@@ -200,7 +200,7 @@ wait_until(10, sub {
 is(stats()->{refused_stale}, 70, 'what a killed worker counted stays');
 ok(wait_until(5, sub { stats()->{live} == 1 }), 'the live requests of a killed worker do not count');
 
-# Nobody takes the row of one that dies without a master, so that it is seen dead.
+# Without a master nobody takes the row of a killed worker, so it is listed as dead.
 my $client = NgxVarTest::Client->new(NginxServer->port);
 $client->send('/hold');
 $client->read_to(qr/pid \d+\n/);

@@ -19,13 +19,13 @@ my @MODULES = (
 );
 my ($PORT, $HTTP_PORT) = map { NginxServer->port($_) } 0, 1;
 
-# What a session is told.
+# All that a session receives.
 sub session ($port = $PORT) {
     my $client = eval { NgxVarTest::Client->new($port, timeout => 10) } or return $@;
     return $client->read_to_end;
 }
 
-# stream {} comes before http {}, as in APISIX; its init_by_lua needs the package.
+# stream {} comes before http {}, as in APISIX, and its init_by_lua requires the library.
 my $STREAM = <<"END";
 stream {
     init_by_lua_block { ngxvar = require "resty.ngxvar" }

@@ -4,7 +4,7 @@ use v5.36;
 use lib 't/lib';
 
 BEGIN {
-    # This module alone: the suite's own, or what the caller wants to be tested.
+    # Only this module.
     require NgxVarTest::Env;
     if (NgxVarTest::Nginx->is_linked('ngx_http_lua_module')) {
         require Test::More;
@@ -18,7 +18,7 @@ use NgxVarTest;
 use Test::Nginx::Socket 'no_plan';
 use NginxServer;
 
-# Where most blocks are redirected to, unless they have their own.
+# The pages that most blocks are redirected to.
 add_block_preprocessor(sub ($block) {
     my $config = $block->config // return;
     for my $page ('= /page', '@page') {
@@ -34,8 +34,7 @@ log_level('info');
 repeat_each(2);
 run_tests();
 
-# What is said: when the configuration is tested, when nginx starts, serves,
-# reloads and stops.
+# The log of nginx -t, a start, a request, a reload and a stop.
 {
     my $port  = NginxServer->port(9);
     my $nginx = NginxServer->new(http => <<"END");

@@ -205,7 +205,7 @@ sub frames ($text) { return join '', map { "$_\n" } $text =~ /^(\t.*?)$/mg }
 
 # ---- Core dumps ------------------------------------------------------------------------
 
-# gdb writes them where core_pattern pipes them elsewhere, or with GDB_T_ATTACH=1.
+# gdb writes them where core_pattern puts them elsewhere, or with GDB_T_ATTACH=1.
 my $pattern    = read_file('/proc/sys/kernel/core_pattern');
 my $is_taken   = $pattern =~ m{^[|/]} || $ENV{GDB_T_ATTACH};
 my $can_attach = gdb([ '-p', $nginx->await_workers ]) !~ /ptrace: /;

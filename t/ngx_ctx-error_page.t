@@ -382,7 +382,7 @@ page
 
 === TEST 15: limit_req and limit_conn keep ngx.ctx
 --- http_config
-    # Zones of its own, so that the limits are unused when the block starts.
+    # Keyed by connection, so that each client starts with an unused limit.
     limit_req_zone $connection zone=requests:64k rate=1r/m;
     limit_conn_zone $server_port zone=connections:64k;
 --- config

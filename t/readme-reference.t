@@ -111,7 +111,7 @@ sub check_directives {
             if $arguments !~ /\.\.\.$/;
     }
 
-    # The text of lua_var_index names other contexts, too.
+    # The names that the text of lua_var_index mentions.
     my @names = grep { /^\$\w+$/ } Markdown::spans($README->section('lua_var_index')->{text});
     accepts($nginx, 'http', "lua_var_index @names;");
     refuses($nginx, 'http', 'lua_var_index $no_such_variable;', 'unknown "no_such_variable" variable');

@@ -1,16 +1,15 @@
 package CtxWitness;
 
-# For test files about ngx.ctx across redirects: adds witness.lua and client.lua
-# to every block's http_config, and lets the witness look at ngx.ctx in every
-# phase of every location that has no Lua of its own for that phase.
+# For test files about ngx.ctx across redirects: adds witness.lua and client.lua to every
+# block's http_config, and calls witness.see in every phase of every location that has no
+# Lua of its own for that phase.
 #
 #     use NgxVarTest;
 #     use Test::Nginx::Socket::Lua 'no_plan';
 #     use CtxWitness;
 #
 # A block's section `seen` is the line that the witness writes to error.log in
-# the log phase.  `--- seen: everywhere` stands for the same table in each phase
-# that a page of Lua has.
+# the log phase.  `everywhere` stands for the same table in each phase of a page.
 
 use v5.36;
 
@@ -27,7 +26,7 @@ my $HTTP_CONFIG = <<"END";
     log_by_lua_block { witness.finish() }
 END
 
-# Where most blocks are redirected to, unless they have their own.
+# The pages that most blocks are redirected to; a block may have its own.
 my $PAGE = 'location = /page { content_by_lua_block { witness.page() } }';
 my $NAMED_PAGE = 'location @page { content_by_lua_block { witness.page() } }';
 
@@ -79,7 +78,7 @@ END
 }
 
 Test::Nginx::Util::add_block_preprocessor(sub ($block) {
-    # Without a config the one of the block before goes on.
+    # A block without a config uses that of the block before.
     if (defined(my $config = $block->config)) {
         $block->set_value(http_config => $HTTP_CONFIG . ($block->http_config // ''));
         $config .= "    $PAGE\n"       if $config !~ m{location = /page };

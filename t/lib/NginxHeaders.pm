@@ -1,6 +1,6 @@
 package NginxHeaders;
 
-# What the headers of the nginx under test say, as numbers:
+# Evaluates C expressions with the headers of the nginx under test:
 #
 #     my %of = NginxHeaders::numbers(states => 'offsetof(ngx_http_request_t, upstream_states)');
 #

@@ -33,7 +33,7 @@ END {
 }
 NgxVarTest::Signals::set_up(130);
 
-# name: of the program; single: one process, no workers; config: text of nginx.conf, in
+# name: part of the prefix; single: one process, no workers; config: text of nginx.conf, in
 # which $PORT1 to $PORT9, $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is
 # `user …;` or nothing; fill: what else is filled in.
 sub new ($class, %options) {
@@ -55,13 +55,13 @@ sub new ($class, %options) {
 sub port ($self, $n)    { return $self->{ports}[$n] }
 sub is_valgrind ($self) { return !!@{ $self->{under} } }
 
-# Writes nginx.conf; %also is filled in besides what `new` names.
+# Writes nginx.conf; %also has more names to fill in.
 sub write_config ($self, %also) {
     my %value = (
         ROOT     => $ROOT,
         PREFIX   => $self->prefix,
         CERT_DIR => NgxVarTest::Env::cert_dir(),
-        # Workers that keep root's name can write where the prefix is.
+        # Workers that stay root can write below the prefix.
         USER     => $> == 0 ? 'user root;' : '',
         (map { ("PORT$_" => $self->port($_)) } 1 .. $PORTS - 1),
         %also,

@@ -10,10 +10,9 @@ use NgxVarTest::Nginx ();
 
 my $FILE = NgxVarTest::Env::root() . '/target/testing/release/libngx_http_lua_var_module.so';
 
-# What nginx has to load: TEST_NGINX_LOAD_MODULES, this build in place of another.
-# TEST_NGINX_TESTING_MODULE names one that is elsewhere.
-# An nginx that has the module linked in has another nginx with this build beside it
-# (.ci/linked-nginx), which takes its place.
+# What nginx has to load: TEST_NGINX_LOAD_MODULES, with this build of the module, or with
+# TEST_NGINX_TESTING_MODULE.  For an nginx that has the module linked in, sets
+# TEST_NGINX_BINARY to the nginx with this build beside it (.ci/linked-nginx).
 sub modules {
     if (NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module')) {
         $ENV{TEST_NGINX_BINARY} = NgxVarTest::Env::nginx() =~ s/(?:-testing)?\z/-testing/r;

@@ -8,7 +8,7 @@
 --
 --     client.get("/uri").body             -- on its own connection
 --
--- Every function raises an error where a client of another kind would give up.
+-- Every function raises an error instead of returning one.
 
 local _M = {}
 
@@ -53,7 +53,7 @@ function Connection.__index:send(data)
 end
 
 
--- The text of a request, for those who send several at once.
+-- The text of a request, to send several at once.
 -- options: method, headers, body, version
 function _M.request_text(uri, options)
     options = options or {}
@@ -253,7 +253,7 @@ local function quote(text)
 end
 
 
--- Starts a program that is to run along, with its arguments in a list.
+-- Starts a program in the background; argv is the list of its arguments.
 function _M.start(argv)
     started = started + 1
 
@@ -291,7 +291,7 @@ function Program.__index:kill()
 end
 
 
--- Runs a program; its output, or an error with what it said.
+-- Runs a program to its end; returns its output, or raises an error with it.
 function _M.run(argv)
     local status, output = _M.start(argv):wait()
 
@@ -329,8 +329,8 @@ local function nghttp(uris, options)
 end
 
 
--- All URIs, which have to differ, at once, as streams of one HTTP/2 connection.
--- The bodies, in the order in which they came.
+-- Requests all URIs, which have to differ, at once, as streams of one HTTP/2 connection.
+-- Returns the bodies in the order in which they came.
 -- options: port; tls; headers
 function _M.http2(uris, options)
     return _M.run(nghttp(uris, options))
@@ -343,7 +343,7 @@ function _M.start_http2(uris, options)
 end
 
 
--- One after another, on one HTTP/2 connection with TLS.
+-- Requests the URIs one after another on one HTTP/2 connection with TLS.
 function _M.http2_in_turn(uris, options)
     return _M.run(command(curl("--http2", "--max-time", "10"), "https", uris, options))
 end

@@ -1,4 +1,5 @@
--- Requests of every shape, as bytes: what differential*.t sends.
+-- Requests of every shape, as bytes, which differential*.t sends.  Many of them no client
+-- would send, so they are not made by client.lua.
 --
 -- A shape: label; server (a key of the ports the test gives, "plain" without);
 -- text, or a function that makes it; leave, for a client that does not wait.
@@ -33,8 +34,8 @@ local function many_headers()
 end
 
 
--- HTTP/2 in clear text with prior knowledge: preface, settings, one HEADERS
--- frame of literals that are not indexed (RFC 7541, 6.2.2), and no end to it.
+-- HTTP/2 in clear text with prior knowledge: preface, settings, and one HEADERS frame of
+-- literals without indexing (RFC 7541, 6.2.2).
 local function frame(kind, flags, stream, payload)
     local len = #payload
 
@@ -152,7 +153,7 @@ _M.list = {
     { "TLS, HTTP/1.0", "GET /s HTTP/1.0\r\n\r\n", server = "tls", sni = "other.shape.test" },
     { "plain HTTP to the TLS port", get("/s"), server = "tls", plain = true },
 
-    -- answers of nginx's own
+    -- responses of nginx itself
     { "404", get("/none") },
     { "405", with("POST", "/file.txt", "x") },
     { "a file", get("/file.txt") },
@@ -166,7 +167,7 @@ _M.list = {
     { "stub_status", get("/stub_status") },
     { "deny", get("/deny") },
 
-    -- no request that nginx would serve
+    -- requests that nginx refuses
     { "400, no Host", "GET /s HTTP/1.1\r\n\r\n" },
     { "400, two Hosts", "GET /s HTTP/1.1\r\n" .. HOST .. HOST .. "\r\n" },
     { "400, bad Host", "GET /s HTTP/1.1\r\nHost: a/b c\r\n\r\n" },
@@ -206,8 +207,8 @@ function _M.send(shape, ports)
 end
 
 
--- Sends all shapes, one after the other, with "d" (differential.lua) looking on.
--- Returns which requests went through which phases, and all that differed.
+-- Sends all shapes, one after the other, each checked by "d" (differential.lua).
+-- Returns which shapes reached which phases, and all differences.
 function _M.run(d, ports)
     local by_phases, order, bad = {}, {}, {}
 

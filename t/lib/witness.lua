@@ -1,29 +1,28 @@
--- Tells what became of a request's ngx.ctx, phase by phase.
+-- Says phase by phase what a request's ngx.ctx is after a redirect.
 --
--- keep() notes which table ngx.ctx is, in a table of this file's; see() compares
--- later, by identity, and writes down one of
+-- keep() remembers the table; see() compares ngx.ctx with it by identity, and records one of
 --
---     same      it is that very table
---     new       it is another one, without anything in it
---     foreign   it is another one, that another request kept
---     other     it is another one, with something else in it
+--     same      the same table
+--     new       another, empty table
+--     foreign   a table that another request kept
+--     other     another table that is not empty
 --
--- CtxWitness.pm puts see() into every phase of every location.  Only what
--- happens after a redirect is written down.  The log phase writes the line
+-- CtxWitness.pm puts see() into every phase of every location.  It records only after a
+-- redirect.  The log phase writes the line
 -- "seen: rewrite=same access=same ...;" to error.log.
 
 local client = require "client"
 
 local _M = {}
 
-local kept = {}         -- by request: the table that ngx.ctx was
-local seen = {}         -- by request: what was seen so far
-local finished = {}     -- what was seen in the requests that have ended, in order
-local alive = setmetatable({}, { __mode = "k" })    -- what was kept and not collected
+local kept = {}         -- by request: its table
+local seen = {}         -- by request: what was recorded so far
+local finished = {}     -- the lines of requests that have ended, in order
+local alive = setmetatable({}, { __mode = "k" })    -- tables that were not collected
 
 
--- Names a request, through all of its redirects, without its ngx.ctx.
--- Of several subrequests only one can be told about at a time.
+-- Names a request through all redirects, without its ngx.ctx.  Of several subrequests only
+-- one can be recorded at a time.
 local function key()
     local id = ngx.var.connection .. "." .. ngx.var.connection_requests
 
@@ -46,8 +45,8 @@ local function verdict(ctx, id)
 end
 
 
--- In a location whose ngx.ctx is about to be lost.  At server level it runs
--- again after a redirect to a URI, where it is one phase more to look at.
+-- Before a redirect.  In the server's rewrite phase it runs again after a redirect to a URI,
+-- and then does see().
 function _M.keep()
     local id = key()
 
@@ -66,8 +65,8 @@ function _M.keep()
 end
 
 
--- The header X-First names the first phase that may touch ngx.ctx: whatever is
--- restored is restored there.
+-- The header X-First names the first phase that may touch ngx.ctx, which is where it gets
+-- restored.
 function _M.see(phase)
     local id = key()
     local list = seen[id]
@@ -91,7 +90,7 @@ function _M.see(phase)
 end
 
 
--- What was seen so far, in this request or in its subrequest.
+-- What was recorded so far, of this request or of its subrequest.
 function _M.seen(of_subrequest)
     local list = seen[key() .. (of_subrequest and ".sub" or "")]
 
@@ -99,7 +98,7 @@ function _M.seen(of_subrequest)
 end
 
 
--- The content of a page that a request is redirected to.
+-- Content of an error page.
 function _M.page()
     _M.see("content")
     ngx.say("page")
@@ -144,7 +143,7 @@ function _M.await(count)
 end
 
 
--- How many of the tables that were kept something still refers to.
+-- How many of the kept tables are still referenced.
 function _M.alive()
     collectgarbage()
     collectgarbage()
@@ -159,7 +158,7 @@ function _M.alive()
 end
 
 
--- Lists, for a result that is the same for most, how often each came.
+-- Lists how often each result came.
 function _M.tally(results)
     local count, order = {}, {}
 
@@ -181,10 +180,9 @@ function _M.tally(results)
 end
 
 
--- Walks the references that lua-nginx-module holds ngx.ctx tables by, as
--- lua-resty-core and luaL_unref keep them: ctxs[0] is the first free number,
--- ctxs[free] the next one, and the number freed first has no entry.  A number
--- that was freed twice is in the list twice, or is free and in use.
+-- Walks lua-nginx-module's references to ngx.ctx tables, as lua-resty-core and luaL_unref
+-- keep them: ctxs[0] is the first free number, ctxs[free] the next one, and the number freed
+-- first has no entry.  A number that was freed twice is in the list twice, or free and used.
 function _M.references()
     local ctxs = debug.getregistry().ngx_lua_ctx_tables
     local free, used = {}, 0

@@ -6,8 +6,8 @@ package NgxVarTest::Curl;
 
 use v5.36;
 
-# A command line of curl; its transfers, each a list of arguments, follow each other on
-# connections that they share.
+# A command line of curl.  Each transfer is a list of arguments; they run one after another
+# and share connections.
 sub command (@transfers) {
     my @command = ('curl', '--disable');
     for my $transfer (@transfers) {

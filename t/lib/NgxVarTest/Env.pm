@@ -38,7 +38,7 @@ sub nginx {
 # What nginx has to load, in the usual order: NDK, Lua, this module.
 sub modules { return split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '' }
 
-# Of these, the file of this module, undef when it is linked in; and the rest.
+# This module's file among them, undef when it is linked in; and the others.
 sub module        { return first { _is_this_module($_) } modules() }
 sub other_modules { return grep { !_is_this_module($_) } modules() }
 
@@ -89,8 +89,8 @@ sub _choose_servroot {
     return;
 }
 
-# Registers a per-process directory; what an earlier process with the same pid
-# left behind (it was SIGKILLed) is removed.
+# Registers a per-process directory, after removing what a killed process with the same pid
+# left there.
 sub _own_dir ($dir) {
     remove_tree($dir);
     push @own_dirs, $dir;

@@ -1,11 +1,11 @@
 package NgxVarTest::Guard;
 
-# What fails a block whatever the block asked for, in both implementations:
+# Fails any block, in both implementations, for
 #
 #   - an [alert] or [emerg] line in a log, which covers "worker process
 #     exited on signal" and "open socket left in connection";
-#   - nginx itself gone without a clean shutdown (without a master process
-#     nobody writes "exited on signal");
+#   - an nginx that ended without a clean shutdown, because without a master
+#     process nobody logs "exited on signal";
 #   - a valgrind report (TEST_NGINX_USE_VALGRIND).
 #
 # Exceptions: an [emerg] in a block with `--- must_die`, and lines that match

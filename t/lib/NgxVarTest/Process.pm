@@ -1,6 +1,6 @@
 package NgxVarTest::Process;
 
-# Processes: how they are started, and what /proc tells of them by their ids.
+# Starts processes, signals them by their ids, and reads /proc.
 
 use v5.36;
 
@@ -27,7 +27,7 @@ sub spawn ($what, $output = undef) {
     my $pid = fork // die "fork: $!\n";
     return $pid if $pid;
 
-    # A Ctrl-C is for the process that started the program and then stops it.
+    # Ctrl-C is for the parent, which then stops this process.
     POSIX::setsid();
     # A shell lets its background jobs ignore INT, which would be inherited.
     @SIG{qw(HUP INT QUIT TERM PIPE)} = ('DEFAULT') x 5;

@@ -1,7 +1,7 @@
 package NgxVarTest::Upstream;
 
-# What upstream's Test::Nginx has no extension point for is done by wrapping
-# functions of Test::Nginx::Util, which calls them by name at run time.
+# Wraps functions of Test::Nginx::Util, which upstream calls by name at run time, where it has
+# no extension point.
 
 use v5.36;
 
@@ -20,8 +20,8 @@ sub adapt {
 
     _after(write_config_file => \&_correct_listen);
 
-    # Upstream takes a zombie for a running nginx, and waits for whoever has to
-    # reap it, which in a container can be seconds for each block.
+    # Upstream takes a zombie for a running nginx and waits until it is reaped, which in a
+    # container can take seconds for each block.
     _wrap(is_running => sub ($) { return \&NgxVarTest::Process::is_alive });
     return;
 }

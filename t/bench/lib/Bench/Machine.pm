@@ -1,6 +1,6 @@
 package Bench::Machine;
 
-# What the figures were measured on, and with.
+# The machine and the versions that the figures were measured with.
 
 use v5.36;
 

@@ -22,7 +22,7 @@ our @LUA = $ENV{BENCH_MODULES}
     : NgxVarTest::Env::lua_modules();
 our $MODULE = $ENV{BENCH_SO} // NgxVarTest::Env::built_module();
 
-# What every request carries, so that http_* and cookie_* variables have values.
+# Headers of every request, so that http_* and cookie_* variables have values.
 my @HEADERS = (
     'Host' => 'bench.test', 'User-Agent' => 'ngxvar-bench', 'X-Custom' => 'some-header',
     'Cookie' => 'c=some-cookie',
@@ -55,7 +55,7 @@ sub launch ($class, %options) {
 }
 
 sub _write_configuration ($self) {
-    # An nginx that has the module linked in has no file of it, and no stock without it.
+    # When the module is linked in there is no file to load, and no nginx without it.
     my @ours = NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : @{ $self->{modules} // [] };
     my $load = join "\n", map { "load_module $_;" } @LUA, @ours;
     my $path = join ';', "$ROOT/t/bench/lua/?.lua", $self->{lua_path} // (), ';';
@@ -103,13 +103,13 @@ sub await_ready ($self) {
     return $self;
 }
 
-# The body of the answer to GET $path, which has to be a 200 or the status given.
+# Sends GET $path; returns the body of the response, which has to have the status.
 sub get ($self, $path, $status = 200) {
     $self->send_get($path);
     return $self->receive($path, $status);
 }
 
-# The two halves of it.
+# The two halves of get.
 sub send_get ($self, $path) {
     $self->{client}->send($path);
     return;
@@ -124,7 +124,7 @@ sub receive ($self, $path, $status = undef) {
 
 sub port ($self) { return $self->{port} }
 
-# One more connection.
+# Opens one more connection.
 sub connect ($self) {
     return eval { NgxVarTest::Client->new($self->{port}, headers => \@HEADERS) } // $self->_died($@);
 }

@@ -1,5 +1,5 @@
-# What the directives take and refuse, and the notice at a start: src/conf/.  What
-# lua_var_ctx_restore does is in lua_var_ctx_restore.t.
+# What the directives take and refuse, and the notice at a start: src/conf/.  lua_var_index is
+# in lua_var_index.t, what lua_var_ctx_restore does in lua_var_ctx_restore.t.
 
 use v5.36;
 use lib 't/lib';
@@ -10,6 +10,7 @@ use File::Temp qw(tempdir);
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 use NginxServer;
+use RefusedConfiguration;
 
 # lua-var-nginx-module has the same module name as this one.  nginx compares these names,
 # not file names, so a copy of this module stands for it.
@@ -19,20 +20,7 @@ $ENV{TEST_NGINX_MODULE}       = $module // '';
 $ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
 !defined $module or copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";
 
-# A refused configuration gets one message, with its line.
-add_block_preprocessor(sub ($block) {
-    return if !defined $block->refused;
-    $block->set_value(must_die        => '');
-    $block->set_value(suppress_stderr => '');
-    $block->set_value(config          => '') if !defined $block->config;
-
-    my $sentence = $block->refused =~ s/\s+\z//r;
-    $block->set_value(error_log      => [ '[emerg]', $sentence ]);
-    $block->set_value(grep_error_log => qr/(?<=\[emerg\] )\d+#\d+: .*/);
-    $block->set_value(grep_error_log_out => qr/\A\d+#\d+: \Q$sentence\E in \S+:\d+\n\z/);
-});
-
-repeat_each(1);     # a configuration is read as it was read before
+repeat_each(1);     # a configuration is read once
 run_tests();
 
 # A start logs one notice, with the build and lua_var_ctx_restore.
@@ -90,7 +78,8 @@ run_tests();
         my @lines = $output =~ /(lua_var: .*)/g;
         my $place = $said{$http};
         is("@lines", defined $place ? "lua_var: lua_var_ctx_restore does nothing in $place: with "
-            . 'lua_code_cache off, each internal redirect has a Lua VM of its own' : '', 'what it says');
+            . 'lua_code_cache off, each internal redirect has a Lua VM of its own' : '',
+            "nginx -t warns only where lua_var_ctx_restore has no effect: $http");
     }
 }
 
@@ -102,7 +91,7 @@ SKIP: {
     my ($status, $output) = $nginx->test;
     isnt($status, 0, 'nginx -t refuses a Lua module that is too old');
     like($output, qr/\[emerg\] ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks \w+ in /,
-        'and says why');
+        'nginx -t says which function it lacks');
 }
 
 __DATA__
@@ -252,231 +241,7 @@ good
 
 
 
-=== TEST 15: lua_var_index refuses a name without its $
---- http_config
-    lua_var_index uri;
---- refused
-invalid variable name "uri"
-
-
-
-=== TEST 16: lua_var_index refuses a $ without a name
---- http_config
-    lua_var_index $;
---- refused
-invalid variable name "$"
-
-
-
-=== TEST 17: lua_var_index refuses one bad name among good ones
---- http_config
-    lua_var_index $uri args;
---- refused
-invalid variable name "args"
-
-
-
-=== TEST 18: lua_var_index refuses characters that no name has
---- http_config
-    lua_var_index "$uri!";
---- refused
-invalid variable name "$uri!"
-
-
-
-=== TEST 19: lua_var_index refuses two variables in one argument
---- http_config
-    lua_var_index $uri$args;
---- refused
-invalid variable name "$uri$args"
-
-
-
-=== TEST 20: lua_var_index takes a variable twice, in one directive and in two
---- http_config
-    lua_var_index $uri $http_x $uri;
-    lua_var_index $args $http_x;
---- config
-    location = /t { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("http_x")) } }
---- request
-GET /t
---- more_headers
-X: x
---- response_body
-x
-
-
-
-=== TEST 21: lua_var_index refuses a prefix alone
---- http_config
-    lua_var_index $http_;
---- refused
-unknown "http_" variable in "lua_var_index"
-
-
-
-=== TEST 22: lua_var_index refuses an unknown variable and names the directive's line
---- http_config
-    lua_var_index $uri
-                  $no_such $args;
-    map $uri $unused { default 1; }
---- config
-    location = /t { return 200; }
---- must_die
---- suppress_stderr
---- error_log eval
-[qr/\[emerg\] .*unknown "no_such" variable in "lua_var_index" in \S+nginx\.conf:\d+$/m]
---- grep_error_log eval: qr/nginx\.conf:\d+/
---- grep_error_log_out eval
-# the next line is the map's, which is long before the end of http {}
-qr/\Anginx\.conf:(?:[12]\d)\n\z/
-
-
-
-=== TEST 23: lua_var_index refuses an unknown prefix
---- http_config
-    lua_var_index $htttp_x;
---- refused
-unknown "htttp_x" variable in "lua_var_index"
-
-
-
-=== TEST 24: lua_var_index is refused without a name
---- http_config
-    lua_var_index;
---- refused
-invalid number of arguments in "lua_var_index" directive
-
-
-
-=== TEST 25: lua_var_index is refused outside http
---- main_config
-    lua_var_index $uri;
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 26: lua_var_index is refused in server
---- config
-    lua_var_index $uri;
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 27: lua_var_index is refused in location
---- config
-    location = /t { lua_var_index $uri; }
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 28: lua_var_index is refused in upstream
---- http_config
-    upstream up {
-        server 127.0.0.1:$TEST_NGINX_PORT1;
-        lua_var_index $uri;
-    }
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 29: lua_var_index takes variables of each kind, also those defined after it
---- http_config
-    lua_var_index $uri $host $status $mapped;
-    lua_var_index $own;
-    lua_var_index $http_x_a $arg_b $cookie_c $sent_http_x_d $upstream_http_x_e
-                  $http_none $arg_none $cookie_none;
-    lua_var_index $from_error_page $captured;
-    map $uri $mapped { default "mapped from $uri"; }
---- config
-    set $own "own value";
-    location ~ ^/t/(?<captured>.+) {
-        add_header X-D 4;
-        proxy_pass http://127.0.0.1:$server_port/up;
-        log_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local req = ngxvar.request()
-
-            for name in ([[uri host status mapped own http_x_a arg_b cookie_c sent_http_x_d
-                           upstream_http_x_e http_none arg_none cookie_none
-                           from_error_page captured]]):gmatch("%S+") do
-                local value = ngxvar.fetch(name)
-
-                assert(ngxvar.fetch(name, req) == value)
-                assert(ngxvar.fetch(name:upper()) == value)
-                assert((ngxvar.getter(name)(req)) == value)
-
-                local text = ngx.var[name]
-
-                if name == "status" then
-                    assert(value == 200 and text == "200")
-                else
-                    assert(value == text)
-                end
-
-                ngx.log(ngx.WARN, "listed: ", name, "=", tostring(value), ";")
-            end
-        }
-    }
-    location = /up {
-        add_header X-E 5;
-        return 200 "good\n";
-    }
---- request
-GET /t/one?b=2
---- more_headers
-X-A: 1
-Cookie: c=3
---- response_body
-good
---- grep_error_log eval: qr/(?<=listed: )[^;]*/
---- grep_error_log_out
-uri=/t/one
-host=localhost
-status=200
-mapped=mapped from /t/one
-own=own value
-http_x_a=1
-arg_b=2
-cookie_c=3
-sent_http_x_d=4
-upstream_http_x_e=5
-http_none=nil
-arg_none=nil
-cookie_none=nil
-from_error_page=
-captured=one
---- no_error_log
-[error]
-
-
-
-=== TEST 30: lua_var_index takes a hundred names
---- http_config eval
-"lua_var_index " . CORE::join(' ', map { "\$arg_a$_" } 1 .. 100) . ";"
---- config
-    location = /t {
-        content_by_lua_block {
-            local fetch = require("resty.ngxvar").fetch
-            local sum = 0
-            for i = 1, 100 do
-                sum = sum + fetch("arg_a" .. i)
-            end
-            ngx.say(sum, " ", tostring(fetch("arg_a101")))
-        }
-    }
---- request eval
-"GET /t?" . CORE::join '&', map { "a$_=$_" } 1 .. 100
---- response_body
-5050 nil
-
-
-
-=== TEST 31: the module is refused beside lua-var-nginx-module
+=== TEST 15: the module is refused beside lua-var-nginx-module
 --- main_config
     load_module $TEST_NGINX_OTHER_MODULE;
 --- refused
@@ -487,7 +252,7 @@ module "ngx_http_lua_var_module" is already loaded
 
 
 
-=== TEST 32: the module is refused when it is loaded twice
+=== TEST 16: the module is refused when it is loaded twice
 --- main_config
     load_module $TEST_NGINX_MODULE;
 --- refused
@@ -498,7 +263,7 @@ module "ngx_http_lua_var_module" is already loaded
 
 
 
-=== TEST 33: a map may take the name $from_error_page
+=== TEST 17: a map may take the name $from_error_page
 --- http_config
     map $uri $from_error_page { default "mine"; }
 --- config
@@ -510,41 +275,7 @@ GET /t
 
 
 
-=== TEST 34: lua_var_index takes a name in upper case for the same variable
---- http_config
-    lua_var_index $Http_X_A $Own;
---- config
-    set $own "own value";
-    location = /t {
-        content_by_lua_block {
-            local fetch = require("resty.ngxvar").fetch
-            ngx.say(fetch("http_x_a"), " ", fetch("own"))
-        }
-    }
---- request
-GET /t
---- more_headers
-X-A: 1
---- response_body
-1 own value
-
-
-
-=== TEST 35: lua_var_index takes the same name in two cases for one variable
---- http_config
-    lua_var_index $http_x $HTTP_X;
---- config
-    location = /t { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("http_x")) } }
---- request
-GET /t
---- more_headers
-X: x
---- response_body
-x
-
-
-
-=== TEST 36: lua_var_log_refused refuses an unknown level
+=== TEST 18: lua_var_log_refused refuses an unknown level
 --- http_config
     lua_var_log_refused crit;
 --- refused
@@ -552,7 +283,7 @@ invalid value "crit" in "lua_var_log_refused" directive, it must be "off", or "i
 
 
 
-=== TEST 37: lua_var_log_refused refuses a rate with off
+=== TEST 19: lua_var_log_refused refuses a rate with off
 --- http_config
     lua_var_log_refused off rate=1r/s;
 --- refused
@@ -560,7 +291,7 @@ invalid value "off" in "lua_var_log_refused" directive, it must be "off", or "in
 
 
 
-=== TEST 38: lua_var_log_refused refuses rate=0r/s
+=== TEST 20: lua_var_log_refused refuses rate=0r/s
 --- http_config
     lua_var_log_refused warn rate=0r/s;
 --- refused
@@ -568,7 +299,7 @@ invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must be as "rate
 
 
 
-=== TEST 39: lua_var_log_refused refuses rate=r/s
+=== TEST 21: lua_var_log_refused refuses rate=r/s
 --- http_config
     lua_var_log_refused warn rate=r/s;
 --- refused
@@ -576,7 +307,7 @@ invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must be as "rate=
 
 
 
-=== TEST 40: lua_var_log_refused refuses rate=-1r/s
+=== TEST 22: lua_var_log_refused refuses rate=-1r/s
 --- http_config
     lua_var_log_refused warn rate=-1r/s;
 --- refused
@@ -584,7 +315,7 @@ invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must be as "rat
 
 
 
-=== TEST 41: lua_var_log_refused refuses rate=+1r/s
+=== TEST 23: lua_var_log_refused refuses rate=+1r/s
 --- http_config
     lua_var_log_refused warn rate=+1r/s;
 --- refused
@@ -592,7 +323,7 @@ invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must be as "rat
 
 
 
-=== TEST 42: lua_var_log_refused refuses rate=1r/m
+=== TEST 24: lua_var_log_refused refuses rate=1r/m
 --- http_config
     lua_var_log_refused warn rate=1r/m;
 --- refused
@@ -600,7 +331,7 @@ invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must be as "rate
 
 
 
-=== TEST 43: lua_var_log_refused refuses 1r/s without rate=
+=== TEST 25: lua_var_log_refused refuses 1r/s without rate=
 --- http_config
     lua_var_log_refused warn 1r/s;
 --- refused
@@ -608,7 +339,7 @@ invalid rate "1r/s" in "lua_var_log_refused" directive, it must be as "rate=10r/
 
 
 
-=== TEST 44: lua_var_log_refused refuses a rate that does not fit
+=== TEST 26: lua_var_log_refused refuses a rate that does not fit
 --- http_config
     lua_var_log_refused warn rate=99999999999999999999r/s;
 --- refused
@@ -616,7 +347,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 45: lua_var_log_refused is refused twice
+=== TEST 27: lua_var_log_refused is refused twice
 --- http_config
     lua_var_log_refused warn;
     lua_var_log_refused off;
@@ -625,7 +356,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 46: lua_var_log_refused is refused in a server
+=== TEST 28: lua_var_log_refused is refused in a server
 --- config
     lua_var_log_refused warn;
 --- refused
@@ -633,7 +364,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 47: lua_var_trace_handles refuses what is neither on nor off
+=== TEST 29: lua_var_trace_handles refuses what is neither on nor off
 --- http_config
     lua_var_trace_handles yes;
 --- refused
@@ -641,7 +372,7 @@ invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "of
 
 
 
-=== TEST 48: lua_var_log_refused takes rate=10/s, and lua_var_trace_handles off
+=== TEST 30: lua_var_log_refused takes rate=10/s, and lua_var_trace_handles off
 --- http_config
     lua_var_log_refused notice rate=10/s;
     lua_var_trace_handles off;
@@ -654,7 +385,7 @@ fine
 
 
 
-=== TEST 49: lua_var_status refuses an unknown format
+=== TEST 31: lua_var_status refuses an unknown format
 --- config
     location = /t { lua_var_status xml; }
 --- refused
@@ -662,7 +393,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 50: lua_var_status is refused twice
+=== TEST 32: lua_var_status is refused twice
 --- config
     location = /t { lua_var_status; lua_var_status json; }
 --- refused
@@ -670,7 +401,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 51: lua_var_status is refused outside a location
+=== TEST 33: lua_var_status is refused outside a location
 --- config
     lua_var_status;
 --- refused
@@ -678,7 +409,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 52: lua_var_ssl_ctx refuses an unknown value
+=== TEST 34: lua_var_ssl_ctx refuses an unknown value
 --- config
     lua_var_ssl_ctx on;
 --- refused
@@ -686,7 +417,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 53: lua_var_ssl_ctx is refused twice
+=== TEST 35: lua_var_ssl_ctx is refused twice
 --- config
     lua_var_ssl_ctx off;
     lua_var_ssl_ctx off;
@@ -695,7 +426,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 54: lua_var_ssl_ctx is refused in a location
+=== TEST 36: lua_var_ssl_ctx is refused in a location
 --- config
     location = /t { lua_var_ssl_ctx off; }
 --- refused
@@ -703,7 +434,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 55: lua_var_replace refuses an unknown library
+=== TEST 37: lua_var_replace refuses an unknown library
 --- http_config
     lua_var_replace resty.core;
 --- refused

@@ -1,5 +1,5 @@
-# getter(name), setter(name): src/lua/resty/ngxvar/access.lua.  That getters agree
-# with ngx.var in everything is in differential*.t, that they compile in jit.t.
+# getter(name), setter(name): src/lua/resty/ngxvar/access.lua.  differential*.t compares getters
+# with ngx.var, and jit.t checks that they compile.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -151,7 +151,7 @@ t.lua:3: bad variable name: expected string, got table
             ngx.log(ngx.NOTICE, phase, ": ", get_uri(req), " ", get_own(req), " ", get_arg(req),
                     " ", get_host(req), ";")
         end
-        -- here there is no request
+        -- init_by_lua has no request
         nothing = { get_uri(nil) }
     }
     map $own $uses { default $host; }
@@ -196,7 +196,7 @@ log: /t own 1 localhost;
                                     "upstream_response_time", "request_method" }
             do
                 local get = ngxvar.getter(name)
-                -- dead at its first call, and after it has served another
+                -- stale on a getter's first call, and after it has read another request
                 for _ = 1, 2 do
                     local value, err = get(kept)
                     local value2, err2 = get(from_worker_start)
@@ -217,7 +217,7 @@ log: /t own 1 localhost;
             while not err do ngx.sleep(0.001) end
             ngx.say(tostring(value), " ", err)
 
-            -- what getters do on traces; $msec would need nothing of the request
+            -- compiled code; $msec needs nothing of the request
             get, err = ngxvar.getter("msec"), nil
             ngx.timer.at(0, function ()
                 value, err = require("recorded").get(get, ngxvar.request())
@@ -298,7 +298,7 @@ value
             ngx.say("setter: ", refused(function (x) return put("changed", x) end, 8))
             ngx.say(ngx.var.own)
 
-            -- fetch, too, is another function in compiled code
+            -- fetch is another function in compiled code, too
             local req = ngxvar.request()
             for _ = 1, 100 do ngxvar.fetch("uri", req) end
             ngx.say("fetch: ", refused(function (x) return ngxvar.fetch("uri", x) end, 8))
@@ -642,7 +642,7 @@ nil stale request
 --- request eval
 ["GET /t?a=1", "GET /u?a=1"]
 --- response_body eval
-# lua-nginx-module makes nginx forget $host when it sets the header, nothing else
+# Of the cached values, lua-nginx-module drops only $host when it sets the header.
 ["x\nother.test kept 1\ntrue true\n", "localhost\nother.test kept 2\ntrue true\n"]
 --- no_error_log
 [error]

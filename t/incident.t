@@ -47,7 +47,7 @@ add_block_preprocessor(sub ($block) {
     }
 END
     $block->set_value(request => 'GET /t') if !defined $block->request;
-    # The clients are this nginx's own Lua.
+    # The clients run in the same nginx.
     $block->set_value(timeout => 15) if !defined $block->timeout;
 });
 
@@ -406,7 +406,7 @@ workers: 1
             incident.tell{ 1, 2, 3 }
             ngx.say(incident.http2($TEST_NGINX_PORT1, { "/ping", "/ping", "/ping" }))
             incident.tell{ 1, 2, 3 }
-            -- of the request that is running, they are right
+            -- for the current request they are right
             ngx.say(incident.call_c_functions(require("resty.core.base").get_request()))
         }
     }
@@ -469,7 +469,7 @@ workers: 1
             ngx.say(incident.http1($TEST_NGINX_PORT1, { "/ping", "/down", "/ping" }))
             incident.tell{ 1, 2, 3 }
 
-            -- a session that is resumed
+            -- a resumed session
             local first = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
             ngx.say(first:request("/down?id=4").status)
             first:close()
@@ -506,7 +506,7 @@ qr/\[error\](?!.*connect\(\) failed)/
     }
     location @later {
         content_by_lua_block {
-            -- on a connection of its own, with a ctx of its own
+            -- on its own connection, with its own ngx.ctx
             if ngx.var.request_uri:find("outer", 1, true) then
                 incident.http1($TEST_NGINX_PORT1, { "/down" }, 10)
                 incident.http1($TEST_NGINX_PORT1, { "/fine" }, 11)

@@ -99,7 +99,7 @@ is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads the installed mo
 
 my $warning = qr/\[warn\] \S+ lua_var: "\Q$file\E" was replaced or removed/;
 $nginx->await_end($nginx->reload);
-is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 0, 'a reload over the same file says nothing');
+is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 0, 'a reload with the same file logs no warning');
 
 my @workers = $nginx->await_workers;
 my $before  = inode($file);
@@ -109,7 +109,7 @@ my $traffic = Traffic->start(port => $PORT, clients => 4, paths => ['/t']);
 my $next = TestingModule::file();
 makes('install', "SO=$next", "MODULES_DIR=$dir");
 isnt(inode($file), $before, 'a file of its own takes the name');
-is(-s $file, -s $next, 'it is the next build');
+is(-s $file, -s $next, 'make install has replaced the file');
 is_deeply([ glob "$dir/.$NAME* $dir/*" ], [$file], 'and nothing lies beside it');
 is($nginx->get('/t?id=2')->{content}, "2 /t ok\n", 'the workers go on');
 is_deeply([ sort $nginx->workers ], [ sort @workers ], 'and are the same');

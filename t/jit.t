@@ -20,7 +20,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 2: getters compile to a loop, with nothing left out
+=== TEST 1: getters compile to a loop, with nothing left out
 --- config
     location ~ "^/(t)$" {
         set $own "own value";
@@ -65,7 +65,7 @@ done
 
 
 
-=== TEST 3: the first use of a getter, and of one of another name, compile too
+=== TEST 2: the first use of a getter, and of one of another name, compile too
 --- config
     location = /t {
         content_by_lua_block {
@@ -95,7 +95,7 @@ arg_a: loop
 
 
 
-=== TEST 4: getters of unset values compile
+=== TEST 3: getters of unset values compile
 --- config
     location = /t {
         content_by_lua_block {
@@ -129,7 +129,7 @@ upstream_addr: loop nil
 
 
 
-=== TEST 5: getters of cached values compile
+=== TEST 4: getters of cached values compile
 --- http_config
     map $uri $mapped { default "mapped"; }
     map "$host$remote_addr$scheme$mapped$bytes_sent" $uses { default "x"; }
@@ -174,7 +174,7 @@ scheme, kept: loop
 
 
 
-=== TEST 6: fetch with a handle, setters and request() compile
+=== TEST 5: fetch with a handle, setters and request() compile
 --- config
     location = /t {
         set $own "own";
@@ -210,7 +210,7 @@ setter: loop y
 
 
 
-=== TEST 7: patched ngx.var compiles
+=== TEST 6: patched ngx.var compiles
 --- http_config
     init_by_lua_block { require("resty.ngxvar").patch_ngx_var() }
 --- config
@@ -240,7 +240,7 @@ none: loop
 
 
 
-=== TEST 8: an error raised in compiled code has the same text
+=== TEST 7: an error raised in compiled code has the same text
 --- config
     location = /t {
         content_by_lua_block {
@@ -276,7 +276,7 @@ a number for a name: true nil nil
 
 
 
-=== TEST 9: reading a value again allocates no Lua memory, compiled or not
+=== TEST 8: reading a value again allocates no Lua memory, compiled or not
 --- config
     location = /t {
         set $own "own value";
@@ -340,7 +340,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 10: reading a value again allocates nothing in the request's pool
+=== TEST 9: reading a value again allocates nothing in the request's pool
 --- config
     location = /t {
         set $own "own value";
@@ -400,7 +400,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 11: a listener to other events of LuaJIT's does not pass for one to traces
+=== TEST 10: a listener to other events of LuaJIT's does not pass for one to traces
 --- http_config
     init_by_lua_block {
         assert(not package.loaded["resty.ngxvar"])
@@ -432,7 +432,7 @@ fetch: loop
 
 
 
-=== TEST 12: a getter is resolved although another's trace runs it
+=== TEST 11: a getter is resolved although another's trace runs it
 --- config
     location = /t {
         set $one 1;

@@ -82,11 +82,11 @@ sub serve ($file, $code) {
     subtest $file => sub { $code->($address, $run) };
     kill INT => $run->{pid};
     is(finish($run), 130, "$file: Ctrl-C stops it");
-    ok(!-e "$ROOT/target/demo-$run->{pid}", "$file: nothing is left behind");
+    ok(!-e "$ROOT/target/demo-$run->{pid}", "$file: no file is left behind");
     # demo prints the commands of the file
     my $logged = output($run) =~ s/^.*\[warn\] .*lua_var: .* refused: stale request,.*\n//gmr;
-    unlike($logged, qr/\[(?:alert|emerg|warn)\]/, "$file: nothing serious was logged");
-    ok(!eval { get("$address/"); 1 }, "$file: nobody listens any more");
+    unlike($logged, qr/\[(?:alert|emerg|warn)\]/, "$file: no warning or alert is logged");
+    ok(!eval { get("$address/"); 1 }, "$file: nginx has stopped");
     return;
 }
 
@@ -199,7 +199,7 @@ serve('demo.conf', sub ($at, $run) {
 
 # ---- make demo -------------------------------------------------------------------------
 
-subtest 'play' => sub {
+subtest 'demo play shows the incident with and without the module' => sub {
     my $run = start($DEMO, 'play');
     is(finish($run), 0, 'demo play exits with 0');
     my $output = output($run);
@@ -238,16 +238,16 @@ sub copy_of_demo ($name, $file, $change) {
     return "$dir/demo";
 }
 
-subtest 'play notices' => sub {
+subtest 'demo play notices what is wrong' => sub {
     my $run = start(copy_of_demo('unused', 'demo.lua',
         sub { s/^local has_module = .*/local has_module = false/m }), 'play');
-    is(finish($run), 1, 'stale requests are not refused: status 1');
-    like(output($run), qr/^   11 .*  WRONG$/m, 'the row is marked');
+    is(finish($run), 1, 'demo play exits with 1 when stale requests are not refused');
+    like(output($run), qr/^   11 .*  WRONG$/m, 'the wrong row is marked');
     like(output($run), qr/NOT AS IT SHOULD BE: request 11, log: /, 'demo play says what is wrong');
     ok(!glob("$WORK/unused/target/demo-*"), 'no file is left behind');
 
     $run = start(copy_of_demo('fine', 'demo.conf', sub { s{location = /fine \{}{location = /gone \{}g }), 'play');
-    is(finish($run), 1, 'an answer of another kind: status 1');
+    is(finish($run), 1, 'demo play exits with 1 when an answer is wrong');
     like(output($run), qr/NOT AS IT SHOULD BE: request 2, with the module: .*404/, 'demo play says which request is wrong');
 
     $run = start(copy_of_demo('bad', 'demo.conf', sub { s/^events/no_such_directive;\nevents/m }), 'play');
@@ -263,7 +263,7 @@ subtest 'play notices' => sub {
     }
 };
 
-subtest 'play, interrupted' => sub {
+subtest 'an interrupted demo play leaves nothing behind' => sub {
     my $run = start($DEMO, 'play');
     my $dir = "$ROOT/target/demo-$run->{pid}";
     await('both nginx run', sub { -s "$dir/with/logs/nginx.pid" });

@@ -25,6 +25,30 @@ EOC
         . ($block->init_by_lua // '') . "    }\n" . ($block->http_config // ''));
 });
 
+# Every phase of every request is checked, for the requests of t/lib/shapes.lua.
+our $SHAPES = <<'END';
+    server_rewrite_by_lua_block { D.check("server_rewrite") }
+    rewrite_by_lua_block { D.check("rewrite") }
+    access_by_lua_block { D.check("access") }
+    header_filter_by_lua_block { D.check("header_filter") }
+    body_filter_by_lua_block { D.check("body_filter") }
+    log_by_lua_block { D.check("log") }
+    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        set $own "own";
+        root html;
+        location /s {
+            content_by_lua_block {
+                ngx.req.read_body()
+                D.check("content")
+                ngx.say(ngx.var.uses)
+                D.check("content, sent")
+            }
+        }
+    }
+END
+
 repeat_each(2);
 run_tests();
 
@@ -230,27 +254,7 @@ true true
 
 
 === TEST 7: every variable agrees with stock ngx.var in every phase
---- http_config
-    server_rewrite_by_lua_block { D.check("server_rewrite") }
-    rewrite_by_lua_block { D.check("rewrite") }
-    access_by_lua_block { D.check("access") }
-    header_filter_by_lua_block { D.check("header_filter") }
-    body_filter_by_lua_block { D.check("body_filter") }
-    log_by_lua_block { D.check("log") }
-    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        set $own "own";
-        root html;
-        location /s {
-            content_by_lua_block {
-                ngx.req.read_body()
-                D.check("content")
-                ngx.say(ngx.var.uses)
-                D.check("content, sent")
-            }
-        }
-    }
+--- http_config eval: $main::SHAPES
 --- config
     location = /t {
         content_by_lua_block {
@@ -270,27 +274,7 @@ GET /t
 
 
 === TEST 8: every variable agrees with stock ngx.var in compiled code
---- http_config
-    server_rewrite_by_lua_block { D.check("server_rewrite") }
-    rewrite_by_lua_block { D.check("rewrite") }
-    access_by_lua_block { D.check("access") }
-    header_filter_by_lua_block { D.check("header_filter") }
-    body_filter_by_lua_block { D.check("body_filter") }
-    log_by_lua_block { D.check("log") }
-    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        set $own "own";
-        root html;
-        location /s {
-            content_by_lua_block {
-                ngx.req.read_body()
-                D.check("content")
-                ngx.say(ngx.var.uses)
-                D.check("content, sent")
-            }
-        }
-    }
+--- http_config eval: $main::SHAPES
 --- config
     location = /t {
         content_by_lua_block {

@@ -1,5 +1,5 @@
-# The nginx of `make test-guard` notices a stale read, which the installed one does
-# not: without this nobody knows whether a green suite means anything there.
+# The nginx of `make test-guard` dies of a stale read, which the installed one does not.
+# Otherwise a green suite in that mode would mean nothing.
 #
 # TEST_NGINX_GUARDED is that nginx; .ci/guard-pages builds it.
 
@@ -51,8 +51,8 @@ my $HTTP = <<"END";
     }
 END
 
-# A request reads one that has ended: `unchecked`, as C code that trusts its pointer, or
-# by `fetch`, the module's way.  The nginx, and the response.
+# A request reads one that has ended: `unchecked`, as C code that trusts its pointer, or by
+# `fetch`.  Returns the nginx and the response.
 sub read_stale ($binary, $how) {
     my $nginx = NginxServer->new(master => 'off', http => $HTTP, binary => $binary)->start;
     is($nginx->get('/keep')->{content}, "kept\n", 'Lua keeps a request');

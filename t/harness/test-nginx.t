@@ -697,7 +697,7 @@ GET /t
         }
     }
 --- request eval
-# Later than the request, or nginx may see both in one event.
+# After the request, because nginx might see both in one event.
 [["GET /t\n", { value => '', delay_before => 0.2 }]]
 --- shutdown: 1
 --- ignore_response

@@ -6,7 +6,6 @@ use v5.36;
 use lib 't/lib';
 
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 use NgxVarTest::Client ();
 use NgxVarTest::Nginx ();
@@ -92,11 +91,7 @@ sub settings ($version) {
 sub is_taken {
     my $before = () = $nginx->log_text =~ /reconfiguring/g;
     kill HUP => $nginx->master;
-    my $deadline = time + TIMEOUT;
-    while ((() = $nginx->log_text =~ /reconfiguring/g) == $before) {
-        die "no reload\n" if time > $deadline;
-        sleep 0.01;
-    }
+    $nginx->await('a reload', sub { (() = $nginx->log_text =~ /reconfiguring/g) > $before }, TIMEOUT);
     # The process reads the configuration before it reads the next request.
     return get('/version') ne '1';
 }

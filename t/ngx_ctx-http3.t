@@ -28,6 +28,8 @@ add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => ($block->http_config // '') . $server);
 });
 
+# For nginx each stream is a connection.
+worker_connections(256);
 repeat_each(2);
 run_tests();
 

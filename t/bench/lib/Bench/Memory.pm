@@ -7,7 +7,6 @@ package Bench::Memory;
 use v5.36;
 
 use POSIX       ();
-use Time::HiRes qw(sleep);
 
 use Bench::Worker ();
 
@@ -105,12 +104,10 @@ sub _table ($pid) {
 }
 
 sub _await ($nginx, $condition) {
-    for (1 .. 500) {
+    return $nginx->await('the requests', sub {
         my $now = _figures($nginx);
-        return $now if $condition->($now);
-        sleep 0.02;
-    }
-    die "memory: the requests did not come or go\n";
+        return $condition->($now) && $now;
+    });
 }
 
 1;

@@ -15,7 +15,7 @@ use RefusedConfiguration;
 # lua-var-nginx-module has the same module name as this one.  nginx compares these names,
 # not file names, so a copy of this module stands for it.
 my $module = NgxVarTest::Env::module();
-my $dir    = tempdir(CLEANUP => 1);
+my $dir    = tempdir(DIR => NgxVarTest::Env::root() . '/target', CLEANUP => 1);
 $ENV{TEST_NGINX_MODULE}       = $module // '';
 $ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
 !defined $module or copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";

@@ -18,7 +18,7 @@ use NgxVarTest::Env ();
 # Without NgxVarTest, which would set the environment of the children.
 my $is_upstream = grep { !ref && -f "$_/Test/Nginx/Socket.pm" } @INC;
 my $root        = getcwd;
-my $dir         = tempdir(CLEANUP => 1);
+my $dir         = tempdir(DIR => "$root/target", CLEANUP => 1);
 
 # Variables that `make test` may have set.
 delete @ENV{ grep { /^TEST_NGINX_/ && $_ ne 'TEST_NGINX_BINARY' } keys %ENV };

@@ -4,8 +4,9 @@
  * Every block gets pages of its own, ends where they end, and is followed by a
  * page that cannot be accessed; free() makes its pages inaccessible too, and no
  * address is handed out twice.  So a read of a freed block, or beyond a live one,
- * in C, Rust or code of LuaJIT, raises SIGSEGV at that very instruction.  With NGX_DEBUG_PALLOC each allocation from a pool is such a block,
- * the request itself among them.
+ * in C, Rust or code of LuaJIT, raises SIGSEGV at that very instruction.  With
+ * NGX_DEBUG_PALLOC each allocation from a pool is such a block, the request itself
+ * among them.
  *
  * nginx is linked with --wrap for the allocating functions, so that only its blocks
  * are guarded; free() and realloc() are replaced for all, because modules call them

@@ -1,5 +1,5 @@
-# The directives, well and badly used: src/conf.rs.  What
-# lua_var_ctx_restore does is in lua_var_ctx_restore.t.
+# What the directives take and refuse, and the notice at a start: src/conf/.  lua_var_index is
+# in lua_var_index.t, what lua_var_ctx_restore does in lua_var_ctx_restore.t.
 
 use v5.36;
 use lib 't/lib';
@@ -10,32 +10,20 @@ use File::Temp qw(tempdir);
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 use NginxServer;
+use RefusedConfiguration;
 
-# lua-var-nginx-module has the same name as this module.  A copy of this one
-# under another file name stands for it: nginx goes by the name of the module.
-my ($module) = grep { /lua_var/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
-my $dir      = tempdir(CLEANUP => 1);
+# lua-var-nginx-module has the same module name as this one.  nginx compares these names,
+# not file names, so a copy of this module stands for it.
+my $module = NgxVarTest::Env::module();
+my $dir    = tempdir(DIR => NgxVarTest::Env::root() . '/target', CLEANUP => 1);
 $ENV{TEST_NGINX_MODULE}       = $module // '';
 $ENV{TEST_NGINX_OTHER_MODULE} = "$dir/ngx_http_lua_var_module.so";
 !defined $module or copy($module, $ENV{TEST_NGINX_OTHER_MODULE}) or die "$module: $!";
 
-# A configuration that is refused says so once, and says where.
-add_block_preprocessor(sub ($block) {
-    return if !defined $block->refused;
-    $block->set_value(must_die        => '');
-    $block->set_value(suppress_stderr => '');
-    $block->set_value(config          => '') if !defined $block->config;
-
-    my $sentence = $block->refused =~ s/\s+\z//r;
-    $block->set_value(error_log      => [ '[emerg]', $sentence ]);
-    $block->set_value(grep_error_log => qr/(?<=\[emerg\] )\d+#\d+: .*/);
-    $block->set_value(grep_error_log_out => qr/\A\d+#\d+: \Q$sentence\E in \S+:\d+\n\z/);
-});
-
-repeat_each(1);     # a configuration is read as it was read before
+repeat_each(1);     # a configuration is read once
 run_tests();
 
-# What a start says of the module: once, on a line that names its build and its setting.
+# A start logs one notice, with the build and lua_var_ctx_restore.
 {
     my ($version) = `cat Cargo.toml` =~ /^version = "(.*)"$/m;
     my ($nginx_version) = `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{version: (\S+)};
@@ -50,19 +38,19 @@ run_tests();
         $nginx->configure(http => "$http server { listen 127.0.0.1:" . NginxServer->port(9) . '; }');
         $nginx->new_log_lines;
         $nginx->test;
-        is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t, $http: nothing");
+        is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t logs no notice of the version: $http");
         $nginx->start;
         my @lines = $nginx->new_log_lines(qr/lua_var: /);
-        is(scalar @lines, 1, "a start, $http: one line");
+        is(scalar @lines, 1, "a start logs one notice of the version: $http");
         my $rest = "version $version, built for $nginx_version, layout agrees, lua_var_ctx_restore $said{$http}";
-        like($lines[0] // '', qr/\[notice\] \S+ lua_var: \Q$rest\E\n/, "$http: what it says");
+        like($lines[0] // '', qr/\[notice\] \S+ lua_var: \Q$rest\E\n/, "the notice has the settings: $http");
         $nginx->stop;
     }
     $nginx->stop_cleanly;
 }
 
-# lua_code_cache off leaves lua_var_ctx_restore nothing to do: one warning, and only for
-# those who have written that directive.
+# lua_var_ctx_restore has no effect with lua_code_cache off: one warning, and only when the
+# directive is written.
 {
     my $nginx  = NginxServer->new;
     my $listen = 'listen 127.0.0.1:' . NginxServer->port(9) . ';';
@@ -86,15 +74,16 @@ run_tests();
     for my $http (sort keys %said) {
         $nginx->configure(http => $http);
         my ($status, $output) = $nginx->test;
-        is($status, 0, "$http: passes");
+        is($status, 0, "nginx -t passes: $http");
         my @lines = $output =~ /(lua_var: .*)/g;
         my $place = $said{$http};
         is("@lines", defined $place ? "lua_var: lua_var_ctx_restore does nothing in $place: with "
-            . 'lua_code_cache off, each internal redirect has a Lua VM of its own' : '', 'what it says');
+            . 'lua_code_cache off, each internal redirect has a Lua VM of its own' : '',
+            "nginx -t warns only where lua_var_ctx_restore has no effect: $http");
     }
 }
 
-# A Lua module that lacks what this module calls.
+# A Lua module that lacks functions which this module calls.
 SKIP: {
     skip('the Lua module is linked in', 2) if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');
     chomp(my $old_lua = `t/bin/old-lua-module`);
@@ -102,12 +91,12 @@ SKIP: {
     my ($status, $output) = $nginx->test;
     isnt($status, 0, 'nginx -t refuses a Lua module that is too old');
     like($output, qr/\[emerg\] ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks \w+ in /,
-        'and says why');
+        'nginx -t says which function it lacks');
 }
 
 __DATA__
 
-=== TEST 1: lua_var_ctx_restore, a value that it does not have
+=== TEST 1: lua_var_ctx_restore refuses an unknown value
 --- config
     lua_var_ctx_restore maybe;
 --- refused
@@ -115,7 +104,7 @@ invalid value "maybe" in "lua_var_ctx_restore" directive, it must be "off", "err
 
 
 
-=== TEST 2: lua_var_ctx_restore, an empty value
+=== TEST 2: lua_var_ctx_restore refuses an empty value
 --- config
     location = /t { lua_var_ctx_restore ""; }
 --- refused
@@ -123,7 +112,7 @@ invalid value "" in "lua_var_ctx_restore" directive, it must be "off", "error_pa
 
 
 
-=== TEST 3: lua_var_ctx_restore, values that begin like one
+=== TEST 3: lua_var_ctx_restore refuses a value that begins like a known one
 --- config
     location = /t { lua_var_ctx_restore error_pages; }
 --- refused
@@ -131,7 +120,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 4: lua_var_ctx_restore twice in http
+=== TEST 4: lua_var_ctx_restore is refused twice in http
 --- http_config
     lua_var_ctx_restore off;
     lua_var_ctx_restore off;
@@ -140,7 +129,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 5: lua_var_ctx_restore twice in server
+=== TEST 5: lua_var_ctx_restore is refused twice in server
 --- config
     lua_var_ctx_restore off;
     lua_var_ctx_restore all;
@@ -149,7 +138,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 6: lua_var_ctx_restore twice in location
+=== TEST 6: lua_var_ctx_restore is refused twice in location
 --- config
     location = /t {
         lua_var_ctx_restore error_page;
@@ -160,7 +149,7 @@ invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off"
 
 
 
-=== TEST 7: lua_var_ctx_restore without a value
+=== TEST 7: lua_var_ctx_restore is refused without a value
 --- config
     lua_var_ctx_restore;
 --- refused
@@ -168,7 +157,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 8: lua_var_ctx_restore with two values
+=== TEST 8: lua_var_ctx_restore is refused with two values
 --- config
     lua_var_ctx_restore off all;
 --- refused
@@ -176,7 +165,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 9: lua_var_ctx_restore outside http
+=== TEST 9: lua_var_ctx_restore is refused outside http
 --- main_config
     lua_var_ctx_restore off;
 --- refused
@@ -184,7 +173,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 10: lua_var_ctx_restore in upstream
+=== TEST 10: lua_var_ctx_restore is refused in upstream
 --- http_config
     upstream up {
         server 127.0.0.1:$TEST_NGINX_PORT1;
@@ -195,7 +184,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 11: lua_var_ctx_restore in if, in a server
+=== TEST 11: lua_var_ctx_restore is refused in an if of a server
 --- config
     if ($uri) { lua_var_ctx_restore off; }
 --- refused
@@ -203,7 +192,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 12: lua_var_ctx_restore in if, in a location
+=== TEST 12: lua_var_ctx_restore is refused in an if of a location
 --- config
     location = /t {
         if ($uri) { lua_var_ctx_restore off; }
@@ -213,7 +202,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 13: lua_var_ctx_restore in limit_except
+=== TEST 13: lua_var_ctx_restore is refused in limit_except
 --- config
     location = /t {
         limit_except GET { lua_var_ctx_restore off; }
@@ -223,7 +212,7 @@ invalid number of arguments in "lua_var_ctx_restore" directive
 
 
 
-=== TEST 14: lua_var_ctx_restore, every value at every level
+=== TEST 14: lua_var_ctx_restore takes every value at every level
 --- http_config
     lua_var_ctx_restore all;
     server { listen 127.0.0.1:$TEST_NGINX_PORT1; lua_var_ctx_restore error_page; }
@@ -252,231 +241,7 @@ good
 
 
 
-=== TEST 15: lua_var_index, a name without its $
---- http_config
-    lua_var_index uri;
---- refused
-invalid variable name "uri"
-
-
-
-=== TEST 16: lua_var_index, a $ without a name
---- http_config
-    lua_var_index $;
---- refused
-invalid variable name "$"
-
-
-
-=== TEST 17: lua_var_index, a good name and one without its $
---- http_config
-    lua_var_index $uri args;
---- refused
-invalid variable name "args"
-
-
-
-=== TEST 18: lua_var_index, characters after the name that no name has
---- http_config
-    lua_var_index "$uri!";
---- refused
-invalid variable name "$uri!"
-
-
-
-=== TEST 19: lua_var_index, two variables in one argument
---- http_config
-    lua_var_index $uri$args;
---- refused
-invalid variable name "$uri$args"
-
-
-
-=== TEST 20: lua_var_index, a variable twice in one directive, and in two
---- http_config
-    lua_var_index $uri $http_x $uri;
-    lua_var_index $args $http_x;
---- config
-    location = /t { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("http_x")) } }
---- request
-GET /t
---- more_headers
-X: x
---- response_body
-x
-
-
-
-=== TEST 21: lua_var_index, a prefix alone
---- http_config
-    lua_var_index $http_;
---- refused
-unknown "http_" variable in "lua_var_index"
-
-
-
-=== TEST 22: lua_var_index, a variable that nothing defines: the line of the directive
---- http_config
-    lua_var_index $uri
-                  $no_such $args;
-    map $uri $unused { default 1; }
---- config
-    location = /t { return 200; }
---- must_die
---- suppress_stderr
---- error_log eval
-[qr/\[emerg\] .*unknown "no_such" variable in "lua_var_index" in \S+nginx\.conf:\d+$/m]
---- grep_error_log eval: qr/nginx\.conf:\d+/
---- grep_error_log_out eval
-# the next line is the map's, which is long before the end of http {}
-qr/\Anginx\.conf:(?:[12]\d)\n\z/
-
-
-
-=== TEST 23: lua_var_index, a prefix that nothing defines
---- http_config
-    lua_var_index $htttp_x;
---- refused
-unknown "htttp_x" variable in "lua_var_index"
-
-
-
-=== TEST 24: lua_var_index without a name
---- http_config
-    lua_var_index;
---- refused
-invalid number of arguments in "lua_var_index" directive
-
-
-
-=== TEST 25: lua_var_index outside http
---- main_config
-    lua_var_index $uri;
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 26: lua_var_index in server
---- config
-    lua_var_index $uri;
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 27: lua_var_index in location
---- config
-    location = /t { lua_var_index $uri; }
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 28: lua_var_index in upstream
---- http_config
-    upstream up {
-        server 127.0.0.1:$TEST_NGINX_PORT1;
-        lua_var_index $uri;
-    }
---- refused
-"lua_var_index" directive is not allowed here
-
-
-
-=== TEST 29: lua_var_index, variables of each kind, some defined after the directive
---- http_config
-    lua_var_index $uri $host $status $mapped;
-    lua_var_index $own;
-    lua_var_index $http_x_a $arg_b $cookie_c $sent_http_x_d $upstream_http_x_e
-                  $http_none $arg_none $cookie_none;
-    lua_var_index $from_error_page $captured;
-    map $uri $mapped { default "mapped from $uri"; }
---- config
-    set $own "own value";
-    location ~ ^/t/(?<captured>.+) {
-        add_header X-D 4;
-        proxy_pass http://127.0.0.1:$server_port/up;
-        log_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local req = ngxvar.request()
-
-            for name in ([[uri host status mapped own http_x_a arg_b cookie_c sent_http_x_d
-                           upstream_http_x_e http_none arg_none cookie_none
-                           from_error_page captured]]):gmatch("%S+") do
-                local value = ngxvar.fetch(name)
-
-                assert(ngxvar.fetch(name, req) == value)
-                assert(ngxvar.fetch(name:upper()) == value)
-                assert((ngxvar.getter(name)(req)) == value)
-
-                local text = ngx.var[name]
-
-                if name == "status" then
-                    assert(value == 200 and text == "200")
-                else
-                    assert(value == text)
-                end
-
-                ngx.log(ngx.WARN, "listed: ", name, "=", tostring(value), ";")
-            end
-        }
-    }
-    location = /up {
-        add_header X-E 5;
-        return 200 "good\n";
-    }
---- request
-GET /t/one?b=2
---- more_headers
-X-A: 1
-Cookie: c=3
---- response_body
-good
---- grep_error_log eval: qr/(?<=listed: )[^;]*/
---- grep_error_log_out
-uri=/t/one
-host=localhost
-status=200
-mapped=mapped from /t/one
-own=own value
-http_x_a=1
-arg_b=2
-cookie_c=3
-sent_http_x_d=4
-upstream_http_x_e=5
-http_none=nil
-arg_none=nil
-cookie_none=nil
-from_error_page=
-captured=one
---- no_error_log
-[error]
-
-
-
-=== TEST 30: lua_var_index, a hundred names
---- http_config eval
-"lua_var_index " . CORE::join(' ', map { "\$arg_a$_" } 1 .. 100) . ";"
---- config
-    location = /t {
-        content_by_lua_block {
-            local fetch = require("resty.ngxvar").fetch
-            local sum = 0
-            for i = 1, 100 do
-                sum = sum + fetch("arg_a" .. i)
-            end
-            ngx.say(sum, " ", tostring(fetch("arg_a101")))
-        }
-    }
---- request eval
-"GET /t?" . CORE::join '&', map { "a$_=$_" } 1 .. 100
---- response_body
-5050 nil
-
-
-
-=== TEST 31: loaded together with lua-var-nginx-module
+=== TEST 15: the module is refused beside lua-var-nginx-module
 --- main_config
     load_module $TEST_NGINX_OTHER_MODULE;
 --- refused
@@ -487,7 +252,7 @@ module "ngx_http_lua_var_module" is already loaded
 
 
 
-=== TEST 32: loaded twice
+=== TEST 16: the module is refused when it is loaded twice
 --- main_config
     load_module $TEST_NGINX_MODULE;
 --- refused
@@ -498,7 +263,7 @@ module "ngx_http_lua_var_module" is already loaded
 
 
 
-=== TEST 33: a map may take the name $from_error_page
+=== TEST 17: a map may take the name $from_error_page
 --- http_config
     map $uri $from_error_page { default "mine"; }
 --- config
@@ -510,41 +275,7 @@ GET /t
 
 
 
-=== TEST 34: lua_var_index, a name in upper case is the same variable
---- http_config
-    lua_var_index $Http_X_A $Own;
---- config
-    set $own "own value";
-    location = /t {
-        content_by_lua_block {
-            local fetch = require("resty.ngxvar").fetch
-            ngx.say(fetch("http_x_a"), " ", fetch("own"))
-        }
-    }
---- request
-GET /t
---- more_headers
-X-A: 1
---- response_body
-1 own value
-
-
-
-=== TEST 35: lua_var_index, the same name in another case is the same
---- http_config
-    lua_var_index $http_x $HTTP_X;
---- config
-    location = /t { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("http_x")) } }
---- request
-GET /t
---- more_headers
-X: x
---- response_body
-x
-
-
-
-=== TEST 36: lua_var_log_refused, a level that it does not have
+=== TEST 18: lua_var_log_refused refuses an unknown level
 --- http_config
     lua_var_log_refused crit;
 --- refused
@@ -552,7 +283,7 @@ invalid value "crit" in "lua_var_log_refused" directive, it must be "off", or "i
 
 
 
-=== TEST 37: lua_var_log_refused, off and a rate
+=== TEST 19: lua_var_log_refused refuses a rate with off
 --- http_config
     lua_var_log_refused off rate=1r/s;
 --- refused
@@ -560,7 +291,7 @@ invalid value "off" in "lua_var_log_refused" directive, it must be "off", or "in
 
 
 
-=== TEST 38: lua_var_log_refused, rate=0r/s
+=== TEST 20: lua_var_log_refused refuses rate=0r/s
 --- http_config
     lua_var_log_refused warn rate=0r/s;
 --- refused
@@ -568,7 +299,7 @@ invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must look like "
 
 
 
-=== TEST 39: lua_var_log_refused, rate=r/s
+=== TEST 21: lua_var_log_refused refuses rate=r/s
 --- http_config
     lua_var_log_refused warn rate=r/s;
 --- refused
@@ -576,7 +307,7 @@ invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must look like "r
 
 
 
-=== TEST 40: lua_var_log_refused, rate=-1r/s
+=== TEST 22: lua_var_log_refused refuses rate=-1r/s
 --- http_config
     lua_var_log_refused warn rate=-1r/s;
 --- refused
@@ -584,7 +315,7 @@ invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must look like 
 
 
 
-=== TEST 41: lua_var_log_refused, rate=+1r/s
+=== TEST 23: lua_var_log_refused refuses rate=+1r/s
 --- http_config
     lua_var_log_refused warn rate=+1r/s;
 --- refused
@@ -592,7 +323,7 @@ invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must look like 
 
 
 
-=== TEST 42: lua_var_log_refused, rate=1r/m
+=== TEST 24: lua_var_log_refused refuses rate=1r/m
 --- http_config
     lua_var_log_refused warn rate=1r/m;
 --- refused
@@ -600,7 +331,7 @@ invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must look like "
 
 
 
-=== TEST 43: lua_var_log_refused, 1r/s
+=== TEST 25: lua_var_log_refused refuses 1r/s without rate=
 --- http_config
     lua_var_log_refused warn 1r/s;
 --- refused
@@ -608,7 +339,7 @@ invalid rate "1r/s" in "lua_var_log_refused" directive, it must look like "rate=
 
 
 
-=== TEST 44: lua_var_log_refused, rate=99999999999999999999r/s
+=== TEST 26: lua_var_log_refused refuses a rate that does not fit
 --- http_config
     lua_var_log_refused warn rate=99999999999999999999r/s;
 --- refused
@@ -616,7 +347,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 45: lua_var_log_refused twice
+=== TEST 27: lua_var_log_refused is refused twice
 --- http_config
     lua_var_log_refused warn;
     lua_var_log_refused off;
@@ -625,7 +356,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 46: lua_var_log_refused in a server
+=== TEST 28: lua_var_log_refused is refused in a server
 --- config
     lua_var_log_refused warn;
 --- refused
@@ -633,7 +364,7 @@ invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, 
 
 
 
-=== TEST 47: lua_var_trace_handles, neither on nor off
+=== TEST 29: lua_var_trace_handles refuses what is neither on nor off
 --- http_config
     lua_var_trace_handles yes;
 --- refused
@@ -641,7 +372,7 @@ invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "of
 
 
 
-=== TEST 48: each level, and rates in both spellings
+=== TEST 30: lua_var_log_refused takes rate=10/s, and lua_var_trace_handles off
 --- http_config
     lua_var_log_refused notice rate=10/s;
     lua_var_trace_handles off;
@@ -654,7 +385,7 @@ fine
 
 
 
-=== TEST 49: lua_var_status, a format that it does not have
+=== TEST 31: lua_var_status refuses an unknown format
 --- config
     location = /t { lua_var_status xml; }
 --- refused
@@ -662,7 +393,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 50: lua_var_status twice
+=== TEST 32: lua_var_status is refused twice
 --- config
     location = /t { lua_var_status; lua_var_status json; }
 --- refused
@@ -670,7 +401,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 51: lua_var_status outside a location
+=== TEST 33: lua_var_status is refused outside a location
 --- config
     lua_var_status;
 --- refused
@@ -678,7 +409,7 @@ invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or 
 
 
 
-=== TEST 52: lua_var_ssl_ctx, a value that it does not have
+=== TEST 34: lua_var_ssl_ctx refuses an unknown value
 --- config
     lua_var_ssl_ctx on;
 --- refused
@@ -686,7 +417,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 53: lua_var_ssl_ctx twice
+=== TEST 35: lua_var_ssl_ctx is refused twice
 --- config
     lua_var_ssl_ctx off;
     lua_var_ssl_ctx off;
@@ -695,7 +426,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 54: lua_var_ssl_ctx in a location
+=== TEST 36: lua_var_ssl_ctx is refused in a location
 --- config
     location = /t { lua_var_ssl_ctx off; }
 --- refused
@@ -703,7 +434,7 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 55: lua_var_replace, a library that it has nothing for
+=== TEST 37: lua_var_replace refuses an unknown library
 --- http_config
     lua_var_replace resty.core;
 --- refused

@@ -11,12 +11,11 @@ use Traffic;
 
 NginxServer->skip_unless_plain;
 
-my $LIB  = NgxVarTest::Env::lib_dir();
 my $PORT = NginxServer->port;
 my @PATHS = qw(/answer /error /chain /slow /capture /named /error?a=1);
 
-# Configurations in which the variables that nginx knows by index are others, in
-# another order: what they have in common is $own and $mapped.
+# Configurations that index different variables in a different order.  All have $own and
+# $mapped.
 my %generations = (
     A => { http => '', server => '' },
     B => {
@@ -39,7 +38,7 @@ sub configuration ($generation, %options) {
     my $lost  = $cache eq 'off' ? '"lost"' : '';
     my $lua   = $options{lua} // '';
     return <<"CONF";
-        lua_package_path "$LIB/?.lua;;";
+        lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
         lua_shared_dict cycle 100k;
         lua_code_cache $cache;
         init_by_lua_block {
@@ -93,7 +92,7 @@ sub use_generation ($nginx, $generation, %options) {
 # cached: it looks a chunk up by the number that another VM gave it.
 my @UNCACHED_PATHS = grep { $_ ne '/capture' } @PATHS;
 
-# The answer to one request of each kind, as a string that says "ok" of each.
+# Sends one request of each kind; each has to answer "ok".
 sub answers ($nginx, @paths) {
     state $count = 0;
     my $all = '';
@@ -123,7 +122,7 @@ sub reload_in_vain ($nginx, $pattern) {
     my $before = $lines->();
     $nginx->signal('HUP');
     $nginx->await("a line with $pattern", sub {
-        # One process without workers looks at its signals after an event.
+        # A single process handles signals only after an event.
         $nginx->get('/waiting');
         return $lines->() > $before;
     });
@@ -136,7 +135,7 @@ sub no_complaints ($nginx, $allowed = qr/(?!)/) {
     return;
 }
 
-# Runs a part of this file; what it leaves running when it dies is ended.
+# Runs a part of this file, and stops the nginx that it leaves running when it dies.
 sub part ($name, $code) {
     subtest $name => sub {
         eval { $code->(); 1 } or fail("given up: $@");
@@ -145,7 +144,7 @@ sub part ($name, $code) {
     return;
 }
 
-part 'reload under traffic, several workers' => sub {
+part 'reloads under traffic, with several workers, fail no request' => sub {
     my $nginx = new_server('A', workers => 3)->start;
     $nginx->await_workers;
     my $traffic = Traffic->start(port => $PORT, clients => 6, paths => \@PATHS);
@@ -155,7 +154,7 @@ part 'reload under traffic, several workers' => sub {
         my @old = reload($nginx, $generation);
         is_served($nginx, $generation, "after a reload, generation $generation");
         $nginx->await_end(@old);
-        is(scalar $nginx->workers, 3, 'three workers');
+        is(scalar $nginx->workers, 3, 'there are three workers after a reload');
     }
 
     my $result = $traffic->stop;
@@ -166,7 +165,7 @@ part 'reload under traffic, several workers' => sub {
     $nginx->stop_cleanly;
 };
 
-part 'a request that is older than the configuration' => sub {
+part 'a request that outlives its configuration reads its own values' => sub {
     my $nginx = new_server('A')->start;
     my $old   = Traffic->start(port => $PORT, clients => 1, paths => ['/wait']);
     $nginx->await('the request', sub { $nginx->get('/waiting')->{content} eq 'true' });
@@ -176,14 +175,14 @@ part 'a request that is older than the configuration' => sub {
     $nginx->get('/go');
     my $result = $old->stop;
     is_deeply($result->{failed}, [], 'what the old request reads is right');
-    is($result->{words}{A}, 1, 'it was of the old configuration');
+    is($result->{words}{A}, 1, 'the request is served by the old configuration');
     no_complaints($nginx);
     $nginx->stop_cleanly;
 };
 
 # nginx cannot be reloaded then (it has no connections afterwards), with or
 # without modules.
-part 'one process, master_process off' => sub {
+part 'a single process serves requests under traffic' => sub {
     my $nginx   = new_server('B', master => 'off')->start;
     my $traffic = Traffic->start(port => $PORT, clients => 4, paths => \@PATHS);
     is_served($nginx, 'B', 'served');
@@ -193,7 +192,7 @@ part 'one process, master_process off' => sub {
     $nginx->stop_cleanly;
 };
 
-part 'binary upgrade under traffic' => sub {
+part 'a binary upgrade under traffic fails no request' => sub {
     my $nginx = new_server('A', workers => 2)->start;
     $nginx->await_workers;
     my $traffic = Traffic->start(port => $PORT, clients => 6, paths => \@PATHS);
@@ -203,14 +202,14 @@ part 'binary upgrade under traffic' => sub {
     my $old = $nginx->pid;
     $nginx->upgrade;
     isnt($nginx->pid, $old, 'there is another master');
-    is(scalar $nginx->await_workers, 2, 'it has its workers');
-    is(scalar $nginx->workers($old), 2, 'beside those of the old one');
+    is(scalar $nginx->await_workers, 2, 'the new master has its workers');
+    is(scalar $nginx->workers($old), 2, 'the old master still has its workers');
 
     $nginx->signal('WINCH', $old);
     $nginx->await('the end of the old workers', sub { !$nginx->workers($old) });
     is_served($nginx, 'B', 'the new workers alone');
 
-    # Back, as one would if the new binary were no good, and forth again.
+    # Back, as if the new binary were broken, and forth again.
     $nginx->signal('HUP', $old);
     $nginx->await('old workers again', sub { $nginx->workers($old) == 2 });
     $nginx->signal('WINCH', $old);
@@ -222,15 +221,15 @@ part 'binary upgrade under traffic' => sub {
 
     my $result = $traffic->stop;
     is_deeply($result->{failed}, [], 'no request failed');
-    is_deeply([ sort keys %{ $result->{words} } ], [qw(A B)], 'both served');
+    is_deeply([ sort keys %{ $result->{words} } ], [qw(A B)], 'both masters have served requests');
     reload($nginx, 'C');
     is_served($nginx, 'C', 'after a reload of the new master');
     no_complaints($nginx);
     $nginx->stop_cleanly;
 };
 
-# Each at another moment of the configuration's making.
-my ($OWN) = grep { /lua_var/ } NginxServer->modules;
+# Each fails at another stage of reading the configuration.
+my $OWN = NginxServer->module;
 my %faults = (
     'no module'           => { modules => ['/none.so'],         log => qr{dlopen\(\) "/none.so" failed} },
     'a bad value'         => { http => 'lua_var_ctx_restore x;', log => qr/invalid value "x"/ },
@@ -246,7 +245,7 @@ my $is_reloaded = NgxVarTest::Nginx->reloads_alone;
 SKIP: { skip('OpenResty ends a single process that is to reload', 1) if !$is_reloaded }
 
 for my $master ('on', $is_reloaded ? 'off' : ()) {
-    part "a reload that fails, master_process $master" => sub {
+    part "after a reload that fails, nginx serves as before, with master_process $master" => sub {
         my $nginx = new_server('A', master => $master)->start;
         my @workers = $master eq 'on' ? $nginx->await_workers : ();
 
@@ -259,7 +258,7 @@ for my $master ('on', $is_reloaded ? 'off' : ()) {
         }
 
         if ($master eq 'on') {
-            is_deeply([ $nginx->workers ], \@workers, 'by the same workers');
+            is_deeply([ $nginx->workers ], \@workers, 'the workers are the same after a reload that failed');
             $nginx->signal('QUIT', @workers);
             $nginx->await('another worker', sub { ($nginx->workers)[0] // $workers[0] != $workers[0] });
             is_served($nginx, 'A', 'by a worker that was made after it');
@@ -274,7 +273,7 @@ for my $master ('on', $is_reloaded ? 'off' : ()) {
 
 # Of Lua VMs: the worker has one, and each request in a location with
 # lua_code_cache off has one more each time it is redirected.
-part 'code that is not cached' => sub {
+part 'requests are served with lua_code_cache off' => sub {
     my $nginx   = new_server('A', code_cache => 'off', workers => 2)->start;
     my $traffic = Traffic->start(port => $PORT, clients => 4, paths => \@UNCACHED_PATHS);
     is_served($nginx, 'A', 'served, and nothing restored', @UNCACHED_PATHS);
@@ -282,7 +281,7 @@ part 'code that is not cached' => sub {
     is_served($nginx, 'B', 'after a reload', @UNCACHED_PATHS);
     my $result = $traffic->stop;
     is_deeply($result->{failed}, [], 'no request failed');
-    cmp_ok($result->{requests}, '>', 20, 'of many');
+    cmp_ok($result->{requests}, '>', 20, 'more than 20 requests were served');
     no_complaints($nginx, qr{with lua_code_cache off});
     $nginx->stop_cleanly(allow => qr/lua_code_cache is off|with lua_code_cache off/);
 };
@@ -342,7 +341,7 @@ CONF
         } keys %expected;
         is_deeply(\%got, \%expected, $when);
         $nginx->get('/go');
-        is_deeply($holders->stop->{failed}, [], 'the others are served');
+        is_deeply($holders->stop->{failed}, [], 'other requests are served meanwhile');
     };
 
     $check->('at first');
@@ -374,12 +373,11 @@ if (!defined $OWN) {
     exit;
 }
 
-part 'the order of load_module' => sub {
-    my @others = grep { !/lua_var/ } NginxServer->modules;
-    my ($own)  = grep { /lua_var/ } NginxServer->modules;
+part 'the order of load_module does not matter' => sub {
+    my @others = NginxServer->other_modules;
     for my $at (0 .. @others) {
         my @modules = @others;
-        splice @modules, $at, 0, $own;
+        splice @modules, $at, 0, $OWN;
         my $nginx = new_server('B', modules => \@modules)->start;
         is_served($nginx, 'B', join ', ', map { m{([^/]+)\.so$} } @modules);
         no_complaints($nginx);
@@ -387,9 +385,8 @@ part 'the order of load_module' => sub {
     }
 };
 
-part 'modules come and go with a reload' => sub {
-    my @lua   = grep { !/lua_var/ } NginxServer->modules;
-    my ($own) = grep { /lua_var/ } NginxServer->modules;
+part 'a reload adds and removes the module and the Lua module' => sub {
+    my @lua   = NginxServer->other_modules;
     my $without = sub ($directive) {
         return "server { listen 127.0.0.1:$PORT; error_page 500 \@page;
             location / { return 500; } location \@page { $directive } }";
@@ -399,18 +396,18 @@ part 'modules come and go with a reload' => sub {
 
     my $nginx = NginxServer->new(modules => \@lua, http => $lua_only)->start;
     my $other = $nginx->root . '/other.so';
-    copy($own, $other) or die "$own: $!";
-    is($nginx->get('/')->{content}, "nil\n", 'Lua alone');
+    copy($OWN, $other) or die "$OWN: $!";
+    is($nginx->get('/')->{content}, "nil\n", 'the Lua module alone has no library');
     for my $step (
-        [ 'the module is added', [ @lua, $own ], 'A' ],
+        [ 'the module is added', [ @lua, $OWN ], 'A' ],
         [ 'the module is taken away', \@lua, $lua_only, "nil\n" ],
-        [ 'the module is added in front', [ $own, @lua ], 'B' ],
+        [ 'the module is added in front', [ $OWN, @lua ], 'B' ],
         [ 'the module comes from another file', [ @lua, $other ], 'C' ],
-        [ 'and from the first again, in front', [ $own, @lua ], 'A' ],
-        [ 'Lua is taken away', [$own], $own_only, "[true]\n" ],
-        [ 'Lua is added', [ @lua, $own ], 'C' ],
+        [ 'and from the first again, in front', [ $OWN, @lua ], 'A' ],
+        [ 'Lua is taken away', [$OWN], $own_only, "[true]\n" ],
+        [ 'Lua is added', [ @lua, $OWN ], 'C' ],
         [ 'all are taken away', [], $without->('return 200 "none\n";'), "none\n" ],
-        [ 'all are added', [ @lua, $own ], 'A' ],
+        [ 'all are added', [ @lua, $OWN ], 'A' ],
     ) {
         my ($name, $modules, $http, $expected) = @$step;
         $nginx->configure(modules => $modules,

@@ -1,7 +1,7 @@
 # The short form of `make differ`: random configurations and requests, in which every way
 # to read a variable is compared with stock ngx.var.
 #
-#   DIFFER_SEED=17    other ones; `make differ` takes others each time
+#   DIFFER_SEED=17    another seed; `make differ` takes a new one each time
 
 use v5.36;
 use Test::More;
@@ -17,7 +17,7 @@ my @output = do {
 };
 my $status = $?;
 
-is($status, 0, "seed $seed: nothing differs");
+is($status, 0, "every way to read agrees with stock ngx.var (seed $seed)");
 like($output[-1],
     qr/seed $seed, $rounds configurations, [1-9]\d* requests, [1-9]\d* reads compared in .* 0 rounds differed; 0 not started,/,
     'figures');

@@ -1,14 +1,12 @@
-# As differential.t, before and after each thing that changes a request (t/lib/changes.lua),
-# through every kind of redirect and in every kind of subrequest.
+# As differential.t, before and after each change of a request (t/lib/changes.lua), through
+# every kind of redirect and in every kind of subrequest.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
-# A map from the variables that a change could touch: that gives them an index.
-# (Not all of them under memcheck, see differential.t.)
+# A map of the variables that a change could touch, so that they are indexed.  (Not all of
+# them under memcheck, see differential.t.)
 my $index_all = 'map "' . join('', map { "\${$_}" } grep { !/^(?:geo|mapped)\z/ || !$ENV{TEST_NGINX_USE_VALGRIND} } qw(
     uri document_uri request_uri args query_string is_args arg_a arg_empty host
     server_name scheme request_method request request_filename document_root
@@ -24,7 +22,7 @@ my $index_all = 'map "' . join('', map { "\${$_}" } grep { !/^(?:geo|mapped)\z/ 
     connection_requests https server_protocol time_local
 )) . '" $all_of_them { default ""; }';
 
-# What all blocks have.
+# Common to all blocks.
 my $common = <<'EOC';
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_worker_by_lua_block {
@@ -33,14 +31,12 @@ my $common = <<'EOC';
             for _, uri in ipairs(uris) do
                 uri = uri .. "?a=1"
                 D.begin(uri)
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", port, { pool = uri }))
-                assert(sock:send("POST " .. uri .. " HTTP/1.1\r\nHost: change.test\r\nUser-Agent: before\r\n"
-                                 .. "Cookie: a=before; b=before\r\nX-Forwarded-For: 1.1.1.1\r\nX-Real-IP: 10.0.0.1\r\n"
-                                 .. "Content-Type: text/x-body\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsome body"))
-                sock:settimeout(5000)
-                sock:receive("*a")
-                sock:close()
+                local c = require("client").connect{ port = port }
+                c:send("POST " .. uri .. " HTTP/1.1\r\nHost: change.test\r\nUser-Agent: before\r\n"
+                       .. "Cookie: a=before; b=before\r\nX-Forwarded-For: 1.1.1.1\r\nX-Real-IP: 10.0.0.1\r\n"
+                       .. "Content-Type: text/x-body\r\nContent-Length: 9\r\nConnection: close\r\n\r\nsome body")
+                c:read_to_end()
+                c:close()
                 ngx.say(D.await("log"))
             end
         end
@@ -56,7 +52,7 @@ my $common = <<'EOC';
     set_real_ip_from 127.0.0.1;
 EOC
 
-# Requests that change under way: each list of changes where it may be done.
+# Each list of changes runs in the phases that allow it.
 my $changes = <<'EOC';
     init_by_lua_block {
         D = require "differential"
@@ -112,7 +108,7 @@ my $changes = <<'EOC';
     }
 EOC
 
-# Requests that nginx moves elsewhere, and those that it makes itself.
+# Internal redirects, and subrequests.
 my $redirects = <<'EOC';
     init_by_lua_block {
         D = require "differential"
@@ -245,7 +241,7 @@ my $redirects = <<'EOC';
     }
 EOC
 
-# The phases in which each was looked at, and nothing that differs.
+# The phases that each request was checked in, and no difference.
 my %expected = (changes => <<'EOC', redirects => <<'EOC');
 /set?a=1: server_rewrite set content header_filter body_filter log
 /rewrite?a=1: server_rewrite rewrite access content header_filter body_filter log
@@ -314,19 +310,19 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: changes
+=== TEST 1: fetch agrees with ngx.var after each change of a request
 --- what: changes
 --- mode: plain
 
 
 
-=== TEST 2: changes, every variable indexed
+=== TEST 2: with every variable indexed, fetch agrees with ngx.var after each change
 --- what: changes
 --- mode: indexed
 
 
 
-=== TEST 3: changes, every variable indexed, few values cached before
+=== TEST 3: with few values cached before, fetch agrees with ngx.var after each change
 --- what: changes
 --- mode: sparse
 --- skip_eval
@@ -335,19 +331,19 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: redirects and subrequests
+=== TEST 4: fetch agrees with ngx.var in redirects and subrequests
 --- what: redirects
 --- mode: plain
 
 
 
-=== TEST 5: redirects and subrequests, every variable indexed
+=== TEST 5: with every variable indexed, fetch agrees with ngx.var in redirects and subrequests
 --- what: redirects
 --- mode: indexed
 
 
 
-=== TEST 6: redirects and subrequests, every variable indexed, few values cached before
+=== TEST 6: with few values cached before, fetch agrees with ngx.var in redirects and subrequests
 --- what: redirects
 --- mode: sparse
 --- skip_eval

@@ -5,9 +5,7 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
-# A map from the variables that this file is about: that gives them an index.
+# A map of the variables that this file is about, so that they are indexed.
 my $index_all = 'map "' . join('', map { "\${$_}" } qw(
     upstream_addr upstream_bytes_received upstream_bytes_sent upstream_cache_status
     upstream_connect_time upstream_header_time upstream_http_content_length
@@ -94,7 +92,7 @@ add_block_preprocessor(sub {
         ssl_protocols TLSv1.2 TLSv1.3;
         location / { return 200 "tls"; }
         location = /verified { if ($ssl_client_verify != SUCCESS) { return 403; } return 200 "verified"; }
-        # a gRPC service, as far as an empty message goes
+        # a gRPC service for empty messages only
         location = /grpc {
             content_by_lua_block {
                 ngx.header["Content-Type"] = "application/grpc"
@@ -216,15 +214,13 @@ local bad, phases = {}, {}
 for _, case in ipairs(cases) do
     local body = case.body or ""
     D.begin(case[1])
-    local sock = ngx.socket.tcp()
-    assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT5, { pool = case[1] }))
-    assert(sock:send((case.method or "GET") .. " " .. case[1] .. " HTTP/1.1\r\nHost: modules.test\r\n"
-                     .. (case[2] and case[2]:find(":") and case[2] .. "\r\n" or "")
-                     .. "User-Agent: tester\r\nConnection: close\r\nContent-Length: " .. #body
-                     .. "\r\n\r\n" .. body))
-    sock:settimeout(5000)
-    sock:receive("*a")
-    sock:close()
+    local c = require("client").connect{ port = $TEST_NGINX_PORT5 }
+    c:send((case.method or "GET") .. " " .. case[1] .. " HTTP/1.1\r\nHost: modules.test\r\n"
+           .. (case[2] and case[2]:find(":") and case[2] .. "\r\n" or "")
+           .. "User-Agent: tester\r\nConnection: close\r\nContent-Length: " .. #body
+           .. "\r\n\r\n" .. body)
+    c:read_to_end()
+    c:close()
     D.await_log()
     local line = D.finish()
     if line:find("\n", 1, true) then bad[#bad + 1] = line end
@@ -245,9 +241,8 @@ EOC
     $block->set_value(timeout => $ENV{TEST_NGINX_USE_VALGRIND} ? '120s' : '30s');
     $block->set_value(no_error_log => '[alert]');
 
-    # nginx keeps these from being found by name (NGX_HTTP_VAR_NOHASH), so ngx.var has
-    # no value either, unless they have an index, as OpenResty gives it to those of proxy;
-    # and no client here sends early data.
+    # NGX_HTTP_VAR_NOHASH: ngx.var cannot find them by name unless they are indexed, as
+    # OpenResty indexes those of proxy.  No client here sends early data.
     my $of_proxy = NgxVarTest::Nginx->vendor eq 'openresty' ? ''
         : 'proxy_add_x_forwarded_for proxy_host proxy_port ';
     my $no_hash = $of_proxy . 'fastcgi_path_info '
@@ -261,17 +256,17 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: only the variables indexed that nginx and its modules index themselves
+=== TEST 1: variables of modules agree with ngx.var
 --- mode: plain
 
 
 
-=== TEST 2: every variable indexed
+=== TEST 2: variables of modules agree with ngx.var when all are indexed
 --- mode: indexed
 
 
 
-=== TEST 3: every variable indexed, few values cached in earlier phases
+=== TEST 3: variables of modules agree with ngx.var when all are indexed and few are cached
 --- mode: sparse
 --- skip_eval
 3: # memcheck gets only such blocks
@@ -279,7 +274,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: every variable indexed, in compiled code
+=== TEST 4: variables of modules agree with ngx.var in compiled code
 --- mode: compiled
 --- skip_eval
 3: # memcheck would have to follow thousands of traces

@@ -1,34 +1,31 @@
 # fetch and the getters agree with ngx.var: for every variable of nginx and its
 # modules (t/lib/differential.lua), for requests of every shape (t/lib/shapes.lua),
-# in every phase.  Variables that the configuration uses have an index, and nginx
-# keeps the value of most of those; so all is done with indices and without.
+# in every phase.  Variables that the configuration uses are indexed, and nginx caches most
+# of their values, so everything is checked with all of them indexed and with few.
 
 use lib 't/lib';
 use NgxVarTest;
-use IO::Socket::IP;
+use NgxVarTest::File qw(read_file);
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
-my $has_ipv6 = IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1);
+my $has_ipv6 = NgxVarTest::Ports::has_ipv6();
 $ENV{TEST_NGINX_LISTEN_IPV6} = $has_ipv6 ? "listen [::1]:$ENV{TEST_NGINX_PORT5};" : '';
 $ENV{TEST_NGINX_IPV6} = $has_ipv6 ? $ENV{TEST_NGINX_PORT5} : 'nil';
 
-# A map from all variables that this nginx is sure to know: that gives them an index.
+# A map of all variables that every supported nginx knows, so that they are indexed.
 my $index_all = do {
-    open my $in, '<', NgxVarTest::Env::lib_dir() . '/differential.lua' or die $!;
-    my $text = do { local $/; <$in> };
+    my $text = read_file(NgxVarTest::Env::lib_dir() . '/differential.lua');
     my ($groups) = $text =~ /^_M\.groups = \{(.*?)^    nothing/ms or die 'no groups';
     $groups =~ s/--.*//g;
-    # memcheck objects to an index of these: their modules leave one bit of the values
-    # that they make at the start unset, which getters read with others and mask
+    # memcheck reports these when they are indexed: their modules leave one bit of a value
+    # uninitialised, which getters read with its neighbours and mask
     $groups =~ s/\b(?:geo|split|mapped)\b//g if $ENV{TEST_NGINX_USE_VALGRIND};
     my %newer = map { $_ => 1 } qw(proxy_protocol_tlv_alpn ssl_client_v_remain);
     my @names = grep { !$newer{$_} } map { split } $groups =~ /(?:\[\[|")([\w\s]+)(?:\]\]|")/g;
     'map "' . join('', map { "\${$_}" } @names) . '" $all_of_them { default ""; }';
 };
 
-# What both blocks share: all phases look at each request.
+# Common to all blocks: each request is checked in all phases.
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => ($block->indexed ? $index_all : '') . <<'EOC');
@@ -165,16 +162,16 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: only the variables indexed that nginx and its modules index themselves
+=== TEST 1: all variables agree with ngx.var
 
 
 
-=== TEST 2: every variable indexed
+=== TEST 2: all variables agree with ngx.var when all are indexed
 --- indexed: 1
 
 
 
-=== TEST 3: every variable indexed, few values cached in earlier phases
+=== TEST 3: all variables agree with ngx.var when all are indexed and few are cached
 --- indexed: 1
 --- sparse: 6
 --- skip_eval
@@ -183,7 +180,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 4: in compiled code
+=== TEST 4: all variables agree with ngx.var in compiled code
 --- compiled: 1
 --- sparse: 8
 --- skip_eval
@@ -192,7 +189,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 5: every variable indexed, in compiled code
+=== TEST 5: all variables agree with ngx.var in compiled code when all are indexed
 --- compiled: 1
 --- indexed: 1
 --- sparse: 8

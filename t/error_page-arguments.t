@@ -1,7 +1,6 @@
-# The arguments of a request that error_page redirected are those that nginx would
-# give it without this module, whose hook (src/error_page.rs) is in every error_page
-# value: a value with variables, and this makes one of each, nginx takes apart in
-# another way, which leaves r->args.data not set where there are no arguments.
+# After error_page, a request has the arguments that it would have without this module.
+# The module's hook (src/error_page.rs) turns every error_page value into one with variables,
+# which nginx splits in another way: without arguments it leaves r->args.data unset.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -15,7 +14,7 @@ add_block_preprocessor(sub {
     my $location = <<'EOC';
     location = /land { content_by_lua_block { say() } }
     location @land { content_by_lua_block { say() } }
-    # what is left on the stack is another thing after other work
+    # other work leaves other bytes on the stack
     location = /upstream { error_page 502 ERROR_PAGE; proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1; }
     location = /return { error_page 503 ERROR_PAGE; return 503; }
     location = /lua { error_page 503 ERROR_PAGE; content_by_lua_block { ngx.exit(503) } }
@@ -43,7 +42,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a URI without arguments
+=== TEST 1: after error_page to a URI without arguments there are none
 --- error_page chomp
 /land
 --- want
@@ -51,7 +50,7 @@ nil nil [] nil no arguments
 
 
 
-=== TEST 2: a URI with arguments
+=== TEST 2: after error_page to a URI with arguments they are those
 --- error_page chomp
 /land?a=2
 --- want
@@ -59,7 +58,7 @@ a=2 a=2 [?] 2 a
 
 
 
-=== TEST 3: a URI with a question mark and nothing after it
+=== TEST 3: after error_page to a URI that ends in a question mark they are empty
 --- error_page chomp
 /land?
 --- want
@@ -67,7 +66,7 @@ a=2 a=2 [?] 2 a
 
 
 
-=== TEST 4: a named location: the arguments of the request stay
+=== TEST 4: in a named location the request's arguments stay
 --- error_page chomp
 @land
 --- want
@@ -75,7 +74,7 @@ a=1 a=1 [?] 1 a
 
 
 
-=== TEST 5: arguments from a variable
+=== TEST 5: arguments in a variable are taken from it
 --- error_page chomp
 /land?b=$arg_a
 --- want

@@ -25,7 +25,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: of a request that an error page sent on
+=== TEST 1: $error_page_method, _uri, _args and _status are those before the error page
 --- config
     location = /t { error_page 404 /page; return 404; }
 --- request
@@ -36,7 +36,7 @@ GET /t a=1&b 404, GET /page, was t
 
 
 
-=== TEST 2: another method, no arguments, an encoded URI
+=== TEST 2: they are right for another method, without arguments, and for an encoded URI
 --- config
     location /t { error_page 404 /page; return 404; }
 --- request
@@ -48,7 +48,7 @@ POST /t/A b  404, GET /page, was t/A b
 
 
 
-=== TEST 3: the status that it had, where the directive has another one, or none
+=== TEST 3: $error_page_status is the error's status although error_page sends another
 --- config
     location = /ok { error_page 404 403 =200 /page; return 403; }
     location = /other { error_page 502 =503 /page; return 502; }
@@ -65,7 +65,7 @@ POST /t/A b  404, GET /page, was t/A b
 
 
 
-=== TEST 4: a named location, and a value with variables
+=== TEST 4: they are right in a named location, and for a URI with variables
 --- config
     error_page 404 @named;
     location = /t { return 404; }
@@ -80,7 +80,7 @@ POST /t/A b  404, GET /page, was t/A b
 
 
 
-=== TEST 5: of several error pages the first
+=== TEST 5: after several error pages they are those of the first error
 --- config
     recursive_error_pages on;
     location = /t { error_page 404 /second?s=1; return 404; }
@@ -92,7 +92,7 @@ GET /t a=1 404, GET /page, was t
 
 
 
-=== TEST 6: empty where there was none: no error, another redirect, a 302, an error without a page
+=== TEST 6: they are empty without an error, after other redirects, after a 302, and without a page
 --- config
     location = /moved { rewrite ^ /page last; }
     location = /exec { content_by_lua_block { ngx.exec("/page") } }
@@ -109,7 +109,7 @@ GET /t a=1 404, GET /page, was t
 
 
 
-=== TEST 7: a subrequest's are its own
+=== TEST 7: a subrequest has its own
 --- config
     location = /t {
         default_type text/html;
@@ -128,7 +128,7 @@ main: []
 
 
 
-=== TEST 8: by fetch, by getter and by ngx.var, in all phases after it
+=== TEST 8: fetch, getters and ngx.var read them in every phase of the error page
 --- config
     location = /t {
         error_page 404 /lua;

@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: init_by_lua: there is no request
+=== TEST 1: init_by_lua has no request
 --- http_config
     init_by_lua_block {
         local ngxvar = require "resty.ngxvar"
@@ -36,7 +36,7 @@ no request found
 
 
 
-=== TEST 2: worker start and timers: requests without variables
+=== TEST 2: requests of worker start and timers have handles and no variables
 --- http_config
     init_worker_by_lua_block {
         local ngxvar = require "resty.ngxvar"
@@ -79,9 +79,9 @@ true
 
 
 
-=== TEST 3: TLS handshake: requests without variables, in every phase
+=== TEST 3: requests of handshakes have handles and no variables
 --- http_config
-    lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         seen = {}
         function note(phase)
@@ -108,10 +108,7 @@ true
 --- config
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", true))
-            sock:close()
+            require("client").connect{ port = $TEST_NGINX_PORT1, tls = true }:close()
             for _, phase in ipairs { "client_hello", "certificate" } do
                 ngx.say(phase, ": ", seen[phase])
             end
@@ -127,7 +124,7 @@ certificate: nil nil true true true no variables in this context (TLS handshake,
 
 
 
-=== TEST 4: enable_patch(false): fetch reads ngx.var, whatever that is then
+=== TEST 4: with enable_patch(false) fetch reads ngx.var, also a replaced one
 --- config
     location = /t {
         set $own "own";
@@ -165,7 +162,7 @@ my uri, my uri, my uri
 
 
 
-=== TEST 5: enable_patch(false): another request is read by its handle, or refused
+=== TEST 5: with enable_patch(false) another request is read by its handle, or refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -199,7 +196,7 @@ stale request
 
 
 
-=== TEST 6: nil for a request is the current one, as in lua-var-nginx-module; not for live()
+=== TEST 6: fetch and set take nil for the current request, live() does not
 --- config
     location = /t {
         content_by_lua_block {
@@ -224,7 +221,7 @@ falsebad request: expected a handle from request() or the current request's poin
 
 
 
-=== TEST 7: enable_patch wants to be told
+=== TEST 7: enable_patch without a boolean raises an error
 --- config
     location = /t {
         content_by_lua_block {

@@ -1,12 +1,10 @@
-# Which definition of a name counts: one of its own before that of its prefix, and
-# that of the configuration before nginx's.  Each name is read in all ways there are,
-# which have to agree with stock ngx.var, and then shown.
+# Which definition of a name counts: its own before that of its prefix, the configuration's
+# before nginx's.  Each name is read in all ways, which have to agree with stock ngx.var, and
+# its value is printed.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -25,7 +23,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: headers of the request that nginx defines by name, in lua_var_index
+=== TEST 1: indexed request headers that nginx defines by name have all values
 --- http_config
     lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_user_agent
                   $http_referer $http_via $http_x_plain;
@@ -58,7 +56,7 @@ http_x_plain: one
 
 
 
-=== TEST 2: headers of the request that nginx defines by name, where there are none
+=== TEST 2: indexed request headers that were not sent are nil
 --- http_config
     lua_var_index $http_x_forwarded_for $http_cookie $http_user_agent $http_referer $http_via;
 --- config
@@ -78,7 +76,7 @@ http_via: nil
 
 
 
-=== TEST 3: headers of the response that nginx defines by name, in lua_var_index
+=== TEST 3: indexed response headers that nginx defines by name are read as they are sent
 --- http_config
     lua_var_index $sent_http_content_type $sent_http_content_length $sent_http_location
                   $sent_http_last_modified $sent_http_connection $sent_http_keep_alive
@@ -87,15 +85,9 @@ http_via: nil
     keepalive_timeout 60 60;
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-            assert(sock:send("GET /kept HTTP/1.1\r\nHost: a\r\n\r\n"))
-            local line
-            repeat
-                line = assert(sock:receive())
-                if line:find("^sent_http") then ngx.say(line) end
-            until line:find("^sent_http_link")
-            sock:close()
+            local c = require("client").connect{ port = $TEST_NGINX_SERVER_PORT }
+            ngx.print(c:request("/kept").body)
+            c:close()
         }
     }
     location = /kept {
@@ -126,7 +118,7 @@ sent_http_link: </a>; rel=a, </b>; rel=b
 
 
 
-=== TEST 4: names of a prefix that set defines, in lua_var_index
+=== TEST 4: lua_var_index leaves a prefixed name to the set that defines it
 --- http_config
     lua_var_index $arg_x $cookie_x $http_x $sent_http_x $upstream_http_x $arg_y $cookie_y $http_y;
 --- config
@@ -167,7 +159,7 @@ http_y: 6
 
 
 
-=== TEST 5: names of a prefix that other directives define, in lua_var_index and not
+=== TEST 5: a prefixed name that map or geo defines is read through it, indexed or not
 --- http_config
     map $uri $arg_m { default "map of $uri"; }
     map $uri $http_m { volatile; default "fresh map of $uri"; }
@@ -193,7 +185,7 @@ arg_n: not indexed
 
 
 
-=== TEST 6: names of a prefix in lua_var_index do not change how ngx.ctx is restored
+=== TEST 6: prefixed names in lua_var_index do not change how ngx.ctx is restored
 --- http_config
     lua_var_index $http_host $http_user_agent $http_cookie $uri $host;
 --- config
@@ -215,7 +207,7 @@ host: a.test
 
 
 
-=== TEST 7: a map onto $args
+=== TEST 7: a map may redefine $args
 --- http_config
     map $uri $args { default "map of $uri"; /u ""; }
 --- config
@@ -241,7 +233,7 @@ arg_a: 2
 
 
 
-=== TEST 8: a map onto $args that the configuration uses, and a restore in a worker's first request
+=== TEST 8: ngx.ctx is restored in a worker's first request although a map redefines $args
 --- http_config
     map $uri $args { volatile; default "map of $uri"; }
     lua_var_index $args $query_string;
@@ -268,7 +260,7 @@ query_string: b=2
 
 
 
-=== TEST 9: a geo onto $args
+=== TEST 9: a geo may redefine $args
 --- http_config
     geo $args { default far; 127.0.0.1 near; }
 --- config
@@ -283,7 +275,7 @@ query_string: a=1
 
 
 
-=== TEST 10: other built-in names that a configuration may define anew
+=== TEST 10: other built-in names may be redefined
 --- http_config
     map $uri $limit_rate { default "rate of $uri"; }
     map $uri $from_error_page { default "page of $uri"; }
@@ -299,7 +291,7 @@ from_error_page: page of /t
 
 
 
-=== TEST 11: several headers of one name, where lua_var_index names nothing that the layout is compared by
+=== TEST 11: headers that repeat are joined when lua_var_index names none that the layout check reads
 --- http_config
     lua_var_index $http_x_forwarded_for $http_cookie $http_via;
 --- config

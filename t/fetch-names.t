@@ -1,4 +1,4 @@
-# fetch(name): which names there are, and what becomes of those that are none.
+# fetch(name): which names there are, and the errors for others.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -9,7 +9,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: prefixes: http_, arg_, cookie_, sent_http_
+=== TEST 1: http_, arg_, cookie_ and sent_http_ read headers, arguments and cookies
 --- config
     location = /t {
         content_by_lua_block {
@@ -53,7 +53,7 @@ sent_http_content_type: text/plain
 
 
 
-=== TEST 2: prefixes: upstream_http_, upstream_cookie_, upstream_trailer_, sent_trailer_
+=== TEST 2: upstream_http_, upstream_cookie_, upstream_trailer_ and sent_trailer_ read the upstream's
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
@@ -88,7 +88,7 @@ X-Seen: from upstream|nil|cookie value|nil|nil|200
 
 
 
-=== TEST 3: unset, unknown and empty
+=== TEST 3: unset and unknown variables are nil, empty ones empty
 --- config
     location = /t {
         set $empty "";
@@ -131,7 +131,7 @@ args: nil 1 true
 
 
 
-=== TEST 4: captures
+=== TEST 4: numbers read captures
 --- config
     location ~ "^/(t)(/opt)?/(?<last>.+)$" {
         content_by_lua_block {
@@ -140,7 +140,7 @@ args: nil 1 true
                 ngx.say(n, ": ", tostring(fetch(n)), " ", select("#", fetch(n)), " ",
                         fetch(n) == ngx.var[n])
             end
-            -- numbers that are no int: what ngx.var makes of them is undefined
+            -- numbers that are no int: ngx.var's conversion of them is undefined
             for _, n in ipairs { 1e300, -1e300, 0/0, 1/0, -1/0, 2^40, 2^62, 2^63 } do
                 assert(fetch(n) == nil, n)
             end
@@ -167,7 +167,7 @@ last: a b nil true
 
 
 
-=== TEST 5: captures of no regular expression, and of the last one
+=== TEST 5: captures are those of the last regular expression, or nil
 --- config
     location = /t {
         access_by_lua_block {
@@ -195,7 +195,7 @@ last: a b nil true
 
 
 
-=== TEST 6: upper case in names
+=== TEST 6: names are matched without regard to case
 --- config
     location = /t {
         set $Mixed "mixed";
@@ -231,7 +231,7 @@ http_XXXXXXXXXXXXXXX: string true
 
 
 
-=== TEST 7: a name that is no string or number raises an error, as in ngx.var
+=== TEST 7: a name that is no string or number raises the error of ngx.var
 --- config
     location = /t {
         content_by_lua_block {
@@ -248,7 +248,7 @@ http_XXXXXXXXXXXXXXX: string true
                 return value
             end
 
-            -- as ngx.var says it, and then more
+            -- the text of ngx.var, and then more
             local function begins(text, with) return text:sub(1, #with + 1) == with .. ":" end
 
             for _, name in ipairs { true, false, {}, print, ngx.null,
@@ -302,11 +302,11 @@ t.lua:3: bad variable name: expected string or number, got table: it is ngxvar.f
 
 
 
-=== TEST 9: the metatable of strings does not change a name
+=== TEST 9: the string metatable has no influence on names
 --- config
     location = /t {
         content_by_lua_block {
-            -- fetch must not care for what a program does to strings
+            -- Lua may change the metatable of strings
             local mt = getmetatable("")
             local index = mt.__index
             mt.__index = function () error("touched") end
@@ -324,7 +324,7 @@ true /t
 
 
 
-=== TEST 10: variables of a module that is not part of nginx
+=== TEST 10: variables of third-party modules are read
 --- main_config eval
 "load_module " . NgxVarTest::Nginx->file("ngx_http_brotli_filter_module") . ";"
 --- config

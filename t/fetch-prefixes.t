@@ -1,6 +1,6 @@
-# Variables of a prefix, which the module looks up itself: cookies, arguments and
-# headers (src/variable/scan.rs), and the headers that getters find by a pointer.  Each is
-# read in all ways there are, which have to agree with ngx.var, and then shown.
+# The built-in prefixes: cookies, arguments and headers (src/variable/scan.rs), and the
+# headers that getters find by a pointer.  Each is read in all ways, which have to agree with
+# ngx.var, and its value is printed.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -17,8 +17,8 @@ add_block_preprocessor(sub {
             return get
         end })
 
-        -- "name: value", and who disagrees with ngx.var; asked twice, for what was
-        -- learned the first time is used the second
+        -- "name: value", and which ways disagree with ngx.var; read twice, because the
+        -- second read uses what the first has looked up
         function show(name)
             local want, handle = ngx.var[name], ngxvar.request()
             local text = { name, ": ", tostring(want) }
@@ -52,7 +52,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: cookies
+=== TEST 1: cookies are found as nginx finds them
 --- config
     location = /t {
         content_by_lua_block {
@@ -94,7 +94,7 @@ cookie_d: 5
 
 
 
-=== TEST 3: cookies with commas, which nginx reads differently by version
+=== TEST 3: cookies with commas are read as this version of nginx reads them
 --- config
     location = /t {
         content_by_lua_block {
@@ -116,7 +116,7 @@ cookie_d: equal
 
 
 
-=== TEST 4: several Cookie headers
+=== TEST 4: every Cookie header is searched
 --- config
     location = /t {
         content_by_lua_block { show_all("cookie_a cookie_b cookie_c cookie_d cookie_long_name") }
@@ -137,7 +137,7 @@ cookie_long_name: nil
 
 
 
-=== TEST 5: cookies that Lua changes
+=== TEST 5: cookies follow what Lua changes
 --- config
     location = /t {
         content_by_lua_block {
@@ -165,7 +165,7 @@ cookie_b: nil
 
 
 
-=== TEST 6: headers of the response are added, changed and removed
+=== TEST 6: response headers are read as they are added, changed and removed
 --- config
     location = /t {
         content_by_lua_block {
@@ -207,7 +207,7 @@ sent_http_: nil
 
 
 
-=== TEST 7: several headers of one name, which nginx reads differently by version
+=== TEST 7: repeated headers are read as this version of nginx reads them
 --- config
     location = /up {
         content_by_lua_block { ngx.header["X-Up"] = { "1", "2" } ngx.say("up") }
@@ -235,7 +235,7 @@ X-Shown: 531
 
 
 
-=== TEST 8: headers of an upstream: of none, of the first, of the second
+=== TEST 8: upstream headers are those of the upstream that was asked last
 --- config
     location = /first { add_header X-Up first; add_header X-Only first; return 503 "first"; }
     location = /second { add_header X-Up second; return 200 "second"; }
@@ -266,7 +266,7 @@ second
 
 
 
-=== TEST 9: headers that r->headers_in or r->headers_out points to
+=== TEST 9: headers that nginx keeps pointers to are read through changes by Lua
 # $http_host is read again and again; the others are in nginx's own log format, so
 # that it keeps their first values.
 --- config
@@ -309,7 +309,7 @@ http_referer: nil
 
 
 
-=== TEST 10: prefixed variables that the configuration uses
+=== TEST 10: prefixed variables that the configuration uses are read
 --- http_config
     lua_var_index $cookie_a $arg_a $http_x_a $sent_http_x_a $upstream_http_x_a;
 --- config

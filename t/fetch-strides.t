@@ -1,13 +1,11 @@
-# nginx may have larger elements in its arrays than this module was built with, as
-# Kong's build has in that of upstream states: the array says how large they are.  Here
-# a request is given such an array for the time of a read.
+# nginx's array elements may be larger than those that this module was built with, as
+# upstream states are in Kong's build: the array has their size.  Here a request gets such an
+# array during a read.
 
 use lib 't/lib';
 use NgxVarTest;
 use NginxHeaders;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 my %of = NginxHeaders::numbers(
     states   => 'offsetof(ngx_http_request_t, upstream_states)',
@@ -40,8 +38,8 @@ add_block_preprocessor(sub {
         local get = {}
         for _, name in ipairs(names) do get[name] = ngxvar.getter(name) end
 
-        -- What everyone says of the times, in a line for each; the crafted array's
-        -- elements have `more` bytes more than nginx's, which hold what must not be read.
+        -- Each time as each way reads it, a line for each.  The elements of the crafted array
+        -- have `more` additional bytes, which must not be read.
         function times(attempts, more)
             local r = c.request()
             local size = of.state + more
@@ -96,7 +94,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: two attempts
+=== TEST 1: upstream times of two attempts are summed with nginx's element size
 --- config
     location = /t {
         content_by_lua_block {
@@ -114,7 +112,7 @@ CORE::join('', map { "$_\n$said" } 0, 8, 40, 72, 1000)
 
 
 
-=== TEST 2: two attempts, in compiled code
+=== TEST 2: compiled getters sum two attempts with nginx's element size
 --- config
     location = /t {
         content_by_lua_block {
@@ -130,7 +128,7 @@ connect 0.007 0.007 0.007 0.007
 
 
 
-=== TEST 3: one attempt, and one that got nowhere among five
+=== TEST 3: one attempt, and five of which one reached no server, are read with nginx's element size
 --- config
     location = /t {
         content_by_lua_block {
@@ -151,7 +149,7 @@ connect 11.011 11.011 11.011 11.011
 
 
 
-=== TEST 4: no attempt: the size of elements does not matter
+=== TEST 4: without an attempt the element size does not matter
 --- config
     location = /t {
         content_by_lua_block {

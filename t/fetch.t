@@ -45,7 +45,7 @@ stats function
 
 
 
-=== TEST 2: strings
+=== TEST 2: strings are those of ngx.var
 --- http_config
     map $arg_a $mapped { one "mapped one"; default "mapped"; }
     geo $geo { default far; 127.0.0.1 near; }
@@ -103,7 +103,7 @@ nginx_version: string VERSION nil
 
 
 
-=== TEST 3: numbers of the request itself
+=== TEST 3: numbers of the request are Lua numbers
 --- config
     location = /t {
         content_by_lua_block {
@@ -145,7 +145,7 @@ after a flush: true true
 
 
 
-=== TEST 4: status before there is one, while it is made, and in the log
+=== TEST 4: status is right before the response, while it is sent, and in the log phase
 --- config
     location = /t {
         set_by_lua_block $before { return require("resty.ngxvar").fetch("status") + 0 }
@@ -174,7 +174,7 @@ in the log: number 202
 
 
 
-=== TEST 5: upstream times without an upstream
+=== TEST 5: upstream times are nil without an upstream
 --- config
     location = /t {
         content_by_lua_block {
@@ -257,7 +257,7 @@ status: string true
 
 
 
-=== TEST 7: upstream times over two upstreams, one after an internal redirect
+=== TEST 7: upstream times of two upstreams are summed across an internal redirect
 --- http_config
     upstream first {
         server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;
@@ -308,7 +308,7 @@ header: right;
 
 
 
-=== TEST 8: an attempt that did not reach a time counts as 0
+=== TEST 8: an attempt without a time counts as 0
 --- config
     location = /t {
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1;
@@ -335,7 +335,7 @@ number
 
 
 
-=== TEST 9: a value is read anew by each fetch
+=== TEST 9: each fetch reads the current value
 --- config
     location = /t {
         content_by_lua_block {
@@ -361,7 +361,7 @@ nil PUT
 
 
 
-=== TEST 10: values with any bytes in them
+=== TEST 10: values may have any bytes
 --- config
     location ~ ^/t {
         content_by_lua_block {

@@ -1,16 +1,15 @@
-# Every function that the module exports for FFI, called in every context in which Lua
-# runs, with whatever request there is: where there are no variables all of them refuse,
-# and the worker lives.  What to pass is taken from the declarations in src/shim/ffi.h, so
-# that a function that is new is called too.
+# Calls every function that the module exports for FFI in every context in which Lua runs,
+# with the current request: where there are no variables all of them refuse, and the worker
+# survives.  The arguments follow the declarations in src/shim/ffi.h, so that a new function
+# is called too.
 
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
+use NgxVarTest::File qw(read_file);
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
-# Those that have their declarations in t/lib/lua_var_c.lua.
+# Functions that are declared in t/lib/lua_var_c.lua.
 my %functions = (
     (map { ("ngx_http_lua_var_ffi_$_" => [ 'request', 'buffer' ]) }
         qw(uri host remote_addr scheme request_time)),
@@ -26,11 +25,7 @@ sub kind ($parameter) {
     return 'number';
 }
 
-my $header = do {
-    open my $in, '<', NgxVarTest::Env::root() . '/src/shim/ffi.h' or die "src/shim/ffi.h: $!";
-    local $/;
-    readline $in;
-};
+my $header = read_file(NgxVarTest::Env::root() . '/src/shim/ffi.h');
 while ($header =~ /\b(ngx_http_lua_var_ffi_\w+)\s*\(([^)]*)\)\s*;/g) {
     my ($name, $parameters) = ($1, $2);
     $functions{$name} = [ map { kind($_) } split /\s*,\s*/, $parameters ];
@@ -38,9 +33,8 @@ while ($header =~ /\b(ngx_http_lua_var_ffi_\w+)\s*\(([^)]*)\)\s*;/g) {
 $ENV{TEST_NGINX_FUNCTIONS} = join ', ',
     map { "$_ = { " . join(', ', map { qq("$_") } $functions{$_}->@*) . ' }' } sort keys %functions;
 
-# Linked in, the module's functions are nginx's.
-my ($module) = grep { /lua_var_module/ } split ' ', $ENV{TEST_NGINX_LOAD_MODULES};
-$module //= NgxVarTest::Env::nginx();
+# When the module is linked in, nginx exports its functions.
+my $module = NgxVarTest::Env::module() // NgxVarTest::Env::nginx();
 my @exported = sort `nm -D --defined-only $module` =~ /(ngx_http_lua_var_ffi_\w+)/g;
 is("@exported", join(' ', sort keys %functions), 'every function that is exported is called');
 
@@ -62,7 +56,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: while the configuration is read
+=== TEST 1: all functions refuse in init_by_lua
 --- in_init: said = C.refuse()
 --- config
     location = /t { content_by_lua_block { ngx.say(said) } }
@@ -73,7 +67,7 @@ refused
 
 
 
-=== TEST 2: at the worker's start
+=== TEST 2: all functions refuse in init_worker_by_lua, and its request afterwards
 --- http_config
     init_worker_by_lua_block { said = C.refuse() }
 --- config
@@ -85,7 +79,7 @@ refused, later refused
 
 
 
-=== TEST 3: in a timer: with a handle, with a ngx.ctx, with both in either order
+=== TEST 3: all functions refuse in a timer, with and without a handle and a ngx.ctx
 --- config
     location = /t {
         content_by_lua_block {
@@ -125,7 +119,7 @@ assigned: refused 4, later refused
 
 
 
-=== TEST 4: in a timer that has a handle and a ngx.ctx, no ctx was lost
+=== TEST 4: a timer with a handle and a ngx.ctx has lost none
 --- config
     location = /t {
         content_by_lua_block {
@@ -150,7 +144,7 @@ GET /t
 
 
 
-=== TEST 5: in a TLS handshake
+=== TEST 5: all functions refuse in a TLS handshake, and its request afterwards
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
@@ -172,12 +166,7 @@ GET /t
 --- config
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", false))
-            assert(sock:send("GET / HTTP/1.0\r\nHost: a\r\n\r\n"))
-            ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
-            sock:close()
+            ngx.print(require("client").get("/", { port = $TEST_NGINX_PORT1, tls = true }).body)
         }
     }
 --- request
@@ -187,7 +176,7 @@ hello: refused, certificate: refused 1, later: refused
 
 
 
-=== TEST 6: in every phase of a request, and what is left is what was there
+=== TEST 6: all functions serve in every phase and leave the request as it was
 --- http_config
     server_rewrite_by_lua_block { C.serve() }
     rewrite_by_lua_block { C.serve() }
@@ -213,7 +202,7 @@ hello: refused, certificate: refused 1, later: refused
 
 
 
-=== TEST 7: in a subrequest, of a subrequest, and after both
+=== TEST 7: all functions serve in a subrequest, in its subrequest, and after both
 --- config
     location = /inner { content_by_lua_block { C.serve() ngx.say("inner") } }
     location = /sub {
@@ -241,7 +230,7 @@ served
 
 
 
-=== TEST 8: after internal redirects, and in a balancer
+=== TEST 8: all functions serve after internal redirects and in a balancer
 --- http_config
     upstream balanced {
         server 0.0.0.1;

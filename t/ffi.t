@@ -4,8 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # Where lua-var-nginx-module's lib/ is, for the blocks that run its own Lua file.
 $ENV{TEST_NGINX_LUA_VAR_LUA} = $ENV{LUA_VAR_LUA} // '/nonexistent';
 
@@ -21,7 +19,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the values of the current request
+=== TEST 1: the functions return the current request's values
 --- config
     location = /t {
         content_by_lua_block {
@@ -53,7 +51,7 @@ scheme: 0 http
 
 
 
-=== TEST 2: after what changes a request
+=== TEST 2: the functions follow changes of URI and Host
 --- config
     location ^~ /t {
         set $unused "";
@@ -86,7 +84,7 @@ right
 
 
 
-=== TEST 3: without Host, in the default server and in a named one
+=== TEST 3: host is right without Host, in the default server and in a named one
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
@@ -102,10 +100,10 @@ right
     location = /t {
         content_by_lua_block {
             for _, port in ipairs { $TEST_NGINX_PORT1, $TEST_NGINX_PORT2 } do
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", port))
-                assert(sock:send("GET / HTTP/1.0\r\n\r\n"))
-                ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
+                local c = require("client").connect{ port = port }
+                -- no Host
+                c:send("GET / HTTP/1.0\r\n\r\n")
+                ngx.print(c:response().body)
             end
         }
     }
@@ -119,7 +117,7 @@ right [named.test]
 
 
 
-=== TEST 4: TLS and IPv6 and a unix socket
+=== TEST 4: scheme and address are right over TLS and a unix socket
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
@@ -135,20 +133,11 @@ right [named.test]
         }
     }
 --- config
-    lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
     location = /t {
         content_by_lua_block {
-            local function ask(sock)
-                assert(sock:send("GET / HTTP/1.0\r\nHost: a\r\n\r\n"))
-                ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
-            end
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", true))
-            ask(sock)
-            sock = ngx.socket.tcp()
-            assert(sock:connect("unix:$TEST_NGINX_SERVROOT/logs/ffi.sock"))
-            ask(sock)
+            local get = require("client").get
+            ngx.print(get("/", { port = $TEST_NGINX_PORT1, tls = true }).body)
+            ngx.print(get("/", { host = "unix:$TEST_NGINX_SERVROOT/logs/ffi.sock" }).body)
         }
     }
 --- request
@@ -161,7 +150,7 @@ right http unix:
 
 
 
-=== TEST 5: upstream times, summed over slow attempts
+=== TEST 5: upstream times are summed over slow attempts
 --- http_config
     upstream servers {
         server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;
@@ -209,7 +198,7 @@ upstream_connect_time: right;
 
 
 
-=== TEST 6: NULL instead of the place for the result
+=== TEST 6: a NULL result pointer is refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -240,7 +229,7 @@ GET /t
 
 
 
-=== TEST 7: NULL, garbage and pointers into other objects
+=== TEST 7: NULL, garbage and pointers into other objects are refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -264,15 +253,11 @@ true right
 
 
 
-=== TEST 8: the pointer of a request that has ended
+=== TEST 8: the pointer of a request that has ended is refused
 --- config
     location = /keep {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-            assert(sock:send("GET /kept HTTP/1.0\r\n\r\n"))
-            sock:receive("*a")
-            sock:close()
+            require("client").get("/kept")
             while require("resty.ngxvar").live(handle) do ngx.sleep(0.001) end
             local c = require "lua_var_c"
             ngx.say(c.refused(kept))
@@ -294,18 +279,14 @@ refused
 
 
 
-=== TEST 9: the pointer of another live request: C cannot know which one runs
+=== TEST 9: the pointer of another live request reads that request
 --- config
     location = /t {
         content_by_lua_block {
             local c = require "lua_var_c"
             other, done = nil, false
-            local thread = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other HTTP/1.0\r\nHost: other.test\r\n\r\n"))
-                sock:receive("*a")
-            end)
+            local thread = ngx.thread.spawn(require("client").get, "/other",
+                                            { headers = { Host = "other.test" } })
             while not other do ngx.sleep(0.001) end
             ngx.say(c.string("uri", other))
             ngx.say(c.string("host", other))
@@ -329,7 +310,7 @@ GET /t
 
 
 
-=== TEST 10: requests without variables, while they are live and afterwards
+=== TEST 10: the requests of worker start, handshakes and timers are refused
 --- http_config
     init_worker_by_lua_block {
         local c = require "lua_var_c"
@@ -356,18 +337,12 @@ GET /t
         }
     }
 --- config
-    lua_ssl_trusted_certificate $TEST_NGINX_CERT_DIR/test.crt;
     location = /t {
         content_by_lua_block {
             local c = require "lua_var_c"
             ngx.say(said_at_start, " ", c.refused(worker_start))
 
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", true))
-            assert(sock:send("GET / HTTP/1.0\r\nHost: a\r\n\r\n"))
-            ngx.print(sock:receive("*a"):match("\r\n\r\n(.*)$"))
-            sock:close()
+            ngx.print(require("client").get("/", { port = $TEST_NGINX_PORT1, tls = true }).body)
 
             local timer, in_timer
             ngx.timer.at(0, function ()
@@ -389,7 +364,7 @@ refused refused
 
 
 
-=== TEST 11: requests that fail while they are read are live in the log phase
+=== TEST 11: requests that fail while they are parsed are read in the log phase
 --- http_config
     lua_shared_dict unused 12k;
     server {
@@ -410,11 +385,10 @@ refused refused
         content_by_lua_block {
             local function send(text, wait)
                 local before = #logged
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-                assert(sock:send(text))
-                if wait then sock:receive("*a") end
-                sock:close()
+                local c = require("client").connect{ port = $TEST_NGINX_PORT1 }
+                c:send(text)
+                if wait then c:read_to_end() end
+                c:close()
                 while #logged == before do ngx.sleep(0.001) end
             end
 
@@ -446,7 +420,7 @@ GET /t
 
 
 
-=== TEST 12: subrequests
+=== TEST 12: the functions read subrequests
 --- config
     location = /t {
         content_by_lua_block {
@@ -468,7 +442,7 @@ right 0/sub
 
 
 
-=== TEST 13: lua-var-nginx-module's own Lua file: values
+=== TEST 13: lua-var-nginx-module's own Lua file returns the right values
 --- config
     location ~ "^/t" {
         set $own "own";
@@ -518,7 +492,7 @@ upstream_connect_time: nil true true
 
 
 
-=== TEST 14: lua-var-nginx-module's own Lua file: upstream times, TLS, a stale request
+=== TEST 14: lua-var-nginx-module's own Lua file reads upstream times and TLS, and refuses a stale request
 --- http_config
     upstream servers {
         server 127.0.0.1:$TEST_NGINX_PORT1 max_fails=0;

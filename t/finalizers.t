@@ -1,19 +1,17 @@
-# Finalizers written in Lua that use the library.  The collector may run one wherever
-# something is allocated, so also in the middle of a read, between the module's answer
-# and the string that is made of it: what is read must be right all the same.
+# Lua finalizers that use the library.  The collector may run one at any allocation, also in
+# the middle of a read, between the module's answer and the string that is made of it.  The
+# value read has to be right all the same.
 #
-# Each block reads one variable very often, with little objects whose finalizer reads
-# another one, of this and of another live request.  A read that can be disturbed is
-# wrong in hundreds of the turns.
+# Each block reads variables very often while objects are collected whose finalizers read
+# others, of this and of another live request.  A read that they can disturb is wrong
+# hundreds of times.
 
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
-# memcheck runs everything thirty times as long; it looks for what is read when it is free
+# memcheck takes thirty times as long; it looks for reads of freed memory
 $ENV{TEST_NGINX_TURNS} = $ENV{TEST_NGINX_USE_VALGRIND} ? 500 : 6_000;
 
 add_block_preprocessor(sub ($block) {
@@ -59,92 +57,92 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: fetch, interpreted
+=== TEST 1: interpreted fetch is right while finalizers read
 --- jit: off
 --- case
 return F.ngxvar.fetch(name, F.handle)
 
 
 
-=== TEST 2: fetch, compiled
+=== TEST 2: compiled fetch is right while finalizers read
 --- case
 return (F.ngxvar.fetch(name, F.handle))
 
 
 
-=== TEST 3: fetch of the current request, interpreted
+=== TEST 3: interpreted fetch without a handle is right while finalizers read
 --- jit: off
 --- case
 return F.ngxvar.fetch(name)
 
 
 
-=== TEST 4: fetch of the current request, compiled
+=== TEST 4: compiled fetch without a handle is right while finalizers read
 --- case
 return (F.ngxvar.fetch(name))
 
 
 
-=== TEST 5: getters, interpreted
+=== TEST 5: interpreted getters are right while finalizers read
 --- jit: off
 --- case
 return F.getters[name](F.handle)
 
 
 
-=== TEST 6: getters, compiled
+=== TEST 6: compiled getters are right while finalizers read
 --- case
 return (F.getters[name](F.handle))
 
 
 
-=== TEST 7: getters that are new, interpreted
+=== TEST 7: interpreted getters are right when each is new
 --- jit: off
 --- case
 return F.ngxvar.getter(name)(F.handle)
 
 
 
-=== TEST 8: getters that are new, compiled
+=== TEST 8: compiled getters are right when each is new
 --- case
 return (F.ngxvar.getter(name)(F.handle))
 
 
 
-=== TEST 9: patched ngx.var, interpreted
+=== TEST 9: interpreted reads of patched ngx.var are right while finalizers read
 --- jit: off
 --- case
 return F.patched(ngx.var, name)
 
 
 
-=== TEST 10: patched ngx.var, compiled
+=== TEST 10: compiled reads of patched ngx.var are right while finalizers read
 --- case
 return (F.patched(ngx.var, name))
 
 
 
-=== TEST 11: set and setters, interpreted
+=== TEST 11: interpreted set and setters assign what they should while finalizers assign
 --- jit: off
 --- case
 return F.set_and_fetch(name)
 
 
 
-=== TEST 12: set and setters, compiled
+=== TEST 12: compiled set and setters assign what they should while finalizers assign
 --- case
 return (F.set_and_fetch(name))
 
 
 
-=== TEST 13: getters, what they do on traces interpreted
+=== TEST 13: the getters' code for traces is right when interpreted
 --- jit: off
 --- case
 return F.recorded.get(F.getters[name], F.handle)
 
 
 
-=== TEST 14: the same, of a text that the finalizers read of another request
+=== TEST 14: a getter is right while finalizers read the same variable of another request
 --- jit: off
 --- only chomp
 http_user_agent
@@ -153,7 +151,7 @@ return F.recorded.get(F.getters[name], F.handle)
 
 
 
-=== TEST 15: the same, of one that they assign
+=== TEST 15: a getter is right while finalizers assign its variable
 --- jit: off
 --- only chomp
 other
@@ -162,14 +160,14 @@ return F.recorded.get(F.getters[name], F.handle)
 
 
 
-=== TEST 16: fetch, what it does on traces interpreted
+=== TEST 16: fetch's code for traces is right when interpreted
 --- jit: off
 --- case
 return F.recorded.fetch(name, F.handle)
 
 
 
-=== TEST 17: the same, of a number that the module writes as text
+=== TEST 17: fetch of a formatted number is right while finalizers read it of another request
 --- jit: off
 --- only chomp
 connection
@@ -178,20 +176,20 @@ return F.recorded.fetch(name, F.handle)
 
 
 
-=== TEST 18: readers, interpreted
+=== TEST 18: interpreted readers are right while finalizers read
 --- jit: off
 --- case
 return (F.readers[name](F.handle))
 
 
 
-=== TEST 19: readers, compiled
+=== TEST 19: compiled readers are right while finalizers read
 --- case
 return (F.readers[name](F.handle))
 
 
 
-=== TEST 20: readers, by name
+=== TEST 20: readers that read by name are right while finalizers read
 --- jit: off
 --- case
 return F.readers[name]:table(F.handle)[name]

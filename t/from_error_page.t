@@ -1,4 +1,4 @@
-# $from_error_page: what it says, and what a value that is set by hand does.
+# $from_error_page: its value, and the effect of a value that is set by hand.
 
 use v5.36;
 use lib 't/lib';
@@ -11,7 +11,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: true after error_page, else empty
+=== TEST 1: it is "true" after error_page, else empty
 --- http_config
     log_format from '$request_uri: [$from_error_page]';
 --- config
@@ -25,7 +25,7 @@ __DATA__
     location = /from { return 200 "[$from_error_page]"; }
     location @from { return 200 "[$from_error_page]"; }
     location = /log {
-        # the requests before were logged, their connections are closed
+        # the requests before have been logged, because their connections are closed
         alias $TEST_NGINX_SERVROOT/logs/from.log;
     }
 --- request eval
@@ -40,7 +40,7 @@ __DATA__
 
 
 
-=== TEST 2: in every phase
+=== TEST 2: it is "true" in every phase of an error page
 --- config
     location = /t {
         error_page 500 /from;
@@ -76,7 +76,7 @@ assertion failed
 
 
 
-=== TEST 3: in "if" and in a map
+=== TEST 3: "if" and map see it
 --- http_config
     map $from_error_page $mapped {
         true    "from an error page";
@@ -96,7 +96,7 @@ assertion failed
 
 
 
-=== TEST 4: empty after a redirect that is no error page
+=== TEST 4: it is empty after redirects other than error pages
 --- config
     location = /exec { content_by_lua_block { ngx.exec("/from") } }
     location = /try { root html; try_files /missing @from; }
@@ -110,7 +110,7 @@ assertion failed
 
 
 
-=== TEST 5: true still, after an error page and another redirect
+=== TEST 5: it stays "true" when another redirect follows the error page
 --- config
     location = /t {
         error_page 404 = /second;
@@ -149,7 +149,7 @@ GET /t
 
 
 
-=== TEST 7: a subrequest of a redirected parent: empty
+=== TEST 7: it is empty in a subrequest of an error page
 --- config
     location = /t {
         error_page 404 /page;
@@ -173,7 +173,7 @@ true
 
 
 
-=== TEST 8: true for requests that nginx cannot parse
+=== TEST 8: it is "true" on the error page of a request that nginx cannot parse
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1 ssl;
@@ -210,7 +210,7 @@ GET /t
 
 
 
-=== TEST 9: 'true' makes a request get its ngx.ctx back
+=== TEST 9: a request that sets it to 'true' gets its ngx.ctx back
 --- config
     location = /t {
         rewrite_by_lua_block { witness.keep() }
@@ -231,7 +231,7 @@ GET /t
 
 
 
-=== TEST 10: 'true' that Lua sets makes a request get its ngx.ctx back too
+=== TEST 10: a request whose Lua sets it to 'true' gets its ngx.ctx back
 --- config
     location = /t {
         rewrite_by_lua_block { witness.keep() }
@@ -252,7 +252,7 @@ GET /t
 
 
 
-=== TEST 11: any other value keeps ngx.ctx from being restored
+=== TEST 11: a request that sets it to any other value does not get its ngx.ctx back
 --- config
     location = /t {
         error_page 500 /by-hand;
@@ -277,7 +277,7 @@ GET /t
 
 
 
-=== TEST 12: an empty value is read back, and counts as not set
+=== TEST 12: an empty value is read back and counts as not set
 --- config
     location = /error {
         error_page 500 /by-hand;
@@ -334,7 +334,7 @@ GET /t
 
 
 
-=== TEST 14: in a chain, a value that was set before an error page does not count after it
+=== TEST 14: a value that was set before a chain of error pages does not count after it
 --- config
     recursive_error_pages on;
     location = /t {
@@ -366,7 +366,7 @@ X-Second: false
 
 
 
-=== TEST 15: with lua_var_ctx_restore off, 'true' changes nothing
+=== TEST 15: 'true' restores nothing with lua_var_ctx_restore off
 --- config
     lua_var_ctx_restore off;
     location = /t {
@@ -386,7 +386,7 @@ page
 
 
 
-=== TEST 16: 'true' set in a whole server, with ngx.ctx lost and with none lost
+=== TEST 16: 'true' set for a whole server restores a lost ngx.ctx and leaves others alone
 --- config
     set $from_error_page 'true';
     location = /kept {
@@ -410,7 +410,7 @@ page
 
 
 
-=== TEST 17: a configuration as APISIX 2.13 writes it, whose stash runs beside the module
+=== TEST 17: APISIX 2.13's own stash of ngx.ctx works beside the module
 --- config
     error_page 500 502 503 504 @50x.html;
     location = /apisix {
@@ -477,7 +477,7 @@ references kept: 0
 
 
 
-=== TEST 18: true after an error page and one that redirects the client elsewhere
+=== TEST 18: it stays "true" when the error page itself ends in a 302
 --- config
     recursive_error_pages on;
     location = /t {

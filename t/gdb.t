@@ -9,8 +9,10 @@ use File::Basename qw(basename);
 use File::Copy qw(copy);
 use List::Util qw(first);
 use NginxServer;
-use NgxVarTest::Process qw(read_file spawn wait_until);
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(spawn wait_until);
 use Test::More;
+use TestingModule ();
 
 NginxServer->skip_unless_plain;
 
@@ -21,15 +23,15 @@ plan skip_all => 'gdb has no Python here'
 
 my $ROOT   = NgxVarTest::Env::root();
 my $PORT   = NginxServer->port;
-my $MODULE = first { /lua_var/ } NginxServer->modules;
+my $MODULE = NginxServer->module;
 
-# nginx loads a copy, so that another build can take its place.
+# nginx loads a copy, so that it can be replaced by another build.
 my $nginx   = NginxServer->new;
 my $PREFIX  = $nginx->root;
 my $COPY    = "$PREFIX/module.so";
-my @modules = map { /lua_var/ ? $COPY : $_ } NginxServer->modules;
+my @modules = (NginxServer->other_modules, defined $MODULE ? $COPY : ());
 
-# Ways to a crash, in a location's Lua.
+# Lua that crashes, by location.
 my %CRASHES = (
     main      => 'crash()',
     coroutine => 'coroutine.wrap(function() crash() end)()',
@@ -175,10 +177,10 @@ $nginx->start;
 
 # ---- gdb -------------------------------------------------------------------------------
 
-# What gdb says to these commands, on a core dump or with other arguments.
+# gdb's output for these commands, on a core dump or with other arguments.
 sub gdb ($arguments, @commands) {
     my $output = "$PREFIX/logs/gdb";
-    # A core dump may be so damaged that gdb fails itself; it need not leave another one.
+    # No core dump of gdb itself, which may crash on a damaged one.
     my @command = ('sh', '-c', 'ulimit -c 0; exec "$0" "$@"', $GDB, '-nx', '-batch', '-iex', 'set debuginfod enabled off',
         '-iex', "add-auto-load-safe-path $PREFIX", '-iex', "add-auto-load-safe-path " . binary(),
         map({ ('-ex', $_) } @commands), @$arguments);
@@ -188,7 +190,7 @@ sub gdb ($arguments, @commands) {
 
 sub binary { return $ENV{TEST_NGINX_BINARY} }
 
-# The same commands from the sources, for where gdb has no file of the module.
+# The same with the commands from the sources, for when gdb lacks the module file.
 sub sources { return map { "source $ROOT/src/gdb/$_.py" } qw(lua_var lua_stack) }
 
 sub on_core ($core, @commands) { return gdb([ binary(), $core ], @commands) }
@@ -203,14 +205,14 @@ sub frames ($text) { return join '', map { "$_\n" } $text =~ /^(\t.*?)$/mg }
 
 # ---- Core dumps ------------------------------------------------------------------------
 
-# Where the system takes them, or GDB_T_ATTACH=1 says so, gdb makes them.
+# gdb writes them where core_pattern puts them elsewhere, or with GDB_T_ATTACH=1.
 my $pattern    = read_file('/proc/sys/kernel/core_pattern');
 my $is_taken   = $pattern =~ m{^[|/]} || $ENV{GDB_T_ATTACH};
 my $can_attach = gdb([ '-p', $nginx->await_workers ]) !~ /ptrace: /;
 plan skip_all => "core dumps are taken by $pattern, and no process may be traced"
     if $is_taken && !$can_attach;
 
-# Requests a URI of which the worker dies; gives the core dump.
+# Requests a URI that kills the worker; returns the core dump.
 sub core_of ($uri, $name = $uri =~ s{\W}{}gr) {
     my $core = "$PREFIX/logs/$name.core";
     my ($worker) = $nginx->await_workers;
@@ -225,11 +227,11 @@ sub core_of ($uri, $name = $uri =~ s{\W}{}gr) {
     waitpid $gdb, 0 if $gdb;
     wait_until(30, sub { !kill 0, $worker }) or die "$uri does not end the worker\n";
     if (!$is_taken) {
-        # The master waits for the worker, whose core is whole by then.
+        # The core is complete when the master has reaped the worker.
         my $left = (glob "$PREFIX/cores/*")[0] // die "$uri leaves no core dump\n";
         rename $left, $core or die "$core: $!";
     }
-    # await() takes a death for the end of the test.
+    # await() gives up when a worker dies.
     wait_until(30, sub { grep { $_ != $worker } $nginx->workers });
     rename $nginx->log_file, $nginx->log_file . ".$name";
     $nginx->signal('USR1');
@@ -237,7 +239,7 @@ sub core_of ($uri, $name = $uri =~ s{\W}{}gr) {
     return $core;
 }
 
-# gdb, that waits for the worker's death and then writes the core dump.
+# Starts gdb, which waits for the worker's death and then writes the core dump.
 sub attach ($worker, $core) {
     my $output = "$PREFIX/logs/attached";
     my $pid = spawn([ $GDB, '-nx', '-batch', '-iex', 'set auto-load no', '-p', $worker,
@@ -245,13 +247,6 @@ sub attach ($worker, $core) {
             '-ex', 'kill' ], $output);
     wait_until(30, sub { read_file($output) =~ /^attached/m }) or die "gdb cannot attach\n";
     return $pid;
-}
-
-sub write_file ($name, $data) {
-    open my $out, '>:raw', $name or die "$name: $!";
-    print {$out} $data;
-    close $out or die "$name: $!";
-    return;
 }
 
 sub told { return read_file("$PREFIX/logs/told") }
@@ -266,54 +261,54 @@ my $main  = $cores{main}{core};
 for my $name (sort keys %CRASHES) {
     subtest "lua-var bt: $name" => sub {
         my ($frames, $said) = backtrace($cores{$name}{core});
-        like($frames, qr/\A\t\[C\]: in function 'strlen'\n/, 'the C function that crashed');
-        is($frames =~ s/\A.*\n//r, frames($cores{$name}{told}), 'and what debug.traceback says');
+        like($frames, qr/\A\t\[C\]: in function 'strlen'\n/, 'the first frame is the C function that crashed');
+        is($frames =~ s/\A.*\n//r, frames($cores{$name}{told}), 'the other frames are those of debug.traceback');
         is_no_traceback($said);
     };
 }
 
-# The frames that lua-var bt prints, and all that it does.
+# The frames that lua-var bt prints, and all of its output.
 sub backtrace ($core, $command = 'lua-var bt') {
     my $said = on_core($core, $command);
     my ($stack) = $said =~ /^(lua_State 0x.*)/ms;
     return (frames($stack // $said), $said);
 }
 
-subtest 'lua-var bt: compiled code, of which only the entry is known' => sub {
+subtest 'lua-var bt: for compiled code it shows the stack at its entry' => sub {
     my ($frames, $said) = backtrace(core_of('/compiled'));
     my ($note, $top) = split /\n/, $frames;
-    like($note, qr/^\t\(compiled code was running, trace \d+, which starts at init_by_lua\S+:\d+ in function </, 'a note says so');
-    like($note, qr/it writes no frames, so that this is the stack at its entry\)$/, 'and what follows');
-    like($top, qr/^\tinit_by_lua\(nginx\.conf:\d+\):\d+: in function 'compiled'$/, 'the function');
+    like($note, qr/^\t\(compiled code was running, trace \d+, which starts at init_by_lua\S+:\d+ in function </, 'a note says that compiled code was running');
+    like($note, qr/it writes no frames, so that this is the stack at its entry\)$/, 'the note says that the stack is that at its entry');
+    like($top, qr/^\tinit_by_lua\(nginx\.conf:\d+\):\d+: in function 'compiled'$/, 'the first frame is the compiled function');
     is_no_traceback($said);
 };
 
-subtest 'lua-var bt: a VM of one request' => sub {
+subtest 'lua-var bt: with lua_code_cache off it shows the VM of the request' => sub {
     my ($frames, $said) = backtrace(core_of('/own_vm'));
-    is($frames =~ s/\A.*\n//r, frames(told()), 'as debug.traceback says');
+    is($frames =~ s/\A.*\n//r, frames(told()), 'the frames are those of debug.traceback');
     is_no_traceback($said);
 };
 
-subtest 'lua-var bt: a coroutine that another one resumed without the scheduler' => sub {
+subtest 'lua-var bt: it shows a coroutine and the one that resumed it' => sub {
     my $core = core_of('/native');
     plan skip_all => 'there is none in this lua-nginx-module' if log_of('native') =~ /'_wrap'/;
     my ($inner, $outer) = split /^which was resumed or called by\n/m, (backtrace($core))[1];
-    is(frames($inner) =~ s/\A.*\n//r, frames(told()), 'its own stack');
-    like(frames($outer), qr/\A\t\[.*\n\t.* in function 'resumes'\n/, 'and that of the other one');
+    is(frames($inner) =~ s/\A.*\n//r, frames(told()), 'the coroutine has its own frames');
+    like(frames($outer), qr/\A\t\[.*\n\t.* in function 'resumes'\n/, 'the coroutine that resumed it has its frames');
 };
 
-subtest 'lua-var bt: a coroutine that waits' => sub {
+subtest 'lua-var bt: it shows a waiting coroutine by its address' => sub {
     my $core = core_of('/suspended');
     my ($state) = told() =~ /^thread: (0x\w+)/;
     my ($frames, $said) = backtrace($core, "lua-var bt $state");
-    is($frames, frames(told()), 'as debug.traceback says');
+    is($frames, frames(told()), 'the frames are those of debug.traceback');
     is_no_traceback($said);
     $said = on_core($core, 'lua-var bt 0x1000', 'lua-var bt nothing', 'lua-var bt 1 2');
-    like($said, qr/^0x1000 is not a lua_State: /m, 'another address');
+    like($said, qr/^0x1000 is not a lua_State: /m, 'an address of no lua_State is refused');
     is_no_traceback($said);
 };
 
-subtest 'lua-var bt: no Lua' => sub {
+subtest 'all commands say when no Lua was running' => sub {
     my $core = core_of('SEGV', 'idle');
     my $said = on_core($core, 'lua-var bt', 'lua-var requests', 'lua-var refusals');
     like($said, qr/^no Lua was running$/m, 'lua-var bt');
@@ -322,9 +317,9 @@ subtest 'lua-var bt: no Lua' => sub {
     is_no_traceback($said);
 };
 
-subtest 'lua-var requests, lua-var handle' => sub {
+subtest 'lua-var requests lists the live ones, and lua-var handle finds one' => sub {
     # One request before, so that a handle has ended.
-    like($nginx->get('/handle')->{content}, qr{^request: 0/1}, 'a request that ends');
+    like($nginx->get('/handle')->{content}, qr{^request: 0/1}, 'the handle of a request that ends is known');
     my @waiting = map { my $client = NgxVarTest::Client->new($PORT); $client->send($_); $client }
         qw(/wait /wait_in_subrequest);
     wait_until(30, sub { 2 == (() = $nginx->log_text =~ /waits: /g) });
@@ -333,23 +328,23 @@ subtest 'lua-var requests, lua-var handle' => sub {
 
     my ($listed) = on_core($core, 'lua-var requests') =~ /^(\d+ live requests\n.*)/ms;
     my @lines = split /\n/, $listed;
-    is(shift @lines, '4 live requests', 'as many as there are');
+    is(shift @lines, '4 live requests', 'lua-var requests counts the live requests');
     my @waits  = $log =~ /^.* (\*\d+) .*waits: (request: \d+\/\d+)/mg;
     my @failed = $log =~ /^.* (\*\d+) .*failed: (request: \d+\/\d+)/m;
     my ($of_main) = map { /^(request: \S+) .*"\/wait_in_subrequest"/ ? $1 : () } @lines;
-    like($lines[0], qr{^\Q$waits[1]\E at 0x\w+, \Q$waits[0]\E, "/wait", ngx\.ctx ref \d+$}, 'one that waits');
-    like($lines[1], qr{^request: \S+ at (0x\w+), \Q$waits[2]\E, "/wait_in_subrequest", no ngx\.ctx$}, 'and another');
+    like($lines[0], qr{^\Q$waits[1]\E at 0x\w+, \Q$waits[0]\E, "/wait", ngx\.ctx ref \d+$}, 'lua-var requests shows one that waits');
+    like($lines[1], qr{^request: \S+ at (0x\w+), \Q$waits[2]\E, "/wait_in_subrequest", no ngx\.ctx$}, 'lua-var requests shows one whose subrequest waits');
     my ($parent) = $lines[1] =~ /at (0x\w+)/;
     like($lines[2], qr{^\Q$waits[3]\E at 0x\w+, \Q$waits[2]\E, "/wait", subrequest of $parent, ngx\.ctx ref \d+$},
         'its subrequest');
     like($lines[3], qr{^\Q$failed[1]\E at 0x\w+, \Q$failed[0]\E, "/failed/\\x22", came through error_page, no ngx\.ctx$},
         'one that came through error_page');
-    like(on_core($core, 'lua-var bt'), qr/^lua_State 0x\w+, for \Q$lines[3]\E$/m, 'whose Lua was running');
+    like(on_core($core, 'lua-var bt'), qr/^lua_State 0x\w+, for \Q$lines[3]\E$/m, 'lua-var bt says whose Lua was running');
 
     my ($handle) = $failed[1] =~ m{(\d+/\d+)};
     my ($slot0) = grep { m{^request: 0/} } @lines;
-    like(on_core($core, "lua-var handle $handle"), qr/^live: \Q$lines[3]\E$/m, 'a handle that is live');
-    like(on_core($core, "lua-var handle request: $handle"), qr/^live: /m, 'as tostring() writes it');
+    like(on_core($core, "lua-var handle $handle"), qr/^live: \Q$lines[3]\E$/m, 'lua-var handle shows a live request');
+    like(on_core($core, "lua-var handle request: $handle"), qr/^live: /m, 'lua-var handle takes what tostring() writes');
     like(on_core($core, 'lua-var handle 0/1'),
         qr{^ended \d+\.\d{3}s ago; 1 request had the slot after it\nin the slot now: \Q$slot0\E$}m, 'one that has ended');
     like(on_core($core, 'lua-var handle 0/9'), qr{^no request of this worker has had the handle 0/9, the slot's generation is 3$}m,
@@ -359,20 +354,20 @@ subtest 'lua-var requests, lua-var handle' => sub {
     my ($refusals) = on_core($core, 'lua-var refusals') =~ /^(the last \d+ refusals.*)/ms;
     my ($at) = $lines[3] =~ /at (0x\w+)/;
     my ($how_many, @refusals) = split /\n/, $refusals;
-    is($how_many, 'the last 64 refusals, the newest first', 'what the ring holds');
+    is($how_many, 'the last 64 refusals, the newest first', 'lua-var refusals shows the last 64, the newest first');
     my $when = qr/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/;
     my $where = qr/while the request at $at was running, at content_by_lua\(nginx\.conf:\d+\)/;
-    like($refusals[0], qr{^$when fetch "uri" refused: stale request, pointer 0x1000, $where:8$}, 'the newest');
-    like($refusals[1], qr{^$when fetch "scheme" refused: stale request, handle 0/1, $where:7$}, 'that before it');
-    is((grep { m{^$when fetch "before" refused: stale request, handle 0/1, $where:4$} } @refusals), 62, 'all others');
+    like($refusals[0], qr{^$when fetch "uri" refused: stale request, pointer 0x1000, $where:8$}, 'the first refusal is the newest');
+    like($refusals[1], qr{^$when fetch "scheme" refused: stale request, handle 0/1, $where:7$}, 'the second refusal is the one before');
+    is((grep { m{^$when fetch "before" refused: stale request, handle 0/1, $where:4$} } @refusals), 62, 'the other 62 refusals follow');
 
     for my $wrong ('9999999/1', '0/2', '0/4294967297') {
-        like(on_core($core, "lua-var handle $wrong"), qr/^no request ever has this handle: /m, "$wrong is none");
+        like(on_core($core, "lua-var handle $wrong"), qr/^no request ever has this handle: /m, "lua-var handle $wrong: no request ever has it");
     }
-    like(on_core($core, 'lua-var handle'), qr{^lua-var handle ID/GENERATION}m, 'what it wants to know');
+    like(on_core($core, 'lua-var handle'), qr{^lua-var handle ID/GENERATION}m, 'lua-var handle without an argument shows its usage');
 };
 
-subtest 'a worker that runs' => sub {
+subtest 'the commands work on a running worker' => sub {
     plan skip_all => 'no process may be traced here' if !$can_attach;
     my $waiting = NgxVarTest::Client->new($PORT);
     $waiting->send('/wait');
@@ -384,29 +379,29 @@ subtest 'a worker that runs' => sub {
     is_no_traceback($said);
 };
 
-subtest 'the file carries its commands' => sub {
+subtest 'gdb loads the commands from the module file' => sub {
     my $said = on_core($main, 'help lua-var', 'help lua-var bt');
-    like($said, qr/^lua-var $_ -- /m, "lua-var $_") for qw(bt handle refusals requests);
-    like($said, qr/^lua-var bt \[LUA_STATE\]$/m, 'with help');
+    like($said, qr/^lua-var $_ -- /m, "lua-var $_ has its line of help") for qw(bt handle refusals requests);
+    like($said, qr/^lua-var bt \[LUA_STATE\]$/m, 'lua-var bt has its usage');
     is_no_traceback($said);
     $said = gdb([ '-iex', 'set auto-load no', binary(), $main ], sources(), 'lua-var bt');
-    like($said, qr/'strlen'/, 'and they can be read from the sources');
+    like($said, qr/'strlen'/, 'the commands can be loaded from the sources');
 };
 
 SKIP: {
     skip 'the module is linked in', 2 if !$MODULE;
-    subtest 'a stripped file, as packages have it, still does' => sub {
+    subtest 'a stripped module file still carries the commands' => sub {
         for my $how ('--strip-debug', '--strip-unneeded --remove-section=.comment --remove-section=.note') {
             is(system("strip $how -o $COPY $MODULE"), 0, "strip $how");
             my $said = on_core($main, 'lua-var bt', 'lua-var requests');
-            like($said, qr/'strlen'.*^1 live request$/ms, 'lua-var bt, lua-var requests');
+            like($said, qr/'strlen'.*^1 live request$/ms, 'lua-var bt and lua-var requests work');
         }
         copy($MODULE, $COPY) or die "$COPY: $!";
     };
 
-    subtest 'the file of another build' => sub {
-        # The module for the suite, if it was built; and one that has the symbol elsewhere.
-        my $testing = $ENV{TEST_NGINX_TESTING_MODULE} // "$ROOT/target/testing/release/" . basename($MODULE);
+    subtest 'the commands say when the file is of another build' => sub {
+        # The testing build, if there is one, and a copy whose symbol is elsewhere.
+        my $testing = TestingModule::file();
         my $at    = hex((qx{nm -D $MODULE} =~ /^(\w+) \w ngx_http_lua_var_debug$/m)[0]);
         my $other = read_file($MODULE);
         my $places = $other =~ s/\Q${\ pack 'Q<', $at}\E/pack 'Q<', $at + 64/ge;
@@ -414,7 +409,7 @@ SKIP: {
         write_file("$PREFIX/other.so", $other);
         for my $file (grep { -e } "$PREFIX/other.so", $testing) {
             copy($file, $COPY) or die "$COPY: $!";
-            # gdb from 14 on compares build ids, and then takes nothing of the file.
+            # gdb 14 and later compares build ids and ignores the file.
             my $said = on_core($main, sources(), 'lua-var requests', 'lua-var handle 0/1');
             is(() = $said =~ /^(?:this is another build: |.*gdb does not have the file of this build: )/mg, 2,
                 basename($file) . ': a message');
@@ -424,7 +419,7 @@ SKIP: {
     };
 }
 
-subtest 'a damaged core dump' => sub {
+subtest 'a damaged core dump gets a message instead of an exception' => sub {
     my $whole = read_file($main);
     my $size  = length $whole;
     srand 1;
@@ -443,7 +438,7 @@ subtest 'a damaged core dump' => sub {
     }
 };
 
-# Other bytes in one page of sixteen, behind the headers.  With more, gdb itself gives up.
+# Overwrites one page in sixteen behind the headers.  With more, gdb itself gives up.
 sub noise ($data) {
     my $pages = length($data) / 4096;
     for my $page (4 .. $pages - 1) {

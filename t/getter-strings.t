@@ -1,5 +1,5 @@
-# src/lua/resty/ngxvar/string_cache.lua: compiled getters compare a text with the one that
-# they gave last.  Whatever a text differs in from that, it is the text that counts.
+# src/lua/resty/ngxvar/string_cache.lua: a compiled getter returns its last string again when the
+# bytes are equal.  Any difference has to be noticed.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: strings that differ in any one byte, of every length, are told apart
+=== TEST 1: a getter tells strings apart that differ in one byte, of every length
 --- config
     location = /t {
         set $own "";
@@ -23,7 +23,7 @@ __DATA__
             local function check(text)
                 ngx.var.own = text
                 ngx.req.set_header("X", text)
-                -- the second time it is the one that was given last
+                -- the second read finds it in the cache
                 for _ = 1, 2 do
                     compared = compared + 1
                     if get(req) ~= text or get_by_header(req) ~= text then
@@ -54,7 +54,7 @@ GET /t
 
 
 
-=== TEST 2: in a compiled loop, strings that differ at one end are told apart
+=== TEST 2: a compiled loop tells strings apart that differ at one end
 --- config
     location = /t {
         set $own "";
@@ -90,7 +90,7 @@ GET /t
 
 
 
-=== TEST 3: one getter, many requests: each gets its own string
+=== TEST 3: one getter returns each request its own string
 --- config
     location = /t {
         content_by_lua_block {

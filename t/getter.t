@@ -1,11 +1,9 @@
-# getter(name), setter(name): src/lua/resty/ngxvar/getters.lua.  That getters agree
-# with ngx.var in everything is in differential*.t, that they compile in jit.t.
+# getter(name), setter(name): src/lua/resty/ngxvar/getters.lua.  differential*.t compares getters
+# with ngx.var, and jit.t checks that they compile.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -19,7 +17,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: values and types
+=== TEST 1: getters return the values and types that fetch returns
 --- config
     location = /t {
         set $own "own";
@@ -68,7 +66,7 @@ upstream_response_time: nil true nil 1
 
 
 
-=== TEST 2: names: upper case, odd ones, none
+=== TEST 2: getter takes names as fetch does
 --- config
     location = /t {
         content_by_lua_block {
@@ -121,7 +119,7 @@ nil: false bad variable name: expected string, got nil
 
 
 
-=== TEST 3: a bad name is blamed on the caller
+=== TEST 3: the error about a bad name points at the caller's line
 --- config
     location = /t { content_by_lua_file html/t.lua; }
 --- user_files
@@ -141,7 +139,7 @@ t.lua:3: bad variable name: expected string, got table
 
 
 
-=== TEST 4: made in init_by_lua, used in all phases
+=== TEST 4: a getter made in init_by_lua works in all phases
 --- http_config
     init_by_lua_block {
         get_uri = require("resty.ngxvar").getter("uri")
@@ -153,7 +151,7 @@ t.lua:3: bad variable name: expected string, got table
             ngx.log(ngx.NOTICE, phase, ": ", get_uri(req), " ", get_own(req), " ", get_arg(req),
                     " ", get_host(req), ";")
         end
-        -- here there is no request
+        -- init_by_lua has no request
         nothing = { get_uri(nil) }
     }
     map $own $uses { default $host; }
@@ -185,7 +183,7 @@ log: /t own 1 localhost;
 
 
 
-=== TEST 5: a stale handle, and one whose request has no variables
+=== TEST 5: a stale handle gets nil and "stale request", one without variables nil and the reason
 --- http_config
     init_worker_by_lua_block { from_worker_start = require("resty.ngxvar").request() }
 --- config
@@ -198,7 +196,7 @@ log: /t own 1 localhost;
                                     "upstream_response_time", "request_method" }
             do
                 local get = ngxvar.getter(name)
-                -- dead at its first call, and after it has served another
+                -- stale on a getter's first call, and after it has read another request
                 for _ = 1, 2 do
                     local value, err = get(kept)
                     local value2, err2 = get(from_worker_start)
@@ -219,7 +217,7 @@ log: /t own 1 localhost;
             while not err do ngx.sleep(0.001) end
             ngx.say(tostring(value), " ", err)
 
-            -- what getters do on traces; $msec would need nothing of the request
+            -- compiled code; $msec needs nothing of the request
             get, err = ngxvar.getter("msec"), nil
             ngx.timer.at(0, function ()
                 value, err = require("recorded").get(get, ngxvar.request())
@@ -238,7 +236,7 @@ log: /t own 1 localhost;
 
 
 
-=== TEST 6: what is no request is refused
+=== TEST 6: what is no request gets nil and the reason
 --- config
     location ~ "^/(t)$" {
         set $own "value";
@@ -281,7 +279,7 @@ value
 
 
 
-=== TEST 7: what is no request is refused in compiled code
+=== TEST 7: compiled getters refuse what is no request
 --- config
     location = /t {
         set $own "value";
@@ -300,7 +298,7 @@ value
             ngx.say("setter: ", refused(function (x) return put("changed", x) end, 8))
             ngx.say(ngx.var.own)
 
-            -- fetch, too, is another function in compiled code
+            -- fetch is another function in compiled code, too
             local req = ngxvar.request()
             for _ = 1, 100 do ngxvar.fetch("uri", req) end
             ngx.say("fetch: ", refused(function (x) return ngxvar.fetch("uri", x) end, 8))
@@ -324,7 +322,7 @@ set: refused
 
 
 
-=== TEST 8: forged handles
+=== TEST 8: forged handles are refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -371,7 +369,7 @@ GET /t
 
 
 
-=== TEST 9: a compiled loop sees a value change within it
+=== TEST 9: a compiled loop sees a value change
 --- config
     location = /t {
         set $own "0";
@@ -579,7 +577,7 @@ http_x: nil true
 
 
 
-=== TEST 14: the current request's pointer is as good as a handle, another request's is not
+=== TEST 14: getters accept the current request's pointer and refuse another's
 --- config
     location = /t {
         set $own "mine";
@@ -612,7 +610,7 @@ nil stale request
 
 
 
-=== TEST 15: a value that nginx caches is the one that is read
+=== TEST 15: getters read the value that nginx has cached
 --- http_config
     map $arg_a $kept { default "kept $arg_a"; }
     map "$remote_addr$host$scheme$request_uri$server_name$kept" $uses { default "x"; }
@@ -644,14 +642,14 @@ nil stale request
 --- request eval
 ["GET /t?a=1", "GET /u?a=1"]
 --- response_body eval
-# lua-nginx-module makes nginx forget $host when it sets the header, nothing else
+# Of the cached values, lua-nginx-module drops only $host when it sets the header.
 ["x\nother.test kept 1\ntrue true\n", "localhost\nother.test kept 2\ntrue true\n"]
 --- no_error_log
 [error]
 
 
 
-=== TEST 16: a cached string is read, although the member it was made from has changed
+=== TEST 16: getters read a cached string although its source member has changed
 --- http_config
     map "$remote_addr" $uses { default "x"; }
 --- config

@@ -12,8 +12,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $LIB = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub ($block) {
     return if !defined $block->app;
     my $app    = $block->app;
@@ -21,7 +19,7 @@ add_block_preprocessor(sub ($block) {
     my $server = $block->app_server // 'ssl_certificate_by_lua_block { incident.handshake() }';
     my $upstreams = $block->app_upstreams // '';
     $block->set_value(http_config => <<"END");
-    lua_package_path "$LIB/?.lua;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         client = require "client"
         incident = require "incident"
@@ -49,7 +47,7 @@ add_block_preprocessor(sub ($block) {
     }
 END
     $block->set_value(request => 'GET /t') if !defined $block->request;
-    # The clients are this nginx's own Lua.
+    # The clients run in the same nginx.
     $block->set_value(timeout => 15) if !defined $block->timeout;
 });
 
@@ -58,7 +56,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: HTTP/1.1, the upstream is down, error_page to a URI
+=== TEST 1: HTTP/1.1, upstream down, error_page to a URI: each reader finds its own request
 --- app
     location = /down {
         error_page 502 /page;
@@ -81,7 +79,7 @@ qr/\[error\](?!.*connect\(\) failed)/
 
 
 
-=== TEST 2: HTTP/2, the upstream is down, error_page to a named location
+=== TEST 2: HTTP/2, upstream down, error_page to a named location: each reader finds its own request
 --- app
     location = /down {
         error_page 502 @page;
@@ -102,7 +100,7 @@ workers: 1
 
 
 
-=== TEST 3: HTTP/2, twenty streams at once on one connection
+=== TEST 3: twenty HTTP/2 streams at once: each reader finds its own request
 --- app
     location = /down {
         error_page 502 /page;
@@ -127,7 +125,7 @@ workers: 1
 
 
 
-=== TEST 4: an upstream whose servers were removed: the balancer chooses none, or one that is gone
+=== TEST 4: a balancer that chooses no server, or one that is gone: each reader finds its own request
 --- app_upstreams
     upstream cleared {
         server 0.0.0.1;
@@ -172,7 +170,7 @@ workers: 1
 
 
 
-=== TEST 5: errors before proxying, a new TLS connection each (HTTP/1.1 closes after 500)
+=== TEST 5: errors before proxying, a TLS connection each: each reader finds its own request
 --- app
     error_page 500 @page;
     location = /exit {
@@ -200,7 +198,7 @@ a bug
 
 
 
-=== TEST 6: as in APISIX: HTTP/2, ngx.exit(500) before proxying, a table pool, a plain request that fails in between
+=== TEST 6: as in APISIX, with pooled tables over HTTP/2 and plain requests between: each reader finds its own request
 --- app_server
     ssl_certificate_by_lua_block { incident.handshake() }
     error_page 500 @page;
@@ -229,7 +227,7 @@ workers: 1
 
 
 
-=== TEST 7: as in APISIX, with a Lua error, and with what APISIX 2.13 sets in its error page
+=== TEST 7: as in APISIX, with a Lua error and APISIX 2.13's $from_error_page: each reader finds its own request
 --- app_server
     ssl_certificate_by_lua_block { incident.handshake() }
     set $ctx_ref '';
@@ -263,7 +261,7 @@ a bug
 
 
 
-=== TEST 8: lua_var_ctx_restore off: ngx.ctx is lost as in the incident, stale reads are refused
+=== TEST 8: with lua_var_ctx_restore off ngx.ctx is lost as in the incident, and stale reads are refused
 What the blocks above would give if nothing was restored: the handshake's leftover,
 and with the pool the ctx of another request.
 --- app
@@ -304,7 +302,7 @@ workers: 1
 
 
 
-=== TEST 9: no error at all: return 200 skips the access phase, so the request has no ngx.ctx
+=== TEST 9: a request without ngx.ctx, as after return 200, finds the handshake's and its reads are refused
 --- app
     location = /ping { return 200 "pong\n"; }
 --- config
@@ -332,7 +330,7 @@ workers: 1
 
 
 
-=== TEST 10: no error at all, and the handshake's table is used by other requests, from the pool
+=== TEST 10: a request without ngx.ctx that finds a pooled table of another request is refused
 --- init_app
 incident.pooled = true
 --- app
@@ -359,7 +357,7 @@ workers: 1
 
 
 
-=== TEST 11: the bare pointer of the handshake, as lua-var-nginx-module caches it
+=== TEST 11: a pointer that the handshake cached is refused
 --- init_app
 incident.raw = true
 --- app
@@ -394,7 +392,7 @@ workers: 1
 
 
 
-=== TEST 12: the C functions, called with the handshake's pointer: an error and nothing else
+=== TEST 12: the C functions refuse a pointer that the handshake cached
 --- app
     location = /ping {
         header_filter_by_lua_block { incident.see_by_c() }
@@ -408,7 +406,7 @@ workers: 1
             incident.tell{ 1, 2, 3 }
             ngx.say(incident.http2($TEST_NGINX_PORT1, { "/ping", "/ping", "/ping" }))
             incident.tell{ 1, 2, 3 }
-            -- of the request that is running, they are right
+            -- for the current request they are right
             ngx.say(incident.call_c_functions(require("resty.core.base").get_request()))
         }
     }
@@ -427,7 +425,7 @@ workers: 1
 
 
 
-=== TEST 13: a request that cannot be parsed only reaches the log phase
+=== TEST 13: readers are refused in the log phase of a request that cannot be parsed
 --- app
     error_page 400 /page;
 --- config
@@ -450,7 +448,7 @@ workers: 1
 
 
 
-=== TEST 14: the other Lua phases of the handshake: client hello, storing the session
+=== TEST 14: what client hello and session store leave in ngx.ctx is refused too
 --- app_server
     ssl_client_hello_by_lua_block { incident.handshake() }
     ssl_protocols TLSv1.2;
@@ -471,7 +469,7 @@ workers: 1
             ngx.say(incident.http1($TEST_NGINX_PORT1, { "/ping", "/down", "/ping" }))
             incident.tell{ 1, 2, 3 }
 
-            -- a session that is resumed
+            -- a resumed session
             local first = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
             ngx.say(first:request("/down?id=4").status)
             first:close()
@@ -499,7 +497,7 @@ qr/\[error\](?!.*connect\(\) failed)/
 
 
 
-=== TEST 15: a handshake between the error and the log phase of another connection
+=== TEST 15: a handshake between a request's error and its log phase changes nothing
 --- app
     location = /down {
         error_page 502 @later;
@@ -508,7 +506,7 @@ qr/\[error\](?!.*connect\(\) failed)/
     }
     location @later {
         content_by_lua_block {
-            -- on a connection of its own, with a ctx of its own
+            -- on its own connection, with its own ngx.ctx
             if ngx.var.request_uri:find("outer", 1, true) then
                 incident.http1($TEST_NGINX_PORT1, { "/down" }, 10)
                 incident.http1($TEST_NGINX_PORT1, { "/fine" }, 11)
@@ -534,7 +532,7 @@ workers: 1
 
 
 
-=== TEST 16: a client that leaves while its error page is made
+=== TEST 16: when a client leaves during its error page, the log phase finds its own request
 --- app
     location = /down {
         error_page 502 @slow;
@@ -570,7 +568,7 @@ workers: 1
 
 
 
-=== TEST 17: a log phase that hands its request to a timer, as exporters do that send in batches
+=== TEST 17: a timer that the log phase hands its request to is refused
 --- app
     error_page 502 @logged;
     location = /down {

@@ -1,7 +1,7 @@
 # make install and make uninstall, and what they do to an nginx that has the module loaded.
 
 use v5.36;
-use lib qw(t/lib t/stress);
+use lib 't/lib';
 
 use File::Path qw(make_path remove_tree);
 use NginxServer;
@@ -18,13 +18,13 @@ my $PORT = NginxServer->port;
 my $WORK = "$ROOT/target/install-$$";
 my $owner = $$;
 END { remove_tree($WORK) if $owner == $$ }
-my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
+my $MODULE = NginxServer->module;
 plan skip_all => 'the module is linked in, there is no file of it' if !defined $MODULE;
 
-# What the make that runs this was told is not for the one that is run here.
+# The make that is run here does not get the settings of the one that runs this file.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL DESTDIR MODULES_DIR)};
 
-# make with these arguments, for the nginx that is tested: its status and what it wrote.
+# Runs make for the nginx under test; returns its status and output.
 sub make (@arguments) {
     my $command = join ' ', map { "'$_'" } @arguments, "NGINX=$ENV{TEST_NGINX_BINARY}";
     my $output  = `exec < /dev/null 2>&1; cd '$ROOT' && make --no-print-directory $command`;
@@ -48,17 +48,17 @@ sub mapped ($nginx) {
 
 sub inode ($file) { return (stat $file)[1] // 'none' }
 
-# ---- Where it goes ---------------------------------------------------------------------
+# ---- Where make install puts the file --------------------------------------------------
 
 my ($own) = `$ENV{TEST_NGINX_BINARY} -V 2>&1` =~ /--modules-path=(\S+)/;
 SKIP: {
     skip('this nginx has no --modules-path', 3) if !defined $own;
     my $file = "$WORK/dest$own/$NAME";
-    is(makes('install', "SO=$MODULE", "DESTDIR=$WORK/dest"), "$file\n", 'it says where the file is');
-    ok(-s $file, 'among the modules of this nginx');
+    is(makes('install', "SO=$MODULE", "DESTDIR=$WORK/dest"), "$file\n", 'make install says where the file is');
+    ok(-s $file, 'the file is among the modules of this nginx');
 }
 
-# ---- A file of which nginx says no -----------------------------------------------------
+# ---- A file that nginx refuses ---------------------------------------------------------
 
 make_path($WORK);
 open my $bad, '>', "$WORK/bad.so" or die "bad.so: $!";
@@ -67,16 +67,16 @@ close $bad or die "bad.so: $!";
 for my $file ("$WORK/bad.so", "$WORK/none.so") {
     my ($status, $output) = make('install', "SO=$file", "MODULES_DIR=$WORK/refused");
     isnt($status, 0, "$file is not installed");
-    like($output, qr/run make/, 'and it says what to do');
+    like($output, qr/run make/, 'make install says what to run first');
 }
-ok(!-e "$WORK/refused", 'nothing was made');
+ok(!-e "$WORK/refused", 'a refused make install makes nothing');
 
 # ---- An nginx that has it loaded -------------------------------------------------------
 
-# As in a configuration of Debian or OpenResty: by a name that is relative to the prefix.
+# Debian and OpenResty load modules by a name relative to the prefix.
 my $nginx = NginxServer->new(
     workers => 2,
-    modules => [ (grep { !/lua_var/ } NginxServer->modules), "modules/$NAME" ],
+    modules => [ NginxServer->other_modules, "modules/$NAME" ],
     http    => <<~"END");
         server {
             listen 127.0.0.1:$PORT;
@@ -95,21 +95,21 @@ my $dir  = $nginx->root . '/modules';
 my $file = "$dir/$NAME";
 makes('install', "SO=$MODULE", "MODULES_DIR=$dir");
 $nginx->start;
-is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads it by its name');
+is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads the installed module by its name');
 
 my $warning = qr/\[warn\] \S+ lua_var: "\Q$file\E" was replaced or removed/;
 $nginx->await_end($nginx->reload);
-is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 0, 'a reload over the same file says nothing');
+is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 0, 'a reload with the same file logs no warning');
 
 my @workers = $nginx->await_workers;
 my $before  = inode($file);
 my $traffic = Traffic->start(port => $PORT, clients => 4, paths => ['/t']);
 
-# The build for the test suite stands for the next one.
+# The testing build stands for the next release.
 my $next = TestingModule::file();
 makes('install', "SO=$next", "MODULES_DIR=$dir");
 isnt(inode($file), $before, 'a file of its own takes the name');
-is(-s $file, -s $next, 'it is the next build');
+is(-s $file, -s $next, 'make install has replaced the file');
 is_deeply([ glob "$dir/.$NAME* $dir/*" ], [$file], 'and nothing lies beside it');
 is($nginx->get('/t?id=2')->{content}, "2 /t ok\n", 'the workers go on');
 is_deeply([ sort $nginx->workers ], [ sort @workers ], 'and are the same');

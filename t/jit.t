@@ -1,12 +1,11 @@
-# What LuaJIT makes of the library: getters that compile, and no memory per value.
+# How LuaJIT compiles the library, and that a value read again needs no memory.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-# The map module leaves a bit of the values that it makes at the start unset, which
-# getters read with others and mask; memcheck minds.
+# memcheck reports a bit that the map module leaves uninitialised in its values, which
+# getters read with its neighbours and mask.
 $ENV{TEST_NGINX_KEPT_MAP} = $ENV{TEST_NGINX_USE_VALGRIND} ? 'false' : 'true';
 
 add_block_preprocessor(sub {
@@ -21,7 +20,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 2: getters compile to a loop, with nothing left out
+=== TEST 1: getters compile to a loop, with nothing left out
 --- config
     location ~ "^/(t)$" {
         set $own "own value";
@@ -66,7 +65,7 @@ done
 
 
 
-=== TEST 3: the first use of a getter, and of one of another name, compile too
+=== TEST 2: the first use of a getter, and of one of another name, compile too
 --- config
     location = /t {
         content_by_lua_block {
@@ -96,7 +95,7 @@ arg_a: loop
 
 
 
-=== TEST 4: values that are not set
+=== TEST 3: getters of unset values compile
 --- config
     location = /t {
         content_by_lua_block {
@@ -130,7 +129,7 @@ upstream_addr: loop nil
 
 
 
-=== TEST 5: variables whose values nginx caches
+=== TEST 4: getters of cached values compile
 --- http_config
     map $uri $mapped { default "mapped"; }
     map "$host$remote_addr$scheme$mapped$bytes_sent" $uses { default "x"; }
@@ -175,7 +174,7 @@ scheme, kept: loop
 
 
 
-=== TEST 6: fetch with a handle, setters and request()
+=== TEST 5: fetch with a handle, setters and request() compile
 --- config
     location = /t {
         set $own "own";
@@ -211,7 +210,7 @@ setter: loop y
 
 
 
-=== TEST 7: ngx.var, once patched
+=== TEST 6: patched ngx.var compiles
 --- http_config
     init_by_lua_block { require("resty.ngxvar").patch_ngx_var() }
 --- config
@@ -241,14 +240,14 @@ none: loop
 
 
 
-=== TEST 8: an error raised in compiled code has the same text
+=== TEST 7: an error raised in compiled code has the same text
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             local req = ngxvar.request()
             local said = {}
-            -- the last of each kind comes when the loop is long compiled
+            -- the last of each kind comes long after the loop was compiled
             local function try(what, f, ...)
                 for i = 1, 1000 do f("uri", req) end
                 local ok, a, b = pcall(f, ...)
@@ -277,7 +276,7 @@ a number for a name: true nil nil
 
 
 
-=== TEST 9: a value takes no memory of Lua, compiled or not
+=== TEST 8: reading a value again allocates no Lua memory, compiled or not
 --- config
     location = /t {
         set $own "own value";
@@ -288,8 +287,7 @@ a number for a name: true nil nil
                             "status", "request_length", "bytes_sent", "own", "arg_a", "http_host",
                             "none", "server_name", "server_protocol" }
 
-            -- compiled anew each time, or all would share one loop, which has only so
-            -- many traces
+            -- compiled anew each time: a shared loop would run out of traces
             local function growth(f)
                 return assert(loadstring([[
                     local f = ...
@@ -342,7 +340,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 10: a value takes no memory of nginx
+=== TEST 9: reading a value again allocates nothing in the request's pool
 --- config
     location = /t {
         set $own "own value";
@@ -351,7 +349,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
             local req = ngxvar.request()
             local fetch = ngxvar.fetch
 
-            -- pages that this process has
+            -- resident pages of this process
             local function resident()
                 local file = io.open("/proc/self/statm")
                 local pages = file:read("*l"):match("^%d+ (%d+)")
@@ -371,7 +369,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
                 ]]))(f, resident)
             end
 
-            -- that this would be seen: ngx.var takes 16 bytes of the pool a time
+            -- an allocation would be seen: each read of ngx.var takes 16 bytes of the pool
             ngx.say("ngx.var: ", growth(function () return (ngx.var.own) end) >= 0
                                  and growth(function () return (ngx.var.http_host) end) > 1000)
 
@@ -402,7 +400,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 11: a handler of another event of LuaJIT's is no listener for traces
+=== TEST 10: a listener to other events of LuaJIT's does not pass for one to traces
 --- http_config
     init_by_lua_block {
         assert(not package.loaded["resty.ngxvar"])
@@ -434,7 +432,7 @@ fetch: loop
 
 
 
-=== TEST 12: a getter is resolved although a trace of another one serves it
+=== TEST 11: a getter is resolved although another's trace runs it
 --- config
     location = /t {
         set $one 1;
@@ -443,7 +441,7 @@ fetch: loop
             local ngxvar = require "resty.ngxvar"
             local req = ngxvar.request()
 
-            -- from the interpreter, so that what gets a trace is the getter itself
+            -- from the interpreter, so that the trace is the getter's own
             local function call(get, times)
                 for _ = 1, times do
                     get(req)

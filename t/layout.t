@@ -1,27 +1,26 @@
-# A module that was built for other requests than nginx has: src/layout.rs.
+# A module built for another layout of ngx_http_request_t than nginx's: src/layout.rs.
 #
 # t/bin/foreign-layout builds such modules, which takes most of the time.
 #
-#   LAYOUTS='flag main' prove t/layout.t    these only
+#   LAYOUTS='flag main' prove t/layout.t    only these variants
 
 use v5.36;
 use lib 't/lib';
 
-use IO::Socket::UNIX ();
 use NginxServer;
 use NgxVarTest::Client ();
-use POSIX ();
+use NgxVarTest::Process qw(spawn);
 use Test::More;
 
 NginxServer->skip_unless_plain;
 
 plan skip_all => 'the module is linked in, with the layout that nginx was built with'
-    if !grep { /lua_var/ } NginxServer->modules;
+    if !defined NginxServer->module;
 
 use constant WORKERS => 2;
 
-# What the [emerg] line has to say, with the two readings in parentheses.
-# Where nginx tells an offset: by how many bytes the module's is another one.
+# The [emerg] line, which has two offsets when nginx's is known, else two readings.
+# shift: by how many bytes the module's offset is too large.
 my $OFFSET  = qr/the member for "(\w+)" is at offset (\d+) in nginx and at (\d+) in the module/;
 my $READING = qr/: (\w+) reads (".*?"|\d+ bytes at \w+) in the module, (".*?".*?) in nginx/;
 
@@ -37,7 +36,7 @@ my %variants = (
 
 my @all   = split ' ', `t/bin/foreign-layout`;
 my @tried = $ENV{LAYOUTS} ? split ' ', $ENV{LAYOUTS} : @all;
-is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 'every variant is known here');
+is("@{[ sort @all ]}", "@{[ sort keys %variants ]}", 't/bin/foreign-layout builds the variants that this file knows');
 
 subtest 'a first request over a unix socket is no sign of another layout' => sub {
     eval { try_unix_socket(); 1 } or fail("given up: $@");
@@ -55,7 +54,7 @@ my @left_out = grep { my $name = $_; !grep { $_ eq $name } @tried } @all;
 diag("left out: @left_out") if @left_out;
 done_testing;
 
-# Such a listener has no port, which nginx says in a text of its own.
+# A unix socket has no port: nginx formats $server_port of it in another way.
 sub try_unix_socket () {
     my $nginx  = NginxServer->new;
     my $socket = $nginx->root . '/logs/first.sock';
@@ -72,28 +71,26 @@ sub try_unix_socket () {
     }
 END
     $nginx->start;
-    my $client = IO::Socket::UNIX->new(Peer => $socket) or die "connect: $!\n";
-    print {$client} "GET / HTTP/1.0\r\n\r\n";
-    like(join('', <$client>), qr/port '' '' 0$/, 'read directly');
-    unlike($nginx->log_text, qr/lua_var: the layout/, 'nothing is said of the layout');
+    like(NgxVarTest::Client->ask($socket, '/')->{content}, qr/^port '' '' 0$/, 'the request is read directly');
+    unlike($nginx->log_text, qr/lua_var: the layout/, 'no line about the layout is logged');
 }
 
 sub try_variant ($name, $expected) {
     chomp(my $module = `t/bin/foreign-layout $name`);
     return fail("t/bin/foreign-layout $name builds a module") if $? || !-f $module;
 
-    my @modules = map { /lua_var/ ? $module : $_ } NginxServer->modules;
+    my @modules = (NginxServer->other_modules, $module);
     my $nginx   = NginxServer->new(
         modules => \@modules,
         workers => WORKERS,
         http    => configuration(has_handles => !$expected->{no_handles}),
     );
     $nginx->start;
-    ok($nginx->await_workers, 'nginx starts');
+    ok($nginx->await_workers, 'nginx starts with the foreign module');
 
     my ($notice) = grep { /lua_var: version/ } $nginx->log_lines;
     my ($layout, $restore) = $expected->{shift} ? qw(differs off) : qw(agrees error_page);
-    like($notice, qr/ layout $layout, lua_var_ctx_restore $restore\n/, 'and says what it can see by then');
+    like($notice, qr/ layout $layout, lua_var_ctx_restore $restore\n/, 'the notice at the start has the layout and lua_var_ctx_restore');
 
     check_complaint($nginx, $expected);
     check_requests($nginx, $expected);
@@ -101,20 +98,20 @@ sub try_variant ($name, $expected) {
 
     is_deeply([ grep { /\[error\]/ } $nginx->log_lines ], [], 'no error in the log');
     my $lines = lines_of($expected);
-    is(scalar(complaints($nginx)), $lines, 'no more lines than at the start');
+    is(scalar(complaints($nginx)), $lines, 'no more [emerg] lines than at the start');
 
     $nginx->reload;
     await_complaints($nginx, 2 * $lines);
-    pass('it is said again after a reload');
-    is($nginx->get('/equal?a=1')->{content}, "done\n", 'and serve');
+    pass('the [emerg] lines come again after a reload');
+    is($nginx->get('/equal?a=1')->{content}, "done\n", 'new workers serve requests after a reload');
     $nginx->stop_cleanly(allow => qr/\[emerg\] .* lua_var: the layout/);
     return;
 }
 
 sub complaints ($nginx) { return grep { /\[emerg\]/ } $nginx->log_lines }
 
-# Offsets are compared when the configuration is read; what only a request shows, each
-# worker sees on its first one.
+# Offsets are compared when the configuration is read, readings in each worker's first
+# request.
 sub lines_of ($expected) { return $expected->{shift} ? 1 : WORKERS }
 
 sub await_complaints ($nginx, $count) {
@@ -128,24 +125,24 @@ sub await_complaints ($nginx, $count) {
 sub check_complaint ($nginx, $expected) {
     my @lines = await_complaints($nginx, lines_of($expected));
     my %pids  = map { /\[emerg\] (\d+)#/ ? ($1 => 1) : () } @lines;
-    is(@lines, lines_of($expected), 'one line, or one for each worker');
-    is_deeply([ sort keys %pids ], [ sort $nginx->workers ], 'from each worker')
+    is(@lines, lines_of($expected), 'one [emerg] line, or one of each worker');
+    is_deeply([ sort keys %pids ], [ sort $nginx->workers ], 'the [emerg] lines are of all workers')
         if !$expected->{shift};
 
     my $line = $lines[0];
     if (my $shift = $expected->{shift}) {
-        like($line, $OFFSET, 'it names a field and two offsets');
+        like($line, $OFFSET, 'the [emerg] line names a field and two offsets');
         my ($field, $theirs, $ours) = $line =~ $OFFSET;
-        is(($ours // 0) - ($theirs // 0), $shift, "of $field: the difference");
+        is(($ours // 0) - ($theirs // 0), $shift, "the offsets of $field differ by what the variant shifts");
     }
     else {
-        like($line, $READING, 'it names a field and two readings');
+        like($line, $READING, 'the [emerg] line names a field and two readings');
         my ($field, $ours, $theirs) = $line =~ $READING;
-        is($field, $expected->{field}, 'of the field') if $expected->{field};
-        isnt($ours, $theirs, 'which differ');
+        is($field, $expected->{field}, 'the field is the one that the variant moves') if $expected->{field};
+        isnt($ours, $theirs, 'the two readings differ');
     }
-    like($line, qr/rebuild ngx_http_lua_var_module against/, 'it says what to build');
-    like($line, qr/lua_var_ctx_restore is off/, 'it says what is off');
+    like($line, qr/rebuild ngx_http_lua_var_module against/, 'the [emerg] line says what to build');
+    like($line, qr/lua_var_ctx_restore is off/, 'the [emerg] line says that lua_var_ctx_restore is off');
     return;
 }
 
@@ -162,7 +159,7 @@ sub check_requests ($nginx, $expected) {
     );
     for (@shapes) {
         my ($what, $uri, %options) = @$_;
-        # Two, so that one may be left with the handle of another.
+        # Twice, so that the second request could find the first one's handle.
         my @bodies = map { $nginx->get($uri, %options)->{content} } 1 .. 2;
         is("@bodies", "done\n done\n", "$what: served");
     }
@@ -170,17 +167,17 @@ sub check_requests ($nginx, $expected) {
     is_deeply([ grep { /differs: / } $nginx->log_lines ], [],
         'fetch, with and without a handle, and getters say what ngx.var says');
     for my $phase (qw(rewrite access content header_filter body_filter log)) {
-        ok((grep { /checked: $phase/ } $nginx->log_lines), "in the $phase phase too");
+        ok((grep { /checked: $phase/ } $nginx->log_lines), "the request was checked in the $phase phase");
     }
 
-    is($nginx->get('/captures/one/two')->{content}, "one two nil\n", 'captures');
-    is($nginx->get('/set')->{content}, "true new\ntrue newer\n", 'set');
+    is($nginx->get('/captures/one/two')->{content}, "one two nil\n", 'captures are read');
+    is($nginx->get('/set')->{content}, "true new\ntrue newer\n", 'set() assigns');
     is($nginx->get('/error')->{content}, "lost\n", 'ngx.ctx is lost after an error_page');
-    is($nginx->get('/error-all')->{content}, "lost\n", 'with lua_var_ctx_restore all as well');
+    is($nginx->get('/error-all')->{content}, "lost\n", 'ngx.ctx is lost with lua_var_ctx_restore all, too');
     is($nginx->get("/$_->[0]?x=1")->{content}, "$_->[1]\n", "an error page's arguments: $_->[0]")
         for ['no-args', 'nil'], ['empty-args', ''], ['some-args', 'a=1'];
-    is($nginx->get('/timer')->{content}, "nil, refused\n", 'no variables in a timer');
-    is($nginx->get('/symbols')->{content}, "good\n", 'the C symbols give nothing wrong');
+    is($nginx->get('/timer')->{content}, "nil, refused\n", 'fetch is refused in a timer');
+    is($nginx->get('/symbols')->{content}, "good\n", 'the C functions return right values or none');
 
     if (!$expected->{no_handles}) {
         like(join('', map { $nginx->get('/stale')->{content} } 1 .. 6),
@@ -199,44 +196,40 @@ sub check_traffic ($nginx) {
         waitpid $pid, 0;
         $failed++ if $?;
     }
-    is($failed, 0, 'clients that got an answer that was not theirs');
+    is($failed, 0, 'no client gets the answer to another one');
     return;
 }
 
-# Requests that are there at once, each on a connection of its own, so that what
-# nginx allocates for them is not where it was for the one before, but in a row.
+# Requests at once, each on a connection of its own, so that each is at another address.
 sub check_connections ($nginx, $count) {
     my @clients = map { NgxVarTest::Client->new($nginx->port) } 1 .. $count;
     $clients[ $_ - 1 ]->send("/id?pause=0.05&id=$_") for 1 .. $count;
     my @answers  = map { ($_->receive)[1] // 'none' } @clients;
     my @expected = map { "$_ $_ $_\n" } 1 .. $count;
-    is_deeply(\@answers, \@expected, "$count connections at once");
+    is_deeply(\@answers, \@expected, "$count connections at once each get their own answer");
     return;
 }
 
 sub start_client ($nginx, $number) {
-    my $pid = fork // die "fork: $!";
-    return $pid if $pid;
-    my $client = NgxVarTest::Client->new($nginx->port);
-    for my $n (1 .. 60) {
-        my $id  = "$number-$n";
-        my $uri = (qw(/id /id-error /id-proxied))[ $n % 3 ];
-        my ($status, $body, $head) = $client->get("$uri?id=$id");
-        $client = NgxVarTest::Client->new($nginx->port)
-            if !defined $status || $head =~ /^Connection: close/mi;
-        next if ($body // '') eq "$id $id $id\n";
-        print "# $uri?id=$id: ", $status // 'no response', ' ', $body // '', "\n";
-        POSIX::_exit(1);
-    }
-    POSIX::_exit(0);
+    return spawn(sub {
+        my $client = NgxVarTest::Client->new($nginx->port);
+        for my $n (1 .. 60) {
+            my $id  = "$number-$n";
+            my $uri = (qw(/id /id-error /id-proxied))[ $n % 3 ];
+            my ($status, $body, $head) = $client->get("$uri?id=$id");
+            $client = NgxVarTest::Client->new($nginx->port)
+                if !defined $status || $head =~ /^Connection: close/mi;
+            die "# $uri?id=$id: ", $status // 'no response', ' ', $body // '', "\n"
+                if ($body // '') ne "$id $id $id\n";
+        }
+    });
 }
 
 sub configuration (%options) {
     my $port        = NginxServer->port;
-    my $lib         = NgxVarTest::Env::lib_dir();
     my $has_handles = $options{has_handles} ? 'true' : 'false';
     return <<"CONF" . <<'CONF';
-    lua_package_path "$lib/?.lua;;";
+    lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
     init_by_lua_block { has_handles = $has_handles }
     server {
         listen 127.0.0.1:$port;

@@ -1,6 +1,6 @@
 # Each kind of redirect, in a request and in a subrequest, with each setting of
 # lua_var_ctx_restore and lua_var_ssl_ctx: whether the request gets its ngx.ctx back, and
-# whether it shows what the TLS handshake left.
+# whether it inherits the handshake's.
 
 use v5.36;
 use lib 't/lib';
@@ -12,7 +12,7 @@ use Test::More;
 
 NginxServer->skip_unless_plain;
 
-# What leads to the page, and whether that is an error page.
+# Kinds of redirects to the page, and whether each is an error page.
 my %KINDS = (
     'error_page'           => [ 1, 'rewrite_by_lua_block { keep() ngx.exit(502) } error_page 502 /page;' ],
     'error_page @'         => [ 1, 'rewrite_by_lua_block { keep() ngx.exit(502) } error_page 502 @page;' ],

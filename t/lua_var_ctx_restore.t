@@ -1,5 +1,5 @@
-# The directive lua_var_ctx_restore: after which redirects a request gets its
-# ngx.ctx back, in which phases, and where the directive is looked up.
+# lua_var_ctx_restore: after which redirects a request gets its ngx.ctx back, in which
+# phases, and which location's setting counts.
 
 use v5.36;
 use lib 't/lib';
@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: error_page is the default
+=== TEST 1: the default restores ngx.ctx after an error page
 --- config
     location = /t {
         error_page 500 /page;
@@ -28,7 +28,7 @@ page
 
 
 
-=== TEST 2: the first phase that uses ngx.ctx gets the table, whichever phase it is
+=== TEST 2: whichever phase uses ngx.ctx first gets the restored table
 --- config
     location = /err {
         error_page 502 /page;
@@ -59,7 +59,7 @@ log=same
 
 
 
-=== TEST 3: pages without Lua of their own
+=== TEST 3: ngx.ctx is restored on pages without Lua of their own
 --- config
     location = /t {
         error_page 500 /empty;
@@ -110,7 +110,7 @@ page
 
 
 
-=== TEST 5: off leaves ngx.ctx to lua-nginx-module
+=== TEST 5: off restores nothing
 --- config
     lua_var_ctx_restore off;
     location = /t {
@@ -127,7 +127,7 @@ page
 
 
 
-=== TEST 6: http, server and location
+=== TEST 6: the directive is inherited from http and server, and overridden in location
 --- http_config
     lua_var_ctx_restore off;
     server {
@@ -326,7 +326,7 @@ a file, for the index module to find
 
 
 
-=== TEST 10: off does not restore after them
+=== TEST 10: off does not restore after other redirects
 --- config
     lua_var_ctx_restore off;
     location = /exec {
@@ -346,7 +346,7 @@ a file, for the index module to find
 
 
 
-=== TEST 11: all includes error_page
+=== TEST 11: all restores after error pages
 --- config
     lua_var_ctx_restore all;
     location = /t {
@@ -363,7 +363,7 @@ page
 
 
 
-=== TEST 12: without the directive nothing is restored after ngx.exec, try_files and index
+=== TEST 12: the default does not restore after ngx.exec, try_files and index
 --- config
     location = /exec {
         rewrite_by_lua_block { witness.keep() }

@@ -1,11 +1,9 @@
-# lua_var_replace resty.ctxdump: lua-resty-ctxdump's functions, with references that end with
-# their request.
+# lua_var_replace resty.ctxdump: lua-resty-ctxdump's functions, whose references here become
+# invalid with their request.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -21,7 +19,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: stashed before a redirect, and applied after it, whatever lua_var_ctx_restore does
+=== TEST 1: an ngx.ctx stashed before a redirect is applied after it, with every lua_var_ctx_restore
 --- config
     location ~ ^/(?:off|error_page|all)$ {
         set $ctx_ref "";
@@ -50,7 +48,7 @@ __DATA__
 
 
 
-=== TEST 2: clients that leave in between leave nothing behind
+=== TEST 2: clients that leave between stash and apply leave no ngx.ctx behind
 --- config
     location = /leave {
         content_by_lua_block {
@@ -81,7 +79,7 @@ true stale request
 
 
 
-=== TEST 3: what is no reference
+=== TEST 3: apply_ngx_ctx refuses what is no reference
 --- config
     location = /t {
         content_by_lua_block {

@@ -1,16 +1,15 @@
 # Every allocation that the module makes while nginx reads a configuration fails in
-# turn. nginx refuses that configuration and goes on with the one it has; without the
-# table of variables, which only makes them faster, it takes it.
+# turn. nginx refuses that configuration and goes on with the old one. Without memory for
+# the variable table, which is only for speed, it takes the configuration.
 
 use v5.36;
-use lib 't/lib', 't/stress';
+use lib 't/lib';
 
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 use NgxVarTest::Client ();
 use NgxVarTest::Nginx ();
-use Stage ();
+use TemplateServer ();
 
 plan skip_all => 'of `make test` and `make test-valgrind` only'
     if $ENV{TEST_NGINX_USE_HUP} || $ENV{TEST_NGINX_CHECK_LEAK};
@@ -29,7 +28,7 @@ error_log logs/error.log notice;
 events { worker_connections 64; }
 http {
     access_log off;
-    lua_package_path "$ROOT/t/lib/?.lua;$ROOT/t/stress/?.lua;;";
+    lua_package_path "$ROOT/t/lib/?.lua;;";
     client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp;
     uwsgi_temp_path temp; scgi_temp_path temp;
     init_by_lua_block { memory = require "memory" memory.fail(memory.POOL, $ARM) }
@@ -54,47 +53,45 @@ http {
 }
 END
 
-my $stage;
+my $nginx;
 
 sub get ($uri) {
-    my ($status, $body) = NgxVarTest::Client->new($stage->port(1))->get($uri, Connection => 'close');
+    my ($status, $body) = NgxVarTest::Client->new($nginx->port(1))->get($uri, Connection => 'close');
     return $body // 'no response';
 }
 
-# Everything works, in the configuration of that version.
+# The configuration of that version is served, and everything works in it.
 sub check ($version, $what) {
     is(get('/version'), $version, "$what: version $version");
-    like(get('/report'), qr{fetch: /report\nrequest: a handle\nby handle: /report\n}, "$what: variables");
-    is(get('/err'), 'kept', "$what: an error page");
+    like(get('/report'), qr{fetch: /report\nrequest: a handle\nby handle: /report\n}, "$what: variables are read");
+    is(get('/err'), 'kept', "$what: an error page restores ngx.ctx");
     is(get('/live'), '1', "$what: no slot is left occupied");
     return;
 }
 
 sub finish ($what) {
-    my @alerts = $stage->log_text =~ /.*\[alert\].*/g;
+    my @alerts = $nginx->log_text =~ /.*\[alert\].*/g;
     is("@alerts", '', "$what: no [alert]");
-    ok($stage->stop, "$what: nginx ends by itself");
-    is($stage->valgrind_reports, '', "$what: valgrind");
+    ok($nginx->stop, "$what: nginx ends by itself");
+    is($nginx->valgrind_reports, '', "$what: valgrind finds nothing");
     return;
 }
 
-# -- refused: a single process reads a new configuration by itself, so that a request's
-# Lua can say beforehand which allocation is to fail ------------------------------------
+# ---- Refused configurations ------------------------------------------------------------
+#
+# A single process reads a new configuration itself, so that a request's Lua can choose
+# beforehand which allocation fails.
 
 sub settings ($version) {
     return (MODE => 'master_process off;', ARM => -1, VERSION => $version);
 }
 
-# HUP, and whether the new configuration was taken. With it nginx would have no
-# connections: in a single process nobody sets them up again.
+# HUP; true when the new configuration was taken, with which a single process would have no
+# connections.
 sub is_taken {
-    my $before = () = $stage->log_text =~ /reconfiguring/g;
-    kill HUP => $stage->master;
-    my $deadline = time + TIMEOUT;
-    while ((() = $stage->log_text =~ /reconfiguring/g) == $before) {
-        die "no reload\n" if time > $deadline;
-        sleep 0.01;
-    }
+    my $before = () = $nginx->log_text =~ /reconfiguring/g;
+    kill HUP => $nginx->master;
+    $nginx->await('a reload', sub { (() = $nginx->log_text =~ /reconfiguring/g) > $before }, TIMEOUT);
     # The process reads the configuration before it reads the next request.
     return get('/version') ne '1';
 }
@@ -103,10 +100,10 @@ SKIP: {
     skip('OpenResty ends a single process that is to reload', 1)
         if !NgxVarTest::Nginx->reloads_alone;
 
-    $stage = Stage->new(name => 'memory', single => 1, config => $CONFIG, fill => { settings(1) });
-    $stage->start;
+    $nginx = TemplateServer->new(name => 'memory', single => 1, config => $CONFIG, fill => { settings(1) });
+    $nginx->start;
     check(1, 'at the start');
-    $stage->write_config(settings(2));
+    $nginx->write_config(settings(2));
 
     my $refused = 0;
     for my $after (0 .. 200) {
@@ -116,30 +113,32 @@ SKIP: {
         check(1, "without allocation $after");
     }
 
-    # One for the main configuration, one for each location, one for each error page.
+    # The main configuration, each location and each error page need one.
     cmp_ok($refused, '>=', 10, "$refused configurations were refused");
-    unlike($stage->log_text, qr/\[emerg\]/, 'which needs no more words');
-    ok($stage->stop, 'nginx ends by itself');
-    is($stage->valgrind_reports, '', 'valgrind');
-    $stage->close;
+    unlike($nginx->log_text, qr/\[emerg\]/, 'no [emerg] is logged for a table that is only faster');
+    ok($nginx->stop, 'nginx ends by itself');
+    is($nginx->valgrind_reports, '', 'valgrind finds nothing');
+    $nginx->close;
 }
 
-# -- taken: the table is built after init_by_lua, whose Lua says the same -----------------
+# ---- Without the variable table ---------------------------------------------------------
+#
+# It is built after init_by_lua, which chooses the allocation.
 
 my $without_table = 0;
 for my $after (0 .. 20) {
-    $stage = Stage->new(name => 'memory', config => $CONFIG,
+    $nginx = TemplateServer->new(name => 'memory', config => $CONFIG,
         fill => { MODE => '', ARM => $after, VERSION => 1 });
-    $stage->start;
-    my $has_table = $stage->log_text
+    $nginx->start;
+    my $has_table = $nginx->log_text
         !~ /lua_var: no memory for the variable table, variables are read through nginx's handlers/;
     get('/fail?after=-1');
     check(1, "allocation $after for the table");
     finish("allocation $after for the table");
-    $stage->close;
+    $nginx->close;
     last if $has_table;
     $without_table++;
 }
-is($without_table, 3, 'the variables, their heads, the table');
+is($without_table, 3, 'three allocations may fail without a refusal');
 
 done_testing();

@@ -1,6 +1,5 @@
-# Redirects leave nothing behind: after very many of them, in requests, in subrequests and
-# of clients that leave in between, as many requests are live, as many ngx.ctx tables are
-# referenced, and as much memory is in use as before.
+# After very many redirects, of requests, of subrequests and of clients that leave, as many
+# requests are live, as many ngx.ctx tables referenced and as much memory in use as before.
 #
 #   FULL=1 prove t/memory-redirects.t     1 000 000 redirects, else 100 000
 
@@ -14,11 +13,11 @@ use Test::More;
 
 NginxServer->skip_unless_plain;
 
-# Of them: redirects in one turn of redirect(), and clients that leave in each round.
+# TURN: redirects in one call of redirect(); LEAVE: clients that leave in each round.
 use constant { REDIRECTS => $ENV{FULL} ? 1_000_000 : 100_000, TURN => 68, LEAVE => 40 };
-# What Lua's tables and malloc waver by; one ngx.ctx table for each redirect would be
-# at least 8 MB.
 my $port = NginxServer->port;
+# Bytes by which Lua's tables and malloc vary.  One ngx.ctx table for each redirect would be
+# at least 8 MB.
 use constant WAVER => 64 * 1024;
 
 my $nginx = NginxServer->new(workers => 1, log_level => 'crit', http => <<'END' =~ s/PORT/$port/r);
@@ -40,10 +39,10 @@ my $nginx = NginxServer->new(workers => 1, log_level => 'crit', http => <<'END' 
         mallinfo2_t mallinfo2(void);
         ]]
 
-        -- in a location that is about to be left
+        -- before a redirect
         function keep() ngx.ctx.of = tostring(ngxvar.request()) end
 
-        -- where the redirect leads to
+        -- after a redirect
         function arrive()
             pages = pages + 1
             if ngx.ctx.of ~= tostring(ngxvar.request()) then wrong = wrong + 1 end
@@ -167,7 +166,7 @@ sub leave () {
     return;
 }
 
-# As many redirects as are asked for, and no more than one round in excess.
+# Rounds until REDIRECTS is reached.
 sub redirect ($redirects) {
     my $end = figures()->{pages} + $redirects;
     while ((my $left = $end - figures()->{pages}) > 0) {
@@ -181,7 +180,7 @@ sub redirect ($redirects) {
     return;
 }
 
-# What the first ones set up for good.
+# The first redirects allocate what stays.
 redirect(5_000);
 my $before = figures();
 redirect(REDIRECTS);
@@ -191,11 +190,11 @@ my $said  = join ', ', map { "$_ $before->{$_} -> $after->{$_}" } sort keys %$be
 
 cmp_ok($more{pages}, '>=', REDIRECTS, 'all were redirected');
 is($after->{wrong}, 0, 'each ngx.ctx was the one of its request');
-is($more{restored}, $more{pages}, 'each was given back');
+is($more{restored}, $more{pages}, 'each ngx.ctx was restored');
 is($after->{live},  $before->{live}, 'no more requests are live');
-is($after->{tables}, $before->{tables}, 'no more tables are referenced');
-cmp_ok($after->{places}, '<', 3 * LEAVE, 'nor is there room for many');
-cmp_ok(abs $more{memory}, '<', WAVER, 'as much memory is in use') or diag($said);
+is($after->{tables}, $before->{tables}, 'no more ngx.ctx tables are referenced');
+cmp_ok($after->{places}, '<', 3 * LEAVE, 'the table of references has not grown');
+cmp_ok(abs $more{memory}, '<', WAVER, 'no more memory is in use') or diag($said);
 note($said);
 
 undef $client;

@@ -1,24 +1,21 @@
-# Every allocation that the module makes while it serves requests fails in turn.
-# Requests are served all the same, what is not available says so, nothing is
-# left behind, and the next request finds everything as it should be.
+# Every allocation that the module makes while it serves requests fails in turn.  Requests
+# are served all the same, functions return the reason, nothing is left behind, and the next
+# request works.
 
 use v5.36;
-use lib 't/lib', 't/stress';
+use lib 't/lib';
 
 BEGIN {
     require TestingModule;
     $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', TestingModule::modules();
 }
 
-use Cwd ();
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $lua_path = join ';', map { Cwd::cwd() . "/t/$_/?.lua" } qw(lib stress);
-
 add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => <<"END" . ($block->http_config // ''));
-    lua_package_path "$lua_path;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
     lua_max_pending_timers 100000;
     lua_max_running_timers 100000;
     init_by_lua_block { memory = require "memory"; client = require "client" }
@@ -39,7 +36,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: with memory (what the blocks below compare with)
+=== TEST 1: with memory everything works, as the blocks below compare with
 --- config
     location = /t { content_by_lua_block { ngx.print(memory.get("/report")) } }
 --- response_body
@@ -55,7 +52,7 @@ ctx: /report
 
 
 
-=== TEST 2: no memory for the pool cleanup at first: the request is registered later
+=== TEST 2: a request without memory for its pool cleanup is registered when there is memory
 --- config
     location = /t {
         content_by_lua_block {
@@ -77,7 +74,7 @@ lua_var: no memory to register the request, its handle and its ngx.ctx after a r
 
 
 
-=== TEST 3: no memory for the pool cleanup at all: served, without a handle
+=== TEST 3: a request that never has memory for its pool cleanup is served without a handle
 --- config
     location = /t {
         content_by_lua_block {
@@ -109,7 +106,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 4: a request that is registered already stays registered
+=== TEST 4: a registered request stays registered when memory runs out
 --- config
     location = /t {
         content_by_lua_block {
@@ -135,7 +132,7 @@ true
 
 
 
-=== TEST 5: an error page of a request that is not registered: ngx.ctx is lost, as without the module
+=== TEST 5: the error page of an unregistered request loses ngx.ctx, as without the module
 --- config
     location = /err {
         error_page 500 /page;
@@ -163,7 +160,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 6: a request that is registered in the hook itself: the error page has its ngx.ctx
+=== TEST 6: a request that the hook registers has its ngx.ctx on the error page
 --- config
     location = /err {
         error_page 500 /page;
@@ -193,7 +190,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 7: no memory for more slots
+=== TEST 7: requests without memory for a slot are served without a handle
 --- config
     location = /t {
         content_by_lua_block {
@@ -228,7 +225,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 8: no memory for more buckets: no request notices
+=== TEST 8: requests work without memory for more buckets
 --- config
     location = /t {
         content_by_lua_block {
@@ -261,7 +258,7 @@ ctx: /report
 
 
 
-=== TEST 9: a worker that never had memory for the registry
+=== TEST 9: a worker without memory for the registry serves requests without handles
 --- http_config
     init_worker_by_lua_block { memory.fail(memory.CHUNK, 0, true) }
 --- config
@@ -294,7 +291,7 @@ ctx: /report
 
 
 
-=== TEST 10: a subrequest
+=== TEST 10: a subrequest without memory is served without a handle
 --- config
     location = /outer {
         content_by_lua_block {
@@ -331,7 +328,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 11: a timer
+=== TEST 11: a timer without memory runs without a handle
 --- config
     location = /t {
         content_by_lua_block {
@@ -367,7 +364,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 12: a request that is only logged, and one without Lua
+=== TEST 12: a request that is only logged, and one without Lua, are served without memory
 --- config
     location = /t {
         content_by_lua_block {
@@ -392,7 +389,7 @@ lua_var: no memory to register the request
 
 
 
-=== TEST 13: set without memory for the value leaves the old value
+=== TEST 13: set() without memory leaves the old value
 --- config
     location = /t {
         content_by_lua_block {
@@ -421,7 +418,7 @@ nil, no memory, new
 
 
 
-=== TEST 14: each allocation of a variable with a set handler
+=== TEST 14: set() through a set handler reports each allocation that fails
 --- config
     location = /t {
         content_by_lua_block {
@@ -446,7 +443,7 @@ GET /t?a=1
 
 
 
-=== TEST 15: set that is refused, without memory to say why
+=== TEST 15: a refused set() without memory still returns nil and a string
 --- config
     location = /t {
         content_by_lua_block {
@@ -468,7 +465,7 @@ nil, string
 
 
 
-=== TEST 16: a setter without memory
+=== TEST 16: a setter without memory leaves the old value
 --- config
     location = /t {
         content_by_lua_block {
@@ -522,7 +519,7 @@ true, second
                 memory.get("/captures")
             end
 
-            -- those whose client leaves
+            -- requests whose clients leave
             local sleepers = {}
 
             for i = 1, 50 do

@@ -1,12 +1,12 @@
-# The annotations for LuaLS, src/lua/meta/resty/ngxvar.lua: what they name is in the
-# module, what is in the module they name, with the parameters and results of README.md.
+# The annotations for LuaLS, src/lua/meta/resty/ngxvar.lua, name exactly what the module has,
+# with the parameters and results of README.md.
 
 use v5.36;
 use lib 't/lib';
 
 use Markdown ();
 use NginxServer;
-use NgxVarTest::Process qw(read_file);
+use NgxVarTest::File qw(read_file);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -52,19 +52,19 @@ for (split /\n/, $nginx->get('/')->{content}) {
 }
 $nginx->stop_cleanly;
 
-is("@{[ sort keys %{ $of{meta} } ]}", "@{[ sort keys %{ $of{module} } ]}", 'the same names');
+is("@{[ sort keys %{ $of{meta} } ]}", "@{[ sort keys %{ $of{module} } ]}", 'the annotations have the names that the library has');
 for my $name (sort keys %{ $of{meta} }) {
     my ($meta, $module) = map { $of{$_}{$name} // {} } qw(meta module);
-    is($meta->{type}, $module->{type}, "$name: its type");
+    is($meta->{type}, $module->{type}, "$name has the annotated type");
     next if $meta->{type} ne 'function' || ($module->{count} // '') eq 'any';
-    is($meta->{count}, $module->{count}, "$name: how many parameters");
+    is($meta->{count}, $module->{count}, "$name has the annotated number of parameters");
 }
 is($of{made}{get}{count}, 1, 'what getter gives takes a request');
 is($of{made}{set}{count}, 2, 'what setter gives takes a value and a request');
 
 # ---- Against README.md -----------------------------------------------------------------
 
-# "value, err = fetch(name, req?)", as README has it, made of the annotations.
+# The annotations as README's syntax: "value, err = fetch(name, req?)".
 my %annotated;
 my ($in, @parameters, @results);
 for (split /\n/, read_file($FILE)) {
@@ -84,5 +84,5 @@ for my $section (Markdown->read("$ROOT/README.md")->sections_of('Lua API')) {
     $documented{ $_->[0] } = $_->[1]
         for map { /ngxvar\.(\w+)\(/ ? [ $1, $_ ] : () } Markdown::spans($section->{text} =~ s/^(?!\*\*syntax).*//gmr);
 }
-is_deeply(\%annotated, \%documented, 'the same syntax as in README.md');
+is_deeply(\%annotated, \%documented, 'the annotations have the syntax of README.md');
 done_testing;

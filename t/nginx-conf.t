@@ -14,7 +14,8 @@ use Test::More;
 use NgxVarTest ();
 use NgxVarTest::Client ();
 use NgxVarTest::Nginx ();
-use NgxVarTest::Process qw(is_alive read_file spawn wait_until);
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(is_alive spawn wait_until);
 use NgxVarTest::Server ();
 NgxVarTest->import;
 
@@ -62,7 +63,7 @@ sub start (@command) {
 
 sub output ($run) { return read_file($run->{file}) }
 
-# Its exit status; a signal is told as a shell does.
+# Its exit status; 128 and more for a signal, as in a shell.
 sub finish ($run) {
     waitpid $run->{pid}, 0;
     delete $running{ $run->{pid} };
@@ -73,7 +74,7 @@ sub await ($what, $code) {
     return wait_until(15, $code) ? 1 : fail("in time: $what");
 }
 
-# Serves a file while the code runs, which is given the address and the run.
+# Serves a file while the code runs, which gets the address and the run.
 sub serve ($file, $code) {
     my $run = start($DEMO, 'serve', $file);
     await("$file is served", sub { output($run) =~ /Ctrl-C stops it:\n\n(?:  .*\n)+\n/ }) or return;
@@ -81,11 +82,11 @@ sub serve ($file, $code) {
     subtest $file => sub { $code->($address, $run) };
     kill INT => $run->{pid};
     is(finish($run), 130, "$file: Ctrl-C stops it");
-    ok(!-e "$ROOT/target/demo-$run->{pid}", "$file: nothing is left behind");
-    # what the examples show is said
+    ok(!-e "$ROOT/target/demo-$run->{pid}", "$file: no file is left behind");
+    # demo prints the commands of the file
     my $logged = output($run) =~ s/^.*\[warn\] .*lua_var: .* refused: stale request,.*\n//gmr;
-    unlike($logged, qr/\[(?:alert|emerg|warn)\]/, "$file: nothing serious was logged");
-    ok(!eval { get("$address/"); 1 }, "$file: nobody listens any more");
+    unlike($logged, qr/\[(?:alert|emerg|warn)\]/, "$file: no warning or alert is logged");
+    ok(!eval { get("$address/"); 1 }, "$file: nginx has stopped");
     return;
 }
 
@@ -128,13 +129,13 @@ for my $file (@FILES) {
     my ($status, $output) = NgxVarTest::Server->new(prefix => "$WORK/prefix", conf => "conf/$file")->test;
     is($status, 0, "$file: nginx -t");
     my @lines = grep { !/ syntax is ok$| test is successful$/ } split /\n/, $output;
-    # the file is for older ones, too, and says so
+    # the file is for older versions too, as its comment says
     @lines = grep { !/the "listen \.\.\. http2" directive is deprecated/ } @lines
         if NgxVarTest::Nginx->is_at_least('1.25.1');
     is("@lines", '', "$file: no warning");
 }
 
-# ---- What they promise -----------------------------------------------------------------
+# ---- What their comments say -----------------------------------------------------------
 
 serve('minimal.conf', sub ($at, $run) {
     is_answer("$at/hello?a=1", 200, <<~'END');
@@ -179,37 +180,37 @@ serve('migrate-apisix.conf', sub ($at, $run) {
             { 'X-Route' => 'new', 'X-From-Error-Page' => 'true' });
     }
     is_logged($run, qr/(?:route: old .*route: new .*){2}/s, 'the log phase');
-    unlike(output($run), qr/route: lost/, 'no route was lost');
+    unlike(output($run), qr/route: lost/, 'no route is lost');
 });
 
 serve('demo.conf', sub ($at, $run) {
     my @commands = output($run) =~ /^  (curl .*)$/mg;
-    is(scalar @commands, 4, 'four commands to try');
+    is(scalar @commands, 4, 'demo.conf has four commands to try');
     my @bodies = map {
         my $curl = start('bash', '-c', s/^curl /curl -q --silent --noproxy '*' /r);
         finish($curl);
         output($curl) =~ s/\n/ /gr;
     } @commands;
     is_deeply(\@bodies, ['sorry fine sorry ', 'sorry sorry sorry sorry ', 'pong pong ',
-        'kept stale request stale request '], 'what they give');
+        'kept stale request stale request '], 'the commands get the answers that they should');
     is_logged($run, qr/(?:log: own ctx.*){7}(?:log: handshake's ctx, stale request.*){2}(?:log: own ctx.*){3}/s,
         'what the log phase finds');
 });
 
 # ---- make demo -------------------------------------------------------------------------
 
-subtest 'play' => sub {
+subtest 'demo play shows the incident with and without the module' => sub {
     my $run = start($DEMO, 'play');
-    is(finish($run), 0, 'all is as it should be');
+    is(finish($run), 0, 'demo play exits with 0');
     my $output = output($run);
-    like($output, qr/^Everything is as it should be\.\n\z/m, 'it says so');
-    like($output, qr/^$_\. /m, "step $_") for 1 .. 4;
-    unlike($output, qr/WRONG|NOT AS IT/, 'nothing is marked');
+    like($output, qr/^Everything is as it should be\.\n\z/m, 'demo play says that everything is as it should be');
+    like($output, qr/^$_\. /m, "demo play shows step $_") for 1 .. 4;
+    unlike($output, qr/WRONG|NOT AS IT/, 'no row is marked as wrong');
     like($output, qr/^The line that ends the search.*\n\n.*lua_var: fetch "\w+" refused: stale request,\n(?:   .*\n)*   at \S*demo\.lua:\d+ in \w+\(\),/m,
         'the Lua that asked is named');
-    unlike($output, qr/\e/, 'no colours in a file');
-    unlike($output, qr/[^\n]{161}/, 'no endless lines');
-    like($output, qr{1  /orders  502   header filter  handshake's ctx, freed request  own ctx, https://demo\.test  ok}, 'a row of the table');
+    unlike($output, qr/\e/, 'there are no colours in a file');
+    unlike($output, qr/[^\n]{161}/, 'no line is longer than 160 characters');
+    like($output, qr{1  /orders  502   header filter  handshake's ctx, freed request  own ctx, https://demo\.test  ok}, 'the table has the row of request 1');
     like($output, qr/without the module:\n.* leaves its request in ngx\.ctx, (\w+)\n.* freed request; \g1 was the request of the handshake\n/,
         'log lines: the pointer that is found is the one of the handshake');
     like($output, qr/request 14 kept: stale request; (\w+) was request 14, request 15 is at \g1\n/,
@@ -219,72 +220,69 @@ subtest 'play' => sub {
         like($output, qr/\[debug\] lua_var: request \d+\/\d+ gets its ngx\.ctx back, ref \d+, in location/,
             'log lines: what the module does');
     }
-    ok(!-e "$ROOT/target/demo-$run->{pid}", 'nothing is left behind');
+    ok(!-e "$ROOT/target/demo-$run->{pid}", 'no file is left behind');
 };
 
-# In a copy of the directory with one file changed, for what must not pass.
+# A copy of the directory with one changed file, which demo has to complain about.
 sub copy_of_demo ($name, $file, $change) {
     my $dir = "$WORK/$name/nginx-conf";
     make_path($dir);
     copy($_, $dir) for glob("$ROOT/nginx-conf/*");
     symlink "$ROOT/t", "$WORK/$name/t" or die "symlink: $!";
     chmod 0755, "$dir/demo";
-    open my $in, '<', "$dir/$file" or die "$dir/$file: $!";
-    my $text = do { local $/; <$in> };
+    my $text = read_file("$dir/$file");
     my $old  = $text;
     $change->() for $text;
     isnt($text, $old, "$name: the change");
-    open my $out, '>', "$dir/$file" or die "$dir/$file: $!";
-    print {$out} $text;
-    close $out;
+    write_file("$dir/$file", $text);
     return "$dir/demo";
 }
 
-subtest 'play notices' => sub {
+subtest 'demo play notices what is wrong' => sub {
     my $run = start(copy_of_demo('unused', 'demo.lua',
         sub { s/^local has_module = .*/local has_module = false/m }), 'play');
-    is(finish($run), 1, 'stale requests are not refused: status 1');
-    like(output($run), qr/^   11 .*  WRONG$/m, 'the row is marked');
-    like(output($run), qr/NOT AS IT SHOULD BE: request 11, log: /, 'it says what');
-    ok(!glob("$WORK/unused/target/demo-*"), 'nothing is left behind');
+    is(finish($run), 1, 'demo play exits with 1 when stale requests are not refused');
+    like(output($run), qr/^   11 .*  WRONG$/m, 'the wrong row is marked');
+    like(output($run), qr/NOT AS IT SHOULD BE: request 11, log: /, 'demo play says what is wrong');
+    ok(!glob("$WORK/unused/target/demo-*"), 'no file is left behind');
 
     $run = start(copy_of_demo('fine', 'demo.conf', sub { s{location = /fine \{}{location = /gone \{}g }), 'play');
-    is(finish($run), 1, 'an answer of another kind: status 1');
-    like(output($run), qr/NOT AS IT SHOULD BE: request 2, with the module: .*404/, 'it says which');
+    is(finish($run), 1, 'demo play exits with 1 when an answer is wrong');
+    like(output($run), qr/NOT AS IT SHOULD BE: request 2, with the module: .*404/, 'demo play says which request is wrong');
 
     $run = start(copy_of_demo('bad', 'demo.conf', sub { s/^events/no_such_directive;\nevents/m }), 'play');
     isnt(finish($run), 0, 'nginx does not start: not status 0');
-    like(output($run), qr/unknown directive "no_such_directive"/, 'it says why');
-    ok(!glob("$WORK/bad/target/demo-*"), 'nothing is left behind then either');
+    like(output($run), qr/unknown directive "no_such_directive"/, 'demo play says why nginx does not start');
+    ok(!glob("$WORK/bad/target/demo-*"), 'no file is left behind when nginx does not start');
 
     {
         local $ENV{MODULE_SO} = "$WORK/no_such.so";
         $run = start($DEMO, 'play');
         isnt(finish($run), 0, 'no module: not status 0');
-        like(output($run), qr/there is no \S+no_such\.so: run make/, 'it says what to do');
+        like(output($run), qr/there is no \S+no_such\.so: run make/, 'demo says what to run');
     }
 };
 
-subtest 'play, interrupted' => sub {
+subtest 'an interrupted demo play leaves nothing behind' => sub {
     my $run = start($DEMO, 'play');
     my $dir = "$ROOT/target/demo-$run->{pid}";
     await('both nginx run', sub { -s "$dir/with/logs/nginx.pid" });
     my @pids = map { read_file("$dir/$_/logs/nginx.pid") =~ /(\d+)/ } qw(without with);
     kill TERM => $run->{pid};
-    is(finish($run), 130, 'status');
-    ok(!-e $dir, 'nothing is left behind');
+    is(finish($run), 130, 'an interrupted demo exits with 130');
+    ok(!-e $dir, 'no file is left behind');
     ok(!(grep { is_alive($_) } @pids), 'no nginx is left running');
 };
 
-subtest 'usage' => sub {
+subtest 'demo shows its usage' => sub {
     for my $arguments ([], ['dance'], ['play', 'minimal.conf'], ['serve', 'minimal.conf', 'demo.conf']) {
         my $run = start($DEMO, @$arguments);
         is(finish($run), 2, "status of demo @$arguments");
-        like(output($run), qr/^usage: \S+demo play \| serve \[FILE\]$/m, 'usage');
+        like(output($run), qr/^usage: \S+demo play \| serve \[FILE\]$/m, 'demo shows its usage');
     }
     my $run = start($DEMO, 'serve', 'no-such.conf');
-    isnt(finish($run), 0, 'no such file');
-    like(output($run), qr/there is no \S+no-such\.conf/, 'it says so');
+    isnt(finish($run), 0, 'demo serve fails without the file');
+    like(output($run), qr/there is no \S+no-such\.conf/, 'demo serve says that there is no such file');
 };
 
 done_testing();

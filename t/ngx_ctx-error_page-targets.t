@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: target: a URI with arguments
+=== TEST 1: a URI with arguments gets ngx.ctx and the arguments
 --- config
     location = /t {
         error_page 500 /target?a=1&b=two;
@@ -33,7 +33,7 @@ GET /t?c=3
 
 
 
-=== TEST 2: target: variables in URI and arguments
+=== TEST 2: a URI with variables gets ngx.ctx and their values
 --- config
     set $target /target;
     location = /inside {
@@ -52,7 +52,7 @@ GET /t?c=3
     location = /target {
         content_by_lua_block {
             witness.see("content")
-            -- of none, nginx leaves their address uninitialised, which memcheck minds
+            -- without arguments nginx leaves args.data uninitialised, which memcheck reports
             ngx.say(ngx.var.uri, " ", ngx.var.is_args == "" and "" or ngx.var.args)
         }
     }
@@ -66,7 +66,7 @@ GET /t?c=3
 
 
 
-=== TEST 3: target: @named, and by a variable
+=== TEST 3: a named location, also by a variable, gets ngx.ctx
 --- config
     location = /named {
         error_page 500 @page;
@@ -86,7 +86,7 @@ GET /t?c=3
 
 
 
-=== TEST 4: a chain, with recursive_error_pages
+=== TEST 4: each page of a chain of error pages gets ngx.ctx
 --- config
     recursive_error_pages on;
     location = /t {
@@ -110,7 +110,7 @@ page
 
 
 
-=== TEST 5: a chain in which nobody looks at ngx.ctx before its end
+=== TEST 5: the last page of a chain gets ngx.ctx although no other used it
 --- config
     recursive_error_pages on;
     location = /t {
@@ -136,7 +136,7 @@ page
 
 
 
-=== TEST 6: an error page that fails itself
+=== TEST 6: an error page that fails itself keeps ngx.ctx
 --- config
     location = /t {
         error_page 500 /second;
@@ -154,7 +154,7 @@ GET /t
 
 
 
-=== TEST 7: a chain that goes on until nginx ends it
+=== TEST 7: a chain that nginx ends for its length keeps ngx.ctx
 --- config
     recursive_error_pages on;
     error_page 500 /t;
@@ -177,7 +177,7 @@ rewrite or internal redirection cycle
 
 
 
-=== TEST 8: error_page 500 =200, and =
+=== TEST 8: error_page with =200, and with =, gets ngx.ctx
 --- config
     rewrite_by_lua_block {
         if not ngx.req.is_internal() then
@@ -212,7 +212,7 @@ rewrite or internal redirection cycle
 
 
 
-=== TEST 9: HEAD, and a method that becomes GET
+=== TEST 9: HEAD, and a method that becomes GET, keep ngx.ctx
 --- config
     location = /t {
         error_page 500 /page;
@@ -230,7 +230,7 @@ rewrite or internal redirection cycle
 
 
 
-=== TEST 10: inherited and overridden
+=== TEST 10: inherited and overridden error pages get ngx.ctx
 --- http_config
     error_page 500 502 503 /from-http;
     server {
@@ -291,7 +291,7 @@ location: log=same
 
 
 
-=== TEST 11: in if blocks
+=== TEST 11: error pages in if blocks get ngx.ctx
 --- config
     location = /page-in-if {
         rewrite_by_lua_block { witness.keep() }
@@ -325,7 +325,7 @@ location: log=same
 
 
 
-=== TEST 12: limit_except
+=== TEST 12: error pages of limit_except get ngx.ctx
 --- config
     location = /t {
         error_page 403 /page;
@@ -378,7 +378,7 @@ gets its ngx.ctx back
 
 
 
-=== TEST 14: a subrequest's error page, and its parent's ngx.ctx
+=== TEST 14: a subrequest's error page gets its own ngx.ctx, and its parent keeps its
 --- config
     addition_types *;
     location = /t {
@@ -409,7 +409,7 @@ in the log phase: parent nil
 
 
 
-=== TEST 15: the error page of a parent that shared its ngx.ctx with subrequests
+=== TEST 15: a parent that shared its ngx.ctx with subrequests gets it on its error page
 --- config
     location = /t {
         error_page 503 /page;
@@ -438,8 +438,8 @@ page
 
 
 
-=== TEST 16: a subrequest that shares its parent's ngx.ctx gets it back
-# No error page is shown in what ngx.location.capture gives, so ngx.exec it is.
+=== TEST 16: a subrequest that shares its parent's ngx.ctx gets it on its error page
+# ngx.location.capture returns errors without error pages, so ngx.exec is used.
 --- config
     lua_var_ctx_restore all;
     location = /t {
@@ -452,7 +452,7 @@ page
         }
     }
     location = /sub {
-        # Lua that does not touch ngx.ctx, so that only C knows of it
+        # This Lua does not touch ngx.ctx, so that only C refers to it.
         content_by_lua_block { ngx.exec("/in-page") }
     }
     location = /in-page {
@@ -468,7 +468,7 @@ nil true true
 
 
 
-=== TEST 17: a handle is the same and valid after the redirect
+=== TEST 17: a handle is the same and valid on the error page
 --- config
     location = /t {
         error_page 500 /own-page;

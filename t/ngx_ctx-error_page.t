@@ -11,7 +11,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: errors from rewrite
+=== TEST 1: errors in rewrite_by_lua keep ngx.ctx
 --- config
     error_page 500 403 /page;
     location = /exit {
@@ -33,7 +33,7 @@ __DATA__
 
 
 
-=== TEST 2: errors from the rewrite module, with a ctx of the server's rewrite
+=== TEST 2: return and rewrite errors keep the ngx.ctx of the server's rewrite phase
 --- config
     error_page 500 403 /page;
     server_rewrite_by_lua_block { witness.keep() }
@@ -51,7 +51,7 @@ __DATA__
 
 
 
-=== TEST 3: errors from the server's rewrite
+=== TEST 3: errors in the server's rewrite phase keep ngx.ctx
 --- config
     error_page 500 /page;
     server_rewrite_by_lua_block {
@@ -75,7 +75,7 @@ __DATA__
 
 
 
-=== TEST 4: errors from access
+=== TEST 4: errors in the access phase keep ngx.ctx
 --- config
     error_page 500 403 401 /page;
     location = /exit {
@@ -106,7 +106,7 @@ __DATA__
 
 
 
-=== TEST 5: errors from the content, by Lua
+=== TEST 5: errors in content_by_lua keep ngx.ctx
 --- config
     error_page 500 503 404 /page;
     location = /exit {
@@ -140,7 +140,7 @@ __DATA__
 
 
 
-=== TEST 6: errors from the content, without Lua
+=== TEST 6: errors of nginx's own content handlers keep ngx.ctx
 --- config
     error_page 404 403 405 409 416 /page;
     rewrite_by_lua_block {
@@ -172,7 +172,7 @@ file
 
 
 
-=== TEST 7: errors from the balancer
+=== TEST 7: errors in balancer_by_lua keep ngx.ctx
 --- http_config
     upstream exits {
         server 0.0.0.1;
@@ -205,7 +205,7 @@ file
 --- request eval
 ["GET /exits", "GET /fails", "GET /down"]
 --- error_code eval
-# OpenResty passes on the status with which a balancer exits
+# OpenResty passes on the status that a balancer exits with.
 [NgxVarTest::Nginx->vendor eq 'openresty' ? 503 : 500, 500, 502]
 --- response_body eval
 ["page\n", "page\n", "page\n"]
@@ -213,9 +213,8 @@ file
 
 
 
-=== TEST 8: errors from a header filter
-# The content is not Lua's: a redirect from inside of ngx.say() is more than
-# lua-nginx-module itself survives.
+=== TEST 8: an error in a header filter keeps ngx.ctx
+# Without Lua content, because lua-nginx-module crashes on a redirect inside ngx.say().
 --- config
     error_page 500 503 /page;
     location = /static.txt {
@@ -242,7 +241,7 @@ not sent
 
 
 
-=== TEST 9: errors from the upstream: refused
+=== TEST 9: a refused connection to the upstream keeps ngx.ctx
 --- config
     location = /t {
         error_page 502 /page;
@@ -260,7 +259,7 @@ Connection refused
 
 
 
-=== TEST 10: errors from the upstream: all servers refuse
+=== TEST 10: upstreams of which all servers refuse keep ngx.ctx
 --- http_config
     upstream down {
         server 127.0.0.1:$TEST_NGINX_PORT8;
@@ -281,7 +280,7 @@ page
 
 
 
-=== TEST 11: errors from the upstream: timed out
+=== TEST 11: an upstream that times out keeps ngx.ctx
 --- config
     location = /t {
         error_page 504 /page;
@@ -307,7 +306,7 @@ upstream timed out
 
 
 
-=== TEST 12: errors from the upstream: closed early, and a header that is too big
+=== TEST 12: an upstream that closes early, or sends too big a header, keeps ngx.ctx
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
@@ -340,7 +339,7 @@ upstream timed out
 
 
 
-=== TEST 13: errors from the upstream: proxy_intercept_errors
+=== TEST 13: an intercepted error of the upstream keeps ngx.ctx
 --- config
     location = /t {
         error_page 418 503 /page;
@@ -364,7 +363,7 @@ upstream timed out
 
 
 
-=== TEST 14: a name that does not resolve
+=== TEST 14: an upstream's name that does not resolve keeps ngx.ctx
 --- config
     location = /t {
         error_page 502 /page;
@@ -381,9 +380,9 @@ page
 
 
 
-=== TEST 15: errors from limit_req and limit_conn
+=== TEST 15: limit_req and limit_conn keep ngx.ctx
 --- http_config
-    # One connection each, so that a block finds its own limits untouched.
+    # Keyed by connection, so that each client starts with an unused limit.
     limit_req_zone $connection zone=requests:64k rate=1r/m;
     limit_conn_zone $server_port zone=connections:64k;
 --- config
@@ -427,7 +426,7 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 
 
-=== TEST 16: errors from auth_request, whose subrequest has a ctx of its own
+=== TEST 16: auth_request keeps ngx.ctx, and its subrequest has its own
 --- config
     error_page 401 403 500 /page;
     rewrite_by_lua_block {
@@ -459,7 +458,7 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 
 
-=== TEST 17: a body that is too large
+=== TEST 17: a request body that is too large keeps ngx.ctx
 --- config
     server_rewrite_by_lua_block { witness.keep() }
     error_page 413 /page;
@@ -482,7 +481,7 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 
 
-=== TEST 18: a chunked body that turns out too large for the upstream
+=== TEST 18: a chunked body that turns out too large keeps ngx.ctx
 --- config
     location = /t {
         error_page 413 /page;
@@ -501,8 +500,8 @@ page
 
 
 
-=== TEST 19: a reference that only C knows
-# As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
+=== TEST 19: a ngx.ctx that only nginx's C code refers to is kept
+# Lua may call lua-nginx-module's C function itself instead of using ngx.ctx.
 --- config
     location = /t {
         error_page 500 /own-page;

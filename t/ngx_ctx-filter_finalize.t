@@ -13,7 +13,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: 412 of the not-modified filter
+=== TEST 1: a 412 of the not-modified filter keeps ngx.ctx
 --- config
     error_page 412 /page;
     location = /static.txt {
@@ -35,7 +35,7 @@ static
 
 
 
-=== TEST 2: targets of a 412
+=== TEST 2: each kind of target of a 412 gets ngx.ctx
 --- config
     location = /named.txt {
         error_page 412 @page;
@@ -71,7 +71,7 @@ If-Match: "another"
 
 
 
-=== TEST 3: the log phase is the first to use ngx.ctx
+=== TEST 3: the log phase gets ngx.ctx when it is the first to use it
 --- config
     location = /static.txt {
         error_page 412 /page;
@@ -93,8 +93,8 @@ page
 
 
 
-=== TEST 4: a reference that only C knows
-# As code that calls lua-nginx-module's C function itself, not ngx.ctx, makes it.
+=== TEST 4: a ngx.ctx that only nginx's C code refers to is kept
+# Lua may call lua-nginx-module's C function itself instead of using ngx.ctx.
 --- config
     location = /static.txt {
         error_page 412 /page;
@@ -134,7 +134,7 @@ in the log phase: by C
 
 
 
-=== TEST 5: ngx.exit in a header filter
+=== TEST 5: ngx.exit in a header filter keeps ngx.ctx
 --- config
     location = /static.txt {
         error_page 502 /page;
@@ -163,7 +163,7 @@ not sent
 
 
 
-=== TEST 6: a ngx.ctx that was made in the header filter
+=== TEST 6: a ngx.ctx made in the header filter is kept
 --- config
     location = /static.txt {
         error_page 502 /page;
@@ -182,7 +182,7 @@ page
 
 
 
-=== TEST 7: an error page that itself ends in a filter
+=== TEST 7: an error page that itself ends in a filter keeps ngx.ctx
 --- config
     recursive_error_pages on;
     location = /t {
@@ -230,7 +230,7 @@ on purpose
 
 
 
-=== TEST 9: lua_var_ctx_restore off: ngx.ctx is lost
+=== TEST 9: with lua_var_ctx_restore off ngx.ctx is lost
 --- config
     lua_var_ctx_restore off;
     location = /static.txt {
@@ -252,7 +252,7 @@ page
 
 
 
-=== TEST 10: lua_var_ctx_restore all: ngx.ctx is restored without an error_page too
+=== TEST 10: with lua_var_ctx_restore all ngx.ctx is restored without an error_page too
 --- config
     location = /static.txt {
         lua_var_ctx_restore all;
@@ -303,8 +303,8 @@ in the log phase: nil
 
 
 
-=== TEST 12: many such requests among others
-# nginx closes the connection after one, so each other request keeps its own.
+=== TEST 12: many such requests among others keep their own ngx.ctx
+# nginx closes the connection after such a request, so the others have their own.
 --- config
     location = /static.txt {
         error_page 412 /page;

@@ -12,137 +12,50 @@ plan($lack ? (skip_all => $lack) : 'no_plan');
 
 use CtxWitness;
 
-# 127.0.0.1:$TEST_NGINX_PORT1 speaks HTTP/3 and has what a block says in `quic`.
-add_block_preprocessor(sub ($block) {
-    my $quic = $block->quic // return;
-    $block->set_value(http_config => ($block->http_config // '') . <<"END");
-    lua_shared_dict events 64k;
-    server {
-        listen 127.0.0.1:\$TEST_NGINX_PORT1 quic;
-        ssl_certificate     \$TEST_NGINX_CERT_DIR/test.crt;
-        ssl_certificate_key \$TEST_NGINX_CERT_DIR/test.key;
-        $quic
-    }
+my $LISTEN = <<'END';
+listen 127.0.0.1:$TEST_NGINX_PORT1 quic;
+        ssl_certificate     $TEST_NGINX_CERT_DIR/test.crt;
+        ssl_certificate_key $TEST_NGINX_CERT_DIR/test.key;
+        # nginx notices after this time that a client was killed
+        keepalive_timeout 1s;
 END
+
+# A block's section `streams` adds CtxWitness::stream_server, and `quic` a server with the
+# section's text; both speak HTTP/3 on TEST_NGINX_PORT1.
+add_block_preprocessor(sub ($block) {
+    my $server = defined $block->streams ? CtxWitness::stream_server($LISTEN)
+        : defined $block->quic ? "server {\n        $LISTEN" . $block->quic . "}\n" : return;
+    $block->set_value(http_config => ($block->http_config // '') . $server);
 });
 
+# For nginx each stream is a connection.
+worker_connections(256);
 repeat_each(2);
 run_tests();
 
 __DATA__
 
-=== TEST 1: many streams on one connection
---- quic
-        error_page 500 502 503 /page;
-        error_page 504 @page;
-        location = /err {
-            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
-        }
-        location = /error {
-            access_by_lua_block { witness.keep() error("on purpose") }
-        }
-        location = /later {
-            rewrite_by_lua_block { witness.keep() ngx.sleep(0.005) ngx.exit(503) }
-        }
-        location = /refused {
-            rewrite_by_lua_block { witness.keep() }
-            proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
-        }
-        location = /named {
-            rewrite_by_lua_block { witness.keep() ngx.exit(504) }
-        }
-        location = /fine { content_by_lua_block { ngx.say(next(ngx.ctx) == nil and "fresh" or "used") } }
-        # The streams are at their error pages at the same time.
-        location = /page {
-            content_by_lua_block {
-                ngx.sleep(0.01)
-                witness.see("content")
-                ngx.say("page for port ", ngx.var.remote_port, " by ", ngx.var.server_protocol)
-            }
-        }
-        location @page { content_by_lua_block { witness.page() } }
+=== TEST 1: each of many HTTP/3 streams on one connection keeps its own ngx.ctx
+--- streams
 --- config
     location = /t {
-        content_by_lua_block {
-            witness.reset()
-
-            local uris = {}
-
-            for i = 1, 8 do
-                for _, uri in ipairs{ "/err", "/error", "/fine", "/later", "/refused", "/named" } do
-                    uris[#uris + 1] = uri .. "?" .. i
-                end
-            end
-
-            local output = client.http3(uris, { port = $TEST_NGINX_PORT1 })
-            local ports, bodies = {}, {}
-
-            for line in output:gmatch("[^\n]+") do
-                local port = line:match("^page for port (%d+) by HTTP/3.0$")
-
-                if port then
-                    ports[port] = true
-                    line = "page"
-                end
-
-                bodies[#bodies + 1] = line
-            end
-
-            ngx.say(witness.tally(bodies))
-            ngx.say("on one connection: ", next(ports, next(ports)) == nil)
-            ngx.say(witness.tally(witness.await(40)))
-        }
+        content_by_lua_block { witness.try_streams(client.http3, $TEST_NGINX_PORT1) }
     }
 --- request
 GET /t
 --- response_body
 8 x fresh
 40 x page
-on one connection: true
+port one by HTTP/3.0
 40 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
 
 
 
-=== TEST 2: a client that leaves while its error pages are made
---- quic
-        # a client that is killed takes no leave: nginx gives it up after this time
-        keepalive_timeout 1s;
-        location = /err {
-            error_page 500 /slow;
-            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
-        }
-        location = /slow {
-            lua_check_client_abort on;
-            content_by_lua_block {
-                ngx.shared.events:incr("arrived", 1, 0)
-                ngx.sleep(10)
-            }
-        }
+=== TEST 2: when an HTTP/3 client leaves, the log phase of each stream has its ngx.ctx
+--- streams
 --- config
     location = /t {
-        content_by_lua_block {
-            local events = ngx.shared.events
-
-            witness.reset()
-            events:set("arrived", 0)
-
-            local before = assert(witness.references())
-            local uris = {}
-
-            for i = 1, 10 do
-                uris[i] = "/err?" .. i
-            end
-
-            local proc = client.start_http3(uris, { port = $TEST_NGINX_PORT1,
-                                                    headers = { ["X-First"] = "log" } })
-
-            client.wait_until(function () return events:get("arrived") == 10 end)
-            proc:kill()
-            proc:wait()
-
-            ngx.say(witness.tally(witness.await(10)))
-            ngx.say("references kept: ", assert(witness.references()).used - before.used)
-        }
+        content_by_lua_block { witness.leave_streams(client.start_http3, $TEST_NGINX_PORT1) }
     }
 --- request
 GET /t
@@ -152,7 +65,7 @@ references kept: 0
 
 
 
-=== TEST 3: the streams and the handshake that they share
+=== TEST 3: every stream sees the ngx.ctx of their common handshake, and ssl_ctx() returns it
 --- quic
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
@@ -196,7 +109,7 @@ GET /t
 
 
 
-=== TEST 4: lua_var_ssl_ctx off: it does not show, and ssl_ctx() has it
+=== TEST 4: with lua_var_ssl_ctx off a stream's ngx.ctx has nothing of the handshake, and ssl_ctx() returns it
 --- http_config
     lua_var_ssl_ctx off;
 --- quic
@@ -223,7 +136,7 @@ nil false certificate
 
 
 
-=== TEST 5: values are those of ngx.var, and a handle ends with its stream
+=== TEST 5: a stream's values are those of ngx.var, and its handle is stale afterwards
 --- quic
         location = /values {
             content_by_lua_block {

@@ -12,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: HTTP/1.1 keepalive, errors among other requests
+=== TEST 1: errors among other HTTP/1.1 keepalive requests keep their own ngx.ctx
 --- config
     error_page 404 502 503 /page;
     location = /err {
@@ -60,7 +60,7 @@ GET /t
 
 
 
-=== TEST 2: HTTP/1.1 pipelining
+=== TEST 2: pipelined errors keep their own ngx.ctx
 --- config
     error_page 502 503 /page;
     location = /err {
@@ -105,7 +105,7 @@ GET /t
 
 
 
-=== TEST 3: HTTP/1.1 pipelining, by a client in Lua
+=== TEST 3: pipelined requests in one packet keep their own ngx.ctx
 --- config
     location = /t {
         error_page 502 /page;
@@ -121,7 +121,7 @@ GET /t
 
 
 
-=== TEST 4: HTTP/1.0, and a request in several packets
+=== TEST 4: HTTP/1.0, and a request in several packets, keep ngx.ctx
 --- config
     location = /t {
         error_page 502 /page;
@@ -137,82 +137,24 @@ GET /t
 
 
 
-=== TEST 5: HTTP/2, many streams on one connection
---- http_config
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT2 http2;
-        error_page 500 502 503 /page;
-        error_page 504 @page;
-        location = /err {
-            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
-        }
-        location = /error {
-            access_by_lua_block { witness.keep() error("on purpose") }
-        }
-        location = /later {
-            rewrite_by_lua_block { witness.keep() ngx.sleep(0.005) ngx.exit(503) }
-        }
-        location = /refused {
-            rewrite_by_lua_block { witness.keep() }
-            proxy_pass http://127.0.0.1:$TEST_NGINX_PORT9;
-        }
-        location = /named {
-            rewrite_by_lua_block { witness.keep() ngx.exit(504) }
-        }
-        location = /fine { content_by_lua_block { ngx.say(next(ngx.ctx) == nil and "fresh" or "used") } }
-        # The streams are at their error pages at the same time.
-        location = /page {
-            content_by_lua_block {
-                ngx.sleep(0.01)
-                witness.see("content")
-                ngx.say("page on connection ", ngx.var.connection)
-            }
-        }
-        location @page { content_by_lua_block { witness.page() } }
-    }
+=== TEST 5: each of many HTTP/2 streams on one connection keeps its own ngx.ctx
+--- http_config eval
+CtxWitness::stream_server('listen 127.0.0.1:$TEST_NGINX_PORT2 http2;')
 --- config
     location = /t {
-        content_by_lua_block {
-            witness.reset()
-
-            local uris = {}
-
-            for i = 1, 8 do
-                for _, uri in ipairs{ "/err", "/error", "/fine", "/later", "/refused", "/named" } do
-                    uris[#uris + 1] = uri .. "?" .. i
-                end
-            end
-
-            local output = client.http2(uris, { port = $TEST_NGINX_PORT2 })
-            local connections, bodies = {}, {}
-
-            for line in output:gmatch("[^\n]+") do
-                local connection = line:match("^page on connection (%d+)$")
-
-                if connection then
-                    connections[connection] = true
-                    line = "page"
-                end
-
-                bodies[#bodies + 1] = line
-            end
-
-            ngx.say(witness.tally(bodies))
-            ngx.say("on one connection: ", next(connections, next(connections)) == nil)
-            ngx.say(witness.tally(witness.await(40)))
-        }
+        content_by_lua_block { witness.try_streams(client.http2, $TEST_NGINX_PORT2) }
     }
 --- request
 GET /t
 --- response_body
 8 x fresh
 40 x page
-on one connection: true
+port one by HTTP/2.0
 40 x rewrite=same access=same content=same header_filter=same body_filter=same log=same
 
 
 
-=== TEST 6: a client that leaves while its error page is made
+=== TEST 6: when a client leaves during its error page, the log phase has its ngx.ctx
 --- config
     location = /err {
         error_page 502 /slow;
@@ -270,48 +212,12 @@ references kept: 0
 
 
 
-=== TEST 7: an HTTP/2 client that leaves while its error pages are made
---- http_config
-    lua_shared_dict events 64k;
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT2 http2;
-        location = /err {
-            error_page 500 /slow;
-            rewrite_by_lua_block { witness.keep() ngx.exit(500) }
-        }
-        location = /slow {
-            lua_check_client_abort on;
-            content_by_lua_block {
-                ngx.shared.events:incr("arrived", 1, 0)
-                ngx.sleep(10)
-            }
-        }
-    }
+=== TEST 7: when an HTTP/2 client leaves, the log phase of each stream has its ngx.ctx
+--- http_config eval
+CtxWitness::stream_server('listen 127.0.0.1:$TEST_NGINX_PORT2 http2;')
 --- config
     location = /t {
-        content_by_lua_block {
-            local events = ngx.shared.events
-
-            witness.reset()
-            events:set("arrived", 0)
-
-            local before = assert(witness.references())
-            local uris = {}
-
-            for i = 1, 10 do
-                uris[i] = "/err?" .. i
-            end
-
-            local proc = client.start_http2(uris, { port = $TEST_NGINX_PORT2,
-                                                    headers = { ["X-First"] = "log" } })
-
-            client.wait_until(function () return events:get("arrived") == 10 end)
-            proc:kill()
-            proc:wait()
-
-            ngx.say(witness.tally(witness.await(10)))
-            ngx.say("references kept: ", assert(witness.references()).used - before.used)
-        }
+        content_by_lua_block { witness.leave_streams(client.start_http2, $TEST_NGINX_PORT2) }
     }
 --- request
 GET /t

@@ -28,7 +28,7 @@ add_block_preprocessor(sub ($block) {
         }
         location = /page { content_by_lua_block { witness.page() } }
 
-        # The table that a request had before the error, looked at from the page.
+        # The page compares its ngx.ctx with the one before the error.
         location = /handshake {
             error_page 502 /from-handshake;
             rewrite_by_lua_block { ngx.ctx.own = "own" ngx.exit(502) }
@@ -45,7 +45,7 @@ add_block_preprocessor(sub ($block) {
             }
         }
         location = /fine { content_by_lua_block { ngx.say("fine") } }
-        # ngx.ctx as it is, and what the handshake left, which is not written through.
+        # Writing to ngx.ctx leaves the handshake's unchanged.
         location = /ssl_ctx {
             content_by_lua_block {
                 local left = require("resty.ngxvar").ssl_ctx()
@@ -67,7 +67,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: TLS, HTTP/1.1 keepalive: the same table, and below it the handshake's
+=== TEST 1: over HTTP/1.1 keepalive, the restored ngx.ctx still inherits from the handshake's
 --- tls
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
 --- config
@@ -101,7 +101,7 @@ fine
 
 
 
-=== TEST 2: TLS, ssl_client_hello_by_lua
+=== TEST 2: ssl_client_hello_by_lua's ngx.ctx is inherited after an error page
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
 --- config
@@ -121,7 +121,7 @@ own hello nil nil
 
 
 
-=== TEST 3: TLS, both handlers: the second finds the ngx.ctx of the first
+=== TEST 3: the second handler of a handshake finds the first one's ngx.ctx
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block {
@@ -153,9 +153,9 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 
 
-=== TEST 4: TLS, a session that is stored and resumed by Lua
+=== TEST 4: ngx.ctx is restored after a session that Lua stores and resumes
 --- http_config
-    # a client that knows TLS 1.3 sends a session id at its first visit, too
+    # with TLS 1.3 a client sends a session id on its first connection, too
     lua_ssl_protocols TLSv1.2;
     ssl_session_store_by_lua_block {
         local session = require "ngx.ssl.session"
@@ -199,7 +199,7 @@ page
 
 
 
-=== TEST 5: TLS, a request without ngx.ctx gets what it would get without the module
+=== TEST 5: a request without ngx.ctx finds on the error page what it would find without the module
 --- tls
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
 --- config
@@ -221,7 +221,7 @@ nil nil certificate nil
 
 
 
-=== TEST 6: TLS, lua_var_ctx_restore off: only the handshake's ngx.ctx is left
+=== TEST 6: with lua_var_ctx_restore off, only the handshake's ngx.ctx is left
 --- http_config
     lua_var_ctx_restore off;
 --- tls
@@ -243,7 +243,7 @@ nil nil certificate nil
 
 
 
-=== TEST 7: TLS, HTTP/2 streams and their handshake
+=== TEST 7: every HTTP/2 stream inherits the ngx.ctx of their common handshake
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
@@ -281,7 +281,7 @@ GET /t
 
 
 
-=== TEST 8: lua_var_ssl_ctx inherit, the default: the handshake's shows, and ssl_ctx() has it
+=== TEST 8: by default a request inherits the handshake's ngx.ctx, and ssl_ctx() returns it
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
@@ -305,7 +305,7 @@ certificate nil
 
 
 
-=== TEST 9: lua_var_ssl_ctx off: it does not show, and ssl_ctx() has it
+=== TEST 9: with lua_var_ssl_ctx off a request inherits nothing, and ssl_ctx() returns the handshake's ngx.ctx
 --- http_config
     lua_var_ssl_ctx off;
 --- tls
@@ -331,7 +331,7 @@ certificate nil
 
 
 
-=== TEST 10: lua_var_ssl_ctx off in http, inherit in the server
+=== TEST 10: lua_var_ssl_ctx in a server overrides that of http
 --- http_config
     lua_var_ssl_ctx off;
 --- tls
@@ -358,7 +358,7 @@ certificate nil
 
 
 
-=== TEST 11: lua_var_ssl_ctx off: nor after an error page
+=== TEST 11: with lua_var_ssl_ctx off a request inherits nothing after an error page either
 --- http_config
     lua_var_ssl_ctx off;
 --- tls
@@ -382,7 +382,7 @@ nil nil nil nil
 
 
 
-=== TEST 12: a handshake that assigns its ngx.ctx, twice
+=== TEST 12: ssl_ctx() returns the table that a handshake assigned last
 --- http_config
     lua_var_ssl_ctx off;
 --- tls
@@ -408,14 +408,14 @@ certificate nil
 
 
 
-=== TEST 13: a handshake that leaves nothing, on an address where another one did
+=== TEST 13: ssl_ctx() returns nothing of another handshake whose address is used again
 --- http_config
     lua_var_ssl_ctx off;
 --- tls
         ssl_certificate_by_lua_block {
             witness.handshakes = (witness.handshakes or 0) + 1
-            -- two that leave something, two that do not: an address is used again by the next
-            -- connection, or by the one after it
+            -- Two handshakes that leave a ngx.ctx, then two that do not: a later connection
+            -- gets the address of an earlier one.
             if witness.handshakes % 4 < 2 then ngx.ctx.certificate = "certificate" end
         }
 --- config

@@ -1,4 +1,4 @@
-# Why a request gets its ngx.ctx back, or not: what the debug log says of each decision.
+# The debug log says why a request gets its ngx.ctx back or not.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -31,7 +31,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: after an error page
+=== TEST 1: after an error page it says that ngx.ctx was restored
 --- request
 GET /lost
 --- response_body
@@ -45,7 +45,7 @@ $request gets its ngx\.ctx back, ref \d+, in location "/page"
 
 
 
-=== TEST 2: after another redirect
+=== TEST 2: after another redirect it says that it was no error page
 --- request
 GET /moved
 --- response_body
@@ -55,7 +55,7 @@ qr{lua_var: request \d+/\d+ does not get its ngx\.ctx back, ref \d+: it did not 
 
 
 
-=== TEST 3: lua_var_ctx_restore off
+=== TEST 3: with lua_var_ctx_restore off it says that it is off
 --- request
 GET /off
 --- response_body
@@ -65,7 +65,7 @@ qr{lua_var: request \d+/\d+ does not get its ngx\.ctx back, ref \d+: lua_var_ctx
 
 
 
-=== TEST 4: lua_var_ctx_restore all
+=== TEST 4: with lua_var_ctx_restore all it says that ngx.ctx was restored
 --- request
 GET /all
 --- response_body
@@ -75,7 +75,7 @@ qr{lua_var: request \d+/\d+ gets its ngx\.ctx back, ref \d+, in location "/page_
 
 
 
-=== TEST 5: a location that assigns its own
+=== TEST 5: where a location assigns its own ngx.ctx it says so
 --- request
 GET /assigned
 --- response_body

@@ -1,5 +1,5 @@
-# Which table a request gets back as its ngx.ctx, when there are several or none,
-# and that nothing is left of it afterwards.
+# Which table a request gets back as its ngx.ctx when there are several or none, and that
+# no reference is left afterwards.
 
 use v5.36;
 use lib 't/lib';

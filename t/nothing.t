@@ -1,7 +1,7 @@
-# The short form of `make nothing`: the module loaded and unused changes no response and
-# no line of a log. What is compared is in t/stress/Site/.
+# The short form of `make nothing`: loading the module without using it changes no response
+# and no line of a log. The sites are in t/stress/Site/.
 #
-#   TEST_NOTHING_SEED=17    another random site, and other requests
+#   TEST_NOTHING_SEED=17    another random site and other requests
 
 use v5.36;
 use lib 't/lib';
@@ -17,7 +17,7 @@ my $seed   = $ENV{TEST_NOTHING_SEED} // 7;
 my @output = `t/bin/nothing --short $seed 1 2>&1`;
 my $status = $?;
 
-is($status, 0, "nothing differs (seed $seed)");
+is($status, 0, "loading the module changes no response and no log (seed $seed)");
 like($output[-1], qr/: [1-9]\d* sites, [1-9]\d* runs with [1-9]\d* connections, [1-9]\d* lines logged, .* 0 differences$/,
     'figures');
 note(@output);

@@ -1,13 +1,10 @@
-# What nginx caches of a variable that ngx.var reads, it caches when patched ngx.var
-# reads it: who reads the variable later gets the same either way.  fetch and getters
-# leave nothing behind of what they read without nginx's handlers; what these make is
-# cached as it is for whoever reads it first.
+# Patched ngx.var caches in the request what stock ngx.var caches, so that a later read gets
+# the same value either way.  fetch and getters cache nothing that they read without nginx's
+# handlers; a handler's value is cached as after any first read.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -16,7 +13,7 @@ add_block_preprocessor(sub {
     init_by_lua_block {
         ways = require "ways"
 
-        -- reads a variable in the way that the argument names, or does not
+        -- reads a variable in the way that $arg_way names; "none" does not read
         function read(name)
             local way = stock_of[ngx.var.arg_way] or ways.ways[ngx.var.arg_way]
             if way then way(name, require("resty.ngxvar").request()) end
@@ -32,7 +29,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: an address that realip changes in a location
+=== TEST 1: patched ngx.var caches an address that realip changes later, as stock does
 --- http_config
     map $remote_addr $mapped { default "mapped $remote_addr"; }
     server_rewrite_by_lua_block { read("remote_addr") }
@@ -52,7 +49,7 @@ X-Real-IP: 1.2.3.4
 
 
 
-=== TEST 2: an upstream's time that is read before it is over, and logged: not cached
+=== TEST 2: an upstream time that is read early is not cached
 --- http_config
     log_format times "$arg_way: $upstream_response_time $upstream_header_time $upstream_connect_time";
     server {
@@ -83,11 +80,7 @@ X-Real-IP: 1.2.3.4
             before:close()
 
             for _, way in ipairs(ways) do
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /u?way=" .. way .. " HTTP/1.0\r\nHost: a\r\n\r\n"))
-                assert(sock:receive("*a"))
-                sock:close()
+                require("client").get("/u?way=" .. way, { version = "1.0" })
             end
 
             local text
@@ -116,7 +109,7 @@ none: all of it
 
 
 
-=== TEST 3: a host that Lua changes, of which lua-nginx-module drops the cached value
+=== TEST 3: $host is read anew after Lua changed the Host header
 --- http_config
     map $host $mapped { default "mapped $host"; }
 --- config
@@ -136,7 +129,7 @@ Host: first.test
 
 
 
-=== TEST 4: headers and cookies: those that nginx defines by name are cached, others are not
+=== TEST 4: headers that nginx defines by name are cached, other headers and cookies are not
 --- http_config
     lua_var_index $http_x $cookie_a;
     map "$http_x $cookie_a $http_user_agent $http_via" $mapped { default "$http_x $cookie_a $http_user_agent $http_via"; }
@@ -163,7 +156,7 @@ Via: 1
 
 
 
-=== TEST 5: a map: what it uses is cached with it, whoever reads it
+=== TEST 5: reading a map caches what it uses, whoever reads it
 --- http_config
     map $http_x $inner { default "inner $http_x"; }
     map $http_x $fresh { volatile; default "fresh $http_x"; }
@@ -186,7 +179,7 @@ X: first
 
 
 
-=== TEST 6: every variable of nginx's core that is cached, while the request is changed
+=== TEST 6: each variable of nginx's core is cached as stock does when the request changes
 --- http_config
     map "$request_method$uri$args$request_filename$document_root$host$scheme$https$is_args" $a { default ""; }
     map "$server_name$server_addr$server_port$server_protocol$remote_addr$remote_port$content_length" $b { default ""; }
@@ -228,16 +221,17 @@ X: first
     location = /t {
         content_by_lua_block {
             local function ask(way)
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("POST /u?way=" .. way .. " HTTP/1.0\r\nHost: first.test\r\n"
-                    .. "User-Agent: first\r\nReferer: first\r\nCookie: a=1\r\nX-Forwarded-For: 1.1.1.1\r\n"
-                    .. "Authorization: Basic YTpi\r\nContent-Type: a/b\r\nContent-Length: 5\r\n\r\nfirst"))
+                local response = require("client").get("/u?way=" .. way, {
+                    method = "POST", version = "1.0", body = "first",
+                    headers = {
+                        Host = "first.test", Cookie = "a=1", Referer = "first", ["User-Agent"] = "first",
+                        ["X-Forwarded-For"] = "1.1.1.1", Authorization = "Basic YTpi", ["Content-Type"] = "a/b",
+                    },
+                })
                 local lines = {}
-                for name, value in sock:receive("*a"):gmatch("\n([%l_]+): ([^\n]*)") do
+                for name, value in response.body:gmatch("([%l_]+): ([^\n]*)") do
                     lines[#lines + 1] = { name, value }
                 end
-                sock:close()
                 return lines
             end
             local same = { remote_port = true, connection = true }
@@ -248,12 +242,12 @@ X: first
                 by_handler[name] = true
             end
 
-            -- expects them to agree, but for variables of handlers if `but` says so
+            -- expects both to agree, except for variables of handlers if `but` is true
             local function compare(one, other, but)
                 local a, b = ask(one), ask(other)
                 if #a == 0 or #a ~= #b then ngx.say(#a, " and ", #b, " lines") end
                 for i = 1, #a do
-                    -- the way is in the arguments, and connections are others
+                    -- the arguments have the way, and connections differ
                     local x, y = a[i][2]:gsub("way=%l+", "way"), b[i][2]:gsub("way=%l+", "way")
                     if x ~= y and not same[a[i][1]] and not (but and by_handler[a[i][1]]) then
                         ngx.say(a[i][1], ": ", one, " ", x, ", ", other, " ", y)

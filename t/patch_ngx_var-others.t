@@ -1,13 +1,11 @@
-# patch_ngx_var() beside another library's patch of ngx.var, as Kong has one: called
-# before that, after it, and twice.  Values, errors and assignments are stock ngx.var's,
-# and what both could serve is served by the module, whoever came first.
+# patch_ngx_var() beside another library's patch of ngx.var, as Kong has one: called before,
+# after, and both.  Values, errors and assignments are those of stock ngx.var, and the module
+# serves what both could serve, in either order.
 
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 my $OURS = 'require("resty.ngxvar").patch_ngx_var()';
 my %ORDERS = (
@@ -17,7 +15,7 @@ my %ORDERS = (
     around => "other.patch() $OURS other.patch()",
 );
 
-# A block says with `order` which, and has the same content for each.
+# The section `order` has the calls; the content is the same in each block.
 add_block_preprocessor(sub ($block) {
     my $order = $ORDERS{ $block->order } // die 'no such order';
 
@@ -76,7 +74,7 @@ END
     add_header X-Cached $cached;     # so that it is an indexed variable
     location = /t {
         content_by_lua_block {
-            -- whatever the first access is
+            -- the first access may be of any kind
             if ngx.var.arg_first == "write" then ngx.var.own = "own" end
 
             for round, set_mode in ipairs { jit.off, jit.on } do
@@ -86,7 +84,7 @@ END
                 ngx.var.own = "own"
             end
 
-            -- what nginx caches of it, it caches
+            -- it is cached as by stock ngx.var
             ngx.say(ngx.var.cached, ", ", ngx.var.mapped)
             ngx.req.set_uri_args("n=2&a=b")
             ngx.req.set_header("X", "changed")
@@ -94,7 +92,7 @@ END
             ngx.say(ngx.var.cached, ", ", ngx.var.mapped, ", ", ngx.var.args, ", ", ngx.var.http_x)
             ngx.say(ngx.var.of_another, ", ", stock(ngx.var, "of_another"))
 
-            -- who serves what both could serve
+            -- which of both serves
             other.read, other.assigned, other.passed_on = {}, {}, {}
             jit.off() jit.flush()
             local t = { ngx.var.uri, ngx.var.own, ngx.var.host, ngx.var.http_x, ngx.var.scheme }
@@ -131,20 +129,20 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: called before the other patch
+=== TEST 1: a patch before the other one keeps both
 --- order: before
 
 
 
-=== TEST 2: called after the other patch
+=== TEST 2: a patch after the other one keeps both
 --- order: after
 
 
 
-=== TEST 3: called before and after it
+=== TEST 3: a patch before and after the other one keeps both
 --- order: twice
 
 
 
-=== TEST 4: the other patch before and after it
+=== TEST 4: a patch between two of the other one keeps both
 --- order: around

@@ -1,12 +1,11 @@
-# patch_ngx_var(): ngx.var itself, read by the module.  Whatever it gives or raises
-# has to be what lua-resty-core's own ngx.var gives or raises.
+# patch_ngx_var(): the module reads ngx.var.  Values and errors have to be those of
+# lua-resty-core's ngx.var.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-# memcheck looks at fewer variables a request.
+# Under memcheck each request is checked with fewer variables.
 $ENV{TEST_NGINX_ONE_IN} = $ENV{TEST_NGINX_USE_VALGRIND} ? 20 : 1;
 
 add_block_preprocessor(sub {
@@ -26,12 +25,36 @@ EOC
         . ($block->init_by_lua // '') . "    }\n" . ($block->http_config // ''));
 });
 
+# Every phase of every request is checked, for the requests of t/lib/shapes.lua.
+our $SHAPES = <<'END';
+    server_rewrite_by_lua_block { D.check("server_rewrite") }
+    rewrite_by_lua_block { D.check("rewrite") }
+    access_by_lua_block { D.check("access") }
+    header_filter_by_lua_block { D.check("header_filter") }
+    body_filter_by_lua_block { D.check("body_filter") }
+    log_by_lua_block { D.check("log") }
+    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        set $own "own";
+        root html;
+        location /s {
+            content_by_lua_block {
+                ngx.req.read_body()
+                D.check("content")
+                ngx.say(ngx.var.uses)
+                D.check("content, sent")
+            }
+        }
+    }
+END
+
 repeat_each(2);
 run_tests();
 
 __DATA__
 
-=== TEST 1: values are the strings that they were before
+=== TEST 1: values are the strings of stock ngx.var
 --- config
     location ~ "^/(t)$" {
         set $own "own";
@@ -80,7 +103,7 @@ upstream_response_time: nil true
 
 
 
-=== TEST 2: the table ngx.var is as empty as before
+=== TEST 2: the table ngx.var is still empty
 --- config
     location = /t {
         content_by_lua_block {
@@ -100,7 +123,7 @@ true true
 
 
 
-=== TEST 3: errors are the same, and point at the same line
+=== TEST 3: errors are those of stock ngx.var, at the same line
 --- config
     location = /t {
         content_by_lua_file html/t.lua;
@@ -134,7 +157,7 @@ nil: false t.lua:1: bad variable name
 
 
 
-=== TEST 4: assignments
+=== TEST 4: assignments work as with stock ngx.var
 --- config
     location = /t {
         set $own "before";
@@ -164,7 +187,7 @@ false variable "nope" not found
 
 
 
-=== TEST 5: init_by_lua: there is no request
+=== TEST 5: in init_by_lua the error is that of stock ngx.var
 --- config
     location = /t { content_by_lua_block { ngx.say(from_init) } }
 --- init_by_lua
@@ -186,7 +209,7 @@ false no request found, true
 
 
 
-=== TEST 6: worker start, timer, handshake: there are no variables
+=== TEST 6: at worker start, in timers and handshakes the error is that of stock ngx.var
 --- http_config
     init_worker_by_lua_block {
         local function sentence(f, ...)
@@ -215,9 +238,7 @@ false no request found, true
 --- config
     location = /t {
         content_by_lua_block {
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_PORT1))
-            assert(sock:sslhandshake(nil, "localhost", false))
+            require("client").connect{ port = $TEST_NGINX_PORT1, tls = true }
             ngx.say(at_start)
             ngx.say(at_start == in_timer, " ", at_start == in_handshake)
         }
@@ -232,28 +253,8 @@ true true
 
 
 
-=== TEST 7: every variable, in every phase, for requests of every shape
---- http_config
-    server_rewrite_by_lua_block { D.check("server_rewrite") }
-    rewrite_by_lua_block { D.check("rewrite") }
-    access_by_lua_block { D.check("access") }
-    header_filter_by_lua_block { D.check("header_filter") }
-    body_filter_by_lua_block { D.check("body_filter") }
-    log_by_lua_block { D.check("log") }
-    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        set $own "own";
-        root html;
-        location /s {
-            content_by_lua_block {
-                ngx.req.read_body()
-                D.check("content")
-                ngx.say(ngx.var.uses)
-                D.check("content, sent")
-            }
-        }
-    }
+=== TEST 7: every variable agrees with stock ngx.var in every phase
+--- http_config eval: $main::SHAPES
 --- config
     location = /t {
         content_by_lua_block {
@@ -272,28 +273,8 @@ GET /t
 
 
 
-=== TEST 8: every variable, in every phase, in compiled code
---- http_config
-    server_rewrite_by_lua_block { D.check("server_rewrite") }
-    rewrite_by_lua_block { D.check("rewrite") }
-    access_by_lua_block { D.check("access") }
-    header_filter_by_lua_block { D.check("header_filter") }
-    body_filter_by_lua_block { D.check("body_filter") }
-    log_by_lua_block { D.check("log") }
-    map "$host$remote_addr$scheme$own$uri$args$bytes_sent$status$request_time$content_length" $uses { default "x"; }
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        set $own "own";
-        root html;
-        location /s {
-            content_by_lua_block {
-                ngx.req.read_body()
-                D.check("content")
-                ngx.say(ngx.var.uses)
-                D.check("content, sent")
-            }
-        }
-    }
+=== TEST 8: every variable agrees with stock ngx.var in compiled code
+--- http_config eval: $main::SHAPES
 --- config
     location = /t {
         content_by_lua_block {
@@ -316,7 +297,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 9: in compiled code
+=== TEST 9: compiled code reads, refuses and raises as interpreted code
 --- config
     location = /t {
         set $own "0";
@@ -361,7 +342,7 @@ API disabled in the current context
 
 
 
-=== TEST 10: subrequests and redirects: ngx.var reads the current request
+=== TEST 10: ngx.var reads the current request in subrequests and after redirects
 --- config
     location = /sub { content_by_lua_block { ngx.say(ngx.var.uri, " ", ngx.var.arg_a) } }
     location = /u {
@@ -381,7 +362,7 @@ API disabled in the current context
 
 
 
-=== TEST 11: assignment, as the stock function does it
+=== TEST 11: assignment stores what stock ngx.var stores
 --- config
     location = /t {
         set $own "own";
@@ -420,7 +401,7 @@ own = nil: nil true
 
 
 
-=== TEST 12: assignment, errors as the stock function raises them
+=== TEST 12: assignment raises the errors of stock ngx.var
 --- init_by_lua
         local ok, err = pcall(function () ngx.var.own = "x" end)
         from_init = tostring(ok) .. " " .. tostring(err)
@@ -450,7 +431,7 @@ qr/\Afalse no request found\nfalse true variable "uri" not changeable\nfalse tru
 
 
 
-=== TEST 13: assignment in compiled code
+=== TEST 13: compiled assignments work
 --- config
     location = /t {
         set $own "own";

@@ -4,8 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 our $HTTP = <<'END';
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     lua_var_log_refused off;
@@ -15,15 +13,15 @@ our $HTTP = <<'END';
         NAMES = { "uri", "Status", "request_method", "http_user_agent", "ARG_a", "cookie_c", "sent_http_x",
                   "none", "own", "mapped", "request_time", "upstream_response_time", "http_none", "msec",
                   "server_port", "from_error_page" }
-        -- made before there is any variable
+        -- made before variables exist
         early = ngxvar.reader(NAMES)
 
-        -- in one call: the first is another than those after it
+        -- several reads in one call, because the first one resolves the names
         local function pack(...)
             return { n = select("#", ...), ... }
         end
 
-        -- what fetch gives, where it differs
+        -- where it differs from fetch
         function compare(read, req)
             local late, bad = ngxvar.reader(NAMES), {}
             for _, reader in ipairs { read, late } do
@@ -56,7 +54,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: in all phases, as fetch: with a handle, a pointer, and of the current request
+=== TEST 1: a reader reads what fetch reads, in all phases and for each form of a request
 --- config
     location = /t {
         set $own "own";
@@ -86,7 +84,7 @@ log: right
 
 
 
-=== TEST 2: numbers are numbers, and what is not there is nil in its place
+=== TEST 2: numbers are Lua numbers, and an unset variable leaves nil in its place
 --- config
     location = /t {
         content_by_lua_block {
@@ -105,7 +103,7 @@ true nil /t
 
 
 
-=== TEST 3: changed under way, compiled and interpreted
+=== TEST 3: a reader sees changes, compiled and interpreted
 --- config
     location = /t {
         content_by_lua_block {
@@ -132,7 +130,7 @@ done
 
 
 
-=== TEST 4: a request that has ended, and what is none
+=== TEST 4: a stale handle, and what is no request, get nil and the reason
 --- config
     location = /keep { content_by_lua_block { package.loaded.kept = require("resty.ngxvar").request() } }
     location = /t {
@@ -159,7 +157,7 @@ done
 
 
 
-=== TEST 5: in a timer
+=== TEST 5: in a timer a reader gets nil and the reason
 --- config
     location = /t {
         content_by_lua_block {
@@ -176,7 +174,7 @@ no variables in this context (TLS handshake, timer or worker start)
 
 
 
-=== TEST 6: what a reader cannot be made of
+=== TEST 6: what a reader cannot be made of raises an error
 --- config
     location = /t {
         content_by_lua_block {
@@ -212,7 +210,7 @@ bad argument to read:table(): expected a table to fill, got number
 
 
 
-=== TEST 7: the list that it was made of may change, and go
+=== TEST 7: a reader keeps its names when the list changes
 --- config
     location = /t {
         content_by_lua_block {
@@ -235,7 +233,7 @@ one two two
 
 
 
-=== TEST 8: names in upper case are keys as they are written
+=== TEST 8: keys are the names as they were given
 --- config
     location = /t {
         content_by_lua_block {

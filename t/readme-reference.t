@@ -9,6 +9,7 @@ use lib 't/lib';
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
+use NgxVarTest::File qw(read_file);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -18,17 +19,18 @@ my $README = Markdown->read("$ROOT/README.md");
 my $PROSE  = $README->prose;
 my $PORT   = NginxServer->port;
 
-subtest 'directives' => \&check_directives;
-subtest 'variables' => \&check_variables;
-subtest 'Lua API: syntax' => \&check_syntax;
-subtest 'Lua API: variables that are numbers' => \&check_types;
-subtest 'Lua API: sentences' => \&check_sentences;
-subtest 'versions and limits' => \&check_numbers;
+subtest 'the directives are those of the module' => \&check_directives;
+subtest 'the variables are those of the module' => \&check_variables;
+subtest 'Lua API: each syntax line can be run' => \&check_syntax;
+subtest 'Lua API: the variables that are numbers are those of README' => \&check_types;
+subtest 'Lua API: the sentences are in the sources' => \&check_sentences;
+subtest 'versions and limits are those of the sources' => \&check_numbers;
 done_testing;
 
 # ---- Directives ------------------------------------------------------------------------
 
-# Where a directive may be, as nginx's documentation calls it: all there is, with DIRECTIVE.
+# Every context of a directive, as nginx's documentation names it, as a configuration with
+# DIRECTIVE in it.
 sub contexts {
     return (
         'main'           => { main => 'DIRECTIVE' },
@@ -57,7 +59,7 @@ sub table_of ($section) {
     };
 }
 
-# What its arguments may be.
+# Arguments that the directive takes.
 sub examples ($arguments) {
     return ('$uri', '$uri $args $arg_a') if $arguments eq '$name ...';
     return split / \| /, $1 if $arguments =~ /^\[(.*)\]$/;
@@ -66,7 +68,7 @@ sub examples ($arguments) {
     return (@alternatives, $more ? "$alternatives[-1] $more" : ());
 }
 
-# As the tests of the directives find them.
+# The defaults, which the tests of the directives check.
 sub defaults {
     return {
         lua_var_ctx_restore   => 'lua_var_ctx_restore error_page;',     # lua_var_ctx_restore.t
@@ -109,7 +111,7 @@ sub check_directives {
             if $arguments !~ /\.\.\.$/;
     }
 
-    # What the text of lua_var_index has besides.
+    # The names that the text of lua_var_index mentions.
     my @names = grep { /^\$\w+$/ } Markdown::spans($README->section('lua_var_index')->{text});
     accepts($nginx, 'http', "lua_var_index @names;");
     refuses($nginx, 'http', 'lua_var_index $no_such_variable;', 'unknown "no_such_variable" variable');
@@ -145,7 +147,7 @@ sub check_variables {
 
 # ---- Lua API ---------------------------------------------------------------------------
 
-# Functions by their headings; one of them may be for two.
+# Functions by their headings; one heading may have two.
 sub documented { return map { split /, /, $_->{title} } $README->sections_of('Lua API') }
 
 # Every line of syntax is Lua that runs, with an argument that may be left out and
@@ -196,7 +198,7 @@ sub check_syntax {
     is_deeply([ split /\n/, $nginx->get('/')->{content} ], \@calls, 'each line can be run');
     is(in_order(split /\n/, $nginx->get('/keys')->{content}), in_order(documented()),
         'what the headings name is in the module, and nothing else');
-    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'without an error');
+    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
     $nginx->stop_cleanly;
     return;
 }
@@ -236,16 +238,16 @@ sub check_types {
         my $names = $nginx->get('/numbers')->{content};
         return $names =~ s/\bdone // ? $names : undef;
     });
-    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'they are those of README');
+    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'README names the variables that are numbers');
     $nginx->stop_cleanly;
     return;
 }
 
-# A sentence that README quotes is one that the module has.
+# README quotes sentences of the module.
 sub check_sentences {
     my $sources   = sources();
     my @sentences = uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE);
-    cmp_ok(scalar @sentences, '>=', 2, 'sentences');
+    cmp_ok(scalar @sentences, '>=', 2, 'README quotes at least two sentences');
     ok(index($sources, $_) >= 0, $_) for @sentences;
     return;
 }
@@ -259,8 +261,8 @@ sub check_numbers {
     is($limit =~ tr/ //dr, $const{MAX_LIVE}, "$limit requests can be live");
 
     my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later/;
-    my ($declared) = slurp("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
-    is($rust, $declared, 'the Rust that is needed');
+    my ($declared) = read_file("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;
+    is($rust, $declared, 'README names the Rust version of Cargo.toml');
 
     # README says with which versions it is tested, and this may be another one.
     my $nginx = NginxServer->new(http => <<~"END")->start;
@@ -276,7 +278,7 @@ sub check_numbers {
         END
     my ($nginx_version, $lua, $core, $version) = split ' ', $nginx->get('/')->{content};
     $nginx->stop_cleanly;
-    my ($released) = slurp("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
+    my ($released) = read_file("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
     is($version, $released, '_VERSION is that of Cargo.toml');
     my %installed = (
         'nginx'            => $nginx_version,
@@ -294,14 +296,8 @@ sub check_numbers {
 
 # All of src/.
 sub sources {
-    return join '', map { slurp($_) } grep { -f } map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
+    return join '', map { read_file($_) } grep { -f } map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
 }
 
 # Names, to be compared as a text.
 sub in_order (@names) { return join ' ', sort { $a cmp $b } @names }
-
-sub slurp ($file) {
-    open my $in, '<', $file or die "$file: $!";
-    local $/;
-    return readline $in;
-}

@@ -1,6 +1,5 @@
-# What README.md and CONTRIBUTING.md show can be done as they show it: every
-# command, every code block, every link, every file that they name.  What README
-# says of directives and functions is in readme-reference.t.
+# Every command, code block, link and file of README.md and CONTRIBUTING.md works as they
+# show it.  What README says of directives and functions is in readme-reference.t.
 
 use v5.36;
 use lib 't/lib';
@@ -9,6 +8,7 @@ use File::Basename qw(basename);
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
+use NgxVarTest::File qw(read_file write_file);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -20,17 +20,16 @@ my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
 my $LOAD    = 'load_module modules/ngx_http_lua_var_module.so;';
 my $ENABLED = '/etc/nginx/modules-enabled/60-lua-var.conf';
 my $OPENRESTY = '/usr/local/openresty/nginx/sbin/nginx';
-my ($MODULE) = grep { /lua_var/ } NginxServer->modules;
+my $MODULE = NginxServer->module;
 
-# make is asked here for what it does by itself, for the nginx that is installed.
+# make is run without NGINX=, so for the nginx that is installed.
 plan skip_all => "for the nginx that is installed, not $ENV{TEST_NGINX_BINARY}"
     if !defined $MODULE || $MODULE ne $SO;
 
-# What `make T=... TEST_NGINX=...` says to the make that runs this is not for the
-# one that is run here.
+# The make that is run here does not get the settings of the one that runs this file.
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL T TEST_NGINX)};
 
-# What serves until it is told to stop is not waited for when the test is stopped.
+# A server that still runs is stopped with the test.
 my $serving = 0;
 END { kill INT => $serving if $serving }
 
@@ -39,17 +38,17 @@ my %blocks;
 push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
 is(in_order(keys %blocks), 'dockerfile lua nginx sh text yaml', 'the kinds of code blocks in README.md');
 
-subtest 'links' => \&check_links;
-subtest 'commands in README.md' => \&check_commands;
-subtest 'Docker' => sub { check_docker(@{ $blocks{dockerfile} }) };
-subtest 'APISIX' => sub { check_apisix(@{ $blocks{yaml} }) };
-subtest 'what nginx says' => \&check_refusals;
-subtest 'what nginx-sys says' => \&check_nginx_sys;
-subtest 'synopsis' => sub { check_synopsis(@{ $blocks{nginx} }) };
-subtest 'Lua' => sub { check_lua(@{ $blocks{lua} }) };
-subtest 'lines of the log' => sub { check_log(@{ $blocks{text} }) };
-subtest 'commands in CONTRIBUTING.md' => \&check_guide_commands;
-subtest 'files in CONTRIBUTING.md' => \&check_guide_files;
+subtest 'links lead to what is there' => \&check_links;
+subtest 'the commands in README.md work' => \&check_commands;
+subtest 'the Dockerfile is right' => sub { check_docker(@{ $blocks{dockerfile} }) };
+subtest 'the configuration of APISIX is right' => sub { check_apisix(@{ $blocks{yaml} }) };
+subtest 'nginx says the sentences that README quotes' => \&check_refusals;
+subtest 'nginx-sys says the sentences that README quotes' => \&check_nginx_sys;
+subtest 'the synopsis runs' => sub { check_synopsis(@{ $blocks{nginx} }) };
+subtest 'the Lua blocks run' => sub { check_lua(@{ $blocks{lua} }) };
+subtest 'the log has the lines that README shows' => sub { check_log(@{ $blocks{text} }) };
+subtest 'the commands in CONTRIBUTING.md work' => \&check_guide_commands;
+subtest 'the files in CONTRIBUTING.md are there' => \&check_guide_files;
 done_testing;
 
 # ---- Lines of the log -------------------------------------------------------------------
@@ -70,7 +69,7 @@ sub check_log (@blocks) {
     my ($whole, $part, @more) = map { $_->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr } @blocks;
     # What t/ngx_ctx-why.t finds in a log.
     my ($why) = grep { /^\s*lua_var: request/ } @more;
-    my $found = slurp("$ROOT/t/ngx_ctx-why.t") =~ s/\\d\+/1/gr =~ s/\\//gr =~ s/\s*\n/ /gr;
+    my $found = read_file("$ROOT/t/ngx_ctx-why.t") =~ s/\\d\+/1/gr =~ s/\\//gr =~ s/\s*\n/ /gr;
     like($found, qr/\Q$_\E/, "the log has: $_") for split / *lua_var: request 0\/1 /, $why =~ s/^\s*lua_var: request 0\/1 //r;
     for my $traces (qw(off on)) {
         my $nginx = NginxServer->new(master => 'off');
@@ -97,19 +96,19 @@ sub check_log (@blocks) {
 END
         $nginx->start;
         $nginx->get('/keep');
-        is($nginx->get('/t')->{content}, "nil\n", 'refused');
+        is($nginx->get('/t')->{content}, "nil\n", 'the read is refused');
         my $shape = sub ($text) { $text =~ s{\Q$root\E/}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
         my $wanted = $shape->($traces eq 'on' ? $part : $whole);
         my ($line) = grep { /lua_var: fetch/ } map { s/\n//r } $nginx->log_lines;
         $traces eq 'on'
-            ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the part with lua_var_trace_handles')
-            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line');
+            ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the line has the part with lua_var_trace_handles')
+            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line is the one in README');
         $nginx->stop_cleanly;
     }
     return;
 }
 
-# ---- Links and loose ends --------------------------------------------------------------
+# ---- Links and blanks ------------------------------------------------------------------
 
 sub check_links {
     for my $file (glob "$ROOT/*.md") {
@@ -119,7 +118,7 @@ sub check_links {
             ok(-e "$ROOT/" . $target =~ s/#.*//r, "$name: $target");
         }
         my @blanks = $document->prose =~ /\@[A-Z]+\@/g;
-        is("@blanks", '', "$name: nothing is left to be filled in");
+        is("@blanks", '', "$name has no blanks to be filled in");
     }
     return;
 }
@@ -135,7 +134,7 @@ sub check_commands {
         'make'      => \&try_build,
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
-        # An operator's, which .ci/operator runs in a chroot, by these words.
+        # Commands for an operator, which .ci/operator runs in a chroot.
         "echo '$LOAD' | sudo tee $ENABLED"             => in_operator("echo '$LOAD'"),
         "sudo rm $ENABLED"                             => in_operator("by_hand=$ENABLED", 'rm "$by_hand"'),
         'sudo nginx -t && sudo systemctl reload nginx' => in_operator('nginx -t', 'nginx -s reload'),
@@ -143,7 +142,7 @@ sub check_commands {
         'sudo apt purge libnginx-mod-http-lua-var' => in_operator('apt purge libnginx-mod-http-lua-var'),
         'sudo kill -USR2 $(cat /run/nginx.pid)'        => in_operator('kill -USR2', '/run/nginx.pid'),
         'sudo kill -QUIT $(cat /run/nginx.pid.oldbin)' => in_operator('kill -QUIT', '/run/nginx.pid.oldbin'),
-        # These take minutes; that they could be run has to do.
+        # These take minutes, so it is only checked that they could run.
         map { ($_ => undef) } 'sudo make install', 'sudo make uninstall', "make NGINX=$OPENRESTY", "sudo make install NGINX=$OPENRESTY",
             map { "make $_" } qw(bench check deb dist fuzz install matrix mutants nothing soak test-hup test-valgrind),
     );
@@ -162,12 +161,12 @@ sub check_commands {
     return;
 }
 
-# Its commands, one a line; a backslash goes on with the next line.
+# Its commands, one a line; a backslash continues on the next line.
 sub commands_of ($block) {
     return grep { /^[^#]/ } split /\n/, $block->{text} =~ s/\s*\\\n\s*/ /gr;
 }
 
-# What make would do at last, after what is prepared: with a test that it can.
+# The last command that make would run; tests that the target exists.
 sub recipe ($command) {
     $command =~ s/^sudo //;
     $command =~ s/\Q$OPENRESTY/$ENV{TEST_NGINX_BINARY}/;
@@ -175,7 +174,7 @@ sub recipe ($command) {
     is($status, 0, "$command: there is such a target") or diag($output);
     my @lines = split /\n/, $output;
     my @missing = grep { m{/} && !/=/ && !-x "$ROOT/$_" } map { /^(\S+)/ } @lines;
-    is("@missing", '', "$command: what it runs is there");
+    is("@missing", '', "$command: the scripts that it runs are there");
     return $lines[-1] // '';
 }
 
@@ -189,15 +188,15 @@ sub shell ($command) {
     return ($?, $output);
 }
 
-# With the module that is tested, wherever it is.
+# With the module under test.
 sub try_demo ($recipe) {
     local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
     my ($status, $output) = shell($recipe);
-    is($status, 0, "$recipe: as it should be") or diag($output);
+    is($status, 0, "$recipe: exits with 0") or diag($output);
     return;
 }
 
-# It would come here again, so it has to say only which files it would run.
+# A dry run, because `make test` would run this file again.
 sub try_test ($recipe) {
     like($recipe, qr/^prove /, 'prove is what runs the tests');
     my ($status, $output) = shell("$recipe --dry");
@@ -208,15 +207,15 @@ sub try_test ($recipe) {
     return;
 }
 
-# For a command of which that script has to have these words.
+# Checks that .ci/operator has these words.
 sub in_operator (@words) {
     return sub ($command) {
-        my $operator = slurp("$ROOT/.ci/operator");
+        my $operator = read_file("$ROOT/.ci/operator");
         ok(index($operator, $_) >= 0, $_) for @words;
     };
 }
 
-# Serves until it is told to stop; what it says to try with curl is tried.
+# Starts a command that serves, runs the curl that it suggests, and stops it.
 sub try_run ($recipe) {
     local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
     local $SIG{ALRM} = sub { die "$recipe: nothing happens\n" };
@@ -230,7 +229,7 @@ sub try_run ($recipe) {
         1;
     } or diag($@);
     alarm 0;
-    isnt($curl, '', "$recipe: serves, and says what to try") or return;
+    isnt($curl, '', "$recipe: says what to try") or return;
     my (undef, $answer) = shell("$curl --silent --noproxy '*'");
     isnt($answer, '', "$curl: is answered");
 
@@ -242,27 +241,27 @@ sub try_run ($recipe) {
     return;
 }
 
-# Built it is already, so cargo has nothing to do: and that is the test, for a
-# command that would build something else would have something to do.
+# The module is built already, so cargo has nothing to do.  A command that built something
+# else would have.
 sub try_build ($command) {
     my ($promised) = $README->prose =~ /`make` alone builds `([^`]+)`/;
     is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
     chomp(my $tree = `$ROOT/.ci/nginx-tree path`);
     $command =~ s{/path/to/nginx(?=[ /])}{$tree}g;
-    unlike($command, qr{/path/to}, 'the paths are replaced');
+    unlike($command, qr{/path/to}, 'the paths of the example are replaced');
 
     SKIP: {
         skip('the module is not built, or not of these sources', 2) if !is_built();
         my @before = (stat $SO)[1, 9];
         my ($status, $output) = shell($command);
         my @after = (stat $SO)[1, 9];
-        is($status, 0, 'it builds') or diag($output);
-        is("@after", "@before", 'what is built already') or diag($output);
+        is($status, 0, 'the command builds') or diag($output);
+        is("@after", "@before", 'the command has nothing to build') or diag($output);
     }
     return;
 }
 
-# Whether cargo thinks so; it notes what a file was made of beside it.
+# Whether cargo would, from the list of sources that it keeps beside the file.
 sub is_built {
     open my $in, '<', $SO =~ s/so$/d/r or return 0;
     my ($sources) = do { local $/; readline($in) =~ /^\Q$SO\E: (.*)/ };
@@ -271,43 +270,43 @@ sub is_built {
 
 # ---- Elsewhere -------------------------------------------------------------------------
 
-# As far as that goes without Docker: the commands are a shell's, what they run is here, and
-# the file is copied to where the last stage loads it from.
+# Without Docker: the commands are a shell's, what they run exists, and the file is copied
+# to where the last stage loads it from.
 sub check_docker (@files) {
     is(scalar @files, 1, 'there is one Dockerfile') or return;
     my @lines = split /\n/, $files[0]{text};
     my %known = map { $_ => 1 } qw(ARG FROM RUN ENV COPY WORKDIR);
-    is(join(', ', grep { /^(\w+)/ && !$known{$1} } @lines), '', 'its instructions');
+    is(join(', ', grep { /^(\w+)/ && !$known{$1} } @lines), '', 'the Dockerfile has known instructions only');
     for my $command (map { /^RUN (.*)/ } @lines) {
         my ($status, $output) = shell("sh -n -c '" . $command =~ s/'/'\\''/gr . "'");
         is($status, 0, $command) or diag($output);
         recipe($command) if $command =~ /^make\b/;
     }
     my ($dest) = map { /^RUN make install .*DESTDIR=(\S+)/ } @lines;
-    like($files[0]{text}, qr{^COPY --from=build \Q$dest\E /$}m, 'what is installed is copied');
-    like($files[0]{text}, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'and loaded');
+    like($files[0]{text}, qr{^COPY --from=build \Q$dest\E /$}m, 'the Dockerfile copies what is installed');
+    like($files[0]{text}, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'the Dockerfile loads the module');
     return;
 }
 
 # Apache APISIX puts the snippet before `events`.
 sub check_apisix (@files) {
-    is(scalar @files, 1, 'there is one block') or return;
+    is(scalar @files, 1, 'there is one block for APISIX') or return;
     my ($snippet) = $files[0]{text} =~ /^nginx_config:\n  main_configuration_snippet: \|\n    (.*)\n\z/;
-    is($snippet, $LOAD, 'which loads the module');
+    is($snippet, $LOAD, 'the block for APISIX loads the module');
     return;
 }
 
-# Each line that README quotes is one that nginx writes.
+# nginx writes each line that README quotes.
 sub check_refusals {
     my ($head, @rows) = Markdown::rows($README->section('What nginx says')->{text});
     my $nginx = NginxServer->new;
     my @lua   = grep { $_ ne $MODULE } NginxServer->modules;
     my $load  = join '', map { "load_module $_;\n" } NginxServer->modules;
-    my $so    = slurp($MODULE);
+    my $so    = read_file($MODULE);
     my ($number, $signature) = (pack('Q<', version_number()), $so =~ /(\d,\d,\d,[01]{30,40})/);
     cmp_ok(scalar(() = $so =~ /\Q$number/g), '>=', 1, 'the number of the version is in the module');
 
-    # The module as it would have been built for others.
+    # The module as if built for another version.
     my %built = (
         older => $so =~ s/\Q$number/pack('Q<', 1021004)/ger,
         other => $so =~ s/\Q$signature/$signature =~ tr{01}{10}r/ger,
@@ -336,11 +335,11 @@ sub check_refusals {
         my $pattern = join '.*', map { quotemeta($_) =~ s/\d{7}/\\d{7}/gr } split /…/, $line;
         like($output, qr/\[emerg\] .*$pattern/, $line);
     }
-    is(join(', ', keys %refused), '', 'README has them all');
+    is(join(', ', keys %refused), '', 'README quotes every refusal');
     return;
 }
 
-# As nginx numbers it: 1022001 is 1.22.1.
+# nginx_version: 1022001 is 1.22.1.
 sub version_number {
     my ($major, $minor, $patch) = `$ENV{TEST_NGINX_BINARY} -v 2>&1` =~ m{/(\d+)\.(\d+)\.(\d+)};
     return $major * 1_000_000 + $minor * 1000 + $patch;
@@ -352,11 +351,11 @@ sub check_nginx_sys {
     my ($platform) = `rustc -vV` =~ /^host: (\S+)/m;
     my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $platform --format-version 1`
         =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
-    my $script = slurp(($manifest // '') . '/build/main.rs') // '';
+    my $script = read_file(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
     is(scalar @quoted, 2, 'README quotes two sentences');
-    # which breaks its lines
+    # its sentences are broken into lines
     $script =~ s/\s*\\\n\s*/ /g;
     ok(index($script, $_) >= 0, $_) for @quoted;
     return;
@@ -377,7 +376,7 @@ sub check_synopsis (@synopses) {
         is($status, 0, "nginx -t: $names") or diag($output);
         next if $status;
         $nginx->start;
-        is($nginx->get($path)->{content}, "$answer\n", "$path: what it says");
+        is($nginx->get($path)->{content}, "$answer\n", "$path: the answer is the one in README");
         $nginx->stop_cleanly;
     }
 
@@ -387,7 +386,7 @@ sub check_synopsis (@synopses) {
     is($nginx->get($path)->{status}, 500, 'without the module it is an error');
     $nginx->stop_cleanly;
 
-    # What becomes of ngx.ctx is told by Lua that can do without the library.
+    # Lua that works without the library says what ngx.ctx is.
     my $stock = replace($without,
         [ qq{local ngxvar = require "resty.ngxvar"\n} => '' ],
         [ "local req = ngxvar.request()\n"           => '' ],
@@ -406,7 +405,7 @@ sub orders ($text) {
     return map { replace($text, [ "$lua$module" => $_ ]) } "$lua$module", "$module$lua";
 }
 
-# An nginx with this as its whole configuration, but for what depends on where it is.
+# An nginx whose configuration is this text with the paths and the port replaced.
 sub pasted ($text) {
     my $nginx = NginxServer->new;
     my $root  = $nginx->root;
@@ -416,9 +415,7 @@ sub pasted ($text) {
     my $port  = NginxServer->port;
 
     mkdir "$root/conf/modules-enabled" or die "modules-enabled: $!";
-    open my $lua, '>', "$root/conf/modules-enabled/lua.conf" or die "lua.conf: $!";
-    print {$lua} map { "load_module $_;\n" } grep { !/lua_var/ } NginxServer->modules;
-    close $lua or die "lua.conf: $!";
+    write_file("$root/conf/modules-enabled/lua.conf", map { "load_module $_;\n" } NginxServer->other_modules);
     if (!defined $MODULE) {     # it is linked in
         $text =~ s{^load_module modules/.*\n}{}m;
     }
@@ -436,7 +433,7 @@ sub pasted ($text) {
     return $nginx;
 }
 
-# Each text has to be there, once.
+# Replaces texts that have to be there once.
 sub replace ($text, @replacements) {
     for my $replacement (@replacements) {
         my ($old, $new) = @$replacement;
@@ -448,7 +445,7 @@ sub replace ($text, @replacements) {
 
 # ---- Lua blocks ------------------------------------------------------------------------
 
-# Each with all before it in one handler, for the later ones use what the earlier define.
+# Each runs with all before it in one handler, because later ones use what earlier define.
 sub check_lua (@scripts) {
     my ($port, $config) = (NginxServer->port, '');
     for my $n (0 .. $#scripts) {
@@ -460,38 +457,37 @@ sub check_lua (@scripts) {
     for my $n (0 .. $#scripts) {
         is($nginx->get("/$n")->{content}, 'ran', "the block at line $scripts[$n]{line}");
     }
-    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'nothing is amiss');
+    is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
     $nginx->stop_cleanly;
     return;
 }
 
 # ---- CONTRIBUTING.md -------------------------------------------------------------------
 
-# In the table, the target alone may stand for `make` and the target.
+# The table may name a target without `make`.
 sub check_guide_commands {
     my ($head, @rows) = Markdown::rows($GUIDE->section('Contributing')->{text});
     my @commands = map { /^make\b/ ? $_ : "make $_" } grep { !/=t\// }
         map { Markdown::spans($_->[0]) } @rows;
     push @commands, grep { /^make\b/ } Markdown::spans($GUIDE->prose);
-    cmp_ok(scalar @commands, '>', 10, 'commands');
+    cmp_ok(scalar @commands, '>', 10, 'CONTRIBUTING has more than 10 commands');
     recipe($_) for uniq @commands;
 
     my ($argument) = grep { /^T=/ } Markdown::spans($GUIDE->prose);
     my $file = $argument =~ s/^T=//r;
-    is(recipe("make test $argument") =~ s/\s+/ /gr, "prove -r $file", "$argument: only that file");
+    is(recipe("make test $argument") =~ s/\s+/ /gr, "prove -r $file", "$argument: runs only that file");
     is(recipe('make test TEST_NGINX=DIR') =~ s/\s+/ /gr, 'prove -IDIR/lib -r t',
         'TEST_NGINX=DIR: that one is used');
     return;
 }
 
-# What looks like the name of a file, or ends as a directory's does, exists; below target/
-# is what commands make.
+# Every file or directory name exists, except below target/, where commands make files.
 sub check_guide_files {
     my @files = uniq
         grep { !m{^target/} }
         grep { m{^[\w./-]+(?:\.(?:rs|c|h|lua|t|md|pm|toml)|/)$} || m{^(?:t|src|nginx-conf)/[\w./-]+$} }
         map { s/^T=//r } map { Markdown::spans($_) } $README->prose, $GUIDE->prose;
-    cmp_ok(scalar @files, '>', 20, 'files');
+    cmp_ok(scalar @files, '>', 20, 'CONTRIBUTING has more than 20 files');
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
     }
@@ -511,9 +507,3 @@ sub check_guide_code {
 
 # Names, to be compared as a text.
 sub in_order (@names) { return join ' ', sort { $a cmp $b } @names }
-
-sub slurp ($file) {
-    open my $in, '<', $file or return;
-    local $/;
-    return readline $in;
-}

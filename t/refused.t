@@ -4,8 +4,6 @@ use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
-
 # A handle of a request that has ended, and a function to use it in.
 our $HTTP = <<'END';
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
@@ -28,7 +26,7 @@ our $HTTP = <<'END';
             return app.kept
         end
 
-        -- by the clock that the limit goes by
+        -- the limit uses ngx.time()
         function app.next_second()
             local second = ngx.time()
             repeat ngx.sleep(0.02) until ngx.time() ~= second
@@ -63,7 +61,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the line names what was asked, of what, when it ended, who runs, and the Lua
+=== TEST 1: the line names the function, the handle, when its request ended, and the Lua
 --- config
     location = /t {
         content_by_lua_block {
@@ -79,7 +77,7 @@ qr{\[warn\] .*? lua_var: fetch "scheme" refused: stale request, handle \d+/\d+, 
 
 
 
-=== TEST 2: one line a second; the next one counts those that were left out
+=== TEST 2: one line is logged a second, and the next one counts those left out
 --- config
     location = /t {
         content_by_lua_block {
@@ -103,7 +101,7 @@ qr/\Alua_var: fetch "uri"\nlua_var: fetch "host" .* \(999 more were not logged\)
 
 
 
-=== TEST 3: another level, another rate
+=== TEST 3: lua_var_log_refused sets level and rate
 --- http_config
     lua_var_log_refused error rate=3r/s;
 --- config
@@ -127,7 +125,7 @@ qr/\A(?:\[error\] .*lua_var: fetch\n){3}\z/
 
 
 
-=== TEST 4: off
+=== TEST 4: lua_var_log_refused off logs nothing
 --- http_config
     lua_var_log_refused off;
 --- config
@@ -144,7 +142,7 @@ nil stale request
 
 
 
-=== TEST 5: with lua_var_trace_handles, also where the handle was made
+=== TEST 5: with lua_var_trace_handles the line says where the handle was made
 --- http_config
     lua_var_trace_handles on;
 --- config
@@ -162,13 +160,13 @@ qr{refused: stale request, handle \d+/\d+, whose request ended \d+\.\d\d\ds ago,
 
 
 
-=== TEST 6: where compiled code made a handle is known as well
+=== TEST 6: with lua_var_trace_handles compiled code records where it makes a handle
 --- http_config
     lua_var_trace_handles on;
     init_worker_by_lua_block {
         local app, request = package.loaded.app, require("resty.ngxvar").request
 
-        -- called often enough to be compiled from its beginning
+        -- called often enough to be compiled from the start
         function app.note()
             app.kept = request()
         end
@@ -202,7 +200,7 @@ qr{refused: stale request, handle \d+/\d+, .* made \d+s ago at init_worker_by_lu
 
 
 
-=== TEST 7: set, getters and setters, interpreted and compiled; a pointer of another request
+=== TEST 7: set, getters, setters and pointers of other requests are logged, interpreted and compiled
 --- http_config
     lua_var_log_refused warn rate=1000r/s;
 --- config
@@ -241,7 +239,7 @@ qr/\A$all\z/
 
 
 
-=== TEST 8: no variables in a timer
+=== TEST 8: reading in a timer is logged as without variables
 --- config
     location = /t {
         content_by_lua_block {
@@ -265,7 +263,7 @@ qr{lua_var: fetch "uri" refused: no variables in this context \(TLS handshake, t
 
 
 
-=== TEST 9: what is asked and no refusal is not logged
+=== TEST 9: live(), unset variables and bad requests are not logged
 --- config
     location = /t {
         content_by_lua_block {
@@ -286,7 +284,7 @@ qr/\Afalse\n\/t\nnil\nbad request: /
 
 
 
-=== TEST 10: the C functions of lua-var-nginx-module say their name
+=== TEST 10: refusals of lua-var-nginx-module's C functions have their names
 --- config
     location = /t {
         content_by_lua_block {
@@ -302,7 +300,7 @@ qr{lua_var: ngx_http_lua_var_ffi_uri refused: stale request, pointer 0*1267, cal
 
 
 
-=== TEST 11: a request whose slot had other occupants since
+=== TEST 11: when the slot has had other requests since, the line says how long ago at least
 --- config
     location = /t {
         content_by_lua_block {
@@ -322,7 +320,7 @@ qr{refused: stale request, handle \d+/\d+, whose request ended more than \d+\.\d
 
 
 
-=== TEST 12: what Lua gave for a name cannot forge a line
+=== TEST 12: control characters in a name do not forge a line
 --- config
     location = /t {
         content_by_lua_block {
@@ -344,7 +342,7 @@ qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refu
 
 
 
-=== TEST 13: from a coroutine: its Lua, and the Lua that runs it; from a light thread: its own
+=== TEST 13: the line has a coroutine's Lua and its resumer's, and of a light thread its own
 --- http_config
     lua_var_log_refused warn rate=100r/s;
     lua_var_trace_handles on;
@@ -359,11 +357,11 @@ qr{lua_var: fetch "arg_a\\x22\\x0A2026/11/25 \[emerg\] \\x5Cx\\xFFb{30,40}" refu
             ngx.thread.wait(ngx.thread.spawn(function ()
                 ngx.say((app.log_entry(req)))
             end))
-            -- one in another
+            -- a coroutine in another one
             coroutine.wrap(function ()
                 coroutine.wrap(function () ngx.say((app.log_entry(req))) end)()
             end)()
-            -- while a light thread waits, nobody knows which of the two runs it
+            -- while a light thread waits, either of the two may have resumed the coroutine
             local waiting = ngx.thread.spawn(coroutine.yield)
             coroutine.wrap(function () ngx.say((app.log_entry(req))) end)()
             ngx.thread.wait(waiting)

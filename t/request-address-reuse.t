@@ -1,12 +1,12 @@
-# What is kept of a request that ended stays refused when its memory, and its place in
-# the registry, are another request's.  t/lib/reuse.lua tries everything with all
-# that was kept before, and counts how often there was a new request at the address.
+# A handle or pointer of a request that ended stays refused when its address and its slot
+# are another request's.  t/lib/reuse.lua tries every function with all that was kept, and
+# counts how often a new request had the address.
 
 use v5.36;
 use lib 't/lib';
 
 BEGIN {
-    # valgrind keeps freed memory from being used again, which is what this is about.
+    # By default valgrind does not hand out freed memory again, which this file needs.
     if (my $valgrind = $ENV{TEST_NGINX_USE_VALGRIND}) {
         my $options = $valgrind =~ /^\d+$/ ? '' : $valgrind;
         $ENV{TEST_NGINX_USE_VALGRIND} = "$options --freelist-vol=0";
@@ -16,13 +16,11 @@ BEGIN {
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
-my $LIB = NgxVarTest::Env::lib_dir();
-
 add_block_preprocessor(sub ($block) {
     return if !defined $block->config;
     my $server = $block->reuse_server // '';
     $block->set_value(http_config => <<"END");
-    lua_package_path "$LIB/?.lua;;";
+    lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
         client = require "client"
         reuse = require "reuse"
@@ -47,7 +45,7 @@ add_block_preprocessor(sub ($block) {
     }
 END
     $block->set_value(request => 'GET /t');
-    # The clients are this nginx's own Lua.
+    # The clients run in the same nginx.
     $block->set_value(timeout => 20) if !defined $block->timeout;
     $block->set_value(no_error_log => ['[error]']) if !defined $block->no_error_log;
 });
@@ -57,7 +55,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: HTTP/1.1, many requests on one connection
+=== TEST 1: HTTP/1.1 requests on one connection refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -77,7 +75,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 2: TLS, and the request of the handshake is remembered too
+=== TEST 2: HTTP/1.1 over TLS refuses what was kept of earlier requests and of the handshake
 --- reuse_server
     ssl_certificate_by_lua_block { reuse.keep() }
 --- config
@@ -101,7 +99,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 3: HTTP/1.1, a connection for each request
+=== TEST 3: HTTP/1.1 requests on separate connections refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -119,7 +117,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 4: pipelined requests
+=== TEST 4: pipelined requests refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
@@ -144,15 +142,13 @@ in a slot in use again: yes
 
 
 
-=== TEST 5: HTTP/2, one stream after another
+=== TEST 5: HTTP/2 streams one after another refuse what was kept of earlier ones
 --- config
     location = /t {
         content_by_lua_block {
-            local argv = { "curl", "--silent", "--insecure", "--http2", "--noproxy", "*", "--max-time", "10" }
-            for id = 1, 15 do
-                argv[#argv + 1] = "https://127.0.0.1:$TEST_NGINX_PORT2/one/" .. id
-            end
-            client.run(argv)
+            local uris = {}
+            for id = 1, 15 do uris[id] = "/one/" .. id end
+            client.http2_in_turn(uris, { port = $TEST_NGINX_PORT2 })
             reuse.tell()
         }
     }
@@ -164,7 +160,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 6: HTTP/2, streams at once, three times on connections of their own
+=== TEST 6: HTTP/2 streams at once refuse what was kept of an earlier connection's
 --- config
     location = /t {
         content_by_lua_block {
@@ -186,7 +182,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 7: redirects and error pages in between, after which a handle is still valid
+=== TEST 7: redirects and error pages leave a request's own handle valid
 --- reuse_server
     location = /error {
         error_page 502 /one/after_error;
@@ -219,7 +215,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 8: requests that only reach the log phase (400), and whose clients left
+=== TEST 8: requests that only reach the log phase, or whose clients left, are refused later
 --- reuse_server
     error_page 400 =200 /one/bad;
     location = /leave {
@@ -264,7 +260,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 9: subrequests, which are in their parent's memory
+=== TEST 9: subrequests, which use their parent's pool, are refused later
 --- reuse_server
     location = /parent {
         content_by_lua_block {
@@ -295,7 +291,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 10: timers, whose requests are fake
+=== TEST 10: timers, which have fake requests, are refused later
 --- config
     location = /t {
         content_by_lua_block {
@@ -321,7 +317,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 11: compiled loops: what a trace knows of one request does not hold for the next
+=== TEST 11: compiled loops refuse what was kept of earlier requests
 --- reuse_server
     location /loop {
         content_by_lua_block {
@@ -371,7 +367,7 @@ in a slot in use again: yes
 
 
 
-=== TEST 12: the request at the address is live while another one tries
+=== TEST 12: a stale handle is refused while another live request has its address
 --- reuse_server
     location = /keep { content_by_lua_block { handle = require("resty.ngxvar").request() pointer = require("resty.core.base").get_request() ngx.say("kept") } }
     location = /stay {
@@ -398,7 +394,7 @@ in a slot in use again: yes
             say("pointer", ngxvar.fetch("uri", pointer))
             say("set", ngxvar.set("own", "x", pointer))
             say("live pointer", ngxvar.live(pointer))
-            -- its own handle is the only one that names it
+            -- only its own handle is valid
             say("stranger", ngxvar.fetch("uri", stranger))
         }
     }
@@ -441,7 +437,7 @@ stranger: /stay, nil
 
 
 
-=== TEST 13: the C functions take an address only: they read the request that is there now
+=== TEST 13: the C functions read the request that is at the address now
 --- reuse_server
     location /c {
         content_by_lua_block {
@@ -471,7 +467,7 @@ stranger: /stay, nil
                 local answer = c:request("/c/" .. id).body
                 count[answer] = count[answer] + 1
             end
-            -- on a connection beside it there is another address
+            -- a second connection has another address
             local other = client.connect{ port = $TEST_NGINX_PORT1 }
             for id = 11, 20 do
                 local answer = other:request("/c/" .. id).body

@@ -1,15 +1,13 @@
-# A request whose slot is occupied, but whose memory no longer looks like the request
-# that was put there: refused before anything else of it is read.  src/validation.rs.
+# A request whose slot is occupied, but whose memory no longer looks like that request: it is
+# refused before anything else of it is read.  src/validation.rs.
 #
-# nginx does not do that to a request.  What is tested is the second lock: Lua code
-# writes over the members that are compared, asks, and puts them right again.
+# nginx never damages a request so.  Lua overwrites the members that are compared, reads,
+# and restores them.
 
 use v5.36;
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => <<'END');
@@ -61,14 +59,14 @@ add_block_preprocessor(sub ($block) {
             }
         end
 
-        -- what every way says while the member at an offset is another value
+        -- the result of each way while the member at an offset is overwritten
         function damaged(ctype, member, value)
             local handle = ngxvar.request()
             local at = ffi.cast("char *", get_request()) + offset_of(member)
             local place = ffi.cast(ctype .. "*", at)
             local right = place[0]
 
-            -- what they read is found while it is there
+            -- getters resolve their names before that
             uri(handle)
             own(handle)
 

@@ -1,18 +1,16 @@
-# What is passed as a request and is no handle, or a forged one: refused, unless it is
-# the current request's own pointer.  src/validation.rs, src/registry.
+# Whatever is passed as a request and is no valid handle is refused, except the current
+# request's pointer.  src/validation.rs, src/registry.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 repeat_each(2);
 run_tests();
 
 __DATA__
 
-=== TEST 1: what is no request is refused by every function
+=== TEST 1: every function refuses what is no request
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -66,7 +64,7 @@ enable_patch(false): refused
 
 
 
-=== TEST 2: the errors that refuse it
+=== TEST 2: the error says what was passed instead of a request
 --- config
     location = /t {
         content_by_lua_block {
@@ -102,7 +100,7 @@ stale request
 
 
 
-=== TEST 3: a raw pointer is taken when it is the current request's
+=== TEST 3: the current request's pointer is accepted
 --- config
     location = /t {
         set $own "";
@@ -133,7 +131,9 @@ GET /t?a=1
 
 
 
-=== TEST 4: a raw pointer of another live request, or of none, is refused
+=== TEST 4: the pointer of another live request, and of one that ended, is refused
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {
@@ -142,12 +142,7 @@ GET /t?a=1
             local own = base.get_request()
             raw = nil
 
-            local other = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other HTTP/1.0\r\n\r\n"))
-                sock:receive("*a")
-            end)
+            local other = ngx.thread.spawn(require("client").get, "/other")
 
             while not raw do ngx.sleep(0.001) end
             local value, err = ngxvar.fetch("uri", raw)
@@ -195,7 +190,7 @@ subrequest: nil stale request
 
 
 
-=== TEST 5: a forged handle: with any bit wrong it is refused
+=== TEST 5: a handle with any bit wrong is refused
 --- config
     location = /t {
         content_by_lua_block {
@@ -253,7 +248,7 @@ GET /t
 
 
 
-=== TEST 6: request() does not return a handle that a program changed
+=== TEST 6: request() does not return a handle that Lua changed
 --- config
     location = /t {
         content_by_lua_block {

@@ -1,18 +1,16 @@
-# Handles: one request, from its beginning to its end, and no other.  Everything else
-# that may be passed as a request is in request-strangers.t.
+# A handle names one request, from its beginning to its end, and never another.  Everything
+# else that may be passed as a request is in request-strangers.t.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-$ENV{TEST_NGINX_LUA_DIR} = NgxVarTest::Env::lib_dir();
 
 repeat_each(2);
 run_tests();
 
 __DATA__
 
-=== TEST 1: a handle is opaque cdata, and the same one each time
+=== TEST 1: request() returns one opaque cdata for a request
 --- config
     location = /t {
         content_by_lua_block {
@@ -40,7 +38,7 @@ true
 
 
 
-=== TEST 2: one request, one handle in all phases
+=== TEST 2: a request has one handle in all phases
 --- config
     location = /t {
         set_by_lua_block $handle { return tostring(require("resty.ngxvar").request()) }
@@ -82,7 +80,7 @@ log same;
 
 
 
-=== TEST 3: after the end of its request a handle is stale, for every function
+=== TEST 3: a stale handle gets nil and "stale request" from every function
 --- config
     location = /keep {
         content_by_lua_block {
@@ -117,21 +115,18 @@ log same;
 
 
 === TEST 4: a handle stays stale when its request's address is used again
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
-            local sock = ngx.socket.tcp()
-            assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-
+            local c = require("client").connect{ port = $TEST_NGINX_SERVER_PORT }
             local seen = {}
             for i = 1, 100 do
-                assert(sock:send("GET /one?n=" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n"))
-                local read = sock:receiveuntil("\r\n\r\n")
-                assert(read())
-                seen[i] = sock:receive("*l")
+                seen[i] = c:request("/one?n=" .. i).body
             end
-            sock:close()
+            c:close()
 
             local reused, refused = 0, 0
             for i, req in ipairs(handles) do
@@ -148,7 +143,7 @@ log same;
             end
             ngx.say("reused: ", reused > 10, ", refused: ", refused)
             for i = 2, 100 do
-                if seen[i] ~= i .. " 0 live" then
+                if seen[i] ~= i .. " 0 live\n" then
                     ngx.say("request ", i, ": ", seen[i])
                 end
             end
@@ -165,7 +160,7 @@ log same;
                 handles, addresses = {}, {}
             end
 
-            -- while this request is at an address of theirs, all of them are dead
+            -- all earlier ones have ended, although this one may have their address
             local live = 0
             for _, other in ipairs(handles) do
                 if ngxvar.live(other) or ngxvar.fetch("uri", other) then
@@ -269,7 +264,7 @@ $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
             parent = ngxvar.request()
             local res = ngx.location.capture("/sub", { args = "a=2" })
             ngx.print(res.body)
-            -- back in the parent; the subrequest is in its pool still
+            -- back in the parent, whose pool still has the subrequest
             ngx.say(ngxvar.fetch("uri", parent), " ", ngxvar.fetch("arg_a", parent), " ",
                     ngxvar.fetch("uri"), " ", rawequal(parent, ngxvar.request())
                                 or tostring(parent) == tostring(ngxvar.request()))
@@ -308,7 +303,7 @@ $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_NO_ADDRESS_REUSE}
 
 
 
-=== TEST 7: several live subrequests, each with its own values
+=== TEST 7: live subrequests each have their own values
 --- config
     location = /t {
         content_by_lua_block {
@@ -350,18 +345,15 @@ GET /t
 
 
 === TEST 8: a handle of another live request reads that request
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             handle, done = nil, false
 
-            local other = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other?a=2 HTTP/1.0\r\n\r\n"))
-                sock:receive("*a")
-            end)
+            local other = ngx.thread.spawn(require("client").get, "/other?a=2", { version = "1.0" })
 
             while not handle do ngx.sleep(0.001) end
             ngx.say(ngxvar.fetch("uri", handle), " ", ngxvar.fetch("arg_a", handle), " ",
@@ -473,7 +465,7 @@ bad: 400 true true;
 
 
 
-=== TEST 12: many requests at once, each with its own handle
+=== TEST 12: many requests at once each have their own handle
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
@@ -482,13 +474,7 @@ bad: 400 true true;
             local threads = {}
             waiting, go = {}, false
             for i = 1, 15 do
-                threads[i] = ngx.thread.spawn(function ()
-                    local sock = ngx.socket.tcp()
-                    assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                    assert(sock:send("GET /wait?n=" .. i .. " HTTP/1.0\r\n\r\n"))
-                    local all = sock:receive("*a")
-                    return all:match("\r\n\r\n(.*)$")
-                end)
+                threads[i] = ngx.thread.spawn(require("client").get, "/wait?n=" .. i)
             end
             local ngxvar = require "resty.ngxvar"
             local count = 0
@@ -504,8 +490,8 @@ bad: 400 true true;
             end
             go = true
             for i = 1, 15 do
-                local _, body = ngx.thread.wait(threads[i])
-                if body == tostring(i) then right = right + 1 end
+                local _, response = ngx.thread.wait(threads[i])
+                if response.body == tostring(i) then right = right + 1 end
             end
             ngx.say(right)
         }
@@ -528,7 +514,7 @@ GET /t
 
 
 
-=== TEST 13: a handle has nothing but its name, and says what to use
+=== TEST 13: reading a field of a handle raises an error that names fetch
 --- config
     location = /t {
         content_by_lua_block {

@@ -1,5 +1,5 @@
-# set(name, value, req): src/assign.rs.  Always compared with ngx.var's own
-# assignment, whose sentences and effects it shares.
+# set(name, value, req): src/variable/assign.rs.  Its errors and effects are those of
+# assigning to ngx.var, with which it is compared.
 
 use lib 't/lib';
 use NgxVarTest;
@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a variable that set defined
+=== TEST 1: a variable defined by set is assigned
 --- config
     location = /t {
         set $own "first";
@@ -36,7 +36,7 @@ true [] []
 
 
 
-=== TEST 2: a map that is changeable, and one that is not cached
+=== TEST 2: a map's variable is assigned, cached or volatile
 --- http_config
     map $arg_a $mapped { default "mapped $arg_a"; }
     map $arg_a $fresh { volatile; default "fresh $arg_a"; }
@@ -66,7 +66,7 @@ by hand by hand
 
 
 
-=== TEST 3: set handlers: args and limit_rate
+=== TEST 3: set handlers of $args and $limit_rate are called
 --- config
     location = /t {
         set $rate "0";
@@ -103,7 +103,7 @@ invalid $limit_rate "many"
 
 
 
-=== TEST 4: nil unsets
+=== TEST 4: nil unsets a variable
 --- http_config
     map $uri $mapped { default "of the map"; }
 --- config
@@ -119,7 +119,7 @@ invalid $limit_rate "many"
             ngx.say(ngxvar.set("own", nil, ngxvar.request()), " ", tostring(ngx.var.own))
             ngx.say(ngxvar.set("args", nil), " [", tostring(ngx.var.args), "] ",
                     ngx.var.args == ngxvar.fetch("args"))
-            -- nothing is kept: the map answers, as it does for ngx.var
+            -- nothing is cached: the map is evaluated, as for ngx.var
             ngx.say(ngxvar.set("mapped", "x"), " ", ngxvar.set("mapped", nil), " ",
                     tostring(ngxvar.fetch("mapped")), " ",
                     ngxvar.fetch("mapped") == ngx.var.mapped)
@@ -139,7 +139,7 @@ true true nil true
 
 
 
-=== TEST 5: values that are no strings become what tostring makes of them
+=== TEST 5: values are converted by tostring
 --- config
     location = /t {
         set $own "";
@@ -182,7 +182,7 @@ table true true
 
 
 
-=== TEST 6: an error in a __tostring is the caller's
+=== TEST 6: an error in a __tostring reaches the caller
 --- config
     location = /t {
         set $own "before";
@@ -194,7 +194,7 @@ table true true
             ngx.say((pcall(ngxvar.set, "own", mt(function () return {} end))))
             ngx.say(ngx.var.own)
 
-            -- it may itself set the variable; what it returns is set later
+            -- a __tostring may set the variable itself; its result is set after that
             ngx.say(ngxvar.set("own", mt(function ()
                 ngx.var.own = "inner"
                 return "outer"
@@ -213,7 +213,7 @@ true outer
 
 
 
-=== TEST 7: a __tostring that waits
+=== TEST 7: a __tostring that yields raises an error
 --- config
     location = /t {
         set $own "before";
@@ -234,7 +234,7 @@ false attempt to yield before
 
 
 
-=== TEST 8: what cannot be set: the errors of ngx.var
+=== TEST 8: what cannot be assigned gets the errors of ngx.var
 --- http_config
     map $uri $mapped { default "x"; }
 --- config
@@ -246,12 +246,12 @@ false attempt to yield before
 
             local function by_var(name, value) ngx.var[name] = value end
 
-            -- a sentence without the place it was raised at
+            -- an error without its source position
             local function sentence(err)
                 return (err:gsub("^.*nginx%.conf:%d+%):%d+: ", ""))
             end
 
-            -- no longer names: ngx.var cuts its sentences off at 256 bytes
+            -- short names only: ngx.var truncates its errors at 256 bytes
             for _, name in ipairs { "uri", "host", "status", "scheme", "remote_addr",
                                     "request_time", "nosuch", "NoSuch", "URI", "",
                                     "http_host", "arg_a", "http_x", "cookie_a", "sent_http_x",
@@ -292,7 +292,7 @@ Cookie: a=1
 
 
 
-=== TEST 9: the texts of the errors
+=== TEST 9: the errors say what the variable lacks
 --- http_config
     map $uri $loose { default "x"; }
 --- config
@@ -316,7 +316,7 @@ nil variable "loose" cannot be assigned a value
 
 
 
-=== TEST 10: long names and values
+=== TEST 10: long names and values work
 --- config
     location = /t {
         set $own "";
@@ -341,7 +341,7 @@ nil variable "long true
 
 
 
-=== TEST 11: bad names raise an error, as ngx.var's do
+=== TEST 11: bad names raise the errors of ngx.var
 --- config
     location = /t {
         content_by_lua_block {
@@ -375,7 +375,7 @@ none: false bad variable name: expected string, got no value
 
 
 
-=== TEST 12: without a request, and where there are no variables
+=== TEST 12: without a request or variables set() returns nil and the reason
 --- http_config
     init_by_lua_block {
         local ok, err = require("resty.ngxvar").set("own", "x")
@@ -403,27 +403,24 @@ nil no variables in this context (TLS handshake, timer or worker start)
 
 
 
-=== TEST 13: of another request that is live, by its handle
+=== TEST 13: another live request's variable is assigned by its handle
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     location = /t {
         set $own "mine";
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             handle, done = nil, false
-            local other = ngx.thread.spawn(function ()
-                local sock = ngx.socket.tcp()
-                assert(sock:connect("127.0.0.1", $TEST_NGINX_SERVER_PORT))
-                assert(sock:send("GET /other HTTP/1.0\r\n\r\n"))
-                return sock:receive("*a")
-            end)
+            local other = ngx.thread.spawn(require("client").get, "/other")
             while not handle do ngx.sleep(0.001) end
             ngx.say(ngxvar.set("own", "set from outside", handle), " ", ngx.var.own, " ",
                     ngxvar.fetch("own", handle))
-            -- a sentence about it belongs to that request, and is copied in time
+            -- the error is allocated in that request's pool, and copied in time
             local _, err = ngxvar.set("nope", "x", handle)
             done = true
-            local _, answer = ngx.thread.wait(other)
-            ngx.say(answer:match("\r\n\r\n(.*)$"))
+            local _, response = ngx.thread.wait(other)
+            ngx.say(response.body)
             ngx.say(err:sub(1, 25))
         }
     }
@@ -446,7 +443,7 @@ variable "nope" not found
 
 
 
-=== TEST 14: in every phase that has variables; nginx sees the value
+=== TEST 14: set() works in every phase, and nginx sees the value
 --- config
     location = /t {
         set $own "conf";

@@ -1,5 +1,5 @@
-# The short form of `make soak`: everything at once, with reloads and an upgrade.
-# What is checked in each request is in t/stress/soak.lua.
+# The short form of `make soak`: all kinds of requests at once, with reloads and an upgrade.
+# The checks in each request are in t/stress/soak.lua.
 
 use v5.36;
 use Test::More;
@@ -13,7 +13,7 @@ my @output = do {
 };
 my $status = $?;
 
-is($status, 0, 'nothing went wrong');
+is($status, 0, 't/bin/soak finds nothing wrong');
 like($output[-1],
     qr/[1-9]\d* requests .* [1-9]\d* redirects restored, [1-9]\d* stale handles refused, 0 foreign, 0 slots live .* [1-9]\d* reloads, 1 upgrade, .* deaths 0$/,
     'figures');

@@ -7,7 +7,8 @@ use lib 't/lib';
 use JSON::PP ();
 use NginxServer;
 use NgxVarTest::Client ();
-use NgxVarTest::Process qw(read_file wait_until);
+use NgxVarTest::File qw(read_file);
+use NgxVarTest::Process qw(wait_until);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -42,7 +43,7 @@ my $HTTP = <<'END';
         location = /stale {
             content_by_lua_block {
                 local ngxvar = require "resty.ngxvar"
-                -- never the newest occupant of a slot
+                -- never the newest request of a slot
                 local handle = require("ffi").new("ngx_http_lua_var_handle_t", 1, 1)
                 for i = 1, ngx.var.arg_n do ngxvar.fetch("uri", handle) end
                 ngx.say("done")
@@ -85,27 +86,27 @@ sub stats () {
 }
 
 my $begin = stats();
-is($begin->{$_}, 0, "$_: none at first") for grep { !/^(?:live|registered|workers)$/ } sort keys %$begin;
-is($begin->{workers}, WORKERS, 'workers');
+is($begin->{$_}, 0, "$_ is 0 at first") for grep { !/^(?:live|registered|workers)$/ } sort keys %$begin;
+is($begin->{workers}, WORKERS, 'workers are counted');
 is($begin->{live}, 1, 'the request that asks is live');
 
 # ---- What is counted ---------------------------------------------------------------------
 
 $nginx->get('/stale?n=70');
 $nginx->get('/timer');
-is($nginx->get('/lost')->{content},  "mine\n", 'ngx.ctx after an error page');
-is($nginx->get('/moved')->{content}, "mine\n", 'ngx.ctx after another redirect');
+is($nginx->get('/lost')->{content},  "mine\n", 'ngx.ctx is restored after an error page');
+is($nginx->get('/moved')->{content}, "mine\n", 'ngx.ctx is restored after another redirect');
 
 # A request lives a little longer than its response.
 my $now;
 wait_until(5, sub { ($now = stats())->{live} == 1 });
-is($now->{refused_stale},        70, 'refused: stale');
-is($now->{refused_no_variables}, 1,  'refused: without variables');
-is($now->{restored_error_page},  1,  'given back after an error page');
-is($now->{restored_other},       1,  'given back after another redirect');
-is($now->{live},                 1,  'live again');
-# those, and the one of the timer
-cmp_ok($now->{registered}, '>=', $begin->{registered} + 4 + 1, 'registered');
+is($now->{refused_stale},        70, 'stale handles are counted');
+is($now->{refused_no_variables}, 1,  'refusals without variables are counted');
+is($now->{restored_error_page},  1,  'an ngx.ctx restored after an error page is counted');
+is($now->{restored_other},       1,  'an ngx.ctx restored after another redirect is counted');
+is($now->{live},                 1,  'only the asking request is live');
+# four requests, and the timer's
+cmp_ok($now->{registered}, '>=', $begin->{registered} + 4 + 1, 'registered requests are counted');
 
 my %said = $nginx->get('/stats')->{content} =~ /^(\w+) (\d+)$/gm;
 is(join(' ', sort keys %said), join(' ', sort keys %$now), 'stats() has the same names');
@@ -129,8 +130,8 @@ my %by_accept = (
 for my $accept (sort keys %by_accept) {
     my $response = $nginx->get('/status', headers => { $accept ? (Accept => $accept) : () });
     my ($type, $body) = $by_accept{$accept}->@*;
-    is($response->{headers}{'content-type'}, $type, "Accept: $accept: type");
-    like($response->{content}, $body, "Accept: $accept: body");
+    is($response->{headers}{'content-type'}, $type, "Accept: $accept gets its type");
+    like($response->{content}, $body, "Accept: $accept gets its body");
 }
 like($nginx->get('/text', headers => { Accept => 'application/json' })->{content}, qr/^workers /,
     'a format that is named is kept to');
@@ -138,32 +139,32 @@ is($nginx->get('/status', method => 'POST', content => 'a=1')->{status}, 405, 'P
 is($nginx->get('/prometheus/inner')->{content}, "inner\n", 'a location in it has its own handler');
 
 my $head = $nginx->get('/prometheus', method => 'HEAD');
-is($head->{status}, 200, 'HEAD');
-is($head->{content}, '', 'without a body');
-cmp_ok($head->{headers}{'content-length'}, '>', 500, 'but with its length');
+is($head->{status}, 200, 'HEAD gets 200');
+is($head->{content}, '', 'HEAD gets no body');
+cmp_ok($head->{headers}{'content-length'}, '>', 500, 'HEAD gets the length of the body');
 
 my $json = JSON::PP::decode_json($nginx->get('/json')->{content});
 is_deeply([ sort { $a <=> $b } map { $_->{pid} } $json->{by_worker}->@* ],
     [ sort { $a <=> $b } $nginx->workers ], 'a row for each worker');
 my $rows = 0;
 $rows += $_->{refused_stale} for $json->{by_worker}->@*;
-is($rows, $json->{refused_stale}, 'the rows add up');
+is($rows, $json->{refused_stale}, 'the rows of the workers add up to the sum');
 
 check_prometheus($nginx->get('/prometheus')->{content});
 
-# As Prometheus' own client library reads it.
+# Read by Prometheus' own client library.
 sub check_prometheus ($text) {
     my %type;
     for my $line (split /\n/, $text) {
         if ($line =~ /^# TYPE (\S+) (counter|gauge)$/) {
             my ($name, $type) = ($1, $2);
-            ok(!$type{$name}, "$name: one TYPE");
+            ok(!$type{$name}, "$name has one TYPE");
             $type{$name} = $type;
-            is($name =~ /_total$/ ? 'counter' : 'gauge', $type, "$name: its name says its type");
+            is($name =~ /_total$/ ? 'counter' : 'gauge', $type, "$name has the type that its name says");
         }
         elsif ($line !~ /^# HELP nginx_lua_var_\w+ .+\.$/) {
             my ($name) = $line =~ /^(nginx_lua_var_\w+)(?:\{\w+="\w+"\})? \d+$/;
-            ok($name && $type{$name}, "a sample of what has a type: $line");
+            ok($name && $type{$name}, "the sample has a TYPE: $line");
         }
     }
     open my $out, '>', $nginx->root . '/metrics' or die "metrics: $!\n";
@@ -186,31 +187,31 @@ for family in text_string_to_metric_families(open(sys.argv[1]).read()):
 my $counted = stats();
 $nginx->reload;
 wait_until(10, sub { stats()->{workers} == WORKERS }) or fail('the old workers are gone');
-is(stats()->{$_}, $counted->{$_}, "$_: as before the reload") for qw(refused_stale restored_other);
+is(stats()->{$_}, $counted->{$_}, "$_ is as before the reload") for qw(refused_stale restored_other);
 
-# One that dies does not lose what it counted, nor does it count as a worker.
+# What a killed worker counted stays, and it is no longer listed.
 my $pid = $nginx->get('/pid')->{content};
 kill KILL => $pid;
 wait_until(10, sub {
     my $body = eval { $nginx->get('/json')->{content} } or return 0;
     my $json = JSON::PP::decode_json($body);
     return $json->{workers} == WORKERS && !grep { $_->{pid} == $pid } $json->{by_worker}->@*;
-}) or fail('another worker takes its place');
-is(stats()->{refused_stale}, 70, 'what it counted is still there');
-ok(wait_until(5, sub { stats()->{live} == 1 }), 'its live requests are not');
+}) or fail('another worker replaces the one that was killed');
+is(stats()->{refused_stale}, 70, 'what a killed worker counted stays');
+ok(wait_until(5, sub { stats()->{live} == 1 }), 'the live requests of a killed worker do not count');
 
-# Nobody takes the row of one that dies without a master, so that it is seen dead.
+# Without a master nobody takes the row of a killed worker, so it is listed as dead.
 my $client = NgxVarTest::Client->new(NginxServer->port);
 $client->send('/hold');
 $client->read_to(qr/pid \d+\n/);
 my ($held) = $client->rest =~ /pid (\d+)\n/;
-ok(wait_until(5, sub { stats()->{live} == 2 }), 'a request is held');
+ok(wait_until(5, sub { stats()->{live} == 2 }), 'the held request is live');
 my @others = grep { $_ != $held } $nginx->workers;
 kill KILL => $nginx->master, $held;
-ok(wait_until(5, sub { !-e "/proc/$held" }), 'its worker is gone') or diag("$held is not reaped here");
-is(stats()->{workers},       1,  'the other worker alone');
-is(stats()->{live},          1,  'and no live request of the one that is gone');
-is(stats()->{refused_stale}, 70, 'but what that one counted');
+ok(wait_until(5, sub { !-e "/proc/$held" }), 'the worker of the held request is killed') or diag("$held is not reaped here");
+is(stats()->{workers},       1,  'only the other worker is counted');
+is(stats()->{live},          1,  'no live request of the killed worker is counted');
+is(stats()->{refused_stale}, 70, 'what the killed worker counted stays');
 
 kill KILL => @others;
 NginxServer->kill_servers;

@@ -4,8 +4,8 @@
 use v5.36;
 use lib 't/lib';
 
-use IO::Socket::INET ();
 use NginxServer;
+use NgxVarTest::Client ();
 use NgxVarTest::Nginx ();
 use Test::More;
 
@@ -19,14 +19,13 @@ my @MODULES = (
 );
 my ($PORT, $HTTP_PORT) = map { NginxServer->port($_) } 0, 1;
 
-# What a session is told.
+# All that a session receives.
 sub session ($port = $PORT) {
-    my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 10) or return "$@";
-    local $/;
-    return readline($socket) // '';
+    my $client = eval { NgxVarTest::Client->new($port, timeout => 10) } or return $@;
+    return $client->read_to_end;
 }
 
-# stream {} comes before http {}, as in APISIX; its init_by_lua needs the package.
+# stream {} comes before http {}, as in APISIX, and its init_by_lua requires the library.
 my $STREAM = <<"END";
 stream {
     init_by_lua_block { ngxvar = require "resty.ngxvar" }
@@ -59,21 +58,21 @@ END
 
 my $nginx = NginxServer->new(modules => \@MODULES, main => $STREAM, http => $HTTP)->start;
 my ($version) = $nginx->get('/http', port => $HTTP_PORT)->{content} =~ m{^/http (\S+)\n\z};
-isnt($version // '', '', 'HTTP has the library as ever');
+isnt($version // '', '', 'http {} has the library beside stream {}');
 
 my $refusals = join '', map {
     "false resty.ngxvar: no $_() in the stream subsystem, its sessions have no handles: use fetch()"
         . " or ngx.var\n"
 } qw(set live getter setter patch_ngx_var enable_patch);
 my $expected = "$PORT 127.0.0.1 nil nil\n$refusals$version\n";
-is(session(), $expected, 'stream {} before http {}');
+is(session(), $expected, 'fetch reads and the rest is refused in stream {}, which is before http {}');
 $nginx->reload;
-is(session(), $expected, 'after a reload');
-is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'nothing is amiss');
+is(session(), $expected, 'fetch reads and the rest is refused in stream {} after a reload');
+is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
 
 $nginx->configure(main => '', http => $HTTP);
 $nginx->reload;
-is($nginx->get('/http', port => $HTTP_PORT)->{content}, "/http $version\n", 'stream {} is taken out');
+is($nginx->get('/http', port => $HTTP_PORT)->{content}, "/http $version\n", 'http {} has the library after a reload without stream {}');
 
 $nginx->stop_cleanly;
 done_testing;

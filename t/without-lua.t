@@ -4,24 +4,21 @@ use v5.36;
 use lib 't/lib';
 
 BEGIN {
-    # This module alone: the suite's own, or what the caller wants to be tested.
+    # Only this module.
     require NgxVarTest::Env;
-    NgxVarTest::Env::set_nginx();
     if (NgxVarTest::Nginx->is_linked('ngx_http_lua_module')) {
         require Test::More;
         Test::More::plan(skip_all => 'the Lua module is linked in');
     }
-    my $default = $ENV{TEST_NGINX_MODULE}
-        // NgxVarTest::Env::root() . '/target/release/libngx_http_lua_var_module.so';
-    ($ENV{TEST_NGINX_LOAD_MODULES}) = grep { /lua_var/ }
-        split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // $default;
+    $ENV{TEST_NGINX_LOAD_MODULES} //= NgxVarTest::Env::built_module();
+    $ENV{TEST_NGINX_LOAD_MODULES} = NgxVarTest::Env::module();
 }
 
 use NgxVarTest;
 use Test::Nginx::Socket 'no_plan';
 use NginxServer;
 
-# Where most blocks are redirected to, unless they have their own.
+# The pages that most blocks are redirected to.
 add_block_preprocessor(sub ($block) {
     my $config = $block->config // return;
     for my $page ('= /page', '@page') {
@@ -37,8 +34,7 @@ log_level('info');
 repeat_each(2);
 run_tests();
 
-# What is said: when the configuration is tested, when nginx starts, serves,
-# reloads and stops.
+# The log of nginx -t, a start, a request, a reload and a stop.
 {
     my $port  = NginxServer->port(9);
     my $nginx = NginxServer->new(http => <<"END");
@@ -64,18 +60,18 @@ END
     my $line = "[info] lua_var: ngx_http_lua_module is not loaded, only the module's variables are served\n"
         . $warning . "[notice] lua_var: version V, built for N, layout agrees, lua_var_ctx_restore all\n";
     $nginx->start;
-    is($nginx->get('/t', port => $port)->{content}, '[true]', 'an error page');
+    is($nginx->get('/t', port => $port)->{content}, '[true]', '$from_error_page is "true" on an error page');
     # `nginx -t` wrote to the same log
-    is($said->() =~ s/\Q$warning\E//r, $line, 'what it says when it starts');
+    is($said->() =~ s/\Q$warning\E//r, $line, 'the notice at the start says that the Lua module is not loaded');
     $nginx->reload;
-    is($nginx->get('/t', port => $port)->{content}, '[true]', 'an error page after a reload');
-    is($said->() =~ s/\Q$warning\E//r, $line x 2, 'and again when it is reloaded');
+    is($nginx->get('/t', port => $port)->{content}, '[true]', '$from_error_page is "true" on an error page after a reload');
+    is($said->() =~ s/\Q$warning\E//r, $line x 2, 'the notice comes again with a reload');
     $nginx->stop_cleanly;
 }
 
 __DATA__
 
-=== TEST 1: a request without an error
+=== TEST 1: $from_error_page is empty without an error
 --- config
     location = /t { return 200 "[$from_error_page]\n"; }
 --- response_body
@@ -83,7 +79,7 @@ __DATA__
 
 
 
-=== TEST 2: a URI
+=== TEST 2: it is "true" after error_page to a URI
 --- config
     error_page 500 /page;
     location = /t { return 500; }
@@ -93,7 +89,7 @@ __DATA__
 
 
 
-=== TEST 3: a URI with arguments
+=== TEST 3: it is "true" after error_page to a URI with arguments, which arrive
 --- config
     error_page 500 /page?a=1&b=2;
     location = /t { return 500; }
@@ -103,7 +99,7 @@ __DATA__
 
 
 
-=== TEST 4: a URI and arguments with variables
+=== TEST 4: it is "true" after error_page to a URI with variables
 --- config
     set $name page;
     error_page 500 /$name?$args&uri=$uri;
@@ -116,7 +112,7 @@ GET /t?a=1
 
 
 
-=== TEST 5: a variable that is the whole URI
+=== TEST 5: it is "true" after error_page to a variable
 --- config
     set $page /page;
     error_page 500 $page;
@@ -127,7 +123,7 @@ GET /t?a=1
 
 
 
-=== TEST 6: a named location
+=== TEST 6: it is "true" in a named location
 --- config
     error_page 500 @page;
     location = /t { return 500; }
@@ -139,7 +135,7 @@ GET /t?a=1
 
 
 
-=== TEST 7: a named location, with a variable
+=== TEST 7: it is "true" in a named location that a variable chooses
 --- config
     set $name page;
     error_page 500 @$name;
@@ -150,7 +146,7 @@ GET /t?a=1
 
 
 
-=== TEST 8: a code other than 500
+=== TEST 8: it is "true" after any code
 --- config
     error_page 500 =202 /page;
     location = /t { return 500; }
@@ -160,7 +156,7 @@ GET /t?a=1
 
 
 
-=== TEST 9: the page's own code is sent
+=== TEST 9: it is "true" when the page sends its own code
 --- config
     error_page 500 = /page;
     location = /t { return 500; }
@@ -170,7 +166,7 @@ GET /t?a=1
 
 
 
-=== TEST 10: a URL elsewhere redirects the client and is no internal redirect
+=== TEST 10: it is empty when error_page redirects the client elsewhere
 --- config
     error_page 500 http://127.0.0.1:$server_port/page;
     location = /t { return 500; add_header X-From "[$from_error_page]" always; }
@@ -181,7 +177,7 @@ X-From: []
 
 
 
-=== TEST 11: no entry for the code
+=== TEST 11: it is empty when error_page has no entry for the code
 --- config
     error_page 502 /page;
     location = /t { return 500; add_header X-From "[$from_error_page]" always; }
@@ -192,7 +188,7 @@ X-From: []
 
 
 
-=== TEST 12: at every level: http, server, location, the location around it
+=== TEST 12: error_page counts at every level of the configuration
 --- http_config
     error_page 500 /page?level=http;
     server {
@@ -224,7 +220,7 @@ X-From: []
 
 
 
-=== TEST 13: several entries: the first one for a code counts
+=== TEST 13: of several entries the first for a code counts
 --- config
     error_page 500 502 504 /page?first;
     error_page 403 404 @page;
@@ -241,7 +237,7 @@ X-From: []
 
 
 
-=== TEST 14: in an if block
+=== TEST 14: error_page in an if block counts
 --- config
     location = /t {
         error_page 500 /page?outside;
@@ -260,7 +256,7 @@ X-From: []
 
 
 
-=== TEST 15: of limit_except
+=== TEST 15: error_page counts for limit_except
 --- config
     error_page 403 /page?denied;
     location = /t {
@@ -281,7 +277,7 @@ GET /limited
 
 
 
-=== TEST 16: a chain
+=== TEST 16: it is "true" in a chain of error pages
 --- config
     recursive_error_pages on;
     error_page 500 /second;
@@ -296,7 +292,7 @@ GET /limited
 
 
 
-=== TEST 17: an error in a page, without recursive_error_pages
+=== TEST 17: it is "true" when a page fails without recursive_error_pages
 --- config
     error_page 500 /second;
     error_page 502 /page;
@@ -309,7 +305,7 @@ X-From: [true]
 
 
 
-=== TEST 18: a page that the client requests itself
+=== TEST 18: it is empty when the client asks for the page itself
 --- config
     error_page 500 /page;
     location = /t { return 500; }
@@ -320,7 +316,7 @@ GET /page
 
 
 
-=== TEST 19: internal redirects of other kinds: empty
+=== TEST 19: it is empty after other internal redirects
 --- config
     location = /rewrite { rewrite ^ /second; }
     location = /try_files { try_files /none /second; }
@@ -335,7 +331,7 @@ GET /page
 
 
 
-=== TEST 20: an internal redirect after an error page
+=== TEST 20: it stays "true" after an internal redirect from an error page
 --- config
     error_page 500 /second;
     location = /t { return 500; }
@@ -347,7 +343,7 @@ GET /page
 
 
 
-=== TEST 21: an upstream that is down
+=== TEST 21: it is "true" when an upstream is down
 --- config
     error_page 502 /page;
     location = /t { proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1; }
@@ -358,7 +354,7 @@ GET /page
 
 
 
-=== TEST 22: an upstream's error, intercepted and not
+=== TEST 22: it is "true" after an intercepted error of an upstream only
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_PORT1;
@@ -380,7 +376,7 @@ GET /page
 
 
 
-=== TEST 23: a static file that is not there
+=== TEST 23: it is "true" when a file is missing
 --- config
     error_page 404 /page;
     location = /t { root html; }
@@ -391,7 +387,7 @@ GET /page
 
 
 
-=== TEST 24: a body that is too large
+=== TEST 24: it is "true" when a body is too large
 --- config
     error_page 413 =200 /page;
     location = /t { client_max_body_size 1; proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1; }
@@ -405,7 +401,7 @@ two
 
 
 
-=== TEST 25: a subrequest that comes through an error page: its parent stays empty
+=== TEST 25: it is "true" in a subrequest's error page and empty in its parent
 --- config
     location = /t {
         ssi on;
@@ -427,7 +423,7 @@ main []
 
 
 
-=== TEST 26: a parent that comes through an error page, and its subrequest
+=== TEST 26: it is empty in a subrequest of an error page
 --- config
     error_page 500 =200 /main.txt;
     location = /t { return 500; }
@@ -446,7 +442,7 @@ main [true]
 
 
 
-=== TEST 27: set by hand
+=== TEST 27: set overrides it
 --- config
     location = /t {
         set $from_error_page "by hand";
@@ -457,7 +453,7 @@ main [true]
 
 
 
-=== TEST 28: set by hand, in an error page
+=== TEST 28: set in an error page overrides it
 --- config
     error_page 500 /second;
     location = /t { return 500; }
@@ -484,7 +480,7 @@ main [true]
 
 
 
-=== TEST 30: two requests on a connection
+=== TEST 30: it is empty again for the next request on the connection
 --- config
     error_page 500 /page;
     location = /t { return 500; }
@@ -500,7 +496,7 @@ main [true]
 
 
 
-=== TEST 31: in a map, in a condition and in a header
+=== TEST 31: map, if and add_header see it
 --- http_config
     map $from_error_page $came { default no; true yes; }
 --- config
@@ -519,7 +515,7 @@ main [true]
 
 
 
-=== TEST 32: in the access log
+=== TEST 32: the access log has it
 --- http_config
     log_format from "$uri [$from_error_page]";
 --- config
@@ -537,7 +533,7 @@ main [true]
 
 
 
-=== TEST 33: requests that fail while they are parsed
+=== TEST 33: it is "true" on the error page of a request that cannot be parsed
 --- config
     error_page 400 /page;
     error_page 414 /page;
@@ -552,7 +548,7 @@ main [true]
 
 
 
-=== TEST 34: the other directives are accepted and do nothing
+=== TEST 34: the other directives are accepted without effect
 --- http_config
     lua_var_ctx_restore off;
     lua_var_index $uri $own $http_x;
@@ -565,7 +561,7 @@ main [true]
 
 
 
-=== TEST 35: auth_request
+=== TEST 35: it is "true" when auth_request fails
 --- config
     error_page 403 /page;
     error_page 401 @page;

@@ -1,8 +1,8 @@
 /*
- * What the loops are measured against, and what callgrind has to be told.
+ * The floors that the loops are compared with, and requests to callgrind.
  *
- * The floors are the least that a function called over FFI can do: fill in a
- * string that is already there, return a number. Compiled by t/bin/bench into
+ * A floor is the least that a function called over FFI can do: return an existing
+ * string, or a number. Compiled by t/bin/bench into
  * target/bench/floor.so.
  */
 
@@ -36,7 +36,7 @@ floor_int(void *r)
 }
 
 
-/* Nanoseconds of CPU time: what others do on the machine does not count. */
+/* Nanoseconds of this process' CPU time. */
 double
 floor_now(void)
 {
@@ -67,7 +67,7 @@ floor_count(void)
 }
 
 
-/* Writes down what was counted since the last call. */
+/* Writes the counts since the last call. */
 void
 floor_dump(void)
 {

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# make bench: everything that the README says of speed, measured. See t/bin/bench.
+# make bench: measures all that the README says of speed. See t/bin/bench.
 
 use v5.36;
 use utf8;
@@ -39,7 +39,7 @@ NgxVarTest::Signals::set_up(130);
 
 my $started = time;
 
-# On a terminal one line that changes; elsewhere a line for each part.
+# On a terminal one line that is overwritten; elsewhere a line for each part.
 sub progress ($what) {
     state $part = '';
     my $line = sprintf '[%3d s] %s', time - $started, $what;
@@ -66,7 +66,7 @@ my %run   = (
     machine => [ Bench::Machine::describe() ],
 );
 
-# Nothing else runs beside those that are timed.
+# These are timed, so nothing runs beside them.
 $run{loops}    = Bench::Loops::run(\&progress, @peers);
 if ($loops_only) {
     print Bench::Report::loops(\%run);

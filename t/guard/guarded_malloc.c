@@ -1,20 +1,21 @@
 /*
- * malloc for an nginx in which a stale read is noticed (make test-guard): guard pages.
+ * malloc with guard pages, for an nginx that dies of a stale read (make test-guard).
  *
  * Every block gets pages of its own, ends where they end, and is followed by a
- * page that cannot be accessed; free() makes its pages like that too, and no
- * address is given out twice.  So whoever reads a freed block, or beyond a live
- * one, be it C, Rust or what LuaJIT compiled, dies of SIGSEGV at that very
- * instruction.  With NGX_DEBUG_PALLOC each allocation from a pool is such a block,
- * the request itself among them.
+ * page that cannot be accessed; free() makes its pages inaccessible too, and no
+ * address is handed out twice.  So a read of a freed block, or beyond a live one,
+ * in C, Rust or code of LuaJIT, raises SIGSEGV at that very instruction.  With
+ * NGX_DEBUG_PALLOC each allocation from a pool is such a block, the request itself
+ * among them.
  *
- * nginx is linked with --wrap for what allocates, so that only its blocks are
- * guarded; free() and realloc() are everybody's, as modules use them on those.
+ * nginx is linked with --wrap for the allocating functions, so that only its blocks
+ * are guarded; free() and realloc() are replaced for all, because modules call them
+ * with nginx's blocks.
  *
- * The memory of freed blocks goes back to the kernel.  What is used up is address
- * space, of which there is plenty, and mappings: two for a block with the page
- * behind it, 65530 for a process by default.  So when very many blocks are live
- * the page is left out, and later on blocks come from the real malloc.
+ * The memory of freed blocks is returned to the kernel.  Virtual memory is used up,
+ * of which there is plenty, and mappings: two for a block with its guard page, of
+ * 65530 for a process by default.  So when very many blocks are live, the guard page
+ * is left out, and later blocks come from the real malloc.
  */
 
 #define _GNU_SOURCE
@@ -30,7 +31,7 @@
 #include <unistd.h>
 
 #define PAGE    ((size_t) 4096)
-#define PAGES   ((size_t) 1 << 28)      /* what the blocks of a process may use */
+#define PAGES   ((size_t) 1 << 28)      /* for all blocks of a process */
 #define ALIGN   ((size_t) 16)
 #define FREED   SIZE_MAX
 
@@ -64,12 +65,12 @@ static void
 say(const char *text)
 {
     if (write(STDERR_FILENO, text, strlen(text)) < 0) {
-        /* nobody is left to hear of it */
+        /* standard error is closed */
     }
 }
 
 
-/* Says what was touched and by whom; nginx's stderr is its error log. */
+/* Reports the address and the instruction to stderr, which is nginx's error log. */
 static void
 on_fault(int signo, siginfo_t *info, void *context)
 {
@@ -95,7 +96,7 @@ on_fault(int signo, siginfo_t *info, void *context)
     n = backtrace(frames, sizeof(frames) / sizeof(frames[0]));
     backtrace_symbols_fd(frames, n, STDERR_FILENO);
 
-    /* SA_RESETHAND: the instruction is tried again, and ends the process */
+    /* SA_RESETHAND: the instruction runs again and ends the process */
     (void) signo;
 }
 
@@ -116,7 +117,7 @@ init(void)
         abort();
     }
 
-    /* its first call loads a library, which is not to happen in the handler */
+    /* its first call loads a library, which must not happen in the handler */
     backtrace(warm_up, 1);
 
     action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER;
@@ -152,7 +153,7 @@ guarded_alloc(size_t size, size_t align)
     live++;
     pages += n * PAGE - size;
 
-    /* what is read before it was written is not zero */
+    /* so that uninitialised memory is not zero */
     return memset(pages, 0xa5, size);
 }
 
@@ -184,7 +185,7 @@ free(void *p)
 
     pages = (char *) ((uintptr_t) p & ~(PAGE - 1));
 
-    /* new pages in their place: the old ones are the kernel's again */
+    /* maps new pages there, which returns the old ones to the kernel */
     mmap(pages, (*size + PAGE - 1) & ~(PAGE - 1), PROT_NONE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     *size = FREED;

@@ -1,29 +1,28 @@
-# What the test harness has to find: each small test file below is run on its
-# own, by the implementation of Test::Nginx that this file would use, and has
-# to fail, or to pass, for the reason given.
+# What the test harness has to notice: each small test file below runs on its own, with the
+# implementation of Test::Nginx that this file would use, and has to fail, or to pass, for the
+# reason given.
 
 use v5.36;
 use lib 't/lib';
 
 use Cwd qw(getcwd);
 use File::Temp qw(tempdir);
-use NgxVarTest::Process qw(read_file spawn wait_until);
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(spawn wait_until);
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
 use NgxVarTest::Env ();
 
-# So that this process only looks, and sets nothing for its children.
+# Without NgxVarTest, which would set the environment of the children.
 my $is_upstream = grep { !ref && -f "$_/Test/Nginx/Socket.pm" } @INC;
 my $root        = getcwd;
-my $dir         = tempdir(CLEANUP => 1);
+my $dir         = tempdir(DIR => "$root/target", CLEANUP => 1);
 
-# Set by the environment of a suite that this file may be a part of.
-NgxVarTest::Env::set_nginx();
+# Variables that `make test` may have set.
 delete @ENV{ grep { /^TEST_NGINX_/ && $_ ne 'TEST_NGINX_BINARY' } keys %ENV };
-$ENV{TEST_NGINX_LOAD_MODULES} = join ' ',
-    NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
+$ENV{TEST_NGINX_LOAD_MODULES} = join ' ', NgxVarTest::Env::lua_modules();
 
 my $PROLOGUE = <<'END';
 use lib 't/lib';
@@ -50,13 +49,6 @@ sub finish_file ($run) {
 
 sub run_file ($text, %options) { return finish_file(start_file($text, %options)) }
 
-sub write_file ($file, $text) {
-    open my $out, '>', $file or die "$file: $!";
-    print {$out} $text;
-    close $out or die "$file: $!";
-    return;
-}
-
 sub location ($lua) { return "--- config\nlocation = /t { content_by_lua_block { $lua } }\n" }
 
 sub passes ($what, $text, %options) {
@@ -65,8 +57,7 @@ sub passes ($what, $text, %options) {
     return check_nothing_left($run);
 }
 
-# One of the failed tests has to be about $why, which also shows that the file
-# did not fail for a reason of its own.
+# One of the failed tests has to match $why, so that the file did not fail for another reason.
 sub fails ($what, $why, $text, %options) {
     my $run = run_file("=== TEST 1: x\n$text", %options);
     my @failed = $run->{output} =~ /^not ok \d+ - (.*(?:\n[^on#].*)*)/mg;
@@ -152,7 +143,7 @@ fails('a must_die with another exit code', qr/exit code/,
 fails('a must_die with another reason', qr/another/,
     "--- config\nno_such_directive;\n--- must_die\n--- error_log: another\n");
 
-# What no block asks for.
+# Failures that no section asks for.
 my $quiet = "$GET--- ignore_response\n";
 my $segv  = location('os.execute("kill -SEGV " .. ngx.worker.pid()) ngx.sleep(1)');
 fails('a worker killed by a signal', qr/\[alert\]/, $segv . $quiet, setup => 'master_on();');
@@ -221,7 +212,7 @@ for my $case ([ 'INT' ], [ 'TERM' ], [ 'TERM', 'TERM', 'INT' ]) {
     check_nothing_left($run);
 }
 
-# Whoever reads the output may be gone, as with `prove | head`.
+# The reader of the output may end first, as with `prove | head`.  A pipe, so not spawn().
 {
     my $file = "$dir/pipe.t";
     write_file($file, $PROLOGUE . "run_tests();\n__DATA__\n\n=== TEST 1: x\n"

@@ -8,9 +8,7 @@ use lib 't/lib';
 BEGIN {
     # Independent of the project's module.
     require NgxVarTest::Env;
-    NgxVarTest::Env::set_nginx();
-    $ENV{TEST_NGINX_LOAD_MODULES} = join ' ',
-        NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
+    $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', NgxVarTest::Env::lua_modules();
     $ENV{HARNESS_FROM_PERL} = 'from perl';
 }
 
@@ -699,7 +697,7 @@ GET /t
         }
     }
 --- request eval
-# Later than the request, or nginx may see both in one event.
+# After the request, because nginx might see both in one event.
 [["GET /t\n", { value => '', delay_before => 0.2 }]]
 --- shutdown: 1
 --- ignore_response

@@ -1,6 +1,6 @@
 package Markdown;
 
-# A document of this project, taken apart: as much of Markdown as they use.
+# A parser for the Markdown that this project's documents use.
 #
 #     my $document = Markdown->read('README.md');
 #     $document->blocks              code blocks, in order: language, text, line

@@ -1,6 +1,6 @@
 package NginxHeaders;
 
-# What the headers of the nginx under test say, as numbers:
+# Evaluates C expressions with the headers of the nginx under test:
 #
 #     my %of = NginxHeaders::numbers(states => 'offsetof(ngx_http_request_t, upstream_states)');
 #
@@ -20,7 +20,7 @@ sub numbers (%expressions) {
     my $objs = $ENV{NGINX_BUILD_DIR} // "$tree/objs";
     -f "$objs/ngx_auto_config.h" or die "no configured nginx in $objs: run `make`\n";
 
-    my $dir   = File::Temp->newdir;
+    my $dir   = File::Temp->newdir(DIR => "$root/target");
     my @names = sort keys %expressions;
     open my $out, '>', "$dir/numbers.c" or die "$dir/numbers.c: $!\n";
     print {$out} "#include <ngx_config.h>\n#include <ngx_core.h>\n#include <ngx_http.h>\n",

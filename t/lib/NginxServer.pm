@@ -10,10 +10,10 @@ package NginxServer;
 #     my $nginx = NginxServer->new(http => 'server { listen 127.0.0.1:PORT; ... }');
 #     $nginx->start;
 #     my $response = $nginx->get('/t');       # status, content, headers
-#     $nginx->stop_cleanly;                   # with a test that nothing was amiss
+#     $nginx->stop_cleanly;                   # tests that the log has no alert
 #
-# What can be done with it is in NgxVarTest::Server.  Everything it makes is below
-# target/ and goes at the end.
+# The other methods are those of NgxVarTest::Server.  All files are below target/ and are
+# removed at the end.
 
 use v5.36;
 
@@ -24,6 +24,7 @@ use Test::More ();
 
 use NgxVarTest::Client ();
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(write_file);
 use NgxVarTest::Signals ();
 
 use constant TIMEOUT => NgxVarTest::Server::TIMEOUT;
@@ -32,7 +33,7 @@ my $owner_pid = $$;
 my $count     = 0;
 my @servers;
 
-# A test file that has Test::Nginx too has all this done by NgxVarTest.
+# In a test file with Test::Nginx, NgxVarTest does all this.
 my $is_alone = !$INC{'NgxVarTest.pm'};
 if ($is_alone) {
     NgxVarTest::Signals::set_up();
@@ -47,15 +48,17 @@ END {
     }
 }
 
-# The modules that tests load, in the usual order: NDK, Lua, this one.
-sub modules ($class) { return split ' ', $ENV{TEST_NGINX_LOAD_MODULES} }
+# Those of NgxVarTest::Env.
+sub modules ($class)       { return NgxVarTest::Env::modules() }
+sub module ($class)        { return NgxVarTest::Env::module() }
+sub other_modules ($class) { return NgxVarTest::Env::other_modules() }
 
 # Port number N of this process, 0 to 9.
 sub port ($class, $n = 0) {
     return $n ? $ENV{"TEST_NGINX_PORT$n"} : $ENV{TEST_NGINX_SERVER_PORT};
 }
 
-# What these tests look at does not depend on how the others are run.
+# For tests that the modes of the suite do not change.
 sub skip_unless_plain ($class) {
     for my $mode (qw(USE_HUP USE_VALGRIND CHECK_LEAK)) {
         Test::More::plan(skip_all => "runs its nginx itself, which TEST_NGINX_$mode does not change")
@@ -104,8 +107,7 @@ sub configure ($self, %options) {
         }
         END
 
-    open my $out, '>', "$root/conf/nginx.conf" or die "$root/conf/nginx.conf: $!";
-    print {$out} <<~"END";
+    write_file("$root/conf/nginx.conf", <<~"END");
         worker_processes $self->{workers};
         master_process $self->{master};
         daemon on;
@@ -119,7 +121,6 @@ sub configure ($self, %options) {
         }
         $http
         END
-    close $out or die "$root/conf/nginx.conf: $!";
     return;
 }
 
@@ -128,13 +129,13 @@ sub get ($self, $path, %options) {
     return NgxVarTest::Client->ask(delete $options{port} // $self->port, $path, %options);
 }
 
-# QUIT, so that requests end first, unless another signal is given.
+# Without signals QUIT, so that requests end first.
 sub stop ($self, $seconds = TIMEOUT, @signals) {
     return $self->SUPER::stop($seconds, @signals ? @signals : 'QUIT');
 }
 
-# The same, and one test: nothing in the log is as bad as an alert, unless a pattern
-# allows it.
+# Stops nginx, and tests that the log has no [alert] or [emerg] but those that a pattern
+# allows.
 sub stop_cleanly ($self, %options) {
     my $is_clean = $self->stop;
     my @bad      = grep { /\[(?:alert|emerg)\]/ } $self->log_lines;
@@ -149,13 +150,13 @@ sub stop_cleanly ($self, %options) {
     return;
 }
 
-# For a test that has been given up: no server is left running.
+# After a test that died: no server is left running.
 sub kill_servers ($class) {
     $_->kill_all for @servers;
     return;
 }
 
-# Whatever is left of it.
+# Stops nginx and removes its files.
 sub kill_all ($self) {
     $self->kill_processes;
     remove_tree($self->root) if !$ENV{TEST_NGINX_NO_CLEAN};

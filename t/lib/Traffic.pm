@@ -1,6 +1,6 @@
 package Traffic;
 
-# Clients that send requests all the time, while a test does something to nginx.
+# Clients that send requests while a test does something to nginx.
 #
 #     my $traffic = Traffic->start(port => PORT, clients => 6, paths => [ '/a', '/b?x=1' ]);
 #     ...
@@ -12,14 +12,13 @@ package Traffic;
 # Each request has an id of its own, as the argument `id` and in the header
 # `X-Id`.  The answer has to be one line: the id, a word, and "ok".
 #
-# Every second client keeps its connection.  nginx may close one that is kept
-# just when the next request is under way; then, and only then, is it sent again.
+# Every second client keeps its connection.  When nginx closes a kept connection before it
+# answers, the request is sent again; otherwise never.
 
 use v5.36;
 
-use POSIX ();
-
 use NgxVarTest::Client ();
+use NgxVarTest::Process qw(spawn);
 
 my @running;
 my $owner_pid = $$;
@@ -32,12 +31,10 @@ sub start ($class, %options) {
     my $self = bless { clients => [] }, $class;
     for my $number (1 .. $options{clients}) {
         pipe my $reader, my $writer or die "pipe: $!";
-        my $pid = fork // die "fork: $!";
-        if ($pid == 0) {
+        my $pid = spawn(sub {
             close $reader;
             _run_client($number, $writer, %options);
-            POSIX::_exit(0);
-        }
+        });
         close $writer;
         push @{ $self->{clients} }, { pid => $pid, results => $reader };
     }
@@ -45,7 +42,7 @@ sub start ($class, %options) {
     return $self;
 }
 
-# Lets each client finish the request it is at.
+# Stops the clients after their current requests.
 sub stop ($self) {
     my %result = (requests => 0, words => {}, failed => []);
     my @clients = @{ $self->{clients} };
@@ -93,7 +90,7 @@ sub _run_client ($number, $results, %options) {
     return;
 }
 
-# The answer's body, or what went wrong; and the connection, if it is kept.
+# The body or the problem, and the connection if it is kept.
 sub _request ($id, $path, $keep, $client, $port) {
     my $mark    = $path =~ /\?/ ? '&' : '?';
     my @request = ("$path${mark}id=$id", Host => 'localhost', 'X-Id' => $id,

@@ -1,4 +1,4 @@
--- Everything that changes a request: what differential-changes.t does to one.
+-- Everything that changes a request, for differential-changes.t.
 --
 -- Each list holds { label, f } in the order in which it is done.
 
@@ -126,7 +126,7 @@ _M.sending = {
 }
 
 
--- Does all of some lists, with "d" (differential.lua) looking before and after each.
+-- Makes all changes of some lists; "d" (differential.lua) checks before and after each.
 function _M.apply(d, phase, ...)
     d.check(phase)
 

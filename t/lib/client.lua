@@ -6,7 +6,9 @@
 --     res.status, res.headers["x-a"], res.body
 --     c:close()
 --
--- Every function raises an error where a client of another kind would give up.
+--     client.get("/uri").body             -- on its own connection
+--
+-- Every function raises an error instead of returning one.
 
 local _M = {}
 
@@ -15,22 +17,31 @@ local Connection = { __index = {} }
 local TIMEOUT = 10000   -- ms; only a failing test waits that long
 
 
--- options: port; host (127.0.0.1); tls; server_name (localhost); session, of an
--- earlier connection's handshake
+-- options: port; host (127.0.0.1, or "unix:/path" without a port); tls; server_name
+-- (localhost; false for none); session, of an earlier connection's handshake; timeout
 function _M.connect(options)
     local sock = ngx.socket.tcp()
+    -- never a connection that another test has left in the pool
+    local opts = { pool = "client" .. tostring(sock) }
 
-    sock:settimeout(TIMEOUT)
-    assert(sock:connect(options.host or "127.0.0.1", options.port,
-                        -- never one that another test has left in the pool
-                        { pool = "client" .. tostring(sock) }))
+    sock:settimeout(options.timeout or TIMEOUT)
+
+    if options.port then
+        assert(sock:connect(options.host or "127.0.0.1", options.port, opts))
+    else
+        assert(sock:connect(options.host, opts))
+    end
 
     local self = setmetatable({ sock = sock }, Connection)
 
     if options.tls then
-        self.session = assert(sock:sslhandshake(options.session,
-                                                options.server_name or "localhost",
-                                                false))
+        local name = options.server_name
+
+        if name == nil then
+            name = "localhost"
+        end
+
+        self.session = assert(sock:sslhandshake(options.session, name or nil, false))
     end
 
     return self
@@ -42,7 +53,7 @@ function Connection.__index:send(data)
 end
 
 
--- The text of a request, for those who send several at once.
+-- The text of a request, to send several at once.
 -- options: method, headers, body, version
 function _M.request_text(uri, options)
     options = options or {}
@@ -134,6 +145,14 @@ function Connection.__index:request(uri, options)
 end
 
 
+-- All that comes until the server closes the connection.
+function Connection.__index:read_to_end()
+    local text, _, partial = self.sock:receive("*a")
+
+    return text or partial
+end
+
+
 -- Waits until the server has closed the connection.
 function Connection.__index:await_close()
     local data, err = self.sock:receive(1)
@@ -147,12 +166,14 @@ function Connection.__index:close()
 end
 
 
--- One request on a connection of its own, to this nginx or to `options.port`.
+-- One request on a connection of its own, and its response.
+-- options: those of a request and of connect(); port is this server's by default
 function _M.get(uri, options)
     options = options or {}
 
-    local c = _M.connect{ port = options.port or tonumber(ngx.var.server_port),
-                          tls = options.tls }
+    local c = _M.connect{ host = options.host, tls = options.tls,
+                          port = options.port
+                                 or not options.host and tonumber(ngx.var.server_port) }
     local headers = { Connection = "close" }
 
     for name, value in pairs(options.headers or {}) do
@@ -160,7 +181,7 @@ function _M.get(uri, options)
     end
 
     local res = c:request(uri, { method = options.method, headers = headers,
-                                 body = options.body })
+                                 body = options.body, version = options.version })
 
     c:close()
 
@@ -168,8 +189,9 @@ function _M.get(uri, options)
 end
 
 
--- Waits until a function gives something true, and returns that.
-function _M.wait_until(condition)
+-- Waits until a function returns something true, and returns that.  Without it the
+-- error names `what`.
+function _M.wait_until(condition, what)
     local deadline = ngx.now() + TIMEOUT / 1000
 
     while true do
@@ -180,18 +202,18 @@ function _M.wait_until(condition)
         end
 
         if ngx.now() > deadline then
-            error("waited in vain", 2)
+            error("waited in vain" .. (what and " for " .. what or ""), 2)
         end
 
         ngx.sleep(0.001)
+        ngx.update_time()
     end
 end
 
 
--- ngx.pipe needs a patch that Debian's nginx has not got.  So a program is run
--- by a Perl process, which lets go of nginx's sockets, and leaves the output
--- and then the exit status in files.  They are in nginx's prefix, which goes
--- after the test.
+-- A program is run by a Perl process, because ngx.pipe needs a patch that Debian's
+-- nginx lacks.  Perl closes nginx's sockets and leaves the output and then the exit
+-- status in files below nginx's prefix, which is removed after the test.
 local RUNNER = [[
     use POSIX ();
     my ($files, @command) = @ARGV;
@@ -231,7 +253,7 @@ local function quote(text)
 end
 
 
--- Starts a program that is to run along, with its arguments in a list.
+-- Starts a program in the background; argv is the list of its arguments.
 function _M.start(argv)
     started = started + 1
 
@@ -269,7 +291,7 @@ function Program.__index:kill()
 end
 
 
--- Runs a program; its output, or an error with what it said.
+-- Runs a program to its end; returns its output, or raises an error with it.
 function _M.run(argv)
     local status, output = _M.start(argv):wait()
 
@@ -281,55 +303,59 @@ function _M.run(argv)
 end
 
 
-local function nghttp(uris, options)
-    local base = (options.tls and "https" or "http") .. "://127.0.0.1:" .. options.port
-    local argv = { "nghttp", "--no-verify-peer", "--timeout=10" }
-
-    for name, value in pairs(options.headers or {}) do
-        argv[#argv + 1] = "--header=" .. name .. ": " .. value
-    end
-
-    for _, uri in ipairs(uris) do
-        argv[#argv + 1] = base .. uri
-    end
-
-    return argv
-end
-
-
--- All URIs, which have to differ, at once, as streams of one HTTP/2 connection.
--- The bodies, in the order in which they came.
--- options: port; tls; headers
-function _M.http2(uris, options)
-    return _M.run(nghttp(uris, options))
-end
-
-
--- The same by a client that can be killed.
-function _M.start_http2(uris, options)
-    return _M.start(nghttp(uris, options))
-end
-
-
-local function http3(uris, options)
-    local argv = { "curl", "--silent", "--show-error", "--insecure", "--noproxy", "*",
-                   "--http3-only", "--max-time", "30", "--parallel" }
-
+-- A command line with an option for each header, then a URL for each URI.
+local function command(argv, scheme, uris, options)
     for name, value in pairs(options.headers or {}) do
         argv[#argv + 1] = "--header"
         argv[#argv + 1] = name .. ": " .. value
     end
 
     for _, uri in ipairs(uris) do
-        argv[#argv + 1] = "https://127.0.0.1:" .. options.port .. uri
+        argv[#argv + 1] = scheme .. "://127.0.0.1:" .. options.port .. uri
     end
 
     return argv
 end
 
 
--- All URIs at once, as streams of one HTTP/3 connection, and the same by a client that
--- can be killed: as above.
+local function curl(...)
+    return { "curl", "--silent", "--show-error", "--insecure", "--noproxy", "*", ... }
+end
+
+
+local function nghttp(uris, options)
+    return command({ "nghttp", "--no-verify-peer", "--timeout=10" },
+                   options.tls and "https" or "http", uris, options)
+end
+
+
+-- Requests all URIs, which have to differ, at once, as streams of one HTTP/2 connection.
+-- Returns the bodies in the order in which they came.
+-- options: port; tls; headers
+function _M.http2(uris, options)
+    return _M.run(nghttp(uris, options))
+end
+
+
+-- The same, by a Program, which can be killed.
+function _M.start_http2(uris, options)
+    return _M.start(nghttp(uris, options))
+end
+
+
+-- Requests the URIs one after another on one HTTP/2 connection with TLS.
+function _M.http2_in_turn(uris, options)
+    return _M.run(command(curl("--http2", "--max-time", "10"), "https", uris, options))
+end
+
+
+local function http3(uris, options)
+    return command(curl("--http3-only", "--max-time", "30", "--parallel"), "https", uris,
+                   options)
+end
+
+
+-- As http2 and start_http2, by HTTP/3.
 function _M.http3(uris, options)
     return _M.run(http3(uris, options))
 end

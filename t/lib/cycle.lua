@@ -1,14 +1,13 @@
--- What cycle.t has done in requests: each reads what it can about itself, in
--- every way there is, and answers with one line: its id, the generation of the
--- configuration that serves it, and "ok" or what is wrong.
+-- The Lua of cycle.t.  Each request reads its own variables in every way and answers with one
+-- line: its id, the generation of the configuration that serves it, and "ok" or the problem.
 --
--- required in init_by_lua, after `generation` was set there
+-- required in init_by_lua, which sets the global `generation` before
 
 local ngxvar = require "resty.ngxvar"
 
 local _M = {}
 
--- Made when the configuration is read, long before there is a request.
+-- Made when the configuration is read, before any request.
 local names = {
     "uri", "args", "arg_id", "http_x_id", "host", "request_method", "status",
     "remote_addr", "server_port", "own", "mapped", "gone", "added", "arg_none",
@@ -47,7 +46,7 @@ local function difference(req, id)
         return "another id: " .. tostring(getters.arg_id(req))
     end
 
-    -- what the configuration of this generation says
+    -- values that this generation's configuration defines
     if getters.own(req) ~= "own " .. generation then
         return "own is " .. tostring(getters.own(req))
     end
@@ -71,7 +70,7 @@ local function own_difference(req, id)
 end
 
 
--- At the beginning of a request, and not once more where it is redirected to.
+-- At the start of a request; not again after a redirect.
 function _M.begin()
     if ngx.req.is_internal() and not ngx.is_subrequest then
         return
@@ -86,7 +85,7 @@ end
 
 local last
 
--- At its end; with "lost", its ngx.ctx has to be empty.
+-- At the end of a request; with "lost", its ngx.ctx has to be empty.
 function _M.answer(lost)
     local id = ngx.var.http_x_id
     local req = ngxvar.request()
@@ -122,7 +121,7 @@ function _M.answer(lost)
 end
 
 
--- A request that waits until another says that it may go on, and looks again.
+-- Checks the request, waits until /go is requested, and checks it again.
 function _M.wait()
     local id = ngx.var.http_x_id
     local req = ngxvar.request()
@@ -145,7 +144,7 @@ function _M.wait()
 end
 
 
--- What a subrequest says of itself, if its parent is still right about itself.
+-- Answers with a subrequest's answer, if this request still reads its own values after it.
 function _M.capture()
     local id = ngx.var.http_x_id
     local body = ngx.location.capture("/answer", { args = ngx.var.args }).body

@@ -1,20 +1,19 @@
--- Compares what the module says of a request with what ngx.var says, for every
--- variable of nginx and of the modules in Debian's nginx, however the module is
--- asked.  One request is under test at a time: begin(), then check() in as many
--- phases of it as there are, then finish() for a line that tells how it went.
+-- Compares the module with ngx.var, for every variable of nginx and of the modules in
+-- Debian's nginx and for every way to read one.  One request is under test at a time: begin(),
+-- then check() in each of its phases, then finish(), which returns a line with the result.
 
+local client = require "client"
 local ngxvar = require "resty.ngxvar"
 local base = require "resty.core.base"
 local recorded = require "recorded"
 
 local _M = {}
 
--- stock's own reader, also after patch_ngx_var()
+-- lua-resty-core's reader, also after patch_ngx_var()
 local stock_index = getmetatable(ngx.var).__index
 
 
--- By the module that defines them.  Names that this nginx does not have are not
--- set, which has to agree as well.
+-- By the module that defines them.  Names that this nginx lacks have to be nil in all ways.
 _M.groups = {
     core = [[
         arg_a arg_empty arg_none args binary_remote_addr body_bytes_sent bytes_sent
@@ -68,7 +67,7 @@ _M.groups = {
         uid_reset uid_set
     ]],
 
-    -- what the tests' configurations define, and this module
+    -- defined by the tests' configurations, and by this module
     own = "from_error_page own mapped fresh_map geo split auth_value named",
 
     nothing = "http3 no_such_variable x 0 a-b arg_a=b http_x-test http_xatest http_x_under cookie_a=b",
@@ -94,13 +93,13 @@ local sums = { upstream_response_time = true, upstream_header_time = true,
                upstream_connect_time = true }
 
 
--- A handler that gives another value each time, so there is nothing to compare.
+-- Variables whose handlers return another value each time: not compared.
 local function is_random(name, text)
     return name == "request_id" and text ~= stock_index(ngx.var, name)
 end
 
 
--- Seconds of all attempts in nginx's list of them; "-" is one that got nowhere.
+-- The sum of the times in nginx's list of attempts, where "-" is one without a time.
 local function sum_of(text)
     local ms = 0
 
@@ -112,7 +111,7 @@ local function sum_of(text)
 end
 
 
--- What fetch has to give where ngx.var gives this.
+-- The value that fetch has to return where ngx.var has this text.
 local function expected(name, text)
     if text and numbers[name] then
         return tonumber(text)
@@ -128,7 +127,7 @@ end
 
 local getters = {}
 
--- Each of the ways to ask, as function (name, handle, pointer).
+-- The ways to read, each a function (name, handle, pointer).
 local readers = {
     { "fetch", function (name) return ngxvar.fetch(name) end },
     { "fetch by handle", function (name, handle) return ngxvar.fetch(name, handle) end },
@@ -158,8 +157,8 @@ function _M.compare_patched()
 end
 
 
--- Compares compiled code as well: a loop for each variable and each way to ask for
--- it, which LuaJIT is told to compile at its second turn.
+-- Compares compiled code as well: a loop for each variable and each way to read it, which
+-- LuaJIT compiles at its second iteration.
 function _M.compare_compiled()
     jit.opt.start("hotloop=1", "hotexit=1", "maxtrace=10000", "maxmcode=8192")
 
@@ -168,7 +167,7 @@ function _M.compare_compiled()
 
         readers[#readers + 1] = { label .. ", compiled", function (name, handle)
             if not loops[name] then
-                -- of its own source, for LuaJIT counts by place in the code
+                -- source of its own, because LuaJIT counts iterations by code position
                 loops[name] = assert(loadstring([[
                     local f, name = ...
                     return function (handle)
@@ -201,10 +200,10 @@ local function show(value)
 end
 
 
--- One way to ask for one variable; nil when it agrees, else what was said.
+-- Reads one variable in one way; returns nil when it agrees, else the difference.
 --
--- Once, for the first to ask may be the one that makes nginx keep a value.  Only
--- TCP's figures, which the kernel changes at any time, get another chance.
+-- Once only, because the first read may make nginx cache the value.  $tcpinfo_* are tried
+-- again, because the kernel changes them at any time.
 local function differs(reader, name, handle, r)
     local value, err, text
 
@@ -239,15 +238,14 @@ for _, name in ipairs(names) do
 end
 
 
--- From here on each check looks at one name in n, another one each time.  nginx
--- keeps what a variable was when it was first asked for: one that was looked at
--- in each phase would be the same in all of them.
+-- From now on each check reads one name in n, others each time, because nginx caches most
+-- values on the first read: one read in each phase would stay the same.
 function _M.sparse(n)
     one_in = n
 end
 
 
--- Whether each check looks at all names.
+-- Whether each check reads all names.
 function _M.is_dense()
     return one_in == 1
 end
@@ -261,9 +259,9 @@ local function is_chosen()
 end
 
 
--- Notes it when one of the ways to ask for one variable does not agree.
+-- Records which ways to read a variable disagree.
 local function check_name(name, handle, r, where)
-    -- the reader that is first asks nginx for a value to keep: each in its turn
+    -- the first reader makes nginx cache the value, so each is first in turn
     for _ = 1, #readers do
         turn = turn + 1
 
@@ -274,7 +272,7 @@ local function check_name(name, handle, r, where)
         end
     end
 
-    turn = turn + 1     -- or the same one would always be first
+    turn = turn + 1     -- so that another way is first for the next name
 
     if never_set[name] and stock_index(ngx.var, name) then
         never_set[name] = nil
@@ -282,7 +280,7 @@ local function check_name(name, handle, r, where)
 end
 
 
--- The requests from here on are one more that is under test.
+-- Starts the test of one more request.
 function _M.begin(label)
     current = { label = label, phases = {}, bad = {} }
 end
@@ -294,7 +292,7 @@ function _M.reached(phase)
 end
 
 
--- Adds to what differed.
+-- Adds a difference.
 function _M.note(text)
     if current and #current.bad < 20 then
         current.bad[#current.bad + 1] = "\n  " .. text
@@ -302,7 +300,7 @@ function _M.note(text)
 end
 
 
--- Compares everything, in a phase, or after some step in it.
+-- Compares everything in a phase, or after a step in it.
 function _M.check(phase, step)
     if not current then
         return
@@ -327,7 +325,7 @@ function _M.check(phase, step)
 end
 
 
--- The variables of some groups that no check has ever found a value in.
+-- The variables of these groups that never had a value in any check.
 function _M.never_set(...)
     local list = {}
 
@@ -341,7 +339,7 @@ function _M.never_set(...)
 end
 
 
--- Notes that the request under test has been logged, where others are at work too.
+-- Records the end of the request under test, when other requests run beside it.
 function _M.logged(request_uri)
     if current then
         current.logged = current.logged or request_uri == current.label
@@ -349,22 +347,13 @@ function _M.logged(request_uri)
 end
 
 
--- Waits for that.
+-- Waits for the end of the request under test.
 function _M.await_log()
-    local patience = 2000   -- ten seconds
-
-    while not current.logged and patience > 0 do
-        patience = patience - 1
-        ngx.sleep(0.005)
-    end
-
-    if not current.logged then
-        _M.note("was not logged")
-    end
+    client.wait_until(function () return current.logged end, "the log phase of " .. current.label)
 end
 
 
--- "label: phases", and what differed; nothing is under test after it.
+-- Ends the test; returns "label: phases" and the differences.
 function _M.finish()
     local line = current.label .. ": " .. table.concat(current.phases, " ")
                  .. table.concat(current.bad)
@@ -374,14 +363,9 @@ function _M.finish()
 end
 
 
--- Waits until a phase of the request under test was reached, and reports.
+-- Waits until the request under test has reached a phase, then does finish().
 function _M.await(phase)
-    local patience = 2000   -- ten seconds
-
-    while not _M.reached(phase) and patience > 0 do
-        patience = patience - 1
-        ngx.sleep(0.005)
-    end
+    client.wait_until(function () return _M.reached(phase) end, phase .. " of " .. current.label)
 
     return _M.finish()
 end

@@ -14,22 +14,22 @@ local _M = {}
 
 local PREFIX = "ngx_http_lua_var_ffi_"
 
--- it notes what it is told, of whichever request, and is for the embedded library
+-- not refused: it records what the embedded library tells it of any request
 local is_trusted = { [PREFIX .. "ctx_made"] = true }
 
 local buffer = ffi.new("char[4096]")
 local found = ffi.new("ngx_http_lua_var_found_t")
 local value = ffi.new("ngx_http_lua_var_value_t")
 
--- of a value: there is none, or another way may have one
+-- kinds of a value that mean: refused, or to be read in another way
 local IS_REFUSAL = {
     [tonumber(ffi.C.NGX_HTTP_LUA_VAR_ERROR)] = true,
     [tonumber(ffi.C.NGX_HTTP_LUA_VAR_AGAIN)] = true,
 }
 
 
--- What it returns, and whether that is a refusal. number: of a flavour, a VM, a time; for
--- odd ones there is no handle.
+-- Calls a function; its result, and whether that is a refusal.  number: any number argument,
+-- with no handle when it is odd.
 local function call(name, kinds, r, handle, number)
     local arguments = {}
     local has_value
@@ -57,7 +57,7 @@ local function call(name, kinds, r, handle, number)
 
     value.kind = -1
 
-    local rc = ffi.C[name](unpack(arguments, 1, #kinds))    -- nothing, of a void one
+    local rc = ffi.C[name](unpack(arguments, 1, #kinds))    -- nil when it returns void
 
     if has_value then
         return value.kind, IS_REFUSAL[value.kind]
@@ -65,7 +65,7 @@ local function call(name, kinds, r, handle, number)
 
     if rc ~= nil then
         rc = tonumber(rc)
-        -- that a connection has TLS is no secret of a request's
+        -- whether a connection has TLS is returned without a request, too
         return rc, name == PREFIX .. "ctx_lost" and rc == 0 or rc < 0
                    or name == PREFIX .. "handshake"
     end
@@ -81,7 +81,7 @@ local function sorted(functions)
         names[#names + 1] = name
     end
 
-    -- resolve first: what it finds is for others
+    -- resolve first, because others take what it finds
     table.sort(names, function (a, b)
         local x, y = a == PREFIX .. "resolve", b == PREFIX .. "resolve"
 
@@ -92,11 +92,11 @@ local function sorted(functions)
 end
 
 
--- Calls all for a request without variables, or none; "refused", or who served it.
+-- Calls all for a request without variables, or for none; "refused", or which served it.
 function _M.refuse_all(seen)
     local bad = {}
 
-    -- twice, for the second time something may have been noted
+    -- twice, because the first call may leave something behind
     for number = 0, 3 do
         for _, name in sorted(_M.functions) do
             local rc, is_refused = call(name, _M.functions[name], seen.r, seen.handle, number)
@@ -181,7 +181,7 @@ function _M.serve()
 end
 
 
--- In which phases it was done so far, and what was wrong.
+-- The phases in which serve() was called so far, and what was wrong.
 function _M.report()
     return (#wrong == 0 and "served" or table.concat(wrong, "; ")) .. " in "
            .. table.concat(phases, " ")

@@ -1,5 +1,6 @@
--- Reads, while finalizers that read run in between: t/finalizers.t.
+-- Reads variables while finalizers read others in between: t/finalizers.t.
 
+local client = require "client"
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
 local recorded = require "recorded"
@@ -18,10 +19,10 @@ ngxvar.patch_ngx_var()
 _M.patched = mt.__index
 mt.__index = stock
 
--- what finalizers assign, in turns
+-- what finalizers assign in turn
 local assigned = { ("short"):rep(2), ("not so short"):rep(3) }
 
--- What is read: the text that it has, or what a text has to look like, or one of several.
+-- The right values: a text, a pattern, or a set of texts.
 _M.right = {
     http_a = "aa", arg_b = "bb", cookie_c = "cc", http_user_agent = "this is the agent that is read", own = "own",
     host = "here.test", uri = "/t", request_method = "GET", scheme = "http",
@@ -32,7 +33,7 @@ _M.right = {
     other = { [""] = true, [assigned[1]] = true, [assigned[2]] = true },
 }
 
--- cached by the module in a buffer of its own, so that they disturb each other
+-- the module formats or looks up these, so that they may disturb other reads
 local disturb = { "connection", "msec", "connection_requests", "server_port", "arg_long",
                   "http_a", "args", "request_length", "upstream_response_time", "none",
                   "http_user_agent" }
@@ -47,7 +48,7 @@ end
 
 table.sort(names)
 
--- no two requests have the same, so whose it is can be told
+-- these differ between requests, so a foreign value is noticed
 local ours = { "connection", "msec", "server_port", "request_length", "pid" }
 
 for _, name in ipairs(disturb) do
@@ -55,11 +56,9 @@ for _, name in ipairs(disturb) do
 end
 
 
--- Holds its request until it is told to go.
+-- Keeps its request live until run() ends.
 function _M.stay()
     _M.other = ngxvar.request()
-    ngx.say("here")
-    ngx.flush(true)
 
     while not _M.is_over do
         ngx.sleep(0.005)
@@ -69,34 +68,33 @@ end
 
 -- The handle of another live request, which has other values.
 function _M.another(port)
-    local sock = ngx.socket.tcp()
+    local c = client.connect{ port = port }
 
-    assert(sock:connect("127.0.0.1", port))
-    assert(sock:send("GET /other?b=" .. ("y"):rep(3000) .. "&long=" .. ("z"):rep(5000)
-                     .. " HTTP/1.1\r\nHost: there.test\r\nA: other's\r\nCookie: c=other's\r\n"
-                     .. "User-Agent: that is the agent that is read\r\n\r\n"))
-    repeat local line = assert(sock:receive()) until line == "here"
-    _M.sock = sock
+    c:send(client.request_text("/other?b=" .. ("y"):rep(3000) .. "&long=" .. ("z"):rep(5000), {
+        headers = { Host = "there.test", A = "other's", Cookie = "c=other's",
+                    ["User-Agent"] = "that is the agent that is read" },
+    }))
+    _M.connection = c
 
-    return _M.other
+    return client.wait_until(function () return _M.other end, "the other request")
 end
 
 
 local calls
 local is_busy
 
--- What runs in between: one read, or what looks a variable up for the first time.
+-- The finalizer: one read, or a new getter, which looks its variable up.
 local function finalize()
     calls = calls + 1
 
-    -- one in a finalizer of a finalizer is enough
+    -- no finalizer within a finalizer within a read
     if is_busy then
         return
     end
 
     is_busy = true
 
-    -- one variable, which finalizers read of the other request
+    -- only one variable, which finalizers read of the other request
     if _M.only then
         _M.getters[_M.only](_M.other)
         ngxvar.fetch(_M.only, _M.other)
@@ -125,17 +123,17 @@ local function finalize()
         _M.patched(ngx.var, name)
     end
 
-    -- of the other request there is no such variable to be set
+    -- the other request's location does not set this variable
     ngxvar.set("other", assigned[calls % 2 + 1], _M.handle)
     is_busy = false
 end
 
--- one metatable for all
+-- one metatable for all proxies
 local proxy = newproxy(true)
 getmetatable(proxy).__gc = finalize
 
 
--- For the blocks about assigning: what is assigned is what is read.
+-- For the blocks about assigning: reads what it has assigned.
 local own_setter = ngxvar.setter("own")
 
 function _M.set_and_fetch(name)
@@ -168,7 +166,7 @@ local function is_right(name, value)
 end
 
 
--- Reads everything in this way, time and again, and says how it went.
+-- Reads every name in this way, very often, and says how many were wrong.
 function _M.run(other, read)
     local bad, count = {}, 0
     local constant = {}
@@ -204,7 +202,7 @@ function _M.run(other, read)
     collectgarbage("setpause", pause)
     collectgarbage("setstepmul", step)
     _M.is_over = true
-    _M.sock:close()
+    _M.connection:close()
 
     if calls < _M.turns / 10 then
         return ngx.say("only ", calls, " finalizers ran")

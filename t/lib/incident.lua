@@ -2,8 +2,8 @@
 -- handshake and in the access phase, as APISIX does, and reads variables with what
 -- it finds in ngx.ctx later on, as its plugins and the Prometheus exporter do.
 --
--- What it found is written down by request.  A request is named by the argument
--- id of its URI; $request_uri has it in every phase, after a redirect too.
+-- Findings are recorded by request.  The argument id of $request_uri names a request in
+-- every phase, also after a redirect.
 
 local client = require "client"
 local ffi = require "ffi"
@@ -15,7 +15,7 @@ local _M = {
     raw = false,            -- bare pointers are cached instead of handles
 }
 
--- what the readers read, through a metatable
+-- the readers read these through a metatable
 local NAMES = { "scheme", "host", "remote_addr", "uri", "request_uri" }
 
 local found = {}            -- by id: what each reader found
@@ -113,7 +113,7 @@ local function finding()
 end
 
 
--- The readers.
+-- A reader, in a phase.
 function _M.see(phase)
     local id = my_id()
 
@@ -139,7 +139,7 @@ function _M.call_c_functions(r)
     local got = {}
 
     for _, name in ipairs { "uri", "host", "remote_addr", "scheme" } do
-        -- neither may be left as it was
+        -- the function has to overwrite both
         out[0].data, out[0].len = buf, 64
         local rc = ffi.C["ngx_http_lua_var_ffi_" .. name](r, out)
         got[#got + 1] = rc .. ":" .. ffi.string(out[0].data, out[0].len)
@@ -172,7 +172,7 @@ int ngx_http_lua_var_ffi_upstream_response_time(ngx_http_request_t *r,
 ]]
 
 
--- A reader more: the C functions with the pointer that the handshake cached.
+-- Another reader: the C functions with the pointer that the handshake cached.
 function _M.see_by_c()
     local pointer = ngx.ctx.api_ctx.var._pointer
     local id = my_id()
@@ -180,7 +180,7 @@ function _M.see_by_c()
     found[id] = found[id] or {}
 
     if ffi.cast("uintptr_t", pointer) == ffi.cast("uintptr_t", get_request()) then
-        -- the handshake's address is this request's own now
+        -- this request now has the handshake's address
         table.insert(found[id], "c=own address")
     else
         table.insert(found[id], "c=" .. _M.call_c_functions(pointer))
@@ -190,8 +190,8 @@ end
 
 -- ---- The client's side ----------------------------------------------------------
 
--- The URIs one after another on a TLS connection of HTTP/1.1.  An id is added to
--- each, from `first` on.  Their codes.
+-- Requests the URIs one after another on one HTTP/1.1 connection with TLS, each with an id,
+-- from `first` on.  Returns their codes.
 function _M.http1(port, uris, first)
     local c = client.connect{ port = port, tls = true }
     local codes = {}
@@ -205,8 +205,8 @@ function _M.http1(port, uris, first)
 end
 
 
--- The same with HTTP/2.  "plain /uri" goes to the plain port, on a connection of
--- its own.
+-- The same over HTTP/2, by curl, which also says how many connections it opened.
+-- "plain /uri" goes to the plain port, on a connection of its own.
 function _M.http2(port, uris, plain_port)
     local argv = {}
 
@@ -242,8 +242,8 @@ function _M.http2(port, uris, plain_port)
 end
 
 
--- The same, all at once: streams of one connection, whose ids are 1 to `count`.
--- The number of bodies that are "page".
+-- Requests a URI as `count` streams at once, with ids from 1 on.  Returns the number of
+-- bodies that are "page".
 function _M.http2_at_once(port, uri, count)
     local uris = {}
 
@@ -256,20 +256,16 @@ function _M.http2_at_once(port, uri, count)
 end
 
 
--- Waits for the log phase of each request, and tells what was found: by lines, with
--- ids that have the same result together.
+-- Waits for the log phase of each request, and prints a line of findings for each run of ids
+-- that have the same.
 function _M.tell(ids)
-    local deadline = ngx.now() + 10
     local lines = {}
 
     for i = 1, #ids do
         local id = tostring(ids[i])
 
-        while not (found[id] and found[id].ended) do
-            ngx.sleep(0.001)
-            ngx.update_time()
-            assert(ngx.now() < deadline, "no log phase of request " .. id)
-        end
+        client.wait_until(function () return found[id] and found[id].ended end,
+                          "the log phase of request " .. id)
 
         local text = table.concat(found[id], " ")
         local last = lines[#lines]

@@ -1,5 +1,6 @@
--- What layout.t has done in requests that the module was not built for.
+-- The Lua of layout.t, whose requests have another layout than the module's.
 
+local client = require "client"
 local ngxvar = require "resty.ngxvar"
 
 local _M = {}
@@ -64,7 +65,7 @@ function _M.check(phase)
         end
     end
 
-    -- changes between two readings
+    -- it may change between two reads
     local now, before = ngxvar.fetch("request_time"), tonumber(ngx.var.request_time)
 
     if type(now) ~= "number" or math.abs(now - before) > 1 then
@@ -92,15 +93,13 @@ function _M.timer()
         done = true
     end)
 
-    while not done do
-        ngx.sleep(0.001)
-    end
+    client.wait_until(function () return done end, "the timer")
 
     ngx.say(tostring(value), ", ", type(err) == "string" and "refused" or "served")
 end
 
 
--- lua-var-nginx-module's symbols: what they give is right, or nothing
+-- lua-var-nginx-module's C functions: each result is right, or empty.
 function _M.symbols()
     local ffi = require "ffi"
     local get_request = require("resty.core.base").get_request
@@ -138,7 +137,7 @@ end
 
 local kept
 
--- Says what became of the handle of this worker's request before.
+-- Uses the handle of this worker's previous request.
 function _M.stale()
     local before = kept
 
@@ -160,14 +159,14 @@ function _M.stale()
 end
 
 
--- The request's id as three ways of reading see it, with a pause between them.
+-- The request's id, read in three ways with a pause in between.
 function _M.id()
     local req = ngxvar.request()
     local first = ngxvar.fetch("arg_id")
 
     ngx.sleep(tonumber(ngx.var.arg_pause) or 0)
 
-    -- an argument that is nil is none at all to a C function only if it is left out
+    -- to a C function an explicit nil is an argument
     local second
 
     if req then

@@ -26,7 +26,7 @@ local _M = {
 }
 
 
--- A string function: its code, and what it left in *out (poisoned before).
+-- Calls a string function; its code, and *out, which was poisoned before.
 function _M.string(name, r)
     str[0].len = 12345
     str[0].data = ffi.cast("unsigned char *", 1)
@@ -58,7 +58,7 @@ local function written(rc)
 end
 
 
--- A time function: its code, and what it wrote to the buffer.
+-- Calls a time function; its code, and the buffer.
 function _M.time(name, r)
     ffi.fill(buf, 64, 0x7f)
     r = ffi.cast("ngx_http_request_t *", r)
@@ -72,7 +72,7 @@ function _M.time(name, r)
 end
 
 
--- Whether all six refuse r; if not, what they said.
+-- "refused" if all six refuse r, else their results.
 function _M.refused(r)
     local said = {}
     local bad = false
@@ -96,7 +96,7 @@ function _M.refused(r)
 end
 
 
--- Whether the string functions agree with ngx.var; if not, what they said.
+-- "right" if the string functions agree with ngx.var, else their results.
 function _M.right(r)
     for _, name in ipairs(_M.strings) do
         local rc, text = _M.string(name, r)

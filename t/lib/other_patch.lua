@@ -1,5 +1,5 @@
--- A patch of ngx.var such as other libraries have: it serves a set of names itself, one
--- of which nginx does not know, and passes the others on to what was there before it.
+-- A patch of ngx.var as other libraries have: it serves some names itself, one of which nginx
+-- does not know, and passes the others on to the functions that it replaced.
 
 local mt = getmetatable(ngx.var)
 local stock_index, stock_newindex = mt.__index, mt.__newindex

@@ -1,8 +1,8 @@
--- What getters and fetch do on traces, done by the interpreter: without LuaJIT's choice of what it
--- compiles, and with all that may run in between there.
+-- Runs the code of getters and fetch that is meant for traces in the interpreter, so that it
+-- does not depend on what LuaJIT compiles, and finalizers may run anywhere in it.
 --
--- Getters ask is_recorded() of resty.ngxvar.trace, whose upvalue `on_trace` this sets, as
--- it does that of fetch.
+-- Getters call is_recorded() of resty.ngxvar.trace, whose upvalue `on_trace` is set here, as
+-- is that of fetch.
 
 local is_recorded = require("resty.ngxvar.trace").is_recorded
 local fetch = require("resty.ngxvar").fetch
@@ -26,14 +26,14 @@ local at_in_fetch = place_of_on_trace(fetch)
 local resolved = setmetatable({}, { __mode = "k" })
 
 
--- From here on getters do what they do on traces, or what the interpreter does. They have
--- to be called once before, by the interpreter, which finds what they read.
+-- From now on getters run their code for traces, or that for the interpreter. Each has to be
+-- called once before, in the interpreter, which resolves it.
 function _M.set(is_on)
     debug.setupvalue(is_recorded, at, is_on)
 end
 
 
--- What a getter gives so.
+-- Calls a getter's code for traces.
 function _M.get(getter, handle)
     if not resolved[getter] then
         getter(handle)
@@ -49,7 +49,7 @@ function _M.get(getter, handle)
 end
 
 
--- The same for fetch.
+-- Calls fetch's code for traces.
 function _M.fetch(name, handle)
     debug.setupvalue(fetch, at_in_fetch, true)
 

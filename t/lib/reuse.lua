@@ -1,9 +1,10 @@
--- For request-address-reuse.t: keeps the handle and the pointer of every request it is
--- asked to, and tries all that it kept before in the request that is running.
+-- For request-address-reuse.t: keeps the handle and pointer of requests, and tries all kept
+-- ones in the current request.
 --
--- Memory and slots of requests that ended are used again at once.  That they were
--- is counted, so that a test knows that it tried what it is about.
+-- nginx uses the memory and the slots of ended requests again.  This is counted, so that a
+-- test knows that it happened.
 
+local client = require "client"
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
 local get_request = require("resty.core.base").get_request
@@ -19,7 +20,7 @@ local get_status = ngxvar.getter("status")
 local get_header = ngxvar.getter("http_x_secret")
 local set_own = ngxvar.setter("own")
 
--- Everything that takes a request; each has to refuse one that has ended.
+-- The functions that take a request; each has to refuse one that has ended.
 local USES = {
     function (req) return ngxvar.fetch("uri", req) end,
     function (req) return ngxvar.fetch("host", req) end,
@@ -67,8 +68,7 @@ local function all_refuse(uses, req)
 end
 
 
--- A request and its subrequests, which live and die together; nil for one that
--- nginx made up and that no other Lua runs during.
+-- Names a request and its subrequests, which end together; nil for a fake request.
 local function family()
     local phase = ngx.get_phase()
 
@@ -76,14 +76,13 @@ local function family()
 end
 
 
--- In the log phase: what was kept of this request may be tried from now on.
+-- In the log phase: from now on this request has to be refused.
 function _M.ended()
     has_ended[family()] = true
 end
 
 
--- Tries what was kept of other requests: nothing may be had by those that have
--- ended, and those that have not are live.
+-- Tries what was kept: ended requests have to be refused, others have to be live.
 function _M.try()
     local here, mine = address(get_request()), ngxvar.request()
 
@@ -110,8 +109,8 @@ function _M.try()
                 add("handle taken")
             end
 
-            -- A bare pointer says no more than an address.  It is taken when that is
-            -- the running request's own, and then it gives that request's data.
+            -- A bare pointer is accepted if it is the current request's address, and then
+            -- reads that request.
             if other.address ~= here then
                 if not all_refuse(USES, other.pointer) then
                     add("pointer taken")
@@ -129,7 +128,7 @@ function _M.try()
 end
 
 
--- Keeps the running request.
+-- Keeps the current request.
 function _M.keep()
     kept[#kept + 1] = {
         handle = ngxvar.request(),
@@ -144,11 +143,11 @@ function _M.keep()
 end
 
 
--- What the requests of most tests do.
+-- For most requests: keeps and tries.
 function _M.both()
     _M.try()
 
-    -- a redirect may have brought it here for the second time
+    -- not again after a redirect
     local last = kept[#kept]
 
     if not last or last.family ~= family() or last.address ~= address(get_request()) then
@@ -161,14 +160,14 @@ function _M.both()
 end
 
 
--- What came of it, and begins anew.
+-- Prints the counts and resets them.
 function _M.tell()
     local function more_than_none(what)
         ngx.say(what, ": ", (count[what] or 0) > 0 and "yes" or "no")
         count[what] = nil
     end
 
-    -- the last one's log phase comes after its response
+    -- the log phase comes after the response
     _M.await_ends()
     _M.try()
 
@@ -186,14 +185,9 @@ end
 
 
 function _M.await_ends()
-    local deadline = ngx.now() + 10
-
     for _, other in ipairs(kept) do
-        while other.family and not has_ended[other.family] do
-            ngx.sleep(0.001)
-            ngx.update_time()
-            assert(ngx.now() < deadline, "a request does not end")
-        end
+        client.wait_until(function () return not other.family or has_ended[other.family] end,
+                          "the end of a request")
     end
 end
 

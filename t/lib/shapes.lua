@@ -1,7 +1,10 @@
--- Requests of every shape, as bytes: what differential*.t sends.
+-- Requests of every shape, as bytes, which differential*.t sends.  Many of them no client
+-- would send, so they are not made by client.lua.
 --
 -- A shape: label; server (a key of the ports the test gives, "plain" without);
 -- text, or a function that makes it; leave, for a client that does not wait.
+
+local client = require "client"
 
 local _M = {}
 
@@ -31,8 +34,8 @@ local function many_headers()
 end
 
 
--- HTTP/2 in clear text with prior knowledge: preface, settings, one HEADERS
--- frame of literals that are not indexed (RFC 7541, 6.2.2), and no end to it.
+-- HTTP/2 in clear text with prior knowledge: preface, settings, and one HEADERS frame of
+-- literals without indexing (RFC 7541, 6.2.2).
 local function frame(kind, flags, stream, payload)
     local len = #payload
 
@@ -150,7 +153,7 @@ _M.list = {
     { "TLS, HTTP/1.0", "GET /s HTTP/1.0\r\n\r\n", server = "tls", sni = "other.shape.test" },
     { "plain HTTP to the TLS port", get("/s"), server = "tls", plain = true },
 
-    -- answers of nginx's own
+    -- responses of nginx itself
     { "404", get("/none") },
     { "405", with("POST", "/file.txt", "x") },
     { "a file", get("/file.txt") },
@@ -164,7 +167,7 @@ _M.list = {
     { "stub_status", get("/stub_status") },
     { "deny", get("/deny") },
 
-    -- no request that nginx would serve
+    -- requests that nginx refuses
     { "400, no Host", "GET /s HTTP/1.1\r\n\r\n" },
     { "400, two Hosts", "GET /s HTTP/1.1\r\n" .. HOST .. HOST .. "\r\n" },
     { "400, bad Host", "GET /s HTTP/1.1\r\nHost: a/b c\r\n\r\n" },
@@ -185,33 +188,27 @@ _M.list = {
 
 -- Sends a shape; ports: where its server listens, by name.
 function _M.send(shape, ports)
-    local sock = ngx.socket.tcp()
     local address = ports[shape.server or "plain"]
+    local is_path = type(address) == "string"
+    local c = client.connect{
+        host = is_path and address or shape.server == "ipv6" and "[::1]" or nil,
+        port = not is_path and address or nil,
+        tls = shape.server == "tls" and not shape.plain,
+        server_name = shape.sni or false,
+    }
 
-    if type(address) == "string" then
-        assert(sock:connect(address, { pool = tostring(sock) }))
-    else
-        assert(sock:connect(shape.server == "ipv6" and "[::1]" or "127.0.0.1", address,
-                            { pool = tostring(sock) }))
-    end
-
-    if shape.server == "tls" and not shape.plain then
-        assert(sock:sslhandshake(false, shape.sni, false))
-    end
-
-    assert(sock:send(shape[2]))
+    c:send(shape[2])
 
     if not shape.leave then
-        sock:settimeout(5000)
-        sock:receive("*a")
+        c:read_to_end()
     end
 
-    return sock
+    return c
 end
 
 
--- Sends all shapes, one after the other, with "d" (differential.lua) looking on.
--- Returns which requests went through which phases, and all that differed.
+-- Sends all shapes, one after the other, each checked by "d" (differential.lua).
+-- Returns which shapes reached which phases, and all differences.
 function _M.run(d, ports)
     local by_phases, order, bad = {}, {}, {}
 
@@ -219,13 +216,13 @@ function _M.run(d, ports)
         if ports[shape.server or "plain"] then
             d.begin(shape[1])
 
-            local sock = _M.send(shape, ports)
+            local c = _M.send(shape, ports)
 
-            while type(shape.leave) == "string" and not d.reached(shape.leave) do
-                ngx.sleep(0.001)
+            if type(shape.leave) == "string" then
+                client.wait_until(function () return d.reached(shape.leave) end, shape.leave)
             end
 
-            sock:close()
+            c:close()
 
             local line = d.await("log")
             local phases = line:match(": ([^\n]*)")

@@ -1,10 +1,10 @@
--- Things that name no request, for the tests of what a request argument may be.
+-- Values that name no request, for the tests of request arguments.
 --
 --     for _, stranger in ipairs(require("strangers").all()) do
 --         f(stranger.value)   -- stranger.label says what it is
 --     end
 --
--- refused(f) does that and says "refused" when f refused all of them.
+-- refused(f) does this and returns "refused" if f refused all of them.
 
 local ffi = require "ffi"
 local base = require "resty.core.base"
@@ -83,7 +83,7 @@ local function addresses()
         end
     end
 
-    -- the registry's own address range, as far as a handle gives it away
+    -- near the handle, so perhaps in the registry
     local handle = require("resty.ngxvar").request()
 
     if handle then
@@ -95,7 +95,7 @@ local function addresses()
 end
 
 
--- The addresses, as the two types of pointer that a request comes in.
+-- The addresses as both types of pointers that a request may have.
 function _M.pointers()
     local list, add = adder()
 
@@ -111,7 +111,7 @@ function _M.pointers()
 end
 
 
--- Pointers to something else than a request, and cdata that is no pointer.
+-- Pointers of other types, and cdata that is no pointer.
 local function cdata()
     local list, add = adder()
     local struct = ffi.new("stranger_struct_t", 1, 1)
@@ -143,7 +143,7 @@ local function cdata()
         add(ctype .. ", null", ffi.cast(ctype, nil))
     end
 
-    -- the current request itself, under the name of something else
+    -- the current request as a pointer of another type
     local r = base.get_request()
 
     if r then
@@ -161,7 +161,7 @@ local function cdata()
         add("the current request's address, a string", tostring(r))
     end
 
-    -- a live handle, but not one that request() gave
+    -- a live handle that is not from request()
     local handle = require("resty.ngxvar").request()
 
     if handle then
@@ -239,8 +239,8 @@ function _M.all()
 end
 
 
--- Calls check(value) with all of them, each of them "times" times; it has to return
--- nil or false, and a string.  Returns what came out differently.
+-- Calls check(value) with all of them, each "times" times; it has to return nil or false, and
+-- a string.  Returns those for which it did not.
 function _M.refused(check, times)
     local bad = {}
     local count = 0

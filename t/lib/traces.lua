@@ -1,10 +1,10 @@
--- What LuaJIT makes of a piece of code: t/jit.t.
+-- How LuaJIT compiles a piece of code: t/jit.t.
 --
 --     local report = traces.of(function () for i = 1, 200 do f() end end)
---     report == "loop"    -- it is compiled as a loop, with nothing left out
+--     report == "loop"    -- all of it is compiled, as a loop
 --
--- jit.v would tell the same, but there is one listener for traces, and
--- resty.ngxvar has it: this one passes on what it hears.
+-- jit.v would say the same, but LuaJIT has one listener for traces, which is resty.ngxvar's:
+-- this one passes its events on.
 
 local bit = require "bit"
 local vmdef = require "jit.vmdef"
@@ -35,7 +35,7 @@ local function reason(code, info)
 end
 
 
--- LuaJIT's ways to find out that another trace is the better one.
+-- Reasons to abort a trace that are no failure, because another trace is better.
 local harmless = {
     ["leaving loop in root trace"] = true,
     ["inner loop in root trace"] = true,
@@ -87,12 +87,12 @@ local function once(f)
 end
 
 
--- Runs f, which should loop.  "loop" when that became a loop of machine code;
--- followed by what could not be compiled, or was left to the interpreter.
+-- Runs f, which should loop.  "loop" if it became a loop of machine code, followed by what
+-- could not be compiled or was left to the interpreter.
 --
--- Where LuaJIT begins a trace is a matter of hashed counters and of chance: begun in
--- an unlucky place, one is given up that succeeds a moment later.  What cannot be
--- compiled at all fails each time.
+-- Where LuaJIT starts a trace depends on hashed counters and chance, and a trace that starts
+-- in an unlucky place is aborted.  So f runs several times: what cannot be compiled fails
+-- each time.
 function _M.of(f)
     local report
 

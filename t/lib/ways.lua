@@ -1,4 +1,4 @@
--- All ways there are to read a variable, each against stock ngx.var.
+-- All ways to read a variable, each compared with stock ngx.var.
 
 local ngxvar = require "resty.ngxvar"
 local base = require "resty.core.base"
@@ -8,7 +8,7 @@ local _M = {}
 local mt = getmetatable(ngx.var)
 local stock = mt.__index
 
--- ngx.var as it is after patch_ngx_var(), beside the stock one
+-- patched ngx.var, beside the stock one
 ngxvar.patch_ngx_var()
 local patched = mt.__index
 mt.__index = stock
@@ -59,7 +59,7 @@ local numbers = { request_time = true, request_length = true, bytes_sent = true,
 local sums = { upstream_response_time = true, upstream_header_time = true,
                upstream_connect_time = true }
 
--- What a way has to give where stock ngx.var gives this text.
+-- The value that a way has to return where stock ngx.var has this text.
 function _M.expected(name, text, way)
     if way == "patched" or text == nil then
         return text
@@ -83,8 +83,8 @@ function _M.expected(name, text, way)
 end
 
 
--- "name: value of stock ngx.var", and who says something else.  All are asked
--- before stock is, which may make nginx cache a value, and once more after it.
+-- "name: value of stock ngx.var", and the ways that differ.  All read before stock does,
+-- because stock may make nginx cache a value, and once more after it.
 function _M.show(name)
     local handle = ngxvar.request()
     local got = {}

@@ -1,27 +1,28 @@
--- Tells what became of a request's ngx.ctx, phase by phase.
+-- Says phase by phase what a request's ngx.ctx is after a redirect.
 --
--- keep() notes which table ngx.ctx is, in a table of this file's; see() compares
--- later, by identity, and writes down one of
+-- keep() remembers the table; see() compares ngx.ctx with it by identity, and records one of
 --
---     same      it is that very table
---     new       it is another one, without anything in it
---     foreign   it is another one, that another request kept
---     other     it is another one, with something else in it
+--     same      the same table
+--     new       another, empty table
+--     foreign   a table that another request kept
+--     other     another table that is not empty
 --
--- CtxWitness.pm puts see() into every phase of every location.  Only what
--- happens after a redirect is written down.  The log phase writes the line
+-- CtxWitness.pm puts see() into every phase of every location.  It records only after a
+-- redirect.  The log phase writes the line
 -- "seen: rewrite=same access=same ...;" to error.log.
+
+local client = require "client"
 
 local _M = {}
 
-local kept = {}         -- by request: the table that ngx.ctx was
-local seen = {}         -- by request: what was seen so far
-local finished = {}     -- what was seen in the requests that have ended, in order
-local alive = setmetatable({}, { __mode = "k" })    -- what was kept and not collected
+local kept = {}         -- by request: its table
+local seen = {}         -- by request: what was recorded so far
+local finished = {}     -- the lines of requests that have ended, in order
+local alive = setmetatable({}, { __mode = "k" })    -- tables that were not collected
 
 
--- Names a request, through all of its redirects, without its ngx.ctx.
--- Of several subrequests only one can be told about at a time.
+-- Names a request through all redirects, without its ngx.ctx.  Of several subrequests only
+-- one can be recorded at a time.
 local function key()
     local id = ngx.var.connection .. "." .. ngx.var.connection_requests
 
@@ -44,8 +45,8 @@ local function verdict(ctx, id)
 end
 
 
--- In a location whose ngx.ctx is about to be lost.  At server level it runs
--- again after a redirect to a URI, where it is one phase more to look at.
+-- Before a redirect.  In the server's rewrite phase it runs again after a redirect to a URI,
+-- and then does see().
 function _M.keep()
     local id = key()
 
@@ -64,8 +65,8 @@ function _M.keep()
 end
 
 
--- The header X-First names the first phase that may touch ngx.ctx: whatever is
--- restored is restored there.
+-- The header X-First names the first phase that may touch ngx.ctx, which is where it gets
+-- restored.
 function _M.see(phase)
     local id = key()
     local list = seen[id]
@@ -89,7 +90,7 @@ function _M.see(phase)
 end
 
 
--- What was seen so far, in this request or in its subrequest.
+-- What was recorded so far, of this request or of its subrequest.
 function _M.seen(of_subrequest)
     local list = seen[key() .. (of_subrequest and ".sub" or "")]
 
@@ -97,7 +98,7 @@ function _M.seen(of_subrequest)
 end
 
 
--- The content of a page that a request is redirected to.
+-- Content of an error page.
 function _M.page()
     _M.see("content")
     ngx.say("page")
@@ -135,22 +136,14 @@ end
 
 -- The lines of the next `count` requests that kept something, once they have ended.
 function _M.await(count)
-    local deadline = ngx.now() + 10
-
-    while #finished < count do
-        ngx.sleep(0.001)
-        ngx.update_time()
-
-        if ngx.now() > deadline then
-            error("only " .. #finished .. " of " .. count .. " requests have ended")
-        end
-    end
+    client.wait_until(function () return #finished >= count end,
+                      "the end of " .. count .. " requests")
 
     return finished
 end
 
 
--- How many of the tables that were kept something still refers to.
+-- How many of the kept tables are still referenced.
 function _M.alive()
     collectgarbage()
     collectgarbage()
@@ -165,7 +158,7 @@ function _M.alive()
 end
 
 
--- Lists, for a result that is the same for most, how often each came.
+-- Lists how often each result came.
 function _M.tally(results)
     local count, order = {}, {}
 
@@ -187,10 +180,9 @@ function _M.tally(results)
 end
 
 
--- Walks the references that lua-nginx-module holds ngx.ctx tables by, as
--- lua-resty-core and luaL_unref keep them: ctxs[0] is the first free number,
--- ctxs[free] the next one, and the number freed first has no entry.  A number
--- that was freed twice is in the list twice, or is free and in use.
+-- Walks lua-nginx-module's references to ngx.ctx tables, as lua-resty-core and luaL_unref
+-- keep them: ctxs[0] is the first free number, ctxs[free] the next one, and the number freed
+-- first has no entry.  A number that was freed twice is in the list twice, or free and used.
 function _M.references()
     local ctxs = debug.getregistry().ngx_lua_ctx_tables
     local free, used = {}, 0
@@ -219,6 +211,78 @@ function _M.references()
     end
 
     return { used = used }
+end
+
+
+-- ---- Streams that share a connection: CtxWitness::stream_server ------------------
+
+-- Content that tells whose connection and which protocol it is for.
+function _M.stream_page()
+    -- the other streams get to their error pages meanwhile
+    ngx.sleep(0.01)
+    _M.see("content")
+    ngx.say("page for port ", ngx.var.remote_port, " by ", ngx.var.server_protocol)
+end
+
+
+-- Sends errors of several kinds at once, by client.http2 or client.http3, and says
+-- what came of each.
+function _M.try_streams(send, port)
+    local uris = {}
+
+    _M.reset()
+
+    for i = 1, 8 do
+        for _, uri in ipairs{ "/err", "/error", "/fine", "/later", "/refused", "/named" } do
+            uris[#uris + 1] = uri .. "?" .. i
+        end
+    end
+
+    local senders, bodies = {}, {}
+
+    for line in send(uris, { port = port }):gmatch("[^\n]+") do
+        local sender = line:match("^page for (.*)$")
+
+        if sender then
+            senders[sender] = true
+            line = "page"
+        end
+
+        bodies[#bodies + 1] = line
+    end
+
+    ngx.say(_M.tally(bodies))
+
+    for sender in pairs(senders) do
+        ngx.say((sender:gsub("%d+", "one", 1)))
+    end
+
+    ngx.say(_M.tally(_M.await(40)))
+end
+
+
+-- Kills a client, of client.start_http2 or client.start_http3, whose ten requests wait
+-- in their error pages, and says what came of them.
+function _M.leave_streams(start, port)
+    local events = ngx.shared.events
+    local before = assert(_M.references())
+    local uris = {}
+
+    _M.reset()
+    events:set("arrived", 0)
+
+    for i = 1, 10 do
+        uris[i] = "/leave?" .. i
+    end
+
+    local program = start(uris, { port = port, headers = { ["X-First"] = "log" } })
+
+    client.wait_until(function () return events:get("arrived") == 10 end)
+    program:kill()
+    program:wait()
+
+    ngx.say(_M.tally(_M.await(10)))
+    ngx.say("references kept: ", assert(_M.references()).used - before.used)
 end
 
 

@@ -1,13 +1,12 @@
 package Dice;
 
-# Random choices that a seed repeats, on every Perl: xorshift64, as published by
-# George Marsaglia.
+# Random choices that a seed repeats, on every Perl: George Marsaglia's xorshift64.
 
 use v5.36;
 
 sub new ($class, $seed) {
     my $self = bless { state => ($seed * 2 + 1) ^ 0x9E37_79B9 }, $class;
-    # Seeds that are near to each other begin alike.
+    # The first numbers of neighbouring seeds are alike.
     $self->below(2) for 1 .. 20;
     return $self;
 }
@@ -22,7 +21,7 @@ sub below ($self, $limit) {
     return ($x >> 11) % $limit;
 }
 
-# True in one of $n cases.
+# True with a probability of 1 in $n.
 sub one_in ($self, $n) { return $self->below($n) == 0 }
 
 sub pick ($self, @from) { return $from[ $self->below(scalar @from) ] }
@@ -35,7 +34,7 @@ sub shuffle ($self, @list) {
     return @list;
 }
 
-# Some of them, $most at the most.
+# At most $most of these, in random order.
 sub some ($self, $most, @from) {
     my $count = $self->below($most + 1);
     @from = $self->shuffle(@from);

@@ -2,7 +2,7 @@ package DifferPlan;
 
 # A random configuration, what Lua does in it, and requests to it: t/bin/differ.
 #
-# Everything comes from Perl's generator, which the caller seeds.
+# All choices are rand(), which the caller seeds.
 
 use v5.36;
 
@@ -15,7 +15,7 @@ sub one_of (@list) { return $list[ below(scalar @list) ] }
 sub chance ($percent) { return below(100) < $percent }
 sub some ($most, @list) { return map { one_of(@list) } 1 .. below($most + 1) }
 
-# What every nginx has, and Debian's.
+# Variables of nginx, and of the modules in Debian's.
 my @BUILT_IN = qw(
     args binary_remote_addr body_bytes_sent bytes_sent content_length content_type
     document_root document_uri host hostname https is_args limit_rate nginx_version pid pipe
@@ -27,12 +27,11 @@ my @BUILT_IN = qw(
     http2 gzip_ratio from_error_page
 );
 
-# Those of them that the steps change.
+# Those that the steps change.
 my @MOVING = qw(remote_addr remote_addr binary_remote_addr realip_remote_addr host args uri request_method
     content_length content_type request_body remote_user status document_uri query_string);
 
-# Which the module reads without nginx's handlers. Of others fetch leaves in the request what
-# nginx caches for whoever reads it first.
+# Variables that the module reads without nginx's handlers, so without caching in the request.
 my @TRACELESS = qw(
     args bytes_sent document_uri host https query_string remote_addr request_length request_method
     request_uri scheme server_name server_port server_protocol status uri
@@ -41,7 +40,8 @@ my @TRACELESS = qw(
     0 1 2 3
 );
 
-# Of time, of the connection and of nothing else: they are compared where they are read.
+# These depend on the time or the connection, so they differ between modes and are compared
+# only where they are read.
 my @FLEETING = qw(
     connection connection_requests msec remote_port request_time request_id time_iso8601 time_local
     upstream_response_time upstream_header_time upstream_connect_time realip_remote_port
@@ -60,13 +60,13 @@ my @PREFIXED = (
     (map { "upstream_http_$_" } qw(x content_type server set_cookie)),
     qw(upstream_cookie_a sent_trailer_x),
 );
-# Those of them that nginx defines by name.
+# Those that nginx defines by name.
 my @HEADERS_BY_NAME = (
     (map { "http_$_" } qw(host user_agent referer via cookie x_forwarded_for)),
     (map { "sent_http_$_" } qw(content_type content_length location last_modified connection keep_alive
         transfer_encoding cache_control link)),
 );
-# Those with a prefix that a configuration may define, and built-in names that it may.
+# Prefixed and built-in names that the configuration may redefine.
 my @DEFINED_PREFIXED = qw(arg_x arg_a cookie_x cookie_a http_x http_y sent_http_x upstream_http_x);
 my @REDEFINED = qw(args limit_rate from_error_page);
 my @OWN = map { "own$_" } 0 .. 3;
@@ -85,7 +85,7 @@ sub lua ($text) {
     return '"' . $text =~ s/([^ -~]|["\\])/sprintf '\\%03d', ord $1/ger . '"';
 }
 
-# The variables of one configuration that may be read.
+# Variables that may be read in this configuration.
 sub _names ($self) { return (@BUILT_IN, @PREFIXED, $self->{own}->@*, qw(no_such_variable)) }
 
 sub _name ($self) {
@@ -94,7 +94,7 @@ sub _name ($self) {
         : chance(30) ? one_of(@MOVING) : one_of(@BUILT_IN);
 }
 
-# In a text of the configuration: only names that are sure to be known there.
+# A text of the configuration, with names that are always known.
 sub _value ($self) {
     my @parts = map { chance(70) ? '${' . $self->_configured . '}' : one_of(qw(a /l1 - x=1 1)) } 1 .. 1 + below(3);
     return join '', @parts;
@@ -116,7 +116,7 @@ sub _index ($self) {
     return @some ? '    lua_var_index ' . join(' ', map { "\$$_" } map { lc } @some) . ";\n" : '';
 }
 
-# maps, geos and splits: the name of each, and its text
+# Maps, geos and splits.
 sub _definitions ($self) {
     my $text = '';
     my %redefined = map { $_ => 1 } grep { chance(15) } @REDEFINED;
@@ -125,7 +125,7 @@ sub _definitions ($self) {
         (grep { chance(15) } @DEFINED_PREFIXED),
         (sort keys %redefined),
     );
-    # One of them may use those before it: none uses itself.
+    # Each may use only those before it, so that none uses itself.
     $self->{not} = [ @targets, @OWN, 'query_string', 'is_args', 'request', 'limit_rate' ];
     $self->{own} = [ @OWN ];
     for my $name (@targets) {
@@ -149,7 +149,7 @@ sub _definitions ($self) {
             $text .= "    geo $source\$$name { default far; 127.0.0.0/8 near; 10.0.0.0/8 private; }\n";
         }
         else {
-            # not of what may have a port in it, which is another one in each mode
+            # not of a value with a port, which differs between modes
             my $source = join '', map { "\${$_}" } one_of(qw(request_uri http_user_agent)), one_of(qw(request_method http_referer));
             $text .= "    split_clients \"$source\" \$$name { 30% one; 30% \"\"; * \"rest\"; }\n";
         }
@@ -205,12 +205,12 @@ sub _rewrites ($self, $indent) {
     return $text;
 }
 
-# What Lua does in a step; $phase says what may be.
+# Lua code of a step, as far as $phase allows it.
 sub _action ($self, $phase) {
     my @any = (
         sub {
             my $name = $settable->();
-            # which would make nginx slow
+            # a small value would make nginx slow
             my $value = $name eq 'limit_rate' ? one_of('', '0', '100m', 'odd') : one_of(@WORDS);
             'D.assign(' . lua($name) . ', ' . lua($value) . ')'
         },
@@ -268,7 +268,7 @@ sub _read ($self) {
     } 1 .. below(7)) . ' }';
 }
 
-# A step of the plan; gives its number.
+# Adds a step to the plan; returns its number.
 sub _step ($self, $phase) {
     my %fleeting = map { $_ => 1 } @FLEETING;
     my $say = join ', ', map { lua($self->_name) } 1 .. 6;
@@ -313,7 +313,7 @@ sub _server ($self) {
     $text .= $self->_set($in) for 1 .. below(4);
     $text .= $self->_realip($in) . $self->_error_pages($in) . $self->_rewrites($in);
     $text .= "        add_header X-Seen \"" . $self->_value . "\" always;\n" if chance(60);
-    $self->{at} = 5;    # what leads elsewhere leads to an error page
+    $self->{at} = 5;    # so that redirects lead to an error page
     for my $phase (qw(server_rewrite rewrite access header_filter body_filter log)) {
         $text .= $self->_hook($in, $phase) if chance(30);
     }
@@ -353,7 +353,7 @@ sub _request ($self, $is_last) {
         my $times = $name =~ /^(?:X|Cookie|X-Forwarded-For|Via|Y)$/ && chance(35) ? 1 + below(3) : 1;
         push @lines, "$name: " . one_of($header{$name}->@*) for 1 .. $times;
     }
-    # the order of headers is the client's
+    # headers in any order
     @lines = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @lines;
     my $body = '';
     if ($method =~ /^(?:POST|PUT|FOO)$/) {
@@ -371,7 +371,7 @@ sub _request ($self, $is_last) {
     return join("\r\n", "$method $path$args HTTP/$version", @lines, '', '') . $body;
 }
 
-# What goes over one connection: some requests, the last of which ends it.
+# The requests of one connection, the last of which closes it.
 sub _connection ($self) {
     my $n = 1 + below(4);
     return join '', map { $self->_request($_ == $n) } 1 .. $n;
@@ -388,7 +388,7 @@ sub plan ($connections) {
     $http .= '    log_format seen "$request_method $request_uri $status ' . join('|', map { "\${$_}" } @logged) . "\";\n";
     $http .= $self->_realip('    ');
     my $server = $self->_server;
-    # A prefixed name that set, map or geo defines is kept by nginx after stock ngx.var read it, too.
+    # A prefixed name that set, map or geo defines is cached after stock ngx.var has read it, too.
     my %is_defined = (%{ $self->{is_set} // {} }, map { $_ => 1 } $self->{own}->@*, @HEADERS_BY_NAME);
     my @traceless = (@OWN, grep { !$is_defined{$_} } map { lc } @TRACELESS, @PREFIXED, @DEFINED_PREFIXED);
     my $lua = "local D = ...\n$jit\nfor name in ([[" . join(' ', @traceless)

@@ -1,8 +1,8 @@
 package Exchange;
 
-# What one client says on one connection, and all that it gets back, as bytes.
-# HTTP/1.0 and 1.1 are spoken here, also what is no good HTTP; HTTP/2 by curl, without
-# bodies of requests: when nginx answers before it has one, what curl makes of it varies.
+# What one client sends on one connection, and all that it receives, as bytes.  HTTP/1.0 and
+# 1.1 are made here, because some of it is no valid HTTP.  HTTP/2 is left to curl, without
+# request bodies, because curl's output varies when nginx answers before it has read one.
 #
 #     Exchange->new(port => 8080, requests => [ { uri => '/' }, ... ])
 #
@@ -15,7 +15,10 @@ package Exchange;
 
 use v5.36;
 
+use List::Util qw(pairs);
+
 use NgxVarTest::Client ();
+use NgxVarTest::Curl ();
 
 use constant TIMEOUT => 30;    # seconds; only a failing test waits that long
 
@@ -23,7 +26,7 @@ sub new ($class, %options) { return bless { requests => [], %options }, $class }
 
 sub size ($self) { return scalar @{ $self->{requests} } }
 
-# One line for the reader.
+# One line that describes it.
 sub title ($self) {
     my $how = join ', ', 'port ' . $self->{port}, grep { $self->{$_} } qw(tls h2 lead at_once);
     my @names = map { _name($_) } @{ $self->{requests} };
@@ -39,13 +42,13 @@ sub _name ($request) {
 
 sub _short ($text) { return length $text > 70 ? substr($text, 0, 67) . '...' : $text }
 
-# Does it.  The requests are numbered from $number on, in a header, for the access
-# log; $dir is for what curl has to read.
-sub perform ($self, $number, $dir) {
-    return $self->{h2} ? $self->_by_curl($number, $dir) : $self->_by_socket($number);
+# Sends the requests, and returns the responses.  A header numbers the requests from $number
+# on, for the access log.
+sub perform ($self, $number) {
+    return $self->{h2} ? $self->_by_curl($number) : $self->_by_socket($number);
 }
 
-# What was sent, request by request, for the reader of a difference.
+# The bytes of each request, to show beside a difference.
 sub texts ($self, $number) { return map { _bytes($_, $number++, 0) } @{ $self->{requests} } }
 
 sub _bytes ($request, $number, $is_last) {
@@ -82,7 +85,7 @@ sub _by_socket ($self, $number) {
 
     my $all = '';
     while (defined(my $text = shift @bytes)) {
-        # What does not come back says enough if it fails.
+        # When this fails, the missing response shows it.
         $client->write($text);
         last if !@bytes;
         $client->receive((shift @requests)->{method} // 'GET');
@@ -92,40 +95,26 @@ sub _by_socket ($self, $number) {
     return $client->end eq 'timeout' ? "$all\n(nothing more)\n" : $all;
 }
 
-# All of them on one connection, one after the other.
-sub _by_curl ($self, $number, $dir) {
-    my @parts;
+# All requests on one connection, one after the other.
+sub _by_curl ($self, $number) {
+    my @transfers;
     for my $request (@{ $self->{requests} }) {
         my $method  = $request->{method} // 'GET';
         my @headers = ('X-N' => $number++, 'User-Agent' => 'curl', Expect => '',
             @{ $request->{headers} // [] });
         push @headers, Host => $request->{host} // 'a.test';
         my $scheme = $self->{tls} ? 'https' : 'http';
-        my @options = (
-            [ url => "$scheme://127.0.0.1:$self->{port}$request->{uri}" ],
-            ($method eq 'HEAD' ? ['head'] : [ request => $method ]),
-            (defined $request->{body} ? [ 'data-binary' => '' ] : ()),
-            [ 'max-time' => TIMEOUT ],
-            (map { [$_] } qw(silent include insecure path-as-is globoff)),
-            [ $self->{tls} ? 'http2' : 'http2-prior-knowledge' ],
-            [ 'write-out' => '\n[%{http_version} %{http_code} %{exitcode}]\n' ],
-        );
-        while (my ($name, $value) = splice @headers, 0, 2) {
-            push @options, [ header => $value eq '' ? "$name:" : "$name: $value" ];
-        }
-        push @parts, join '', map { @$_ == 1 ? "$_->[0]\n" : sprintf "%s = \"%s\"\n", @$_ } @options;
+        push @transfers, [
+            ($method eq 'HEAD' ? '--head' : ('--request', $method)),
+            (defined $request->{body} ? ('--data-binary', '') : ()),
+            '--max-time', TIMEOUT, qw(--include --path-as-is --globoff),
+            $self->{tls} ? '--http2' : '--http2-prior-knowledge',
+            '--write-out', '\n[%{http_version} %{http_code} %{exitcode}]\n',
+            (map { ('--header', $_->[1] eq '' ? "$_->[0]:" : "$_->[0]: $_->[1]") } pairs @headers),
+            "$scheme://127.0.0.1:$self->{port}$request->{uri}",
+        ];
     }
-    my $file = "$dir/curl";
-    open my $out, '>', $file or die "$file: $!\n";
-    print {$out} join "next\n", @parts;
-    close $out or die "$file: $!\n";
-
-    open my $in, '-|', 'curl', '--disable', '--config', $file or die "curl: $!\n";
-    binmode $in;
-    local $/;
-    my $all = readline $in;
-    close $in;
-    return $all // '';
+    return join '', NgxVarTest::Curl::run(@transfers);
 }
 
 1;

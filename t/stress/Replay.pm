@@ -1,24 +1,25 @@
 package Replay;
 
-# One site, served by one nginx after the other, that differ in the modules they
-# load.  What comes back from each is a list of records, to be compared.
+# Serves one site with several nginx, which differ in the modules they load.  Each gives a
+# list of records, to be compared.
 
 use v5.36;
 
 use Exchange ();
 use NginxServer ();
+use NgxVarTest::File qw(read_file);
 use Site ();
 
-# Names of variables that the sites use anyway, some of which they define.
+# Variables that the sites use anyway; they define some of them.
 my $INDEX = 'lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_user_agent '
     . '$sent_http_content_type $sent_http_connection $arg_x $cookie_x $http_x_n $uri $args $remote_addr '
     . '$host $status $http_x_a $arg_unheard_of;';
 
-# Which modules there are.  What the first of a family gives, all of it have to give.
+# Which modules are loaded.  All variants of a family have to give the records of its first.
 #   lua: the Lua module is loaded; uses: and the configuration has Lua in it;
 #   module: this one, before or after the other two;
-#   before, after: what is set for it, in front of the site's own and behind.
-#   long: of the long form only.
+#   before, after: directives before and after those of the site;
+#   long: only in the long form.
 my @VARIANTS = (
     { family => 'no Lua', name => 'without' },
     { family => 'no Lua', name => 'with the module', module => 'after' },
@@ -48,9 +49,8 @@ sub new ($class, $site, %options) {
 }
 
 sub _modules ($variant) {
-    my @all   = NginxServer->modules;
-    my ($own) = grep { /lua_var_module\.so\z/ } @all;
-    my @lua   = $variant->{lua} ? grep { !/lua_var_module\.so\z/ } @all : ();
+    my $own = NginxServer->module;
+    my @lua = $variant->{lua} ? NginxServer->other_modules : ();
     return @lua if !$variant->{module};
     return $variant->{module} eq 'before' ? ($own, @lua) : (@lua, $own);
 }
@@ -77,7 +77,7 @@ sub run ($self, $server, $variant) {
     $self->_perform($server, 'after the start', $_) for @exchanges;
     for my $n (1 .. $self->{reloads}) {
         $server->reload;
-        # others are first and early
+        # so that others come first
         push @exchanges, splice @exchanges, 0, @exchanges / 3;
         $self->_perform($server, 'after a reload', $_) for @exchanges;
     }
@@ -99,25 +99,25 @@ sub _perform ($self, $server, $when, $exchange) {
         what     => "$when: " . $exchange->title,
         number   => $number,
         exchange => $exchange,
-        text     => _masked($exchange->perform($number, $server->root)),
+        text     => _masked($exchange->perform($number)),
     };
     return;
 }
 
-# What differs from run to run: the time.
+# Masks the time, which differs between runs.
 sub _masked ($text) {
     my $date = qr/\w{3}, \d\d \w{3} 20[2-9]\d \d\d:\d\d:\d\d GMT/;
     return $text =~ s/^(date: )$date/$1(now)/gmir;
 }
 
-# Lines of the access log go to the exchange that they belong to by their number.
-# Those of one request may be of several servers, in an order that varies.
+# Adds lines of the access log to the exchange that has their number.  The lines of one request
+# may come from several servers, in varying order.
 sub _add_logs ($self, $root) {
     my %lines;
     for my $line (_lines("$root/logs/access.log")) {
-        # HTTP/2 compresses the time, to a length that varies
+        # HTTP/2 compresses the date to a varying length
         $line =~ s/ bytes_sent=\K\d+/(some)/ if $line =~ / http2=h2/;
-        # and what a request says of itself, see Site::ErrorPages::is_vague
+        # empty or unset at random, see Site::ErrorPages::is_vague
         $line =~ s/ (?:args|query_string)=\K-?(?= )/(empty or unset)/g if $line =~ / http_x_vague=1/;
         my ($number) = $line =~ /^(\d*)/;
         push @{ $lines{ $number || 0 } }, $line;
@@ -131,7 +131,7 @@ sub _add_logs ($self, $root) {
     }
     my @rest = sort map { @$_ } values %lines;
     $self->{lines} += @rest;
-    # That a directive of the module's does nothing is the module's to say.
+    # The module warns of its directives that have no effect.
     my @errors = grep { !/\[warn\] lua_var: ngx_http_lua_module is not loaded, so / }
         map { s{^\S+ \S+ (\[\w+\]) \d+#\d+: (?:\*\d+ )?}{$1 }r
             =~ s/(?<=nginx\.conf:)\d+/N/gr } _lines("$root/logs/error.log");
@@ -141,10 +141,7 @@ sub _add_logs ($self, $root) {
     return;
 }
 
-sub _lines ($file) {
-    open my $in, '<:raw', $file or return;
-    return readline $in;
-}
+sub _lines ($file) { return split /^/, read_file($file) }
 
 # The records in which two lists differ.
 sub differences ($class, $one, $other) {
@@ -152,8 +149,7 @@ sub differences ($class, $one, $other) {
     return grep { $one->[$_]{text} ne $other->[$_]{text} } 0 .. $#$one;
 }
 
-# One record as two servers gave it: the first request in which they differ, and the
-# lines that do.
+# Two records side by side: the first request in which they differ, and the lines that do.
 sub side_by_side ($class, $one, $other) {
     my @left  = split /\n/, $one->{text};
     my @right = split /\n/, $other->{text};

@@ -1,23 +1,22 @@
 package Site;
 
-# What the configurations of `make nothing` have in common. Each is made by one of the
-# packages in Site/, with what clients ask of it, as { name, http, exchanges, ctx }.
+# The common parts of the configurations of `make nothing`. Each package in Site/ makes one,
+# with the requests to it, as { name, http, exchanges, ctx }.
 #
-# In `http`, what is between #LUA and #END needs the Lua module. `ctx` is true when Lua
-# reads a ngx.ctx from before an error page, which the module gives back unless it is
-# told not to.
+# In `http`, lines between #LUA and #END need the Lua module. `ctx` is true when Lua reads
+# ngx.ctx after an error page, which the module restores unless it is off.
 
 use v5.36;
 
 use Exchange ();
 use NginxServer ();
 
-# What listens where. Nothing listens on `dead`.
+# Ports by name. Nothing listens on `dead`.
 our %PORT = map { state $n = 0; $_ => NginxServer->port($n++) }
     qw(plain proxy_protocol tls_h2 h2 upstream tls);
 $PORT{dead} = NginxServer->port(9);
 
-# Variables that have the same value each time the same is asked.
+# Variables whose values are the same for the same request.
 our @VARIABLES = qw(
     remote_addr realip_remote_addr binary_remote_addr host http_host server_name server_addr
     server_port scheme https uri document_uri args query_string is_args request_uri request
@@ -37,7 +36,7 @@ our @OWN = qw(m_addr m_args m_host m_uri m_method m_status m_all m_volatile m_xf
 
 sub lua ($text) { return "#LUA\n$text#END\n" }
 
-# The configuration for an nginx that has the Lua module, or has it not.
+# The configuration for an nginx with or without the Lua module.
 sub text ($site, $has_lua) {
     return $has_lua ? $site->{http} =~ s/^#(?:LUA|END)\n//mgr
         : $site->{http} =~ s/^#LUA\n.*?^#END\n//msgr;
@@ -45,7 +44,7 @@ sub text ($site, $has_lua) {
 
 sub show (@names) { return join ' ', map { "$_=\$$_" } @names }
 
-# ---- What all sites have. ------------------------------------------------------------
+# ---- Common to all sites -------------------------------------------------------------
 
 # Files below html/.
 sub files ($root) {
@@ -116,7 +115,7 @@ LUA
 END
 }
 
-# What every proxy_pass here goes to.
+# The upstream servers of every proxy_pass.
 sub upstream ($log) {
     my $status = join "\n        ", map {
         my $redirect = $_ == 302 ? ' http://elsewhere.test/up' : $_ == 204 ? '' : qq( "up $_\\n");
@@ -140,7 +139,7 @@ sub upstream ($log) {
 END
 }
 
-# Where error pages and other internal redirects go to, in the servers for clients.
+# Targets of error pages and other internal redirects.
 sub pages {
     my $seen = show(qw(uri args request_uri request_method status remote_addr realip_remote_addr
         host m_addr m_args m_all m_volatile http_x_a arg_x v));
@@ -206,7 +205,7 @@ sub log_format (@names) {
 
 # ---- Exchanges. ----------------------------------------------------------------------
 
-# What is no request at all, or too much of one.
+# Bytes that are no valid request, or too large a one.
 sub bad_requests ($dice) {
     my $long  = 'l' x 1500;
     my @plain = (
@@ -251,10 +250,10 @@ sub proxy_header ($dice) {
     );
 }
 
-# Some requests on one connection, of a kind that the dice choose.
+# Some requests on one connection, chosen by the dice.
 sub on_any_port ($dice, @requests) {
     my $kind = $dice->pick(qw(plain plain plain plain old at_once proxy_protocol proxy_protocol tls tls_h2 h2));
-    # curl knows better than some of what is asked of it
+    # curl refuses or corrects some requests
     $kind = 'plain' if $kind =~ /h2/ && grep { $_->{chunked} || exists $_->{host} && !defined $_->{host} } @requests;
 
     my @of = (requests => \@requests, port => $PORT{ $kind =~ /^(?:old|at_once)$/ ? 'plain' : $kind });

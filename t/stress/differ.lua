@@ -1,13 +1,13 @@
 -- The steps of t/bin/differ, run inside a nginx worker.
 --
--- A step reads variables, does something to the request, and reads variables again.
--- Which and what is in the plan, a Lua file that t/bin/differ writes. How they are
--- read is the mode's: the same requests go to one server for each mode.
+-- A step reads variables, changes the request, and reads variables again. The plan, a Lua
+-- file that t/bin/differ writes, has the steps. Each mode has a server of its own, which gets
+-- the same requests, and its own way to read:
 --
---   compare    in each way there is, then by stock ngx.var, which has to say the same
+--   compare    in every way, then by stock ngx.var, which has to agree
 --   stock      by stock ngx.var
 --   patched    by patched ngx.var
---   fetch      by fetch and by getters, what they read without a trace in the request
+--   fetch      by fetch and getters, only what they read without caching in the request
 --   none       not at all
 
 local is_there, ways = pcall(require, "ways")
@@ -20,7 +20,7 @@ local _M = { compared = 0 }
 
 local steps
 
--- what is another thing at each read
+-- another value at each read
 local is_random = { request_id = true }
 
 
@@ -38,7 +38,7 @@ local function show(value)
 end
 
 
--- the ways to read, in an order that changes
+-- the ways to read, in varying order
 local order = {}
 
 for way in pairs(ways and ways.ways or {}) do
@@ -92,7 +92,7 @@ local readers = {
     patched = function (name) return ways.patched(name) end,
     none = function () end,
 
-    -- only what nothing can tell afterwards: what nginx caches of others, fetch leaves too
+    -- only variables that leave no trace: others are cached by nginx when fetch reads them
     fetch = function (name)
         if not _M.is_traceless[tostring(name):lower()] then
             return
@@ -119,7 +119,7 @@ local function is_ours(mode)
 end
 
 
--- Assigns as the mode does it; what ngx.var raises as an error, set returns.
+-- Assigns in the mode's way; raises set()'s errors, as ngx.var raises its own.
 function _M.assign(name, value)
     if not is_ours(_M.mode) then
         ngx.var[name] = value
@@ -131,8 +131,7 @@ function _M.assign(name, value)
 end
 
 
--- Subrequests of the main request that is served, which may lead back to where they
--- were made.
+-- Makes a subrequest: five in a request and two deep at most, because they may lead here again.
 local captures, depth = 0, 0
 
 function _M.capture(uri, options)
@@ -152,12 +151,12 @@ function _M.capture(uri, options)
 end
 
 
--- Step `id`, in a phase.
+-- Runs step `id` in a phase.
 function _M.step(mode, id)
     local step = steps[id]
     local where = "step " .. id .. ", " .. ngx.get_phase() .. " of " .. tostring(stock("request_uri")):sub(1, 40)
 
-    -- of a client there is one request at a time
+    -- a client has one request at a time
     if not ngx.is_subrequest then
         captures, depth = 0, 0
     end
@@ -165,7 +164,7 @@ function _M.step(mode, id)
     _M.mode = mode
     read_all(mode, step.before, where .. ", before")
 
-    -- what nginx does not let a request do here is left undone in every mode
+    -- an action that is not allowed here fails in every mode
     local ok, err = pcall(step.action)
 
     if not ok then
@@ -177,7 +176,7 @@ function _M.step(mode, id)
 end
 
 
--- The same, and a response of what stock ngx.var says afterwards.
+-- Runs a step, and responds with what stock ngx.var reads afterwards.
 function _M.content(mode, id)
     _M.step(mode, id)
 

@@ -1,9 +1,8 @@
 -- The batches of t/bin/fuzz, run inside an nginx worker.
 --
--- A case is one call of one function with arguments of which some are wrong. What
--- has to come of it is known beforehand: the fuzzer keeps its own list of the live
--- requests, with their handles, addresses and values. Whatever names one of them
--- gives that request's values, and everything else is refused.
+-- A case is one call of one function, some of whose arguments are wrong. The right result is
+-- known, because the fuzzer has its own list of live requests, with their handles, addresses
+-- and values: what names one of them reads it, and everything else is refused.
 
 local ffi = require "ffi"
 local arguments = require "fuzz_arguments"
@@ -44,7 +43,7 @@ for _, cases in ipairs { lua.cases, c.cases } do
 end
 
 
--- Runs cases in the phase that calls it, for the request that is current there.
+-- Runs cases for the current request in the current phase.
 local function run(seed, count, entry, is_plain)
     local trace = outcome.trace
 
@@ -54,7 +53,7 @@ local function run(seed, count, entry, is_plain)
     trace[0] = seed
     ngxvar.enable_patch(not is_plain)
 
-    -- Interpreted and compiled, fetch and getters go different ways to the same value.
+    -- Interpreted and compiled fetch and getters run different code.
     if is_plain or seed % 4 == 0 then
         jit.off()
         jit.flush()
@@ -89,7 +88,7 @@ local function prepare_names()
 end
 
 
--- What is known of a request by what it was sent with: everything has its id.
+-- The values that a request has to have; each contains its id.
 local function enter_real(uri)
     local marker = ngx.req.get_headers()["x-id"]
 
@@ -106,8 +105,8 @@ local function enter_real(uri)
 end
 
 
--- The current request, live until its log phase; for a subrequest, which has no
--- log phase, until that of the main request, whose ngx.ctx it shares.
+-- Adds the current request to the live ones until its log phase. A subrequest has none, and
+-- shares its parent's ngx.ctx: it stays until the main request's log phase.
 local function enter_until_log(key)
     local entry = enter_real(ngx.var.uri)
 
@@ -190,7 +189,7 @@ local function run_fake(seed, cases)
     local entry = requests.enter({}, FAKE)
 
     entry.fake = true
-    -- it may have a ngx.ctx, but loses none
+    -- a fake request may have a ngx.ctx and never loses it
     ngx.ctx.marker = FAKE
     assert(C.fuzz_ctx_lost(entry.address, 0) == 0, "a lost ngx.ctx")
     run(seed, cases, entry)
@@ -225,23 +224,21 @@ end
 
 
 function _M.batch_in_handshake(port)
-    local sock = ngx.socket.tcp()
-
     enter_until_log()
     coming = { seed_and_cases() }
-    sock:settimeout(600000)
-    assert(sock:connect("127.0.0.1", port))
-    assert(sock:sslhandshake(nil, "localhost", false))
+
+    local c = require("client").connect{ port = port, tls = true, timeout = 600000 }
+
     assert(coming == nil, "the handshake ran no Lua")
-    sock:close()
+    c:close()
 end
 
 
--- Requests that stay, and end when their client leaves.
+-- A request that stays live until its client leaves.
 function _M.park()
     local entry = enter_until_log()
 
-    -- the generation runs out with this one
+    -- this request has the last generation of its slot
     if ngx.var.arg_age == "1" then
         assert(C.ngx_http_lua_var_testing_age(entry.id) == 1)
         requests.renew(entry, 2 ^ 32 - 1)
@@ -254,7 +251,7 @@ function _M.park()
 end
 
 
--- Ten thousand names that nobody has heard of, at every function that takes one.
+-- Passes ten thousand unknown names to every function that takes a name.
 function _M.unknown_names()
     local entry = enter_until_log()
     local from = tonumber(ngx.var.arg_from)
@@ -282,7 +279,7 @@ end
 function _M.figures()
     local figure = C.ngx_http_lua_var_testing_figure
 
-    -- what is in use, to the byte: resident memory has the holes in it too
+    -- bytes in use, because resident memory includes malloc's holes
     collectgarbage()
     collectgarbage()
     local heap = C.mallinfo2()

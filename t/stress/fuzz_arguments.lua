@@ -1,5 +1,5 @@
--- What t/bin/fuzz throws at the module: addresses, handles, odd values, names.
--- Everything is picked by number from one generator, so a seed repeats a run.
+-- The arguments of t/bin/fuzz: addresses, handles, odd values, names. All are chosen by one
+-- generator, so that a seed repeats a run.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -83,13 +83,13 @@ end
 local guard = map(4, NONE)
 local read_only = map(1, READ)
 
--- what begins like a request, and may not be written
+-- read-only memory that begins like a request
 local signed = map(1, READ_WRITE)
 ffi.cast("uint32_t *", signed)[0] = 0x50545448      -- "HTTP"
 ffi.cast("void **", signed)[1] = signed
 assert(ffi.C.mprotect(signed, PAGE, READ) == 0)
 
--- a page whose end is the end: who reads a whole request there gets a signal
+-- a page before an unmapped one: reading a whole request there raises a signal
 local edge = map(2, READ_WRITE)
 assert(ffi.C.mprotect(edge + PAGE, PAGE, NONE) == 0)
 for i = 0, PAGE / 8 - 1 do
@@ -128,8 +128,8 @@ for distance = 1, 64 do
     fixed[#fixed + 1] = address(edge) + PAGE - distance
 end
 
--- Those around which any offset and alignment is tried. The first ones stay, the
--- others belong to a batch.
+-- Base addresses, around which any offset and alignment is tried. The first ones stay, the
+-- others are those of a batch.
 local bases = {
     address(guard), address(read_only), address(signed), address(edge), address(copies),
     address(heap), address(freed), address(ffi.cast("const char *", text)),
@@ -138,7 +138,7 @@ local bases = {
 local lasting_bases = #bases
 
 
--- A batch's own: addresses of live requests, of ended ones, of the module's memory.
+-- Sets a batch's bases: addresses of live requests, of ended ones, of the module's memory.
 function _M.prepare(live, ended, module_memory)
     for i = #bases, lasting_bases + 1, -1 do
         bases[i] = nil
@@ -209,8 +209,7 @@ local function flip(number)
 end
 
 
--- id and generation of a handle; known are some that were given out, each
--- { id =, generation = }
+-- Id and generation of a handle. known: valid ones, each { id =, generation = }
 function _M.handle(known)
     local from = known[below(#known) + 1]
     local id, generation = from.id, from.generation
@@ -318,7 +317,7 @@ local junk_names = {
     "\255", "\255\254\253", "arg_\255", "http_\0", "\195\188ri", "\237\160\128",
     "http_", "arg_", "cookie_", "sent_http_", "sent_trailer_", "upstream_http_",
     "upstream_cookie_", "upstream_trailer_", "HTTP_X_ID", "0", "1", "-1", "1e309",
-    -- what is there, but not by that name (t/bin/fuzz sends them)
+    -- parts of what t/bin/fuzz sends that are no names of arguments, cookies or headers
     "arg_a&b", "ARG_A&B", "arg_b=1", "cookie_id\0", "cookie_\0id", "http_x_id\0", "cookie_c;d",
     "%s%n%p", "lua_var", "_", rep("_", 64), rep("a", 15), rep("a", 16), rep("a", 17),
     rep("A", 255), rep("A", 256), rep("A", 257), rep("\0", 300), "arg_" .. rep("x", 5000),
@@ -332,7 +331,7 @@ local huge_names = {
 }
 
 
--- A name, from those whose value the caller knows, or others.
+-- A name: one whose value the caller knows, or another.
 function _M.name(known)
     local kind = below(16)
 
@@ -356,7 +355,7 @@ function _M.name(known)
         return huge_names[below(#huge_names) + 1]
     end
 
-    -- one byte of a good name is another
+    -- a good name with one byte changed
     local name = known[below(#known) + 1]
     local at = below(#name) + 1
 
@@ -366,7 +365,7 @@ end
 
 local bad_names = { n = 6, nil, true, {}, print, 1LL, ngx.null }
 
--- What is no name.
+-- A value that is no name.
 function _M.no_name()
     return bad_names[below(bad_names.n) + 1]
 end

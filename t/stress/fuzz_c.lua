@@ -11,7 +11,7 @@ local below = arguments.below
 local check_served = outcome.check_served
 local fetch, wrong = ngxvar.fetch, outcome.wrong
 
--- Other names and types for the module's functions: any address, no conversion.
+-- Declares the module's functions with integer addresses, so that any can be passed.
 ffi.cdef[[
 int fuzz_uri(uint64_t r, ngx_str_t *out) __asm__("ngx_http_lua_var_ffi_uri");
 int fuzz_host(uint64_t r, ngx_str_t *out) __asm__("ngx_http_lua_var_ffi_host");
@@ -48,8 +48,8 @@ local buf = ffi.new("uint8_t[?]", BUF + 16)
 local handle_words = ffi.new("uint32_t[2]")
 
 
--- An address, and the entry of the request that is there. Bare addresses have no
--- generation: the C functions serve any live request.
+-- An address, and the entry of the live request there. Addresses have no generation, so the C
+-- functions serve any live request.
 local function any_address()
     local address = arguments.address()
 
@@ -170,14 +170,14 @@ local connection = ffi.new("const void *[1]")
 local function c_ctx()
     local address = any_address()
 
-    -- only a handshake has TLS here, and all servers inherit
+    -- only the requests of handshakes have TLS here, and all servers inherit
     local tls = C.fuzz_handshake(address, below(4) ~= 0 and connection or nil)
 
     if tls ~= ERROR and (tls ~= 1 or requests.current and not requests.current.fake) then
         return wrong("C handshake", address, tls)
     end
 
-    -- of a live request it is a note that only the Lua that made the ctx can write
+    -- not for a live request, where only Lua that made a ngx.ctx may call it
     if not requests.is_at(address) then
         C.fuzz_ctx_made(address, below(2 ^ 31), below(4), below(2))
     end
@@ -209,7 +209,7 @@ end
 
 
 local found = ffi.new("ngx_http_lua_var_found_t")
--- what was resolved has to stay where it is
+-- a resolved name is kept by address
 local resolved_name
 
 local function resolve(name)
@@ -242,7 +242,7 @@ local function c_resolve()
 end
 
 
--- How a name was found; or anything, but for the place of the name.
+-- How a name was resolved; or any values but its address.
 local function any_found()
     local name = arguments.name(requests.names)
 
@@ -254,7 +254,7 @@ local function any_found()
 
         found[member] = below(2) == 0 and below(8) or below(2 ^ 31)
 
-        -- the number of another variable, or nothing
+        -- the index of another variable, or of none
         return ""
     end
 
@@ -296,7 +296,7 @@ local function c_assign()
 end
 
 
--- the kinds of value that the functions give
+-- the kinds of value that the functions return
 local function kind(name)
     return tonumber(C["NGX_HTTP_LUA_VAR_" .. name])
 end
@@ -385,7 +385,7 @@ local function c_layout()
 end
 
 
--- Each function that takes a name, with a good handle.
+-- Calls each function that takes a name with a good handle.
 local function with_name(handle, name)
     handle_words[0], handle_words[1] = handle.id, handle.generation
 
@@ -395,7 +395,7 @@ local function with_name(handle, name)
 end
 
 
--- Addresses of what the module itself works with.
+-- Addresses of the module's own memory.
 local function module_memory()
     C.fuzz_layout(layout)
 

@@ -23,7 +23,7 @@ local function request_argument()
         local address = arguments.address()
         local pointer = ffi.cast(kind == 1 and "void *" or "ngx_http_request_t *", address)
 
-        -- bare pointers are good for the running request only
+        -- a bare pointer is accepted for the current request only
         if requests.current and address == requests.current.address then
             return pointer, requests.current
         end
@@ -98,7 +98,7 @@ end
 local settable = { "fuzz_set", "Fuzz_Set", "FUZZ_SET", "limit_rate" }
 local limit_rates = { "0", "x", "", "-", "18446744073709551616" }
 
--- What the other cases expect has to stay as it is.
+-- Cases may set only what no other case expects.
 local untouchable = { args = true, from_error_page = true }
 
 local function value_for(name)
@@ -110,7 +110,7 @@ local function value_for(name)
 end
 
 
--- What set or a setter said.
+-- Checks the result of set or of a setter.
 local function check_set(what, entry, name, value, ok, done, err)
     if not ok then
         -- the error of a __tostring
@@ -208,7 +208,7 @@ local function lua_getter()
     local get = getters[name] or ngxvar.getter(name)
     local req, entry = request_argument()
 
-    -- as a program would: getters for a handful of names
+    -- getters for a few names, as in a program
     if requests.names[name] then
         getters[name] = get
     end
@@ -235,7 +235,7 @@ local function lua_var()
 end
 
 
--- Names, some of which say what they have to give.
+-- Names, some with known values.
 local function lua_reader()
     local names = {}
 
@@ -251,7 +251,7 @@ local function lua_reader()
 
     local req, entry = request_argument()
 
-    -- of one that is refused there is one value, and why
+    -- a refused request gets nil and the reason
     if not entry or entry.fake then
         check_refused("reader", read(req))
         return check_refused("reader", read:table(req))
@@ -266,7 +266,7 @@ local function lua_reader()
 end
 
 
--- What takes no argument, in whatever context.
+-- Functions without arguments, in any context.
 local function lua_figures()
     local stats = ngxvar.stats()
 
@@ -274,7 +274,7 @@ local function lua_figures()
         return wrong("stats", stats.live)
     end
 
-    -- only a handshake has one here
+    -- only a handshake has a ngx.ctx to return here
     local left = ngxvar.ssl_ctx()
 
     if left ~= nil and (type(left) ~= "table" or requests.current and not requests.current.fake) then

@@ -1,4 +1,4 @@
--- What came of the fuzzer's cases: counts, and reports of what was wrong.
+-- The results of the fuzzer's cases: counts, and reports of wrong ones.
 
 local ffi = require "ffi"
 local requests = require "fuzz_requests"
@@ -38,8 +38,8 @@ function _M.served_if(condition)
 end
 
 
--- Where a crash can be looked up: batch's seed, number of the case, of the
--- function, and the address, in a file that outlives the worker.
+-- A mapped file, which survives a crash of the worker: the batch's seed, the numbers of the
+-- case and of the function, and the address.
 _M.trace = nil
 
 function _M.open_trace(file)
@@ -71,7 +71,7 @@ function _M.wrong(what, ...)
 end
 
 
--- No text may be of another request: each has a marker of its own in all of its.
+-- No value may be another request's: all values of a request contain its marker.
 function _M.check_marker(what, text, entry)
     local marker = text:match("id%-%d+")
 

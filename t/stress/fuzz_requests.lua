@@ -1,5 +1,5 @@
--- The requests that the fuzzer knows: those that are live, with their handles, their
--- addresses and what their variables have to be, and some that have ended.
+-- The fuzzer's list of requests: the live ones with their handles, addresses and expected
+-- values, and some that have ended.
 
 local ffi = require "ffi"
 local arguments = require "fuzz_arguments"
@@ -31,7 +31,7 @@ local function address_of_current()
 end
 
 
--- Notes the current request as live. expected: values of variables, by name.
+-- Adds the current request. expected: values of variables, by name.
 function _M.enter(expected, marker)
     local handle = assert(ngxvar.request())
     local address = address_of_current()
@@ -63,7 +63,7 @@ function _M.leave(entry)
 end
 
 
--- The entry goes on under the last generation of its slot.
+-- Gives the entry the last generation of its slot.
 function _M.renew(entry, generation)
     note_ended({ id = entry.id, generation = entry.generation, address = entry.address })
     entry.generation = generation
@@ -78,7 +78,7 @@ function _M.of_handle(id, generation)
 end
 
 
--- The entry of the request that is at an address and has variables.
+-- The entry of the request at an address, if it has variables.
 function _M.at(address)
     local entry = by_address[tonumber(address)]
 
@@ -86,13 +86,13 @@ function _M.at(address)
 end
 
 
--- Whether a request is there, whatever it is.
+-- Whether a request of any kind is at an address.
 function _M.is_at(address)
     return by_address[tonumber(address)] ~= nil
 end
 
 
--- Hands all of them to the arguments, for one batch; memory: other addresses.
+-- Passes all to fuzz_arguments, for one batch; memory: other addresses.
 function _M.collect(memory)
     local addresses, ended_addresses, known = {}, {}, {}
 

@@ -1,4 +1,4 @@
--- What t/bin/limits has its requests do.
+-- The Lua of t/bin/limits.
 
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
@@ -15,7 +15,7 @@ local handles = {}
 local waiting, wrong = 0, 0
 
 
--- A request that is there until everybody may go.
+-- A request that stays until "go".
 function _M.wait()
     local handle = ngxvar.request()
     local id = ngx.var.http_x_id
@@ -33,7 +33,7 @@ function _M.wait()
 end
 
 
--- Asks every handle there ever was; those of requests that ended have to be refused.
+-- Uses the handles of all requests; those of ended ones have to be refused.
 local function state()
     local live, stale, foreign = 0, 0, 0
 
@@ -56,8 +56,7 @@ local function state()
 end
 
 
--- Answers words with lines, on a connection that has its place also when there is
--- none for another one.
+-- Answers words with lines, on a connection that stays when nginx has none left.
 function _M.control()
     local sock = assert(ngx.req.socket(true))
 

@@ -1,8 +1,7 @@
 -- What t/bin/soak runs in each phase of each request.
 --
--- A request is known by $rid, nginx's own random $request_id. Whatever else is said
--- about a request, by its ngx.ctx, through its handle, after whatever redirect, has
--- to be about the same $rid; a foreign one fails the run.
+-- $rid, nginx's random $request_id, names a request. What its ngx.ctx and its handle say,
+-- after any redirect, has to have the same $rid; another one fails the run.
 
 local base = require "resty.core.base"
 local ffi = require "ffi"
@@ -19,7 +18,7 @@ double ngx_http_lua_var_testing_figure(uint32_t which);
 ]]
 
 local _M = {
-    -- the error that a location raises on purpose
+    -- the message of deliberate errors
     wanted = setmetatable({}, { __tostring = function () return "wanted" end }),
 }
 
@@ -28,7 +27,7 @@ local FAKE = "no variables in this context (TLS handshake, timer or worker start
 
 local counts = { requests = 0, checks = 0, foreign = 0, lost = 0, errors = 0, stale = 0 }
 
--- $rid -> the ngx.ctx of a request that has begun and not ended
+-- $rid -> the ngx.ctx of a live request
 local begun = {}
 
 -- handles and pointers of requests, most of them ended
@@ -36,7 +35,7 @@ local kept = {}
 local KEPT = 500
 local kept_count = 0
 
--- Lua's own, which lua-nginx-module does not end with the request
+-- Lua's own coroutines, which do not end with the request
 local coroutines = {}
 local COROUTINES = 20
 
@@ -64,7 +63,7 @@ local function keep(handle, rid)
 end
 
 
--- What a handle of whatever request gives: that request's, or nothing.
+-- Uses a handle of any request, which has to read that request or be refused.
 local function check_outcome(rid, value, err)
     if value ~= nil then
         same("a kept handle's request", value, rid)
@@ -82,7 +81,8 @@ local function check_handle(handle, rid)
 end
 
 
--- One of the requests that were kept; a pointer is the current request or nothing.
+-- Uses one of the kept handles and pointers; a pointer has to be the current request's or
+-- refused.
 local function check_kept(rid)
     local one = kept[random(KEPT)]
 
@@ -116,7 +116,7 @@ local function check_coroutine()
 end
 
 
--- The current request is what its handle and its ngx.ctx say it is.
+-- Checks the handle and the ngx.ctx of the current request.
 local function check_own(ctx, rid)
     local handle = ctx.handle
 
@@ -158,7 +158,7 @@ local function check()
             complain("lost", rid)
         end
 
-        -- what a handshake left in its own ngx.ctx is to be seen, and refused
+        -- the handshake's ngx.ctx is inherited, and its request refused
         local from_handshake = ctx.from_handshake
 
         if from_handshake then
@@ -210,7 +210,7 @@ _M.last_check = guarded(function ()
 end)
 
 
--- What the client compares with what it sent, from the ngx.ctx of the beginning.
+-- Sends back the client's id from the first ngx.ctx, for the client to compare.
 _M.answer = guarded(function ()
     if not ngx.is_subrequest then
         ngx.header["X-Id-Back"] = ngx.ctx.x_id
@@ -244,7 +244,7 @@ function _M.subrequests()
 end
 
 
--- Asks for the request now and again, while it is there and when it is gone.
+-- Uses the handle several times, while its request is live and afterwards.
 function _M.keep_in_timer()
     local rid, handle = ngx.var.rid, ngx.ctx.handle
 
@@ -292,7 +292,7 @@ function _M.handshake()
 end
 
 
--- Each worker writes a line when it begins and when it ends.
+-- Each worker writes a line at its start and at its end.
 local function note(file, what, ...)
     local out = assert(io.open(file, "a"))
 
@@ -324,7 +324,7 @@ function _M.finish(file)
 end
 
 
--- Collects the garbage, so that memory can be compared; says whose it was.
+-- Collects garbage, so that memory can be compared; prints the worker's pid.
 function _M.resident()
     collectgarbage()
     collectgarbage()

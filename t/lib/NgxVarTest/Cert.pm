@@ -6,13 +6,14 @@ use v5.36;
 
 use File::Path qw(make_path remove_tree);
 
-use NgxVarTest::Process qw(spawn read_file);
+use NgxVarTest::File qw(read_file);
+use NgxVarTest::Process qw(spawn);
 
-# NAME.crt and NAME.key in a directory, for a host and 127.0.0.1, unless they are
-# there.  Returns the directory.
+# Makes NAME.crt and NAME.key in a directory, for a host and 127.0.0.1, unless they exist.
+# Returns the directory.
 #
-# Several programs may start at once, so the directory is made aside and appears by a
-# rename: a reader sees both files or none.
+# The directory is made under another name and renamed, because several programs may start
+# at once: a reader sees both files or none.
 sub make_once ($dir, $name = 'test', $host = 'localhost') {
     return $dir if -f "$dir/$name.crt" && -f "$dir/$name.key";
 
@@ -31,7 +32,7 @@ sub make_once ($dir, $name = 'test', $host = 'localhost') {
     }
     unlink $log;
 
-    # Fails when another process was first; its pair is as good as this one.
+    # Fails when another process was first, whose pair is used then.
     rename $draft, $dir or remove_tree($draft);
     return $dir;
 }

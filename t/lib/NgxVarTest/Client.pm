@@ -1,7 +1,7 @@
 package NgxVarTest::Client;
 
 # A connection to an nginx on this machine, on which one request follows another:
-# HTTP/1.1, with TLS or without.  HTTP/2 is left to curl and h2load.
+# HTTP/1.1, with TLS or without.  For HTTP/2 see NgxVarTest::Curl.
 #
 #     my $client = NgxVarTest::Client->new($port);     # dies when it cannot connect
 #     my ($status, $body, $head) = $client->get('/uri', 'X-A' => 'b');
@@ -13,26 +13,29 @@ use v5.36;
 
 use List::Util qw(pairs);
 use Socket qw(
-    inet_aton pack_sockaddr_in MSG_DONTWAIT MSG_NOSIGNAL PF_INET SO_RCVTIMEO SO_SNDTIMEO
-    SOCK_STREAM SOL_SOCKET);
+    inet_aton pack_sockaddr_in pack_sockaddr_un MSG_DONTWAIT MSG_NOSIGNAL PF_INET PF_UNIX
+    SO_RCVTIMEO SO_SNDTIMEO SOCK_STREAM SOL_SOCKET);
 
 use constant {
     TIMEOUT   => 30,        # seconds; only a failing test waits that long
     READ_SIZE => 65_536,
 };
 
-# tls: 1 for TLS; address, if not 127.0.0.1; timeout: seconds to wait for the next
-# bytes; headers: names and values, of each request that does not bring its own.
+# $port: a port, or the path of a unix socket.  tls: 1 for TLS; address, if not 127.0.0.1;
+# timeout: seconds to wait for the next bytes; headers: names and values, for each request
+# that has none of its own.
 sub new ($class, $port, %options) {
     my $address = $options{address} // '127.0.0.1';
     my $timeout = $options{timeout} // TIMEOUT;
-    my $cannot  = "cannot connect to $address:$port";
+    my $is_path = $port =~ m{/};
+    my $cannot  = 'cannot connect to ' . ($is_path ? $port : "$address:$port");
 
-    # Not IO::Socket, which takes a while, where thousands connect.
-    CORE::socket(my $socket, PF_INET, SOCK_STREAM, 0) or die "$cannot: $!\n";
+    # Not IO::Socket, which is slow when thousands connect.
+    CORE::socket(my $socket, $is_path ? PF_UNIX : PF_INET, SOCK_STREAM, 0) or die "$cannot: $!\n";
     my $seconds = pack 'l!l!', int $timeout, ($timeout - int $timeout) * 1e6;
     setsockopt $socket, SOL_SOCKET, $_, $seconds for SO_RCVTIMEO, SO_SNDTIMEO;
-    until (connect $socket, pack_sockaddr_in($port, inet_aton($address))) {
+    my $peer = $is_path ? pack_sockaddr_un($port) : pack_sockaddr_in($port, inet_aton($address));
+    until (connect $socket, $peer) {
         # A signal does not end the attempt.
         last if $!{EISCONN};
         die "$cannot: $!\n" if !$!{EINTR} && !$!{EALREADY};
@@ -51,18 +54,18 @@ sub socket ($self) { return $self->{socket} }
 # Why nothing more can be read: "closed", "timeout" or an error.
 sub end ($self) { return $self->{end} // '' }
 
-# The bytes of the response that was received last.
+# The bytes of the last response.
 sub taken ($self) { return $self->{taken} }
 
-# What was read and not taken.
+# Bytes that were read and belong to no response yet.
 sub rest ($self) { return $self->{buffer} }
 
 sub close ($self) { return CORE::close($self->{socket}) }
 
 # ---- Bytes -----------------------------------------------------------------------------
 
-# Sends bytes.  Reads meanwhile: nginx may answer before it has read all.  False when
-# nginx no longer reads.
+# Sends bytes, and reads meanwhile, because nginx may answer before it has read all.  False
+# when nginx no longer reads.
 sub write ($self, $bytes) {
     my $socket = $self->{socket};
     return $self->_write_tls($bytes) if $self->{tls};
@@ -94,7 +97,7 @@ sub _write_tls ($self, $bytes) {
     return 1;
 }
 
-# Reads what is there, or waits; false when there is nothing more to read.
+# Reads what has arrived, or waits; false at the end of the connection.
 sub _read ($self) {
     while (!$self->{end}) {
         my $count = $self->{tls}
@@ -107,7 +110,7 @@ sub _read ($self) {
     return 0;
 }
 
-# Reads until what was read matches; false when the connection ends before.
+# Reads until the buffer matches; false when the connection ends before.
 sub read_to ($self, $pattern) {
     while ($self->{buffer} !~ $pattern) {
         $self->_read or return 0;
@@ -149,8 +152,7 @@ sub receive ($self, $method = 'GET') {
     my ($status, $head);
     $self->{taken} = '';
     do {
-        # In front of it may be what does not belong there: Lua that makes a POST of a HEAD
-        # request gets a body sent.
+        # Bytes may precede it: nginx sends a body when Lua turns a HEAD request into a POST.
         my $response = qr{\A.*?HTTP/1\.[01] (\d+).*?\r\n\r\n}s;
         $self->read_to($response) or return;
         ($status) = $self->{buffer} =~ $response;
@@ -186,7 +188,7 @@ sub get ($self, $uri, @headers) {
     return $self->receive;
 }
 
-# A line said, and the line that answers it, after the request.
+# After a request: sends a line, and returns the line that answers it.
 sub talk ($self, $line) {
     $self->write("$line\n") or return;
     $self->read_to(qr/\n/) or return;
@@ -201,7 +203,7 @@ sub ask ($class, $port, $uri, %options) {
     my ($status, $body, $head) = eval {
         my $client = $class->new($port, %options);
         $client->send_request($method // 'GET', $uri, $content,
-            %{ { Host => "127.0.0.1:$port", Connection => 'close', %{ $headers // {} } } });
+            %{ { Host => $port =~ m{/} ? 'localhost' : "127.0.0.1:$port", Connection => 'close', %{ $headers // {} } } });
         my @response = $client->receive($method // 'GET');
         @response ? @response : die 'no response: ', $client->end, "\n";
     };

@@ -7,8 +7,9 @@ package NgxVarTest::Env;
 use v5.36;
 
 use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 use File::Path qw(make_path remove_tree);
+use List::Util qw(first);
 
 use NgxVarTest::Cert ();
 use NgxVarTest::Nginx ();
@@ -34,15 +35,20 @@ sub nginx {
     return '/usr/sbin/nginx';
 }
 
-# For what asks NgxVarTest::Nginx.
-sub set_nginx {
-    $ENV{TEST_NGINX_BINARY} = nginx();
-    return;
-}
+# What nginx has to load, in the usual order: NDK, Lua, this module.
+sub modules { return split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '' }
+
+# This module's file among them, undef when it is linked in; and the others.
+sub module        { return first { _is_this_module($_) } modules() }
+sub other_modules { return grep { !_is_this_module($_) } modules() }
+
+sub _is_this_module ($file) { return basename($file) =~ /lua_var/ }
+
+# The module as `make` builds it, for the tests unless TEST_NGINX_MODULE names another.
+sub built_module { return $ENV{TEST_NGINX_MODULE} // "$TARGET/release/libngx_http_lua_var_module.so" }
 
 # The files of the Lua module and of what it needs, unless they are linked in.
 sub lua_modules {
-    set_nginx();
     return NgxVarTest::Nginx->to_load('ndk_http_module', 'ngx_http_lua_module');
 }
 
@@ -50,9 +56,9 @@ sub lua_modules {
 sub cert_dir { return NgxVarTest::Cert::make_once("$TARGET/test-cert") }
 
 sub set_defaults {
-    set_nginx();
+    $ENV{TEST_NGINX_BINARY} = nginx();
     # `make test` names the module that was built for this nginx.
-    $ENV{TEST_NGINX_MODULE} //= "$TARGET/release/libngx_http_lua_var_module.so";
+    $ENV{TEST_NGINX_MODULE} = built_module();
     $ENV{TEST_NGINX_LOAD_MODULES} //= join ' ', lua_modules(),
         NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : $ENV{TEST_NGINX_MODULE};
 
@@ -60,6 +66,7 @@ sub set_defaults {
     _choose_servroot();
     _choose_ports();
     $ENV{TEST_NGINX_CERT_DIR} //= cert_dir();
+    $ENV{TEST_NGINX_LUA_DIR} = $LIB_DIR;
 
     if ($ENV{TEST_NGINX_USE_VALGRIND}) {
         my $log_dir = _own_dir("$TARGET/valgrind-$$");
@@ -82,8 +89,8 @@ sub _choose_servroot {
     return;
 }
 
-# Registers a per-process directory; what an earlier process with the same pid
-# left behind (it was SIGKILLed) is removed.
+# Registers a per-process directory, after removing what a killed process with the same pid
+# left there.
 sub _own_dir ($dir) {
     remove_tree($dir);
     push @own_dirs, $dir;

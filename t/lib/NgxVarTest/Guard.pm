@@ -1,11 +1,11 @@
 package NgxVarTest::Guard;
 
-# What fails a block whatever the block asked for, in both implementations:
+# Fails any block, in both implementations, for
 #
 #   - an [alert] or [emerg] line in a log, which covers "worker process
 #     exited on signal" and "open socket left in connection";
-#   - nginx itself gone without a clean shutdown (without a master process
-#     nobody writes "exited on signal");
+#   - an nginx that ended without a clean shutdown, because without a master
+#     process nobody logs "exited on signal";
 #   - a valgrind report (TEST_NGINX_USE_VALGRIND).
 #
 # Exceptions: an [emerg] in a block with `--- must_die`, and lines that match
@@ -16,6 +16,7 @@ package NgxVarTest::Guard;
 use v5.36;
 
 use Test::More ();
+use NgxVarTest::File qw(new_lines read_file);
 use NgxVarTest::Process qw(is_alive);
 use NgxVarTest::Valgrind ();
 
@@ -83,23 +84,14 @@ sub _allowed_patterns ($block) {
 }
 
 sub _new_log_lines {
-    my @lines;
     # All of them: a block may have an error_log_file of its own.
-    for my $file (glob "$Test::Nginx::Util::ServRoot/logs/*.log") {
-        open my $in, '<', $file or next;
-        my $start = $read_to{$file} // 0;
-        seek $in, $start, 0 if $start <= -s $in;
-        push @lines, <$in>;
-        $read_to{$file} = tell $in;
-    }
-    return @lines;
+    return map { new_lines($_, \$read_to{$_}) } glob "$Test::Nginx::Util::ServRoot/logs/*.log";
 }
 
 # A clean shutdown removes the pid file, a death does not.
 sub _check_alive ($block) {
     return if defined scalar $block->must_die;
-    open my $in, '<', $Test::Nginx::Util::PidFile or return;
-    my ($pid) = (readline($in) // '') =~ /^(\d+)/ or return;
+    my ($pid) = read_file($Test::Nginx::Util::PidFile) =~ /^(\d+)/ or return;
     return if is_alive($pid);
     _fail($block, "nginx (pid $pid) died");
     return;

@@ -1,11 +1,12 @@
 package NgxVarTest::Nginx;
 
-# What the nginx under test is and has: the tests ask, and expect what follows.
+# Properties of the nginx under test, on which the tests' expectations depend.
 #
-# A module is linked in when the executable exports it, as it does all that is in it;
-# else it has to be loaded from a file.
+# A module is linked in when the executable exports it; else it has to be loaded from a file.
 
 use v5.36;
+
+use NgxVarTest::Env ();
 
 my (%said, %symbols, %can_yield);
 
@@ -29,12 +30,12 @@ sub is_at_least ($class, $wanted) {
 sub arguments ($class = undef) { return _said('-V') =~ /^configure arguments: (.*)/m ? $1 : '' }
 
 sub is_linked ($class, $module) {
-    my $nginx = $ENV{TEST_NGINX_BINARY};
+    my $nginx = NgxVarTest::Env::nginx();
     $symbols{$nginx} //= { map { /^\S+ [BD] (\w+_module)$/ ? ($1 => 1) : () } qx{nm -D --defined-only '$nginx'} };
     return $symbols{$nginx}{$module} // 0;
 }
 
-# Where this nginx has modules to load.
+# The directory of this nginx's dynamic modules.
 sub modules_path ($class = undef) {
     return $1 if $class->arguments =~ /--modules-path=(\S+)/;
     return ($class->arguments =~ /--prefix=(\S+)/ ? $1 : '/usr/local/nginx') . '/modules';
@@ -43,7 +44,7 @@ sub modules_path ($class = undef) {
 # The file of a module that is not linked in.
 sub file ($class, $module) { return $class->modules_path . "/$module.so" }
 
-# Whether the nginx can have the module at all.
+# Whether nginx has the module linked in or can load it.
 sub has ($class, $module) { return $class->is_linked($module) || -e $class->file($module) }
 
 # The files to load for these modules: none for those that are linked in.
@@ -51,19 +52,17 @@ sub to_load ($class, @modules) {
     return map { $class->file($_) } grep { !$class->is_linked($_) } @modules;
 }
 
-# Why nothing can be asked for by HTTP/3: this nginx is without it, or this machine's
-# curl.  undef if it can.
+# Why HTTP/3 cannot be tested, because nginx or curl lacks it; undef if it can.
 sub lacks_http3 ($class = undef) {
     return 'this nginx is built without HTTP/3' if $class->arguments !~ /--with-http_v3_module/;
     return 'curl speaks no HTTP/3 here' if qx{curl --version 2>&1} !~ /^Features:.* HTTP3\b/m;
     return undef;
 }
 
-# Whether a handler of the TLS handshake may yield, as in ngx.sleep: nginx ends such a
-# handshake, and OpenResty and Debian patch that.  The binary does not say, so this nginx
-# is started and tried; this module takes no part in it.
+# Whether Lua in the TLS handshake may yield, as in ngx.sleep: needs a patch that OpenResty
+# and Debian have.  The binary does not say so, so a handshake is tried, without this module.
 sub can_yield_in_handshake ($class = undef) {
-    my $nginx = $ENV{TEST_NGINX_BINARY};
+    my $nginx = NgxVarTest::Env::nginx();
     return $can_yield{$nginx} //= do {
         require NginxServer;
         my $dir    = $ENV{TEST_NGINX_CERT_DIR};
@@ -84,11 +83,11 @@ END
     };
 }
 
-# Whether a single process (master_process off) reads its configuration at a HUP; one of
-# OpenResty's ends.
+# Whether a single process (master_process off) reloads its configuration on HUP; OpenResty's
+# exits.
 sub reloads_alone ($class) { return $class->vendor ne 'openresty' }
 
-# A configuration that says how HTTP/2 is asked for as this nginx wants it.
+# The configuration with HTTP/2 in the syntax of this nginx.
 sub http2 ($class, $text) {
     return $text if !$class->is_at_least('1.25.1');
     return $text =~ s/^(\s*listen [^;\n]*?) http2;/$1; http2 on;/mgr;
@@ -97,7 +96,7 @@ sub http2 ($class, $text) {
 sub _version { return _said('-v') =~ m{^nginx version: ([\w-]+)/([\d.]+)} ? ($1, $2) : ('nginx', '0') }
 
 sub _said ($option) {
-    my $nginx = $ENV{TEST_NGINX_BINARY};
+    my $nginx = NgxVarTest::Env::nginx();
     return $said{"$nginx $option"} //= qx{'$nginx' $option 2>&1};
 }
 

@@ -9,6 +9,7 @@ package NgxVarTest::Ports;
 use v5.36;
 
 use IO::Socket::INET ();
+use IO::Socket::IP ();
 use Socket qw(SOMAXCONN);
 
 # Below the kernel's ephemeral range (32768-60999), so that no outgoing
@@ -40,6 +41,9 @@ sub reserve ($count, $random = 0) {
 }
 
 sub is_free ($port) { return !!_bind($port) }
+
+# Whether this machine has ::1 to listen on.
+sub has_ipv6 { return !!IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1) }
 
 # Binds without SO_REUSEADDR, so a port in any use at all is refused, and to
 # the wildcard address, so a listener on another address counts as well.

@@ -1,29 +1,33 @@
 package NgxVarTest::Process;
 
-# Processes: how they are started, and what /proc tells of them by their ids.
+# Starts processes, signals them by their ids, and reads /proc.
 
 use v5.36;
 
 use Exporter qw(import);
+use IO::Handle ();
 use List::Util qw(min);
 use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 
+use NgxVarTest::File qw(read_file);
+
 our @EXPORT_OK = qw(
-    spawn wait_until is_alive children title resident_kb stop_process read_file);
+    spawn wait_until is_alive children title resident_kb stop_process);
 
 use constant {
     POLL_INTERVAL => 0.01,
     SIGNAL_AGAIN  => 0.5,
 };
 
-# Starts a program, which has nothing to read. It writes to the file `output`;
-# without one, where this process writes. Returns its pid.
-sub spawn ($command, $output = undef) {
+# Starts a program, or code in a copy of this process, with an empty standard input.
+# It writes to the file `output`; without one, where this process writes.  Returns its
+# pid.  Code that dies has the status 1.
+sub spawn ($what, $output = undef) {
     my $pid = fork // die "fork: $!\n";
     return $pid if $pid;
 
-    # A Ctrl-C is for the process that started the program and then stops it.
+    # Ctrl-C is for the parent, which then stops this process.
     POSIX::setsid();
     # A shell lets its background jobs ignore INT, which would be inherited.
     @SIG{qw(HUP INT QUIT TERM PIPE)} = ('DEFAULT') x 5;
@@ -32,7 +36,14 @@ sub spawn ($command, $output = undef) {
         open STDOUT, '>',  $output  or POSIX::_exit(126);
         open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
     }
-    { exec { $command->[0] } @$command }
+    if (ref $what eq 'CODE') {
+        my $ok = eval { $what->(); 1 };
+        print STDERR $@ if !$ok;
+        STDOUT->flush;
+        # Not exit: END blocks are for the process that was copied.
+        POSIX::_exit($ok ? 0 : 1);
+    }
+    { exec { $what->[0] } @$what }
     POSIX::_exit(127);
 }
 
@@ -79,13 +90,6 @@ sub stop_process ($pid, $seconds, @signals) {
     kill KILL => grep { is_alive($_) } @family;
     wait_until(5, $gone);
     return 0;
-}
-
-# The text of a file, empty when there is none.
-sub read_file ($file) {
-    open my $in, '<', $file or return '';
-    local $/;
-    return readline($in) // '';
 }
 
 1;

@@ -1,16 +1,14 @@
 package NgxVarTest::Server;
 
-# An nginx, from its start to its end.  Every nginx of the tests, of t/stress,
-# t/bench and nginx-conf/demo is started here; what is in its configuration is
-# for the caller to write.
+# An nginx, from its start to its end.  Every nginx of the tests, of t/stress, t/bench and
+# nginx-conf/demo is started here; the caller writes its configuration.
 #
 #     my $nginx = NgxVarTest::Server->new(prefix => DIR);
 #     $nginx->start;          # dies with what nginx says if it does not start
 #     $nginx->reload;
 #     $nginx->stop;           # false when only SIGKILL helped
 #
-# Processes are known by their ids, and every wait is for a condition.  What still
-# runs when this program ends is stopped.
+# Every wait is for a condition.  An nginx that still runs when this program ends is stopped.
 
 use v5.36;
 
@@ -18,8 +16,9 @@ use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(new_lines read_file);
 use NgxVarTest::Process qw(
-    spawn wait_until is_alive children title resident_kb stop_process read_file);
+    spawn wait_until is_alive children title resident_kb stop_process);
 
 use constant {
     TIMEOUT       => 30,    # seconds; only a failing test waits that long
@@ -36,7 +35,7 @@ END {
     }
 }
 
-# Whatever this program has started.
+# Stops every nginx that this program has started.
 sub stop_all ($class) {
     $_->stop(5) for @started;
     return;
@@ -72,15 +71,15 @@ sub _spawn ($self, @arguments) {
         '-p', "$self->{prefix}/", '-e', $self->{error_log}, '-c', $self->{conf},
         @{ $self->{arguments} }, @arguments,
     );
-    # nginx takes it for a list of sockets to take over.
+    # nginx would take NGINX for a list of inherited sockets.
     delete local $ENV{NGINX};
     return spawn(\@command, defined $self->{output} ? $self->path($self->{output}) : ());
 }
 
-# What nginx wrote, not to its log.
+# nginx's standard output and error.
 sub output ($self) { return read_file($self->path($self->{output})) }
 
-# nginx with these arguments, to its end: the status and what it wrote.
+# Runs nginx with these arguments to its end; returns its status and output.
 sub run ($self, @arguments) {
     waitpid $self->_spawn(@arguments), 0;
     return ($?, $self->output);
@@ -97,10 +96,10 @@ sub start ($self) {
     return $self;
 }
 
-# The status of nginx when it does not start, else 0, and what it wrote.
+# Starts nginx; returns its status, 0 if it runs, and its output.
 sub try_start ($self) { return $self->launch->await_start }
 
-# The two halves of it.
+# The two halves of try_start.
 sub launch ($self) {
     push @started, $self if !grep { $_ == $self } @started;
     $self->{is_launched} = 1;
@@ -120,13 +119,13 @@ sub await_start ($self) {
     return ($status, defined $self->{output} ? $self->output : '');
 }
 
-# The process ends when its configuration is read and the daemon runs.
+# The process that was started exits when the daemon runs.
 sub _await_daemon ($self) {
     waitpid $self->{child}, 0;
     return $?;
 }
 
-# It listens before it writes its pid file.
+# nginx listens before it writes its pid file.
 sub _await_foreground ($self) {
     my $status = 0;
     wait_until(START_TIMEOUT, sub {
@@ -143,7 +142,7 @@ sub _pid_from_file ($self) {
     return read_file($self->path($self->{pid_file})) =~ /^(\d+)\n/ ? $1 : 0;
 }
 
-# Waits for a pid file, and takes the process for the server's.
+# Waits for the pid file; from then on its process is the server's.
 sub await_pid ($self) {
     wait_until(START_TIMEOUT, sub { $self->master })
         or die "nginx has not written $self->{pid_file}\n", $self->_worst_log_lines;
@@ -152,10 +151,10 @@ sub await_pid ($self) {
 
 # ---- Processes -------------------------------------------------------------------------
 
-# The master's pid, or that of the only process.
+# The pid of the master, or of the single process, when it was last read.
 sub pid ($self) { return $self->{pid} }
 
-# The same, from the pid file as it is now.
+# The same, read from the pid file again.
 sub master ($self) {
     my $pid = $self->_pid_from_file or return;
     $self->{seen}{$pid} = 1;
@@ -180,7 +179,7 @@ sub await_workers ($self, $master = $self->{pid}) {
 
 sub is_running ($self) { return defined $self->{pid} && is_alive($self->{pid}) }
 
-# Kilobytes that the workers hold.
+# Resident kilobytes of all workers.
 sub resident ($self) {
     my $sum = 0;
     $sum += resident_kb($_) // 0 for $self->workers;
@@ -192,7 +191,7 @@ sub signal ($self, $signal, $pid = $self->{pid}) {
     return;
 }
 
-# HUP, and waits until only new workers take connections, or until something says
+# Sends HUP, and waits until only new workers take connections, or until $is_refused says
 # that the configuration was refused.  Returns the pids of the old workers, which may
 # have requests left, or nothing when it was refused.
 sub reload ($self, $is_refused = sub { 0 }) {
@@ -206,8 +205,7 @@ sub reload ($self, $is_refused = sub { 0 }) {
     return $result eq 'refused' ? () : keys %old;
 }
 
-# QUIT to the only worker.  The master makes another one, without a reload; what
-# connects meanwhile is served by it.
+# Sends QUIT to the only worker, which the master replaces.
 sub renew_worker ($self) {
     my ($old) = $self->await_workers;
     $self->signal(QUIT => $old);
@@ -215,8 +213,8 @@ sub renew_worker ($self) {
     return;
 }
 
-# USR2: the binary, and the configuration as it is now, in processes of their
-# own.  From then on their master is the server's.
+# Sends USR2, which starts a new master with the current binary and configuration.  From then
+# on the new master is the server's.
 sub upgrade ($self) {
     my $old = $self->{pid};
     my $old_file = $self->path($self->{pid_file}) . '.oldbin';
@@ -236,8 +234,8 @@ sub await_end ($self, @pids) {
 
 # ---- End -------------------------------------------------------------------------------
 
-# Asks all its masters to end, by each of the signals in turn.  Returns false when
-# something of it had to be killed.
+# Sends each of the signals in turn to all masters until they end.  Returns false when a
+# process had to be killed.
 sub stop ($self, $seconds = TIMEOUT, @signals) {
     return 1 if !$self->{is_launched};
     # A signal may have ended this program before it knew the pid.
@@ -262,7 +260,7 @@ sub stop ($self, $seconds = TIMEOUT, @signals) {
     return $is_clean;
 }
 
-# It runs on when this program ends.
+# nginx continues to run when this program ends.
 sub leave_running ($self) { return $self->_forget }
 
 sub _forget ($self) {
@@ -278,13 +276,9 @@ sub log_file ($self)  { return $self->path($self->{error_log}) }
 sub log_text ($self)  { return read_file($self->log_file) }
 sub log_lines ($self) { return split /^/, $self->log_text }
 
-# Those since the last call, of which it gives the ones that match.
+# The lines since the last call that match.
 sub new_log_lines ($self, $pattern = qr/^/) {
-    open my $in, '<', $self->log_file or return;
-    seek $in, $self->{log_at}, 0;
-    my @lines = readline $in;
-    $self->{log_at} = tell $in;
-    return grep { $_ =~ $pattern } @lines;
+    return grep { $_ =~ $pattern } new_lines($self->log_file, \$self->{log_at});
 }
 
 sub _worst_log_lines ($self) {
@@ -298,7 +292,7 @@ sub await_log ($self, $pattern) {
         sub { (grep { $_ =~ $pattern } $self->log_lines)[0] });
 }
 
-# The condition's first true value.  With a worker that dies it is given up.
+# Waits for the condition's first true value; dies when a worker dies.
 sub await ($self, $what, $condition, $seconds = TIMEOUT) {
     my $deadline = time + $seconds;
     while (time < $deadline && $self->log_text !~ /exited on signal/) {

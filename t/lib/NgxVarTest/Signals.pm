@@ -14,8 +14,8 @@ my $exit_status;
 
 sub has_ended { return $has_ended }
 
-# A test file, which may have handlers of its own, exits with 1.  A program names its
-# status, and ends although a shell lets its background jobs ignore INT.
+# A test file, which may have handlers of its own, exits with 1.  A program gives its status,
+# and exits on INT although a shell makes background jobs ignore it.
 sub set_up ($status = undef) {
     $exit_status = $status // 1;
     for my $signal (@ENDING) {
@@ -42,7 +42,7 @@ sub _end_if_output_is_lost (@) {
         $poll->poll(0);
         next if !($poll->events($handle) & POLLERR);
 
-        # Test::Builder, stopped within a print, would go on about that.
+        # Test::Builder, interrupted in a print, would complain.
         open STDERR, '>', '/dev/null';
         _end();
     }

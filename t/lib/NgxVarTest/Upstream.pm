@@ -1,11 +1,12 @@
 package NgxVarTest::Upstream;
 
-# What upstream's Test::Nginx has no extension point for is done by wrapping
-# functions of Test::Nginx::Util, which calls them by name at run time.
+# Wraps functions of Test::Nginx::Util, which upstream calls by name at run time, where it has
+# no extension point.
 
 use v5.36;
 
 use Scalar::Util qw(set_prototype);
+use NgxVarTest::File qw(read_file write_file);
 use NgxVarTest::Guard ();
 use NgxVarTest::Process ();
 
@@ -19,8 +20,8 @@ sub adapt {
 
     _after(write_config_file => \&_correct_listen);
 
-    # Upstream takes a zombie for a running nginx, and waits for whoever has to
-    # reap it, which in a container can be seconds for each block.
+    # Upstream takes a zombie for a running nginx and waits until it is reaped, which in a
+    # container can take seconds for each block.
     _wrap(is_running => sub ($) { return \&NgxVarTest::Process::is_alive });
     return;
 }
@@ -30,18 +31,13 @@ sub adapt {
 sub _correct_listen (@) {
     my $file = $Test::Nginx::Util::ConfFile;
     my $port = $Test::Nginx::Util::ServerPort;
-    open my $in, '<', $file or die "$file: $!";
-    my $config = do { local $/; <$in> };
-    close $in;
-
+    my $config = read_file($file);
     $config =~ s/^(\s+listen\s+)(?=$port\b)/${1}127.0.0.1:/mg;
     if ($Test::Nginx::Util::NginxVersion < 1.025001) {
         $config =~ s/^(\s+listen\s+\S+[^;\n]*);\s*http2 on;/$1 http2;/mg;
     }
 
-    open my $out, '>', $file or die "$file: $!";
-    print {$out} $config;
-    close $out or die "$file: $!";
+    write_file($file, $config);
     return;
 }
 

@@ -6,6 +6,8 @@ package NgxVarTest::Valgrind;
 
 use v5.36;
 
+use NgxVarTest::File qw(new_lines);
+
 my $log_dir;
 
 sub set_up ($dir, $suppressions) {
@@ -26,17 +28,10 @@ sub set_up ($dir, $suppressions) {
 sub take_reports {
     return '' if !defined $log_dir;
 
-    # Files are read on from where the last call ended: under HUP the same
+    # Files are read on from where the last call ended, because under HUP the same
     # process keeps writing.
     state %read_to;
-    my $reports = '';
-    for my $file (glob "$log_dir/*.log") {
-        open my $in, '<', $file or next;
-        seek $in, $read_to{$file} // 0, 0;
-        $reports .= do { local $/; readline $in } // '';
-        $read_to{$file} = tell $in;
-    }
-    return $reports;
+    return join '', map { new_lines($_, \$read_to{$_}) } glob "$log_dir/*.log";
 }
 
 1;

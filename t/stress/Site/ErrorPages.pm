@@ -41,14 +41,13 @@ sub targets {
     );
 }
 
-# Whether $args is empty or unset behind this target is left to what nginx's stack happened
-# to hold: ngx_http_split_args sets no more than the length where there is no "?".
+# Whether $args is empty or unset after this target depends on nginx's stack, because
+# ngx_http_split_args sets only the length where there is no "?".
 sub is_vague ($target) {
     return $target =~ /^(?:=\d* )?"?[^\@]*\$/ && $target !~ /\?|:/;
 }
 
-# Where errors come from: a location of this server, and what else has to be asked.
-# Each with what has to be sent, if that is not a plain GET.
+# Sources of errors: a location, and the requests to it if not a plain GET.
 sub sources ($codes_and_target) {
     my $page = "error_page $codes_and_target;";
     return (
@@ -125,7 +124,7 @@ sub make ($class, $seed) {
         $add->('if.test', "/j$i?go=yes",
             "location /j$i { if (\$arg_go) { error_page 404 $target; } root html; }", target => $target);
     }
-    # For every source the targets in turn, so that each meets each, over the seeds.
+    # Each source gets some targets in turn, so that all pairs occur over the seeds.
     my $turn = $dice->below(scalar @targets);
     for my $recursive (qw(on off)) {
         my $server = "recursive-$recursive.test";
@@ -159,7 +158,7 @@ sub make ($class, $seed) {
     }
 END
     }
-    # 414 and what else comes before a location is found.
+    # 414 and other errors before a location is found.
     my $early = $dice->pick('/page', '@named', '/proxied', '=200 /page?x=$args', '= /page?x=1', '/err.html',
         'http://elsewhere.test/$remote_addr');
     my $http = <<"END";
@@ -184,7 +183,7 @@ $servers
 END
 
     my @exchanges = (Site::bad_requests($dice));
-    # What an error page that came to nothing leaves, requests at the same address meet.
+    # Requests at the address of one whose error page failed.
     for my $uri (qw(/page?x=1 /sub?x=1 /include.html?x=1 /lua-page?x=1)) {
         push @exchanges, map { Exchange->new(port => $Site::PORT{plain}, requests => $_) }
             [ { uri => '/loop-to-500?x=1' }, { uri => $uri }, { uri => '/loop-to-500' } ], [ { uri => $uri } ];

@@ -38,7 +38,7 @@ sub _lua_phase ($dice, $ctx) {
         q(if ngx.var.arg_go == "named" then return ngx.exec("@named") end),
         q(if ngx.var.arg_go == "redirect" then return ngx.redirect("/page?" .. tostring(ngx.var.args)) end),
         q(if ngx.var.arg_go == "raise" then error("on purpose") end),
-        # one that made subrequests of its own would never end
+        # not in a subrequest, which would recurse without end
         map { "if not ngx.is_subrequest then $_ end" }
             qq(local res = ngx.location.capture("/sub?x=capture", { vars = { v = "captured" } })
                 ngx.req.set_header("X-Lua", res.status .. res.body:gsub("\\n", " "))),
@@ -80,7 +80,7 @@ sub _real_ip ($dice) {
     return "        $from\n        real_ip_header $header;\n        real_ip_recursive $recursive;\n";
 }
 
-# What may stand in nearly any location, beside what is there.
+# Directives that nearly any location may have.
 sub _ingredients ($dice, $site, $beside = '') {
     my $shown = Site::show($dice->some(5, @{ $site->{names} }));
     my @all = (
@@ -133,13 +133,13 @@ sub _ingredients ($dice, $site, $beside = '') {
     return $text;
 }
 
-# Those of a block that it can have once only.
+# Removes directives that a block has already and may have only once.
 sub _directives ($text) {
     return grep { !/^(?:error_page|set_real_ip_from|set|if|add_header|allow|deny|proxy_set_header|rewrite|return|location)$/ }
         $text =~ /(?:^ {8}|; )([a-z_]+)(?= )/mg;
 }
 
-# Locations: what serves them, and URIs below them that are of interest.
+# Locations: their content, and URIs below them.
 sub _contents ($dice, $site) {
     my $shown = Site::show($dice->some(8, @{ $site->{names} }));
     my $up    = "http://127.0.0.1:$Site::PORT{upstream}";
@@ -174,7 +174,7 @@ sub _contents ($dice, $site) {
 sub make ($class, $seed) {
     my $dice = Dice->new($seed);
     my $site = { name => "random site of seed $seed" };
-    # How many variables the access log and the locations have, which nginx indexes.
+    # How many variables the access log and the locations use, which indexes them.
     my $indexed = $dice->pick(qw(all all few none));
     $site->{ctx} = $dice->one_in(3);
     my @names = $indexed eq 'few' ? $dice->some(4, grep { $_ ne 'bytes_sent' } @Site::VARIABLES) : (@Site::VARIABLES, @Site::OWN);
@@ -205,7 +205,7 @@ sub make ($class, $seed) {
     }
     my $at_server = _ingredients($dice, $site);
     my $at_other  = _ingredients($dice, $site);
-    # What may not stand in a server.
+    # Directives that a server may not have.
     for ($at_server, $at_other) {
         s/^ {8}limit_except .*\n//mg;
         s/^ {8}if \(.*(?:add_header|error_page).*\n//mg;
@@ -262,7 +262,7 @@ sub _random_request ($dice, @uris) {
     );
     if ($request{method} =~ /^P/) {
         $request{body} = $dice->pick('', 'x=1&y=2', 'b' x 150, 'b' x 20_000);
-        # How much of a long one is read before an error varies.
+        # How much of a long body nginx reads before an error varies.
         $request{chunked} = length $request{body} < 200 && $dice->one_in(3) ? 1 : 0;
     }
     my @headers = (

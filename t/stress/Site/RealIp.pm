@@ -1,8 +1,7 @@
 package Site::RealIp;
 
-# A small site about who the client is: realip by each header and by PROXY protocol, at
-# each place, and what depends on the address and on the host. What makes nginx index the
-# variables is there, or is not there.
+# A small site about the client's address: realip by each header and by PROXY protocol, at
+# each level, and what depends on the address and the host, with the variables indexed or not.
 
 use v5.36;
 
@@ -12,12 +11,12 @@ use Site ();
 
 my %PORT = %Site::PORT;
 
-# A line that marks Lua has nothing before it.
+# Marks of Lua start at the beginning of a line.
 sub _location ($name, $text) {
     return "        location /$name {\n" . ($text =~ s/^(?=[^#\s])/            /mgr) . "\n        }\n";
 }
 
-# Locations that tell one address from another.
+# Locations that depend on the address.
 sub _witnesses {
     my $shown = Site::show(qw(remote_addr realip_remote_addr host server_name https server_port
         uri args request_method m_addr m_host m_all g_addr split proxy_add_x_forwarded_for));
@@ -41,8 +40,8 @@ sub _witnesses {
     };
 }
 
-# With $is_indexed there are maps and an access log; without, what is left shows the
-# variables by their names only.
+# With $is_indexed, maps and an access log index the variables; without, they are read by name
+# only.
 sub make ($class, $seed, $is_indexed) {
     my $dice = Dice->new($seed);
     my $from = 'set_real_ip_from 127.0.0.1;';

@@ -1,7 +1,7 @@
-//! The files of the module that know nothing of nginx, by themselves.
+//! The files of the module that do not depend on nginx.
 //!
-//! They are included, not copied. Their names here are the ones they have in the
-//! module, so that `use crate::slots::…` in one of them means the same.
+//! They are included under the names that they have in the module, so that their `use crate::…`
+//! paths resolve.
 
 #[path = "../../../src/registry"]
 pub mod registry {

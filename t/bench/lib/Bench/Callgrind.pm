@@ -11,7 +11,7 @@ use Bench::Worker ();
 
 use constant { WARM_UP => 400, COUNTED => 1000 };
 
-# The locations that start and write down the counting.
+# The locations that start counting and write the counts.
 use constant SERVER => <<'CONF';
     location = /count {
         content_by_lua_block { require("bench.floor").floor_count() ngx.say("ok") }
@@ -23,8 +23,8 @@ CONF
 
 my $cpus = () = do { open my $file, '<', '/proc/cpuinfo'; join '', readline $file } =~ /^processor/mg;
 
-# What each of the workers (arguments of Bench::Worker->start) spends on one
-# request to each of its `paths`: adds `instructions`, { path => number }.
+# Counts the instructions of one request to each of a worker's `paths`: adds `instructions`,
+# { path => number }, to each worker (arguments of Bench::Worker->start).
 sub count ($progress, @workers) {
     my ($done, $all) = (0, scalar @workers);
     my @queue = @workers;
@@ -56,7 +56,7 @@ sub _count_group (@group) {
     }
     for my $worker (@group) {
         $worker->{nginx}->stop;
-        # Every part ends with the request that wrote it down; the first is only that.
+        # Each part includes the request that wrote it; the first part is only that.
         my $dumping = _total($worker, 1);
         $worker->{instructions} = {
             map { $paths->[$_] => (_total($worker, $_ + 2) - $dumping) / COUNTED } 0 .. $#$paths
@@ -65,7 +65,7 @@ sub _count_group (@group) {
     return;
 }
 
-# Sends a request to each, so that they work on it at the same time.
+# Sends a request to all workers at once.
 sub _together ($path, $times, @group) {
     for (1 .. $times) {
         $_->{nginx}->send_get($path . ($_->{query} ? $_->{query}->() : '')) for @group;

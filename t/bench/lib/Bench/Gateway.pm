@@ -9,7 +9,7 @@ use Bench::Callgrind ();
 use Bench::Stats     qw(median);
 use Bench::Worker    ();
 
-# Fresh workers, since LuaJIT does not compile the same in each.
+# Fresh workers, because LuaJIT compiles differently in each.
 use constant RESTARTS => 3;
 
 sub _worker ($reader, $restart, %more) {
@@ -54,7 +54,7 @@ sub run ($progress, @peers) {
     return \%result;
 }
 
-# What of a request is reading.
+# The share of a request that reading takes.
 sub share ($of, $reader) {
     my ($with, $without) = map { median(@{ $of->{$_} }) } $reader, 'constants';
     return ($with - $without) / $with;

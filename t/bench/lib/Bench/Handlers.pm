@@ -10,7 +10,7 @@ use List::Util qw(shuffle);
 use Bench::Callgrind ();
 use Bench::Worker    ();
 
-# FEW: of what is held to nothing.
+# FEW: restarts for readers without a limit.
 use constant { RESTARTS => 5, FEW => 2, READS => 20 };
 
 our @SHAPES = qw(straight entry loop metatable);
@@ -23,7 +23,7 @@ sub _worker ($reader, $shape, $restart, %more) {
         reader => $reader,
         shape  => $shape,
         paths  => [ '/handler', '/bare' ],
-        # another client each time
+        # other arguments each time
         query  => sub { sprintf '?id=%08d&page=%04d', int rand 1e8, int rand 1e4 },
         init   => 'require("bench.handlers").shift_memory() ' . ($more{init} // ''),
         server => <<"CONF",
@@ -64,7 +64,7 @@ sub run ($progress, @peers) {
             push @workers, map { _worker($reader, $_, $restart, %more) } @$shapes;
         }
     }
-    # in another order each time: none has the machine to itself in the same moment
+    # in random order, so that load on the machine hits no kind alone
     Bench::Callgrind::count($progress, shuffle @workers);
 
     my %result;

@@ -1,6 +1,6 @@
 package Bench::Lines;
 
-# The figures that the module is held to, and whether this run reached them.
+# The limits of the module's figures, and whether this run is within them.
 #
 # Each line is { title, limit, measured (text), reached, parts }, where parts are
 # the readings that have to be within their limits: { value, limit, text }. The
@@ -51,7 +51,7 @@ sub _floor_lines ($loops) {
     my @lines  = (
         [ 'strings read from the request', 1.1, 'F', grep { !/^(?:args|query_string)$/ }
                 Bench::Variables::of('strings') ],
-        # longer than what a getter keeps to compare with
+        # longer than the strings that a getter caches
         [ 'a query string that no read has seen before', 1.1, 'F', qw(args query_string) ],
         [ 'values from a small fixed set', 0.6, 'F', Bench::Variables::of('values') ],
         [ 'numbers',                       1.3, 'N', Bench::Variables::of('numbers') ],
@@ -75,7 +75,7 @@ sub _other_line ($loops) {
     ];
 }
 
-# A loop that reads one variable; Kong's value is the one that nginx has cached.
+# A loop that reads one variable, which Kong reads from nginx's cache.
 sub _kong_line ($loops) {
     return if !$loops->{kong};
     return [
@@ -88,8 +88,8 @@ sub _kong_line ($loops) {
     ];
 }
 
-# In compiled loops, for which setter() is made, as getter() is; set() in them is
-# told beside it, and held to its limit with the JIT off.
+# In compiled loops, which setter() is for, as getter() is.  set() is shown beside it, and has
+# its limit with the JIT off.
 sub _set_line ($loops) {
     my $stock = _ns($loops, stock => 'ngx.var set');
     return [
@@ -126,7 +126,7 @@ sub _jit_off_line ($loops) {
 }
 
 sub _handlers_line ($handlers) {
-    # as fetch serves them, as patched ngx.var does, and at once
+    # by fetch, by patched ngx.var, and by a reader
     my %limits = (ours => 300, patched => 350, reader => 120);
     my %title  = (ours => 'fetch', patched => 'patched ngx.var', reader => 'reader');
     return map {
@@ -202,14 +202,14 @@ sub _memory_line ($memory) {
         {   value => $memory->{bytes}, limit => 96,
             text => sprintf '%.0f bytes with %d live', @$memory{qw(bytes requests)},
         },
-        # Less than a chunk of the table, over all of them.
+        # Less than one chunk of slots in all.
         {   value => $memory->{kept}, limit => 1,
             text => sprintf '%.0f more bytes when as many come again', $memory->{kept},
         },
     ];
 }
 
-# What it costs that refusals are logged: of what it costs with the log off.
+# The cost with lua_var_log_refused warn, as a multiple of that with off.
 sub _refused_lines ($refused) {
     my @lines = (
         [ fetched => 'fetch, nothing refused, with lua_var_log_refused', 1.01 ],
@@ -226,7 +226,7 @@ sub _more ($requests, $with, $without) {
     return $requests->{$with}{instructions} - $requests->{$without}{instructions};
 }
 
-# However many requests are live: what it takes with the most to what it takes with one.
+# The cost with the most live requests, as a multiple of that with one.
 sub _registry_line ($table) {
     my $cost = $table->{cost};
     return [
@@ -238,7 +238,7 @@ sub _registry_line ($table) {
     ];
 }
 
-# Median nanoseconds of a case of a worker.
+# Median nanoseconds of a worker's case.
 sub _ns ($loops, $worker, $case) {
     my $measured = $loops->{$worker}{$case} or die "$worker: $case was not measured\n";
     return $measured->{ns}{median};

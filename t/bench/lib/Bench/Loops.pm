@@ -10,9 +10,8 @@ use Bench::Worker ();
 
 use constant ROUNDS => 21;
 
-# The variables need values. Those of an upstream come from this nginx itself,
-# whose X-Accel-Redirect leads to the location where the loops run; the values
-# are about as long as the floor's.
+# The variables need values, about as long as the floor's. The upstream is this nginx itself,
+# whose X-Accel-Redirect leads to the location where the loops run.
 sub server ($port, $setup) {
     return <<"CONF";
         set \$settable first-value;

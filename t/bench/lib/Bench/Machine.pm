@@ -1,6 +1,6 @@
 package Bench::Machine;
 
-# What the figures were measured on, and with.
+# The machine and the versions that the figures were measured with.
 
 use v5.36;
 
@@ -8,13 +8,14 @@ use POSIX ();
 
 use Bench::Worker ();
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(read_file);
 
 # Pairs of name and text, in the order to print them.
 sub describe () {
-    my $cpuinfo = _slurp('/proc/cpuinfo');
+    my $cpuinfo = read_file('/proc/cpuinfo');
     my ($model) = $cpuinfo =~ /^model name\s*:\s*(.*)/m;
     my $cpus    = () = $cpuinfo =~ /^processor/mg;
-    my ($load)  = _slurp('/proc/loadavg') =~ /^(\S+)/;
+    my ($load)  = read_file('/proc/loadavg') =~ /^(\S+)/;
     my ($nginx) = qx{${\ NgxVarTest::Env::nginx()} -v 2>&1} =~ m{nginx version: (?:nginx/)?(\S+)};
     my $commit  = qx{git -C $Bench::Worker::ROOT describe --always --dirty 2>/dev/null};
     chomp $commit;
@@ -44,12 +45,6 @@ CONF
         [ LuaJIT => $luajit ],
         [ 'ngx_http_lua_var_module', $commit ? "$ours ($commit)" : $ours ],
     );
-}
-
-sub _slurp ($path) {
-    open my $file, '<', $path or return '';
-    local $/ = undef;
-    return readline $file;
 }
 
 1;

@@ -1,18 +1,17 @@
 package Bench::Memory;
 
-# What a live request takes: the heap of a worker with this module and of one
-# without, while thousands of requests wait in each; and the memory of the table of
-# requests, which is not of the heap.
+# The memory of a live request: the heap of a worker with this module and of one without,
+# while thousands of requests wait in each; and the memory of the registry, which is not in
+# the heap.
 
 use v5.36;
 
 use POSIX       ();
-use Time::HiRes qw(sleep);
 
 use Bench::Worker ();
 
-# sizeof(ngx_pool_cleanup_t): handler, data, next. It is in the request's own
-# pool, a block that nginx takes anyway, so the heap does not show it.
+# sizeof(ngx_pool_cleanup_t): handler, data, next. It is in the request's pool, whose block
+# nginx allocates anyway, so the heap does not show it.
 use constant CLEANUP => 24;
 
 # Registry::RESERVED in src/registry/mod.rs.
@@ -54,12 +53,11 @@ sub run ($progress) {
     };
 }
 
-# Bytes that the live requests added to the heap, and what more a second wave of
-# them added.
+# Bytes that the live requests add to the heap, and what a second wave of them adds to that.
 sub _heap ($requests, $name, @options) {
     my $nginx = Bench::Worker->start(name => $name, server => SERVER, @options);
 
-    # What the first few requests set up for good.
+    # The first requests allocate what stays.
     _wave($nginx, 2);
     my $idle   = _figures($nginx)->{heap};
     my $first  = _wave($nginx, $requests);
@@ -90,8 +88,8 @@ sub _figures ($nginx) {
     return \%now;
 }
 
-# Bytes of the table of requests that have memory: what stands before the rest of
-# its addresses, which can only be read. 0 in a worker without the module.
+# Bytes of the registry that have memory: its mapping before the reserved rest, which is
+# read-only. 0 in a worker without the module.
 sub _table ($pid) {
     no warnings 'portable';    # addresses have more than 32 bits
     open my $maps, '<', "/proc/$pid/maps" or die "maps: $!\n";
@@ -106,12 +104,10 @@ sub _table ($pid) {
 }
 
 sub _await ($nginx, $condition) {
-    for (1 .. 500) {
+    return $nginx->await('the requests', sub {
         my $now = _figures($nginx);
-        return $now if $condition->($now);
-        sleep 0.02;
-    }
-    die "memory: the requests did not come or go\n";
+        return $condition->($now) && $now;
+    });
 }
 
 1;

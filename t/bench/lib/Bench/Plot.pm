@@ -1,7 +1,7 @@
 package Bench::Plot;
 
-# The figures at a glance: bars, shorter is better, each with its value and what
-# it is of ngx.var's.
+# A plot of the figures: bars, shorter is better, each with its value and its ratio to
+# ngx.var's.
 
 use v5.36;
 use utf8;
@@ -133,7 +133,7 @@ sub _panel ($about, @groups) {
     return { svg => $svg, height => $y };
 }
 
-# A ratio in words that are read without thinking.
+# A ratio in words.
 sub _of ($ratio) {
     return $ratio < 0.95
         ? sprintf('1/%.*f of ngx.var', 1 / $ratio < 9.95 ? 1 : 0, 1 / $ratio)

@@ -1,7 +1,7 @@
 package Bench::Refused;
 
-# What it costs that a refused access is logged: where nothing is refused, and where so much
-# is that nearly all is left out of the log. Instructions, counted in fresh workers.
+# The cost of logging refusals: where nothing is refused, and where so many are that nearly all
+# are left out. Instructions, counted in fresh workers.
 
 use v5.36;
 
@@ -9,8 +9,8 @@ use Bench::Callgrind ();
 use Bench::Worker    ();
 
 use constant READS => 100;
-# Each read of its own, as in a handler; interpreted, since what LuaJIT makes of it differs
-# between workers.
+# Separate reads, as in a handler; interpreted, because LuaJIT compiles differently in each
+# worker.
 use constant SERVER => <<'CONF';
     location = /fetched {
         content_by_lua_block { reads(ngxvar.request()) ngx.say("ok") }

@@ -1,6 +1,6 @@
 package Bench::Report;
 
-# The tables that a person reads.
+# The report as tables.
 
 use v5.36;
 use utf8;
@@ -16,7 +16,7 @@ sub text ($run) {
         _loops($run), _jit_off($run), _table($run), _lines($run);
 }
 
-# What LuaJIT makes of the library, and no more: for the matrix.
+# Only how LuaJIT compiles the library, for .ci/matrix.
 sub loops ($run) { return join "\n", _machine($run), _loops($run), _jit_off($run) }
 
 sub _machine ($run) {
@@ -50,7 +50,7 @@ sub _time ($case) {
     return sprintf '%.1f ±%2.0f%%', $case->{ns}{median}, 100 * $case->{ns}{spread};
 }
 
-# Of the loops of a reader: "yes" when they are one loop of machine code.
+# "yes" when a reader's loops are each one loop of machine code.
 sub _compiled ($case) {
     return '' if !$case;
     return $case->{compiled} eq 'loop' ? 'yes' : $case->{compiled};

@@ -15,10 +15,10 @@ use constant ELSEWHERE => system('taskset -c 1 true 2> /dev/null') == 0 ? 'tasks
 
 my @OURS = (modules => [$Bench::Worker::MODULE]);
 
-# A request that has nothing to do with Lua or with this module.
+# A request without Lua.
 use constant PLAIN => 'location = /request { return 200; }';
 
-# An error in the access phase, whose page needs the ngx.ctx of before it.
+# An error in the access phase, whose page needs the ngx.ctx from before it.
 sub failing ($before, $after, $want) {
     return <<"CONF";
         location = /request {
@@ -41,7 +41,7 @@ sub failing ($before, $after, $want) {
 CONF
 }
 
-# The least that a request with a ngx.ctx does.
+# The cheapest request with a ngx.ctx.
 use constant CTX => <<'CONF';
     location = /request {
         content_by_lua_block {
@@ -73,7 +73,7 @@ sub run ($progress) {
     );
     my %result = map { $_->{name} => { instructions => $_->{instructions}{'/request'} } } @workers;
 
-    # One percent takes more rounds to see.
+    # A difference of one percent needs more rounds.
     for my $pair ([ 16, qw(plain-stock plain-module) ], [ 10, qw(error-by-hand error-module) ]) {
         my ($rounds, @names) = @$pair;
         my %worker = map { $_->{name} => $_ } workers();
@@ -82,8 +82,7 @@ sub run ($progress) {
     return \%result;
 }
 
-# Two workers take turns, and which of them begins. They share a CPU, wrk has
-# another.
+# Two workers take turns, also in beginning. They share a CPU; wrk has another.
 sub _rates ($progress, $result, $rounds, @pair) {
     for my $worker (@pair) {
         $worker->{nginx} = Bench::Worker->start(%$worker);

@@ -1,7 +1,6 @@
 package Bench::Table;
 
-# The registry by itself (table/src/main.rs): what it costs with one to a million live
-# requests.
+# The cost of the registry alone (table/src/main.rs), with one to a million live requests.
 
 use v5.36;
 

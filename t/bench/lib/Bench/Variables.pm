@@ -24,10 +24,10 @@ _read();
 
 sub all () { return @names }
 
-# Those that a handler reads once each.
+# The names that a handler reads once each.
 sub twenty () { return @twenty }
 
-# Those of a line of the table.
+# The names of a line.
 sub of ($line) {
     return grep { $line_of{$_} eq $line } @names;
 }

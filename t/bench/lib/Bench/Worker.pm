@@ -10,6 +10,7 @@ use File::Path qw(make_path remove_tree);
 
 use NgxVarTest::Client ();
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(write_file);
 use NgxVarTest::Nginx ();
 use NgxVarTest::Ports ();
 
@@ -19,9 +20,9 @@ our $TARGET = "$ROOT/target/bench";
 our @LUA = $ENV{BENCH_MODULES}
     ? map { "$ENV{BENCH_MODULES}/$_" } qw(ndk_http_module.so ngx_http_lua_module.so)
     : NgxVarTest::Env::lua_modules();
-our $MODULE = $ENV{BENCH_SO} // "$ROOT/target/release/libngx_http_lua_var_module.so";
+our $MODULE = $ENV{BENCH_SO} // NgxVarTest::Env::built_module();
 
-# What every request carries, so that http_* and cookie_* variables have values.
+# Headers of every request, so that http_* and cookie_* variables have values.
 my @HEADERS = (
     'Host' => 'bench.test', 'User-Agent' => 'ngxvar-bench', 'X-Custom' => 'some-header',
     'Cookie' => 'c=some-cookie',
@@ -54,7 +55,7 @@ sub launch ($class, %options) {
 }
 
 sub _write_configuration ($self) {
-    # An nginx that has the module linked in has no file of it, and no stock without it.
+    # When the module is linked in there is no file to load, and no nginx without it.
     my @ours = NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module') ? () : @{ $self->{modules} // [] };
     my $load = join "\n", map { "load_module $_;" } @LUA, @ours;
     my $path = join ';', "$ROOT/t/bench/lua/?.lua", $self->{lua_path} // (), ';';
@@ -63,8 +64,7 @@ sub _write_configuration ($self) {
     $server = $server->($self->{port}) if ref $server;
     my $init = $self->{init} // '';
 
-    open my $file, '>', "$self->{prefix}/nginx.conf" or die "nginx.conf: $!\n";
-    print $file <<"CONF";
+    write_file("$self->{prefix}/nginx.conf", <<"CONF");
 $load
 daemon off;
 master_process off;
@@ -92,7 +92,6 @@ http {
     }
 }
 CONF
-    close $file or die "nginx.conf: $!\n";
     return;
 }
 
@@ -104,13 +103,13 @@ sub await_ready ($self) {
     return $self;
 }
 
-# The body of the answer to GET $path, which has to be a 200 or the status given.
+# Sends GET $path; returns the body of the response, which has to have the status.
 sub get ($self, $path, $status = 200) {
     $self->send_get($path);
     return $self->receive($path, $status);
 }
 
-# The two halves of it.
+# The two halves of get.
 sub send_get ($self, $path) {
     $self->{client}->send($path);
     return;
@@ -125,7 +124,7 @@ sub receive ($self, $path, $status = undef) {
 
 sub port ($self) { return $self->{port} }
 
-# One more connection.
+# Opens one more connection.
 sub connect ($self) {
     return eval { NgxVarTest::Client->new($self->{port}, headers => \@HEADERS) } // $self->_died($@);
 }

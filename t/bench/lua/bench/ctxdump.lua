@@ -1,6 +1,5 @@
--- What is done by hand without this module, in the manner of lua-resty-ctxdump:
--- the request keeps the number of its ngx.ctx in a variable, which a redirect
--- leaves alone, and the table itself is kept here.
+-- What applications do without this module, as lua-resty-ctxdump does: the number of the ngx.ctx
+-- is in a variable, which a redirect leaves unchanged, and the table itself is kept here.
 
 local FREE = 0      -- head of the list of free numbers
 

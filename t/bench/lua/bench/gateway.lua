@@ -10,7 +10,7 @@ local COMPUTED = {
     "balancer_ip", "balancer_port", "resp_source", "matched_host",
 }
 
--- What each phase reads; names that come again are in the cache by then.
+-- What each phase reads; repeated names are cached by then.
 local PHASES = {
     access = {
         "uri", "host", "request_method", "scheme", "remote_addr", "args", "arg_id", "cookie_c",
@@ -29,7 +29,7 @@ local PHASES = {
     },
 }
 
--- With the words in capitals as make() has them.
+-- make() replaces the words in capitals.
 local SOURCE = [[
 local is_computed, encode, constants = ...
 SETUP
@@ -142,8 +142,8 @@ local function make(reader)
 end
 
 
--- For access_by_lua and the others. What all reads add up to is the same for each request of
--- a client; in the log phase nobody can be told that it is not, but the error log.
+-- Runs a phase. The sum of all reads is the same for each request of a client; the log phase
+-- can report a wrong one only in the error log.
 function _M.run(phase, reader)
     local phases = _M[reader]
 

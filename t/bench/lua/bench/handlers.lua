@@ -1,16 +1,16 @@
--- Handlers that read twenty different variables, once each, in the shapes that real ones
--- have. Their values change from request to request, as a client's do, but not in length.
+-- Handlers that read twenty different variables, once each, in the shapes of real ones. The
+-- values change from request to request, but not in length.
 --
--- Each is generated, so that all readers get the very same handler. What they
--- read is added up and compared, so that it is taken and known to be right. A log
--- entry is encoded as JSON, as log plugins do it.
+-- Each is generated, so that all readers get the same handler. The lengths of the values are
+-- added up and compared, so that all are used and right. A log entry is encoded as JSON, as log
+-- plugins do.
 
 local encode = require("cjson").encode
 
 local NAMES = require("bench.variables").twenty
 
--- How a reader is got at, and how it reads. The code of a handler that needs a
--- request asks for it first.
+-- The code that sets a reader up and the code that reads. A handler that needs a request calls
+-- request() first.
 local READERS = {
     ["ngx.var"] = { "local var = ngx.var", "", "var.%s" },
     ours = {
@@ -90,7 +90,7 @@ local function values()
 end
 
 
--- For each name, in straight code: what `line` makes of the name and of how it is read.
+-- For each name: `line` of the name and the code that reads it.
 local function each(read, line)
     local lines = {}
 
@@ -102,7 +102,7 @@ local function each(read, line)
 end
 
 
--- The sum of the lengths, of what reads all at once.
+-- The sum of the lengths, for a reader of all at once.
 local function reader_lines(shape)
     if shape == "entry" then
         return "local entry = read:table(req)\nsum = #encode(entry)"
@@ -201,8 +201,8 @@ function _M.make_bare(shape)
 end
 
 
--- Two restarts of a real nginx differ in where LuaJIT's memory is, and with it in
--- which traces it makes. Under valgrind they would not.
+-- Restarts of a real nginx differ in the addresses of LuaJIT's memory, and so in its traces.
+-- Under valgrind they would not, so memory is allocated at random.
 function _M.shift_memory()
     math.randomseed(BENCH.seed)
 

@@ -1,10 +1,10 @@
 -- The compiled loops: one case reads one variable in one way, many times.
 --
 -- Every case has a loop of its own, from one template, so that each gets its own
--- trace. A loop compares each value with the one it has to be, which takes the
--- whole value. Nothing is moved out of the loop: ffi.fill costs one store, and
--- LuaJIT has to take it that any memory may be another after it. (An assignment
--- would not do: LuaJIT holds that it only changes values of its own type.)
+-- trace. A loop compares each value with the right one, which reads the whole value.
+-- Nothing is moved out of the loop: ffi.fill costs one store, after which LuaJIT has to
+-- assume that any memory has changed. (It assumes of an assignment that it changes values
+-- of its type only.)
 
 local ffi = require "ffi"
 local floor = require "bench.floor"
@@ -16,7 +16,7 @@ local now = floor.floor_now
 local _M = { cases = {} }
 
 local barrier = ffi.new("uint32_t[1]")
--- interpreted, nothing is moved, and the call would be a part of what is measured
+-- the interpreter moves nothing, and the call would be measured, too
 local BARRIER = jit.status() and "fill(barrier, 4)" or ""
 
 local READ = [[
@@ -35,7 +35,7 @@ end]]
 
 local OTHER = "other-value"
 
--- two values in turn, so that a value is never the one that is there already
+-- two values in turn, so that each assignment changes the value
 local WRITE = [[
 local fill, barrier, subject = ...
 return function (n, request, want)
@@ -103,10 +103,9 @@ end
 jit.off(traces)     -- no traces of its own
 
 
--- What LuaJIT made of a case's loop, told from the traces that its first run
--- adds: "loop" is a loop of machine code, "stitch" one that leaves it for a C
--- function, "interpreted" no machine code at all. (A listener of jit.attach would
--- know more, but there is only one, and resty.ngxvar has it.)
+-- How LuaJIT compiled a case's loop, from the traces that its first run adds: "loop" is a loop
+-- of machine code, "stitch" one that calls a C function outside of it, "interpreted" no
+-- machine code at all. (LuaJIT has one jit.attach listener for traces, resty.ngxvar's.)
 local function watch(case, n, request, want)
     local before = traces()
 
@@ -124,7 +123,7 @@ local function watch(case, n, request, want)
 end
 
 
--- How often to run a loop for it to take this long.
+-- How many iterations take this long.
 local function calibrate(case, nanoseconds, request, want)
     local n = 100
 

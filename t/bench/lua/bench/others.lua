@@ -1,4 +1,4 @@
--- The cases of workers that have another module, or none.
+-- The cases of workers with another module, or none.
 
 local loops = require "bench.loops"
 local variables = require "bench.variables"
@@ -6,7 +6,7 @@ local variables = require "bench.variables"
 local _M = {}
 
 
--- what every worker can do
+-- in every worker
 
 function _M.add_ngx_var()
     for _, name in ipairs(variables) do
@@ -24,7 +24,7 @@ function _M.add_ngx_ctx()
 end
 
 
--- lua-var-nginx-module, with the request cached, which is how it is fast
+-- lua-var-nginx-module, with the request cached, which is its fastest way
 function _M.add_lua_var()
     local ngxvar = require "resty.ngxvar"
 

@@ -1,4 +1,4 @@
--- The cases of a worker that has this module, and the values they are held to.
+-- The cases of a worker with this module, and a check of their values.
 
 local ffi = require "ffi"
 local loops = require "bench.loops"
@@ -60,8 +60,8 @@ function _M.add_getters()
 end
 
 
--- The same reads by a request pointer that nobody checks. The structure is the
--- one that the getters read, declared with them, and so is what makes strings.
+-- The same reads by a request pointer without validation, with the structure and the string
+-- cache of the getters.
 function _M.add_unchecked()
     local request_p = ffi.typeof("const ngx_http_lua_var_request_t *")
     local text = require("resty.ngxvar.string_cache")()

@@ -1,4 +1,4 @@
-//! `src/registry/by_address.rs`: nothing is ever lost, and no insertion is expensive.
+//! `src/registry/by_address.rs`: no entry is lost, and no insertion is expensive.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::registry::slots::{Slot, Slots};
 
 const MANY: usize = many(100_000, 200);
 
-/// Numbers that look random and are the same in every run (xorshift).
+/// Pseudo-random numbers, the same in every run (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// The shapes that addresses of requests come in.
+/// Patterns of request addresses.
 fn addresses(shape: &str) -> Vec<usize> {
     let mut random = Random(0x9e37_79b9);
     (0..MANY)
@@ -72,7 +72,7 @@ fn a_hundred_thousand_entries_are_all_found() {
         for (n, &address) in addresses.iter().enumerate() {
             let slot = table.register(address).expect("there is memory");
             assert_eq!(slot.request(), address);
-            // An entry from long ago, for each that is added.
+            // For each that is added, an old entry is removed.
             let old = addresses[(n * 7) / 11];
             assert_eq!(table.find(old).expect("an old entry").request(), old);
         }
@@ -146,7 +146,7 @@ fn the_entry_found_last_is_forgotten_with_its_request() {
     assert!(table.slots.get(first).is_none());
 }
 
-/// Addresses of one chain: they differ in what the index does not look at.
+/// Addresses of one chain: they differ in bits that the index ignores.
 fn colliding(count: usize) -> Vec<usize> {
     (0..count)
         .map(|n| 0x5555_5576_0000 + (n & 15) * 16 + ((n >> 4) << 60))

@@ -1,5 +1,4 @@
-//! One file for each file under test; `model` for the two that hold the live
-//! requests, which are used together.
+//! One file for each file under test, and `model` for the slots and the index together.
 
 mod index;
 mod model;
@@ -9,8 +8,7 @@ mod side_table;
 mod slots;
 mod value;
 
-/// How many of something a test goes through: `under_miri` in Miri, which takes a
-/// thousand times as long.
+/// How many iterations a test makes: `under_miri` in Miri, which takes a thousand times as long.
 const fn many(count: usize, under_miri: usize) -> usize {
     if cfg!(miri) { under_miri } else { count }
 }

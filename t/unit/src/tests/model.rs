@@ -1,5 +1,5 @@
-//! Any sequence of what can happen to requests, on the registry and on a model
-//! that is too simple to be wrong; both have to agree after each step.
+//! Random sequences of steps, on the registry and on a simple model; both have to agree after
+//! each step.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::registry::slots::Handle;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Requests begin, at the next free ones of the addresses from `from` on.
+    /// Requests begin, at the next free addresses from `from` on.
     Register { from: usize, count: usize },
-    /// Requests end, `every`th ones of the live, beginning with the oldest or the newest.
+    /// Every `every`th live request ends, from the oldest or the newest on.
     Free {
         every: usize,
         count: usize,
@@ -27,16 +27,16 @@ enum Op {
     },
     /// An `error_page` value is evaluated.
     Hook { which: usize, uri_changes: u32 },
-    /// A live request's generation is the last of its slot.
+    /// A live request gets the last generation of its slot.
     Age { which: usize },
-    /// So many chunks can be had from now on.
+    /// From now on, memory for so many chunks.
     Memory { chunks: usize },
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let free = (1usize..7, 1usize..900, any::<bool>());
     prop_oneof![
-        // Few addresses, so they are used again, and many at once, so chunks fill up.
+        // Few addresses, so that they are used again; many requests, so that chunks fill up.
         6 => (0usize..60, 1usize..4).prop_map(|(from, count)| Op::Register { from, count }),
         2 => (0usize..3000, 1..many(1500, 20)).prop_map(|(from, count)| Op::Register { from, count }),
         6 => free.prop_map(|(every, count, newest)| Op::Free { every, count, newest }),
@@ -50,7 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What is known of one live request.
+/// A live request.
 #[derive(Clone, Debug, PartialEq)]
 struct Live {
     address: usize,
@@ -59,7 +59,7 @@ struct Live {
     hook: Option<u32>,
 }
 
-/// The model: live requests in the order they began, and every handle that is none.
+/// The model: live requests in the order they began, and all stale handles.
 #[derive(Default)]
 struct Model {
     live: Vec<Live>,
@@ -179,7 +179,7 @@ fn register(address: usize, table: &SideTable, model: &mut Model) {
     }
 }
 
-/// What can be checked after each step without looking at everything.
+/// The checks after each step, which do not cover all requests.
 fn check_counts(table: &SideTable, model: &Model) {
     assert_eq!(table.slots.live() as usize, model.live.len());
     assert_eq!(table.index.len() as usize, model.live.len());
@@ -220,13 +220,13 @@ fn check_all(table: &SideTable, model: &Model) {
             table.find(address).is_some(),
             model.by_address(address).is_some()
         );
-        // Inside a request is not at it.
+        // An address inside a request is not its address.
         assert!(table.find(address + 8).is_none());
     }
     assert!(table.find(0).is_none());
 }
 
-/// Handles that nobody was given.
+/// Handles that were never returned.
 fn check_forged(table: &SideTable, model: &Model) {
     for live in model.live.iter().step_by(1 + model.live.len() / 20) {
         let Handle { id, generation } = live.handle;
@@ -261,7 +261,7 @@ proptest! {
         check_all(&table, &model);
         check_forged(&table, &model);
 
-        // And everything goes back.
+        // All requests end.
         apply(&Op::Free { every: 1, count: usize::MAX, newest: true }, &table, &mut model);
         check_counts(&table, &model);
         check_all(&table, &model);

@@ -36,8 +36,7 @@ const NAMES: [&str; 23] = [
 
 #[test]
 fn nginx_hashes() {
-    // nginx's ngx_hash() is h * 31 + c, as Java's String.hashCode(), whose values
-    // for short names can be looked up anywhere.
+    // nginx's ngx_hash() is h * 31 + c, as Java's String.hashCode(), whose values are known.
     for (name, hash) in [
         ("", 0),
         ("a", 97),
@@ -48,7 +47,7 @@ fn nginx_hashes() {
     ] {
         assert_eq!(nginx_hash(name.as_bytes()), hash, "{name}");
     }
-    // Bytes above 127 count as what they are, not as negative numbers.
+    // Bytes above 127 are unsigned.
     assert_eq!(nginx_hash(b"\xff"), 255);
 }
 
@@ -70,7 +69,7 @@ fn the_empty_name_has_the_empty_key() {
 
 #[test]
 fn keys_of_names_that_differ_in_one_byte() {
-    // Every length up to 16, every place, every bit.
+    // Every length up to 16, every position, every bit.
     for len in 1..=16 {
         let name = vec![b'a'; len];
         let key = Key::new(&name);
@@ -100,7 +99,7 @@ fn hashes_spread_the_names_that_nginx_has() {
     );
 }
 
-/// Names that are equal more often than chance would have it.
+/// Names that are equal often.
 fn name(max: usize) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..=max),

@@ -1,12 +1,12 @@
-//! `src/variable/scan.rs` against nginx's own way of looking arguments and headers up.
+//! `src/variable/scan.rs`, compared with nginx's look-up of arguments and headers.
 
 use proptest::prelude::*;
 
 use super::many;
 use crate::variable::scan::{Cookie, Prefix, arg, cookie, is_header};
 
-/// What `ngx_http_arg` does, for names without a `&`: the first place where the name
-/// is, at the beginning or after a `&`, with a `=` behind.
+/// `ngx_http_arg`, for names without a `&`: the first occurrence of the name, at the beginning
+/// or after a `&`, followed by a `=`.
 fn reference_arg<'a>(args: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     for at in 0..args.len() {
         let end = at + name.len();
@@ -86,7 +86,7 @@ fn arguments_that_are_hardly_any() {
 
 #[test]
 fn no_argument_has_an_ampersand_in_its_name() {
-    // nginx's own reads beyond the arguments here.
+    // nginx reads beyond the arguments here.
     assert_eq!(arg(b"a&b=1", b"a&b"), None);
     assert_eq!(arg(b"x=0&a&b=1&c=2", b"a&b"), None);
 }
@@ -111,8 +111,7 @@ fn headers_by_name() {
     }
 }
 
-/// What nginx finds, step by step: in its older versions a comma separates cookies as
-/// a semicolon does.
+/// nginx's look-up, step by step: in older versions a comma separates cookies, too.
 fn reference_cookie<'a>(header: &'a [u8], name: &[u8], separators: &[u8]) -> Option<&'a [u8]> {
     let byte = |at: usize| header.get(at).copied();
     let mut at = 0;
@@ -198,7 +197,7 @@ fn cookies(max: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(&b"aAb=; ,"[..]), 0..=max)
 }
 
-/// Text of few letters, so that names are found.
+/// Texts of few letters, so that names occur.
 fn text(max: usize) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![Just(b'a'), Just(b'A'), Just(b'='), Just(b'&'), any::<u8>()];
     prop::collection::vec(byte, 0..=max)
@@ -232,7 +231,7 @@ proptest! {
 
     #[test]
     fn headers_are_those_that_nginx_finds(key in prop::collection::vec(any::<u8>(), 0..36)) {
-        // nginx makes the variable's name of the header: lower case, `_` for `-`.
+        // The variable's name is the header's in lower case, with `_` for `-`.
         let name: Vec<u8> = key
             .iter()
             .map(|b| if *b == b'-' { b'_' } else { b.to_ascii_lowercase() })

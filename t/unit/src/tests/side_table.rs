@@ -1,4 +1,4 @@
-//! Slots and index put together as `src/registry/mod.rs` does, which itself needs nginx.
+//! Slots and index, combined as in `src/registry/mod.rs`, which itself needs nginx.
 
 use core::cell::Cell;
 
@@ -6,13 +6,13 @@ use super::many;
 use crate::registry::by_address::{HEADS, Heads, Index};
 use crate::registry::slots::{CHUNK, Handle, Slot, Slots};
 
-/// Free slots that are never freed, as the module's are.
+/// Free slots, whose memory is never freed, as in the module.
 pub(super) fn free_slots(count: usize) -> &'static [Slot] {
     let slots: Vec<Slot> = (0..count).map(|_| Slot::new()).collect();
     Box::leak(slots.into_boxed_slice())
 }
 
-/// The beginnings of empty chains, likewise.
+/// Heads of empty chains, whose memory is never freed either.
 fn heads() -> &'static Heads {
     let zeros: &'static mut [u32] = Box::leak(vec![0; HEADS].into_boxed_slice());
     let heads: &'static [Cell<u32>] = Cell::from_mut(zeros).as_slice_of_cells();
@@ -23,12 +23,12 @@ fn heads() -> &'static Heads {
 pub(super) struct SideTable {
     pub(super) slots: Box<Slots>,
     pub(super) index: Box<Index>,
-    /// How many more chunks of slots can be had.
+    /// For how many more chunks there is memory.
     pub(super) chunks: Cell<usize>,
 }
 
 impl SideTable {
-    /// With memory for everything.
+    /// With unlimited memory.
     pub(super) fn new() -> Self {
         let table = SideTable {
             slots: Box::new(Slots::new()),

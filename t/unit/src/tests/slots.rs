@@ -1,4 +1,4 @@
-//! `src/registry/slots.rs`: the ends of what `model.rs` walks through the middle of.
+//! `src/registry/slots.rs`: edge cases, which `model.rs` seldom reaches.
 
 use super::many;
 use super::side_table::free_slots;
@@ -48,7 +48,7 @@ fn a_slot_takes_no_more_memory_than_promised() {
 fn zeroed_memory_matches_no_handle() {
     let slots = slots();
     acquire(&slots, 0x1000).unwrap();
-    // The chunk has 1023 more slots that nobody was ever given.
+    // The chunk has 1023 more slots that were never used.
     for id in 1..CHUNK as u32 {
         for generation in [0, 1, 2, u32::MAX] {
             assert!(slots.get(Handle { id, generation }).is_none());

@@ -1,4 +1,4 @@
-//! `src/variable/number.rs` against the plainest way to say the same.
+//! `src/variable/number.rs`, compared with simple implementations.
 
 use proptest::prelude::*;
 
@@ -77,7 +77,7 @@ fn an_entry_without_a_peer_only_separates() {
     assert_eq!(sum([attempt(5), attempt(-1), attempt(7)]), Some(12));
     assert_eq!(sum([attempt(5), NO_PEER, attempt(7)]), Some(12));
     assert_eq!(sum([attempt(5), NO_PEER]), Some(5));
-    // The first is counted whatever it is, and so is one after a separator.
+    // The first attempt counts in any case, and so does one after a separator.
     assert_eq!(sum([NO_PEER, attempt(7)]), Some(1_000_007));
     assert_eq!(sum([attempt(5), NO_PEER, NO_PEER]), Some(1_000_005));
 }
@@ -130,7 +130,7 @@ fn what_is_no_number_is_not_read_as_one() {
     ] {
         assert_eq!(parse_sum(list.as_bytes()), None, "{list:?}");
     }
-    // Among others it is left out.
+    // Between others it does not count.
     assert_eq!(parse_sum(b"x, 1.5, 1e3"), Some(1.5));
 }
 

@@ -8,6 +8,7 @@ use Exporter qw(import);
 use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
 
+use NgxVarTest::File qw(write_file);
 use Test::Nginx::Own::Text qw(expand_env);
 use Test::Nginx::Own::Version qw(compare_versions nginx_version);
 use Test::Nginx::Util ();
@@ -30,7 +31,7 @@ sub make_server_root ($is_running) {
 
     make_path($Test::Nginx::Util::LogDir, $Test::Nginx::Util::HtmlDir,
         $Test::Nginx::Util::ConfDir);
-    _write("$Test::Nginx::Util::HtmlDir/index.html",
+    write_file("$Test::Nginx::Util::HtmlDir/index.html",
         '<html><head><title>It works!</title></head>'
         . '<body>It works!</body></html>');
     return;
@@ -45,7 +46,7 @@ sub write_user_files ($block) {
         my ($path, $body, $date) = @$file;
         $path = "$Test::Nginx::Util::HtmlDir/$path" if $path !~ m{^/};
         make_path(dirname($path));
-        _write($path, expand_env($body // '', $name));
+        write_file($path, expand_env($body // '', $name));
         if (defined $date) {
             local $ENV{TZ} = 'GMT';
             system('touch', '-t', $date, $path) == 0
@@ -70,7 +71,7 @@ sub _split_files ($text) {
 }
 
 sub write_config ($block, $server_config) {
-    _write($Test::Nginx::Util::ConfFile, _nginx_conf($block, $server_config));
+    write_file($Test::Nginx::Util::ConfFile, _nginx_conf($block, $server_config));
     return;
 }
 
@@ -205,14 +206,6 @@ sub uses_http2 ($block) {
 
 sub _quote_if_needed ($value) {
     return $value =~ /\s/ ? "'$value'" : $value;
-}
-
-sub _write ($path, $text) {
-    open my $out, '>', $path or Test::Nginx::Util::bail_out("cannot write $path: $!");
-    binmode $out;
-    print {$out} $text;
-    close $out or Test::Nginx::Util::bail_out("cannot write $path: $!");
-    return;
 }
 
 1;

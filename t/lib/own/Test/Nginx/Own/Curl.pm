@@ -8,7 +8,9 @@ use v5.36;
 use Exporter qw(import);
 use Test::More ();
 
-use NgxVarTest::Process qw(spawn read_file);
+use NgxVarTest::Curl ();
+use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(spawn);
 use Test::Nginx::Own::Config qw(uses_http2);
 use Test::Nginx::Own::Text qw(parse_seconds);
 use Test::Nginx::Util ();
@@ -48,7 +50,7 @@ sub _command ($block, $request) {
     my $protocol = ($block->curl_protocol // 'http') =~ s/\s+//gr;
 
     # Headers that curl adds and this harness does not.
-    my @options = ('-i', '-sS', map { ('-H', "$_:") } qw(User-Agent Accept Host));
+    my @options = ('-i', '-S', map { ('-H', "$_:") } qw(User-Agent Accept Host));
     push @options, '--http2-prior-knowledge' if uses_http2($block);
     push @options, '-0' if ($version // '') eq 'HTTP/1.0';
     push @options, $method eq 'HEAD' ? '-I' : $method eq 'GET' ? () : ('-X', $method);
@@ -61,16 +63,13 @@ sub _command ($block, $request) {
     }
     push @options, '--connect-timeout', $timeout, '--max-time', $timeout;
     push @options, split ' ', $block->curl_options // '';
-    return ('curl', @options,
-        "$protocol://$address:$Test::Nginx::Util::ServerPortForClient$uri");
+    return NgxVarTest::Curl::command([ @options,
+        "$protocol://$address:$Test::Nginx::Util::ServerPortForClient$uri" ]);
 }
 
 sub _body_file ($body) {
     my $file = "$Test::Nginx::Util::HtmlDir/curl.data.bin";
-    open my $out, '>', $file or Test::Nginx::Util::bail_out("cannot write $file: $!");
-    binmode $out;
-    print {$out} $body;
-    close $out;
+    write_file($file, $body);
     return $file;
 }
 

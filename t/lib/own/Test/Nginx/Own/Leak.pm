@@ -11,12 +11,11 @@ use v5.36;
 
 use Exporter qw(import);
 use List::Util qw(sum);
-use POSIX ();
 use Test::More ();
 use Time::HiRes qw(sleep);
 
 use NgxVarTest::Client ();
-use NgxVarTest::Process qw(resident_kb stop_process);
+use NgxVarTest::Process qw(resident_kb spawn stop_process);
 use Test::Nginx::Own::Nginx ();
 use Test::Nginx::Own::Request qw(requests_of);
 use Test::Nginx::Util ();
@@ -77,20 +76,17 @@ sub _sample ($count) {
 
 # A child that sends the request on one connection after the other.
 sub _start_load ($text) {
-    my $pid = fork // Test::Nginx::Util::bail_out("fork: $!");
-    return $pid if $pid;
-
-    local @SIG{qw(TERM INT PIPE)} = ('DEFAULT', 'DEFAULT', 'IGNORE');
-    my $parent = getppid;
-    while (getppid == $parent) {
-        my $client = eval {
-            NgxVarTest::Client->new($Test::Nginx::Util::ServerPortForClient,
-                address => $Test::Nginx::Util::ServerAddr, timeout => 1);
-        } or last;
-        $client->write($text);
-        $client->read_to_end;
-    }
-    POSIX::_exit(0);
+    my $parent = $$;
+    return spawn(sub {
+        while (getppid == $parent) {
+            my $client = eval {
+                NgxVarTest::Client->new($Test::Nginx::Util::ServerPortForClient,
+                    address => $Test::Nginx::Util::ServerAddr, timeout => 1);
+            } or last;
+            $client->write($text);
+            $client->read_to_end;
+        }
+    });
 }
 
 # Of the regression line, by least squares, over sample numbers.

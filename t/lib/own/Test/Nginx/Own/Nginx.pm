@@ -98,8 +98,7 @@ sub reload ($block, $config) {
 }
 
 sub _log_has_emerg {
-    open my $in, '<', $Test::Nginx::Util::ErrLogFile or return 0;
-    return !!grep { /^\S+ \S+ \[emerg\] / } <$in>;
+    return !!grep { /^\S+ \S+ \[emerg\] / } $nginx->log_lines;
 }
 
 sub _prepare_files ($block, $config, $is_running) {

@@ -11,6 +11,7 @@ use Exporter qw(import);
 use Test::More ();
 use Time::HiRes qw(sleep);
 
+use NgxVarTest::File qw(new_lines);
 use NgxVarTest::Process qw(wait_until);
 use Test::Nginx::Own::Check::Result qw(report);
 use Test::Nginx::Own::Text qw(expand_env patterns_of printable);
@@ -57,7 +58,8 @@ sub check_access_log ($check) {
     my @lines;
     if (!$check->{dry_run}) {
         wait_until($PATIENCE, sub {
-            (undef, @lines) = _lines_from($Test::Nginx::Util::AccLogFile, 0);
+            my $start = 0;
+            @lines = new_lines($Test::Nginx::Util::AccLogFile, \$start);
             return !grep { !_first_match($_, @lines) } @wanted;
         });
     }
@@ -92,22 +94,7 @@ sub _await_lines ($condition) {
 }
 
 sub _new_lines {
-    ($position, my @lines) = _lines_from($Test::Nginx::Util::ErrLogFile, $position);
-    return @lines;
-}
-
-# Complete lines of a file from a position on; returns the new position first.
-sub _lines_from ($file, $from) {
-    open my $in, '<', $file or return ($from);
-    $from = 0 if -s $in < $from;
-    seek $in, $from, 0;
-    my @lines;
-    while (defined(my $line = <$in>)) {
-        last if $line !~ /\n\z/;
-        push @lines, $line;
-        $from += length $line;
-    }
-    return ($from, @lines);
+    return new_lines($Test::Nginx::Util::ErrLogFile, \$position);
 }
 
 sub _first_match ($pattern, @lines) {

@@ -13,6 +13,7 @@ use Exporter qw(import);
 use JSON::PP ();
 use Test::More ();
 
+use NgxVarTest::File qw(write_file);
 use Test::Nginx::Own::Check::Result qw(report);
 use Test::Nginx::Own::Response qw(header_value);
 use Test::Nginx::Own::Text qw(expand_env expand_ports for_request header_lines printable);
@@ -97,7 +98,7 @@ sub _check_headers ($check, $response) {
 sub _check_body ($check, $response) {
     my $body = $response->{body};
     if (my $file = $check->{block}->write_resp_body_file) {
-        _write($file, $body);
+        write_file($file =~ s/\s+\z//r, $body);
     }
 
     if (_has($check, 'response_body')) {
@@ -165,15 +166,6 @@ sub _filter_body ($check, $response) {
             "$check->{name} - response_body_filters: no filter '$filter'");
         $response->{body} = $code->($response->{body});
     }
-    return;
-}
-
-sub _write ($file, $text) {
-    $file =~ s/\s+\z//;
-    open my $out, '>', $file or Test::Nginx::Util::bail_out("cannot write $file: $!");
-    binmode $out;
-    print {$out} $text;
-    close $out;
     return;
 }
 

@@ -1,19 +1,17 @@
-package Stage;
+package TemplateServer;
 
-# An nginx for t/bin/fuzz, t/bin/soak and t/bin/limits, from a template of its
-# configuration: its own prefix under target/, its own ports on 127.0.0.1.  What can be
-# done with it is in NgxVarTest::Server.
+# An nginx whose whole nginx.conf is a template, with the module's testing build: its
+# own prefix below target/, its own ports on 127.0.0.1.  Its methods are those of
+# NgxVarTest::Server.
 
 use v5.36;
 
-use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
-
-use lib dirname(__FILE__), dirname(__FILE__) . '/../lib';
 
 use parent 'NgxVarTest::Server';
 
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(write_file);
 use NgxVarTest::Ports ();
 use NgxVarTest::Process qw(wait_until);
 use NgxVarTest::Signals ();
@@ -24,18 +22,18 @@ use TestingModule ();
 my $ROOT  = NgxVarTest::Env::root();
 my $PORTS = 10;
 
-# What a program leaves behind when it ends in whatever way: nothing.
-my @stages;
+# Nothing is left behind, however the program ends.
+my @servers;
 my $owner_pid = $$;
 END {
     local ($?, $!);
     if ($$ == $owner_pid) {
-        $_->close for @stages;
+        $_->close for @servers;
     }
 }
 NgxVarTest::Signals::set_up(130);
 
-# name: of the program; single: one process, no workers; config: text of nginx.conf, in
+# name: part of the prefix; single: one process, no workers; config: text of nginx.conf, in
 # which $PORT1 to $PORT9, $ROOT, $PREFIX and $CERT_DIR are filled in, and ${USER} is
 # `user …;` or nothing; fill: what else is filled in.
 sub new ($class, %options) {
@@ -46,7 +44,7 @@ sub new ($class, %options) {
         prefix => $prefix,
         ports  => [ NgxVarTest::Ports::reserve($PORTS) ],
     );
-    push @stages, $self;
+    push @servers, $self;
     remove_tree($prefix);
     make_path(map { "$prefix/$_" } qw(conf logs valgrind));
     $self->_set_up_valgrind if $ENV{TEST_NGINX_USE_VALGRIND};
@@ -57,13 +55,13 @@ sub new ($class, %options) {
 sub port ($self, $n)    { return $self->{ports}[$n] }
 sub is_valgrind ($self) { return !!@{ $self->{under} } }
 
-# Writes nginx.conf; %also is filled in besides what `new` names.
+# Writes nginx.conf; %also has more names to fill in.
 sub write_config ($self, %also) {
     my %value = (
         ROOT     => $ROOT,
         PREFIX   => $self->prefix,
         CERT_DIR => NgxVarTest::Env::cert_dir(),
-        # Workers that keep root's name can write where the prefix is.
+        # Workers that stay root can write below the prefix.
         USER     => $> == 0 ? 'user root;' : '',
         (map { ("PORT$_" => $self->port($_)) } 1 .. $PORTS - 1),
         %also,
@@ -74,14 +72,11 @@ sub write_config ($self, %also) {
         -f $module or die "the module $module does not exist: run `make testing`\n";
         $load .= "load_module $module;\n";
     }
-    my $file = $self->path($self->{conf});
-    open my $out, '>', $file or die "$file: $!\n";
-    print {$out} $load, NgxVarTest::Nginx->http2($text);
-    close $out or die "$file: $!\n";
+    write_file($self->path($self->{conf}), $load, NgxVarTest::Nginx->http2($text));
     return;
 }
 
-# For what is read and written where it must not be; the suite looks for leaks.
+# For invalid reads and writes only, because the suite looks for leaks.
 sub _set_up_valgrind ($self) {
     $ENV{TEST_NGINX_USE_VALGRIND} = '--leak-check=no' if $ENV{TEST_NGINX_USE_VALGRIND} =~ /^\d+$/;
     NgxVarTest::Valgrind::set_up($self->prefix . '/valgrind', "$ROOT/t/lib/valgrind.supp");

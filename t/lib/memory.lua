@@ -20,13 +20,13 @@ local _M = {
 }
 
 
--- The allocation of that kind after the next `after` ones fails; one, or all from there on.
+-- Makes the allocation of a kind after the next `after` ones fail; that one, or all from it on.
 function _M.fail(kind, after, all)
     C.ngx_http_lua_var_testing_fail(kind, after or 0, all and 1 or 0)
 end
 
 
--- From now on there is memory for everything.
+-- From now on no allocation fails.
 function _M.recover()
     for kind = 0, 2 do
         C.ngx_http_lua_var_testing_fail(kind, -1, 0)
@@ -52,8 +52,8 @@ local function room()
 end
 
 
--- Calls f() while as many allocations fail as was said, and checks that all which
--- began in the meantime has ended after it. Returns what f returns.
+-- Calls f() while allocations fail, checks that no more requests are live afterwards, and
+-- returns what f returns.
 function _M.during(kind, after, all, f)
     local before = _M.live()
 
@@ -69,7 +69,7 @@ function _M.during(kind, after, all, f)
 
     client.wait_until(function () return _M.live() == before end)
 
-    -- an address of a request that is not registered would name another one later
+    -- an unregistered request's address left in the index would later be another's
     local indexed = C.ngx_http_lua_var_testing_figure(5)
 
     if indexed ~= before then
@@ -80,8 +80,8 @@ function _M.during(kind, after, all, f)
 end
 
 
--- Timers that wait, each with a fake request in the table, until no slot is free:
--- the next request needs a chunk. Returns a function that ends them.
+-- Starts timers, each with a registered fake request, until no slot is free, so that the next
+-- request needs a new chunk. Returns a function that ends them.
 function _M.fill()
     local gate = semaphore.new()
     local ngxvar = require "resty.ngxvar"
@@ -111,7 +111,7 @@ function _M.fill()
 end
 
 
--- A GET of this nginx's second server, and its body.
+-- Requests a URI of this server; returns status and body.
 function _M.get(uri, headers)
     local res = client.get(uri, { headers = headers })
 
@@ -119,8 +119,8 @@ function _M.get(uri, headers)
 end
 
 
--- Looks up addresses that no request has, enough for every bucket of the index: one
--- that an unsuccessful registration left tangled has no end.
+-- Looks up unused addresses, enough for every bucket of the index: a chain that a failed
+-- registration made circular would never end.
 local function walk()
     local text = ffi.new("ngx_str_t")
 
@@ -132,7 +132,7 @@ local function walk()
 end
 
 
--- The content that blocks ask for: what the module gives Lua about its own request.
+-- Content: what each function returns for its own request.
 function _M.report()
     walk()
 

@@ -474,3 +474,34 @@ args: true
 msec: true
 --- no_error_log
 [error]
+
+
+
+=== TEST 12: the interpreter is never told that a trace is recorded
+--- config
+    location = /t {
+        content_by_lua_block {
+            require "resty.ngxvar"
+            local is_recorded = require("resty.ngxvar.trace").is_recorded
+
+            -- often enough for LuaJIT to make a trace of is_recorded(), if it could
+            local function told()
+                local times = 0
+                for _ = 1, 1000 do
+                    if is_recorded() then
+                        times = times + 1
+                    end
+                end
+                return times
+            end
+            jit.off(told)
+
+            ngx.say(told(), " ", told())
+        }
+    }
+--- request
+GET /t
+--- response_body
+0 0
+--- no_error_log
+[error]

@@ -17,8 +17,8 @@ use JSON::PP ();
 use Time::HiRes qw(time);
 
 use Bench::Gateway  ();
+use Bench::Goals    ();
 use Bench::Handlers ();
-use Bench::Lines    ();
 use Bench::Loops    ();
 use Bench::Machine  ();
 use Bench::Memory   ();
@@ -78,7 +78,7 @@ $run{memory}   = Bench::Memory::run(\&progress);
 $run{handlers} = Bench::Handlers::run(\&progress, @peers);
 $run{gateway}  = Bench::Gateway::run(\&progress, @peers);
 $run{refused}  = Bench::Refused::run(\&progress);
-$run{lines}    = [ Bench::Lines::lines(\%run) ];
+$run{lines}    = [ Bench::Goals::lines(\%run) ];
 $run{reached}  = grep { $_->{reached} } @{ $run{lines} };
 $run{seconds}  = int(time - $started + 0.5);
 progress('done');

@@ -1,4 +1,4 @@
-package Bench::Lines;
+package Bench::Goals;
 
 # The limits of the module's figures, and whether this run is within them.
 #

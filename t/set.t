@@ -493,3 +493,51 @@ true
 [true] [true]
 --- no_error_log
 [error]
+
+
+
+=== TEST 16: the value is a copy, which outlives the Lua string
+--- config
+    location = /t {
+        set $own "";
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local setters = {
+                set = function (value) ngxvar.set("own", value) end,
+                setter = function (value) ngxvar.setter("own")(value, req) end,
+            }
+
+            local function string_of(letter, i)
+                return letter:rep(3000) .. i
+            end
+
+            -- sets a string that nothing refers to any more, and has others take its memory
+            local function is_kept(set, i)
+                set(string_of("a", i))
+                collectgarbage()
+                collectgarbage()
+                local others = {}
+                for j = 1, 50 do
+                    others[j] = string_of("b", i * 100 + j)
+                end
+                return ngx.var.own == string_of("a", i)
+            end
+
+            for name, set in pairs(setters) do
+                local kept = 0
+                for i = 1, 100 do
+                    kept = kept + (is_kept(set, i) and 1 or 0)
+                end
+                ngx.say(name, ": ", kept)
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body_like chop
+^(?:set: 100
+setter: 100|setter: 100
+set: 100)$
+--- no_error_log
+[error]

@@ -221,16 +221,20 @@ lua_var_lua_ctx_ref(ngx_http_request_t *r)
 }
 
 
+static const char  not_loaded[] = "ngx_http_lua_module is not loaded";
+static const char  no_memory[] = "no memory";
+
+
 ngx_int_t
 lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
     int capture, ngx_str_t *value, const char **error)
 {
-    char       *err = "ngx_http_lua_module is not loaded";
+    char       *err;
     u_char     *low;
     ngx_int_t   rc;
 
     if (!api.is_running) {
-        *error = err;
+        *error = not_loaded;
         return NGX_ERROR;
     }
 
@@ -238,7 +242,7 @@ lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
     low = ngx_alloc(len + 1, ngx_cycle->log);
 
     if (low == NULL) {
-        *error = "no memory";
+        *error = no_memory;
         return NGX_ERROR;
     }
 
@@ -252,6 +256,16 @@ lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
 }
 
 
+static ngx_int_t
+write_message(const char *message, u_char *sentence, size_t *sentence_len)
+{
+    *sentence_len = ngx_strlen(message);
+    ngx_memcpy(sentence, message, *sentence_len);
+
+    return NGX_ERROR;
+}
+
+
 ngx_int_t
 lua_var_lua_set(ngx_http_request_t *r, const u_char *name, size_t len,
     const u_char *value, size_t value_len, u_char *sentence,
@@ -260,14 +274,14 @@ lua_var_lua_set(ngx_http_request_t *r, const u_char *name, size_t len,
     u_char     *low;
     ngx_int_t   rc;
 
-    static const char  no_memory[] = "no memory";
+    if (!api.is_running) {
+        return write_message(not_loaded, sentence, sentence_len);
+    }
 
-    low = api.is_running ? ngx_alloc(len + 1, ngx_cycle->log) : NULL;
+    low = ngx_alloc(len + 1, ngx_cycle->log);
 
     if (low == NULL) {
-        *sentence_len = sizeof(no_memory) - 1;
-        ngx_memcpy(sentence, no_memory, *sentence_len);
-        return NGX_ERROR;
+        return write_message(no_memory, sentence, sentence_len);
     }
 
     rc = api.ngx_http_lua_ffi_var_set(r, (u_char *) name, len, low,

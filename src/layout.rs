@@ -32,8 +32,8 @@ use crate::nginx::{
 use crate::registry::slots::Slot;
 use crate::statics::{PerWorker, Shared};
 use crate::validation::Readable;
-use crate::variable::builtin::builtins;
 use crate::variable::field::Field;
+use crate::variable::nginx_handlers::nginx_handlers;
 use crate::variable::number;
 use crate::variable::value::Value;
 
@@ -269,8 +269,10 @@ pub(crate) fn check_offsets() {
 /// All members whose offsets nginx tells, equal ones included.
 fn offsets() -> impl Iterator<Item = Difference> {
     let known = |name: &str| {
-        let fields = builtins().fields().map(|(name, _, getter)| (name, getter));
-        let mut all = fields.chain(builtins().headers());
+        let fields = nginx_handlers()
+            .fields()
+            .map(|(name, _, getter)| (name, getter));
+        let mut all = fields.chain(nginx_handlers().headers());
         let found = all.find(|(other, getter)| *other == name && *getter != Getter::NONE);
         found.map(|(_, getter)| getter.data())
     };
@@ -324,7 +326,7 @@ pub(crate) fn check_request(live: Readable<'_>) {
         if wanted == Field::ServerPort && r.local_port().is_none() {
             continue;
         }
-        for (name, field, getter) in builtins().fields() {
+        for (name, field, getter) in nginx_handlers().fields() {
             if field == wanted && !agrees(r, name, field, r.evaluate(getter)) {
                 return;
             }

@@ -3,7 +3,7 @@
 //! How a configuration and then one request pass through the module:
 //!
 //! 1. `load_module` finds [`ngx_http_lua_var_module`] below, and [`conf`] reads the
-//!    directives. [`module`] runs the rest of the setup: [`variable::builtin`] records the
+//!    directives. [`module`] runs the rest of the setup: [`variable::nginx_handlers`] records the
 //!    handlers of nginx's own variables, [`layout`] compares offsets, [`api::lua`]
 //!    registers the embedded Lua library with lua-nginx-module, [`error_page`] puts its
 //!    hook in front of every `error_page` value, and [`variable::table`] lists all variables.

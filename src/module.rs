@@ -18,7 +18,7 @@ use crate::phases;
 use crate::refusal_log;
 use crate::registry::{Registry, registry};
 use crate::status;
-use crate::variable::{builtin, table};
+use crate::variable::{nginx_handlers, table};
 use crate::which_build;
 
 /// Merges a location's configuration and installs the hook in the error pages that apply
@@ -82,7 +82,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     let Some(cmcf) = cf.core_main_conf() else {
         return ERROR;
     };
-    builtin::record(cmcf);
+    nginx_handlers::record(cmcf);
     layout::check_offsets();
     if error_page::define_variables(cf) && status::define_variables(cf) && lua::init(cf) {
         OK

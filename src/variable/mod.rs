@@ -5,9 +5,9 @@
 //! request, and `prefix` and [`scan`] look up `$http_…`, `$arg_…` and their like.
 
 pub mod assign;
-pub mod builtin;
 pub mod field;
 pub mod name;
+pub mod nginx_handlers;
 pub mod number;
 mod prefix;
 pub mod read;

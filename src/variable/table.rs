@@ -7,9 +7,9 @@
 use core::cell::Cell;
 use core::ptr;
 
-use super::builtin::builtins;
 use super::field::Field;
 use super::name::Key;
+use super::nginx_handlers::nginx_handlers;
 use super::scan::Prefix;
 use crate::conf::MainConf;
 use crate::nginx::conf::Complete;
@@ -67,13 +67,13 @@ impl Var {
         Var {
             key: Key::new(variable.name()),
             name: variable.name(),
-            field: builtins().field(variable),
+            field: nginx_handlers().field(variable),
             index,
             is_cacheable: variable.is_cacheable(),
             is_assignable: index.is_some()
                 && variable.is_changeable()
                 && !variable.has_set_handler(),
-            header: builtins().header_offset(variable),
+            header: nginx_handlers().header_offset(variable),
             getter: variable.getter(),
             ..Var::EMPTY
         }
@@ -95,7 +95,7 @@ pub struct Table {
     /// The configuration that the table was built from.
     core: &'static ngx_http_core_main_conf_t,
     /// For each of [`Prefix::ALL`], whether the module may look up names with it, see
-    /// `Builtins::builtin_prefixes`.
+    /// `NginxHandlers::builtin_prefixes`.
     is_builtin: [bool; Prefix::ALL.len()],
     /// The number of this table in the process, from 1. What was resolved with another table
     /// has another epoch.
@@ -248,7 +248,7 @@ fn build(complete: &Complete, conf: &MainConf, epoch: u32) -> Option<&'static Ta
         vars: &[],
         heads: &[],
         core,
-        is_builtin: builtins().builtin_prefixes(core),
+        is_builtin: nginx_handlers().builtin_prefixes(core),
         epoch,
     };
     for name in conf.index_names() {

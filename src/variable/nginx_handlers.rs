@@ -18,21 +18,21 @@ const HEADERS: [&str; 3] = ["http_host", "http_user_agent", "http_referer"];
 
 /// nginx's own handlers: of the variables in [`NAMES`], of those in [`HEADERS`] and of the
 /// prefixes. They are the same in every configuration of the process.
-pub(crate) struct Builtins {
+pub(crate) struct NginxHandlers {
     fields: [Cell<Getter>; NAMES.len()],
     headers: [Cell<Getter>; HEADERS.len()],
     prefixes: [Cell<Getter>; Prefix::ALL.len()],
 }
 
-static BUILTINS: PerWorker<Builtins> = PerWorker(Builtins {
+static NGINX_HANDLERS: PerWorker<NginxHandlers> = PerWorker(NginxHandlers {
     fields: [const { Cell::new(Getter::NONE) }; NAMES.len()],
     headers: [const { Cell::new(Getter::NONE) }; HEADERS.len()],
     prefixes: [const { Cell::new(Getter::NONE) }; Prefix::ALL.len()],
 });
 
 /// nginx's own handlers; all are [`Getter::NONE`] until [`record`] is called.
-pub(crate) fn builtins() -> &'static Builtins {
-    &BUILTINS
+pub(crate) fn nginx_handlers() -> &'static NginxHandlers {
+    &NGINX_HANDLERS
 }
 
 /// Records nginx's own handlers. To be called in preconfiguration.
@@ -42,20 +42,20 @@ pub(crate) fn record(cmcf: &ngx_http_core_main_conf_t) {
         let found = defined(cmcf).ok().and_then(|mut all| all.find(is_it));
         found.map_or(Getter::NONE, Variable::getter)
     };
-    for (place, (name, _)) in BUILTINS.fields.iter().zip(NAMES) {
+    for (place, (name, _)) in NGINX_HANDLERS.fields.iter().zip(NAMES) {
         place.set(named(name));
     }
-    for (place, name) in BUILTINS.headers.iter().zip(HEADERS) {
+    for (place, name) in NGINX_HANDLERS.headers.iter().zip(HEADERS) {
         place.set(named(name));
     }
-    for (place, prefix) in BUILTINS.prefixes.iter().zip(Prefix::ALL) {
+    for (place, prefix) in NGINX_HANDLERS.prefixes.iter().zip(Prefix::ALL) {
         let is_it = |p: &Variable<'_>| p.name() == prefix.text();
         let found = prefixes(cmcf).ok().and_then(|mut all| all.find(is_it));
         place.set(found.map_or(Getter::NONE, Variable::getter));
     }
 }
 
-impl Builtins {
+impl NginxHandlers {
     /// Each name that nginx defines among [`NAMES`], with its field and nginx's handler.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, Field, Getter)> {
         NAMES

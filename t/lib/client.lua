@@ -15,6 +15,7 @@ local _M = {}
 local Connection = { __index = {} }
 
 local TIMEOUT = 10000   -- ms; only a failing test waits that long
+local LIB_DIR = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$")
 
 
 -- options: port; host (127.0.0.1, or "unix:/path" without a port); tls; server_name
@@ -350,8 +351,7 @@ end
 
 
 local function http3(uris, options)
-    return command(curl("--http3-only", "--max-time", "30", "--parallel"), "https", uris,
-                   options)
+    return command({ LIB_DIR .. "/../bin/http3" }, "https", uris, options)
 end
 
 

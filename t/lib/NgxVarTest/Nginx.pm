@@ -52,10 +52,10 @@ sub to_load ($class, @modules) {
     return map { $class->file($_) } grep { !$class->is_linked($_) } @modules;
 }
 
-# Why HTTP/3 cannot be tested, because nginx or curl lacks it; undef if it can.
+# Why HTTP/3 cannot be tested, because nginx or the client lacks it; undef if it can.
 sub lacks_http3 ($class = undef) {
     return 'this nginx is built without HTTP/3' if $class->arguments !~ /--with-http_v3_module/;
-    return 'curl speaks no HTTP/3 here' if qx{curl --version 2>&1} !~ /^Features:.* HTTP3\b/m;
+    return 'python3-aioquic is not installed' if system('python3 -c "import aioquic" 2> /dev/null') != 0;
     return undef;
 }
 

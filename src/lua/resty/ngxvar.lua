@@ -189,8 +189,8 @@ local function fetch_by_ngx_var(name, req)
 end
 
 
--- It is a vararg function, because LuaJIT begins no trace at one. The interpreter would enter
--- such a trace, and leave it, for a value of another type, in the branch for traces.
+-- It is a vararg function, because LuaJIT begins no trace at one. In a trace of fetch, a value of
+-- another type would make the interpreter go on after `not on_trace`, where it is slow.
 function _M.fetch(...)
     if is_disabled then
         return fetch_by_ngx_var(...)

@@ -46,7 +46,7 @@ pub(super) unsafe extern "C" fn read_many(
     };
     let mut rc = OK;
     for (at, found) in found.iter().enumerate() {
-        // SAFETY: `at` is less than `n`.
+        // SAFETY: `at` is less than `n`, and the caller has room for `n` values.
         let out = unsafe { out.add(at) };
         // SAFETY: it is within the room for `n` values, to which nothing else refers.
         let out = unsafe { &mut *out };

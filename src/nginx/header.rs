@@ -115,7 +115,7 @@ impl<'a> Request<'a> {
     pub(crate) fn cookies(self) -> impl Iterator<Item = Header<'a>> {
         let mut n = 0usize;
         core::iter::from_fn(move || {
-            // SAFETY: the request is live.
+            // SAFETY: the request is live, and the C function only reads its list of cookies.
             let header = unsafe { shim::lua_var_cookie(self.as_ptr(), n) };
             n = n.wrapping_add(1);
             // SAFETY: `header` is null or in the request's pool.

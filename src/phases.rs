@@ -4,9 +4,7 @@ use core::cell::Cell;
 
 use crate::api::lua;
 use crate::error_page;
-use crate::figures::{self, Figure};
 use crate::layout;
-use crate::mode::{self, Mode};
 use crate::nginx::conf::Conf;
 use crate::nginx::request::Request;
 use crate::nginx::{
@@ -14,22 +12,23 @@ use crate::nginx::{
     ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
 };
 use crate::ngx_ctx;
+use crate::registry::registry;
 use crate::statics::PerWorker;
-use crate::validation::Readable;
+use crate::validation;
 
-/// Adds the handler of the server-rewrite phase and, if the Lua module is loaded, the other
-/// handlers and the header filter. Returns false if there is no memory.
+/// Adds the handlers of the phases that every configuration needs and, if the Lua module is
+/// loaded, the other handlers and the header filter. Returns false if there is no memory.
 pub(crate) fn install(cf: Conf<'_>) -> bool {
-    if !cf.add_phase_handler(SERVER_REWRITE_PHASE, Some(on_rewrite)) {
+    if !cf.add_phase_handler(POST_READ_PHASE, Some(on_request))
+        || !cf.add_phase_handler(SERVER_REWRITE_PHASE, Some(on_rewrite))
+    {
         return false;
     }
-    // Requests are registered only so that Lua can name them.
+    // Requests are registered at their beginning only so that Lua can name them.
     if !lua::is_configured() {
         return true;
     }
-    if !cf.add_phase_handler(POST_READ_PHASE, Some(on_request))
-        || !cf.add_phase_handler(LOG_PHASE, Some(on_log))
-    {
+    if !cf.add_phase_handler(LOG_PHASE, Some(on_log)) {
         return false;
     }
     // nginx runs log handlers in the order of this array, unlike those of other phases, and
@@ -39,17 +38,24 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
     true
 }
 
+/// Registers a request; logs an error if there is no memory.
+#[inline(always)]
+fn register(r: Request<'_>) {
+    if layout::agrees(r) && registry().register_new(r).is_none() {
+        validation::not_registered(r);
+    }
+}
+
 /// Post-read phase: registers each main request.
 unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: `r` is the request whose phases nginx runs.
-    let Some(r) = (unsafe { Request::from_nginx(r) }) else {
-        return DECLINED;
-    };
-    ngx_ctx::register(r);
-    if mode::get() == Mode::Unchecked {
-        if let Ok(live) = Readable::from_nginx(r) {
-            layout::check_request(live);
-            figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
+    if let Some(r) = unsafe { Request::from_nginx(r) } {
+        if lua::is_running() {
+            register(r);
+        } else {
+            // Without Lua only an error page registers requests, maybe a subrequest first, which
+            // cannot be compared.
+            layout::agrees(r);
         }
     }
     DECLINED
@@ -66,18 +72,17 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
         return DECLINED;
     };
     error_page::after_redirect(r);
-    // Without Lua, only the `error_page` hook registers requests.
-    if !lua::is_running() {
-        return DECLINED;
-    }
-    if mode::is_foreign() {
-        ngx_ctx::slot_of(r);
-    } else if !r.is_main() {
-        if let Some(slot) = ngx_ctx::slot_of(r) {
-            ngx_ctx::stash(r, slot);
-        }
+    if !layout::differs() && !r.is_main() && lua::is_running() {
+        on_subrequest(r);
     }
     DECLINED
+}
+
+#[inline(never)]
+fn on_subrequest(r: Request<'_>) {
+    if let Some(slot) = validation::register(r) {
+        ngx_ctx::stash(r, slot);
+    }
 }
 
 /// Log phase: registers requests that skipped the phases before it, such as those that nginx
@@ -85,7 +90,9 @@ unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe extern "C" fn on_log(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: `r` is the request that nginx logs.
     if let Some(r) = unsafe { Request::from_nginx(r) } {
-        ngx_ctx::register_late(r);
+        if registry().find(r.address()).is_none() {
+            register(r);
+        }
     }
     OK
 }
@@ -97,10 +104,11 @@ static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
 /// Header filter, the first in the chain: stashes `ngx.ctx` before another filter can call
 /// `ngx_http_filter_finalize_request`, which zeroes `r->ctx`.
 unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: `raw` is the request whose response begins.
-    let r = unsafe { Request::from_nginx(raw) };
-    if let Some(r) = r.filter(|_| !mode::is_foreign()) {
-        ngx_ctx::stash_if_made(r);
+    if let Some(slot) = registry().find(raw as usize) {
+        // SAFETY: `raw` is the request whose response begins.
+        if let Some(r) = unsafe { Request::from_nginx(raw) } {
+            ngx_ctx::stash(r, slot);
+        }
     }
     match NEXT_HEADER_FILTER.get() {
         // SAFETY: `next` was the first filter in nginx's chain, and `raw` is passed on as it is.

@@ -16,7 +16,7 @@ use crate::nginx::{
 };
 use crate::refusal::Refusal;
 use crate::refusal_log;
-use crate::registry::slots::{CHUNK, Slot, Slots};
+use crate::registry::slots::{CHUNK, MAX_LIVE, Slot, Slots};
 use crate::registry::{Registry, registry};
 use crate::statics::Shared;
 
@@ -63,7 +63,9 @@ macro_rules! numbers {
 
 const NUMBERS: [Number; 31] = numbers! {
     chunk = CHUNK;
+    max_live = MAX_LIVE;
     slots = offset_of!(Registry, slots);
+    slots_chunks = Slots::CHUNKS;
     slots_used = Slots::USED;
     slots_live = Slots::LIVE;
     slots_retired = Slots::RETIRED;
@@ -78,13 +80,11 @@ const NUMBERS: [Number; 31] = numbers! {
     from_error_page = Slot::FROM_ERROR_PAGE;
     layout_differs = Layout::Differs;
     http_signature = SIGNATURE;
-    request_size = size_of::<ngx_http_request_t>();
     request_signature = offset_of!(ngx_http_request_t, signature);
     request_connection = offset_of!(ngx_http_request_t, connection);
     request_main = offset_of!(ngx_http_request_t, main);
     request_uri = offset_of!(ngx_http_request_t, uri);
     connection_number = offset_of!(ngx_connection_t, number);
-    connection_fd = offset_of!(ngx_connection_t, fd);
     cycle_conf_ctx = offset_of!(ngx_cycle_t, conf_ctx);
     cycle_modules = offset_of!(ngx_cycle_t, modules);
     conf_ctx_main_conf = offset_of!(ngx_http_conf_ctx_t, main_conf);

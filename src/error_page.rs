@@ -6,7 +6,7 @@ use core::cell::Cell;
 
 use crate::layout;
 use crate::nginx::conf::Conf;
-use crate::nginx::error_page::{self as hook, Redirect};
+use crate::nginx::error_page::{self as hook, NoMemory, Redirect};
 use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
 use crate::nginx::string::{EMPTY, bytes, str_of};
@@ -91,29 +91,29 @@ pub(crate) fn before_redirect(r: Request<'_>, redirect: Redirect<'_>) {
     );
 }
 
-/// Unsets the arguments of a request that was redirected by an `error_page` without
-/// arguments, as nginx would have done for the value as it was written. To be called in the
-/// server-rewrite phase, before anything reads them.
+/// Whether an `error_page` without arguments has just redirected the request.
 ///
 /// If nginx hits its redirect limit, the handle stays in [`REDIRECTING`]. That is harmless,
 /// because no other request has this handle.
 #[inline(always)]
+pub(crate) fn is_redirecting(slot: &Slot) -> bool {
+    REDIRECTING.get() == Some(slot.handle())
+}
+
+/// Unsets the arguments of such a request, as nginx would have done for the value as it was
+/// written. To be called in the server-rewrite phase, before anything reads them.
+#[inline(never)]
 pub(crate) fn after_redirect(r: Request<'_>) {
-    let Some(redirecting) = REDIRECTING.get() else {
-        return;
-    };
-    if registry().find(r.address()).map(Slot::handle) == Some(redirecting) {
-        REDIRECTING.set(None);
-        if let Some(args) = r.definition(b"args") {
-            r.unset_args(args);
-        }
+    REDIRECTING.set(None);
+    if let Some(args) = r.definition(b"args") {
+        r.unset_args(args);
     }
 }
 
 /// Puts the hook in front of every `error_page` value that applies in the location being
-/// merged. Returns false if there is no memory.
-pub(crate) fn install(cf: Conf<'_>) -> bool {
-    hook::install(cf, before_redirect).is_ok()
+/// merged, and returns whether there is one. `Err` if there is no memory.
+pub(crate) fn install(cf: Conf<'_>) -> Result<bool, NoMemory> {
+    hook::install(cf, before_redirect)
 }
 
 /// Whether the request came through an `error_page`.
@@ -198,9 +198,9 @@ unsafe extern "C" fn from_error_page(
     // The hook registers every request that it runs for.
     let text = match registry().find(r as usize) {
         Some(slot) => match assigned(slot) {
-            Some(text) if !text.is_empty() => text,
-            _ if slot.has(Slot::FROM_ERROR_PAGE) => b"true",
-            _ => b"",
+            Some(text) => text,
+            None if slot.has(Slot::FROM_ERROR_PAGE) => b"true",
+            None => b"",
         },
         None => b"",
     };

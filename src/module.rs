@@ -10,6 +10,7 @@ use crate::error_page::{self, FROM_ERROR_PAGE};
 use crate::figures;
 use crate::layout;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Complete, Conf};
+use crate::nginx::error_page::NoMemory;
 use crate::nginx::log::{EMERG, WARN, log_error};
 use crate::nginx::value::{Variable, indexed};
 use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t, process};
@@ -38,16 +39,18 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
         return CONF_ERROR;
     };
     conf.merge(prev);
-    if conf.restore() == Restore::All || is_first_merge(cf) && sets_from_error_page(cf) {
-        ngx_ctx::set_stash_early(true);
+    if is_first_merge(cf) {
+        ngx_ctx::must_stash(false, sets_from_error_page(cf));
     }
     if conf.has_status() {
         cf.serve_location(Some(status::page));
     }
-    if error_page::install(cf) {
-        CONF_OK
-    } else {
-        CONF_ERROR
+    match error_page::install(cf) {
+        Ok(has_page) => {
+            ngx_ctx::must_stash(has_page, conf.restore() == Restore::All);
+            CONF_OK
+        }
+        Err(NoMemory) => CONF_ERROR,
     }
 }
 
@@ -77,7 +80,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     lua::set_configuring(true);
-    ngx_ctx::set_stash_early(false);
+    ngx_ctx::forget_conf();
     if !figures::share() {
         log_error!(
             EMERG,

@@ -16,18 +16,42 @@ use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
 use crate::validation::LiveRequest;
 
-/// Whether the configuration being read has redirects that no hook precedes and after which
-/// `ngx.ctx` may have to be restored, so that it is stashed when it is created.
-static STASH_EARLY: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
+/// Where the configuration needs `ngx.ctx` to be stashed, besides the hook.
+struct Needed {
+    /// In the header filter, because a filter may zero `r->ctx` before an error page.
+    in_filter: Cell<bool>,
+    /// When Lua creates it, because it may have to be restored after any redirect.
+    early: Cell<bool>,
+}
 
-/// Sets whether `ngx.ctx` is stashed when Lua creates it.
-pub(crate) fn set_stash_early(early: bool) {
-    STASH_EARLY.set(early);
+static NEEDED: PerWorker<Needed> = PerWorker(Needed {
+    in_filter: Cell::new(false),
+    early: Cell::new(false),
+});
+
+/// Forgets what the last configuration needed.
+pub(crate) fn forget_conf() {
+    NEEDED.in_filter.set(false);
+    NEEDED.early.set(false);
+}
+
+/// Notes that the configuration being read has an `error_page`, or needs a stash before every
+/// redirect.
+pub(crate) fn must_stash(has_page: bool, always: bool) {
+    NEEDED
+        .in_filter
+        .set(NEEDED.in_filter.get() || has_page || always);
+    NEEDED.early.set(NEEDED.early.get() || always);
+}
+
+/// Whether `ngx.ctx` is stashed in the header filter.
+pub(crate) fn stashes_in_filter() -> bool {
+    NEEDED.in_filter.get()
 }
 
 /// Whether `ngx.ctx` is stashed when Lua creates it.
 pub(crate) fn stashes_early() -> bool {
-    STASH_EARLY.get()
+    NEEDED.early.get()
 }
 
 /// Stashes the reference of the request's `ngx.ctx`, if there is one, in its slot.

@@ -9,6 +9,7 @@ use crate::nginx::shim::{LUA_VAR_AGAIN, lua_var_call_t, lua_var_found_t, lua_var
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::ngx_ctx;
 use crate::refusal::Refusal;
+use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::restore;
 use crate::status;
@@ -200,12 +201,15 @@ pub(super) unsafe extern "C" fn figure(n: ngx_uint_t, out: *mut lua_var_value_t)
     1
 }
 
-/// The reference of the `ngx.ctx` that the current request lost in a redirect and gets back in the
-/// Lua VM `vm`; 0 if it gets none.
-pub(super) unsafe extern "C" fn ctx_lost(raw: *mut ngx_http_request_t, vm: u32) -> i32 {
+/// The reference of the `ngx.ctx` that the live request at `r` lost in a redirect and gets back in
+/// the Lua VM `vm`; 0 if it gets none. Lua calls it over FFI, so `r` may be any pointer.
+pub(super) unsafe extern "C" fn ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
+    let lost = registry().find(r as usize).and_then(Slot::ctx);
+    if lost.is_none() {
+        return 0;
+    }
     let call = Call::enter();
-    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
-    let live = unsafe { current(&call, raw) }.ok();
+    let live = LiveRequest::by_address(&call, r as usize).ok();
     live.and_then(|live| restore::restorable(live, vm))
         .unwrap_or(0)
 }

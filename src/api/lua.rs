@@ -63,10 +63,12 @@ unsafe extern "C" fn number_of_vm() -> u32 {
 }
 
 /// Whether the running configuration has lua-nginx-module.
-#[inline]
+static IS_RUNNING: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
+
+/// Whether the running configuration has lua-nginx-module.
+#[inline(always)]
 pub(crate) fn is_running() -> bool {
-    // SAFETY: the C function only reads a flag, in nginx's one thread.
-    unsafe { nginx::shim::lua_var_lua_is_running() != 0 }
+    IS_RUNNING.get()
 }
 
 /// Whether the configuration that is being read has lua-nginx-module.
@@ -77,6 +79,7 @@ pub(crate) fn is_configured() -> bool {
 
 /// Makes the configuration for which [`init`] was called the running one.
 pub(crate) fn commit() {
+    IS_RUNNING.set(is_configured());
     // SAFETY: the C function only sets a flag, in nginx's one thread.
     unsafe { nginx::shim::lua_var_lua_commit() }
 }

@@ -14,7 +14,7 @@ use super::array::Elements;
 use super::conf::Conf;
 use super::request::Request;
 use super::string::{EMPTY, bytes, str_of};
-use super::{Foreign, ngx_http_core_loc_conf_t, ngx_str_t};
+use super::{ngx_http_core_loc_conf_t, ngx_str_t};
 
 /// What nginx is about to do for a status.
 pub(crate) struct Redirect<'a> {
@@ -94,31 +94,37 @@ unsafe extern "C" fn run(e: *mut ngx_http_script_engine_t) {
     );
 }
 
+/// There was no memory for a configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMemory;
+
 /// Puts `hook` before every `error_page` redirect that applies in the location being merged, and
-/// returns whether one of the values is "bare". `Err` if there is no memory.
+/// returns whether there is one.
 ///
 /// The core module has already merged the values. Locations that inherit them share one array, so
 /// a value that has the hook is skipped.
-pub(crate) fn install(cf: Conf<'_>, hook: Hook) -> Result<bool, Foreign> {
+pub(crate) fn install(cf: Conf<'_>, hook: Hook) -> Result<bool, NoMemory> {
     // SAFETY: the core module made its entry for the location that nginx is merging.
     let pages = unsafe { (*cf.conf::<ngx_http_core_loc_conf_t>()).error_pages };
     // SAFETY: `error_pages` is null or an array of error pages, which nginx does not extend while
     // it merges locations.
-    let pages = unsafe { Elements::<ngx_http_err_page_t>::of(pages) }?;
-    let mut has_bare = false;
+    let Ok(pages) = (unsafe { Elements::<ngx_http_err_page_t>::of(pages) }) else {
+        return Ok(false);
+    };
+    let mut is_any = false;
     for mut page in pages {
         // SAFETY: it is an element of that array, and no other reference to it exists.
         let page = unsafe { page.as_mut() };
-        has_bare |= install_in(cf, hook, page).ok_or(Foreign)?;
+        is_any |= install_in(cf, hook, page).ok_or(NoMemory)?;
     }
-    Ok(has_bare)
+    Ok(is_any)
 }
 
-/// Replaces one value. `None` if there is no memory.
+/// Replaces one value, if nginx redirects to it. `None` if there is no memory.
 fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Option<bool> {
     let lengths = (&raw const LENGTH).cast_mut().cast();
     if ptr::eq(page.value.lengths, lengths) {
-        return Some(false);
+        return Some(true);
     }
     let is_literal = page.value.lengths.is_null();
     // SAFETY: the value is a string in the configuration's pool.
@@ -149,5 +155,5 @@ fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Optio
     page.value.flushes = ptr::null_mut();
     page.value.lengths = lengths;
     page.value.values = NonNull::as_ptr(script).cast();
-    Some(is_bare)
+    Some(true)
 }

@@ -2,21 +2,20 @@
 
 use core::ptr::{self, NonNull};
 
-/// Allocates `count` values that consist of zero bytes and are never freed. `None` if there is no
-/// memory.
+/// Allocates a value that consists of zero bytes and is never freed. `None` if there is no memory.
 ///
 /// # Safety
 /// Zero bytes must be a valid `T`.
-pub(crate) unsafe fn zeroed<T>(count: usize) -> Option<&'static [T]> {
+pub(crate) unsafe fn zeroed<T>() -> Option<&'static T> {
     #[cfg(feature = "testing")]
     if crate::faults::fails(crate::faults::CHUNK) {
         return None;
     }
     // SAFETY: `calloc` may be called with any numbers.
-    let first = NonNull::new(unsafe { libc::calloc(count, size_of::<T>()) })?;
-    // SAFETY: it has room for `count` values, aligned as malloc(3) does, which is enough for every
-    // type of the module; zero bytes are valid by the contract above.
-    Some(unsafe { core::slice::from_raw_parts(first.as_ptr().cast(), count) })
+    let place = NonNull::new(unsafe { libc::calloc(1, size_of::<T>()) })?;
+    // SAFETY: it is aligned as malloc(3) does, which is enough for every type of the module; zero
+    // bytes are valid by the contract above.
+    Some(unsafe { place.cast().as_ref() })
 }
 
 /// Maps memory that is shared with all processes forked later. It consists of zero bytes.

@@ -28,7 +28,6 @@ pub(crate) use ngx::ffi::{
     ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
     ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
-    ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
     ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE as SERVER_REWRITE_PHASE, ngx_http_request_t,
     ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_pool_t,
     ngx_str_t, ngx_uint_t,

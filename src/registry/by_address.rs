@@ -55,10 +55,10 @@ impl Index {
         None
     }
 
-    /// Adds an occupied slot under the address of its request.
+    /// Adds an occupied slot under `address`, which is that of its request.
     #[inline(always)]
-    pub fn insert(&self, slot: &'static Slot) {
-        if let Some(head) = self.head(slot.request()) {
+    pub fn insert(&self, address: usize, slot: &'static Slot) {
+        if let Some(head) = self.head(address) {
             slot.set_link(head.get());
             head.set(Some(slot));
         }

@@ -16,7 +16,7 @@ use crate::nginx::request::Request;
 use crate::nginx::{self, mem};
 use crate::statics::PerWorker;
 use by_address::{HEADS, Heads, Index};
-use slots::{CHUNK, Slot, Slots};
+use slots::{Chunk, Slot, Slots};
 
 /// The live requests of a worker process. It consists of [`Cell`]s, so that a handler that nginx
 /// calls while another one is running finds nothing borrowed.
@@ -42,18 +42,19 @@ pub const fn registry() -> &'static Registry {
     &REGISTRY.0
 }
 
-/// The pool cleanup of a registered request; `id` is the number of its slot. nginx calls it once,
-/// when it destroys the pool.
+/// The pool cleanup of a registered request. nginx calls it once, when it destroys the pool.
 ///
 /// # Safety
-/// Any `id` is safe; the function is `unsafe` only because the type of a cleanup is.
-unsafe extern "C" fn forget(id: *mut c_void) {
+/// `slot` must be the address of an occupied slot.
+unsafe extern "C" fn forget(slot: *mut c_void) {
+    // SAFETY: it is a slot, by the contract above, and slots are never freed.
+    let slot: &'static Slot = unsafe { &*slot.cast() };
     let Registry { slots, index } = registry();
-    if let Some(slot) = slots.by_id(id as usize as u32).filter(|s| s.request() != 0) {
-        index.remove(slot);
-        slots.release(slot, nginx::msec());
-        let row = figures::row();
-        row.set(Figure::Live, u64::from(slots.live()));
+    index.remove(slot);
+    slots.release(slot, nginx::msec());
+    let row = figures::row();
+    row.set(Figure::Live, u64::from(slots.live()));
+    if slots.retired() != 0 {
         row.set(Figure::RetiredSlots, u64::from(slots.retired()));
     }
 }
@@ -91,12 +92,12 @@ impl Registry {
             r.address(),
             r.connection_address(),
             // SAFETY: zero bytes are free slots, see the fields of `Slot`.
-            || unsafe { mem::zeroed(CHUNK) },
+            || unsafe { mem::zeroed::<Chunk>() },
         )?;
         // SAFETY: `acquire` gave a slot that was free, and slots are freed by `forget` alone. So
         // its cleanup is in no other pool.
-        unsafe { pool.link_cleanup(&slot.cleanup, forget, slot.id() as usize) };
-        self.index.insert(slot);
+        unsafe { pool.link_cleanup(&slot.cleanup, forget, core::ptr::from_ref(slot) as usize) };
+        self.index.insert(r.address(), slot);
         let row = figures::row();
         row.set(Figure::Live, u64::from(self.slots.live()));
         row.count(Figure::Registered);

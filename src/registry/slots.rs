@@ -229,11 +229,14 @@ impl Slot {
     }
 }
 
+/// Slots that are allocated together.
+pub type Chunk = [Slot; CHUNK];
+
 /// The slots of one worker.
 #[repr(C)]
 pub struct Slots {
-    /// The chunks that are allocated so far, each of [`CHUNK`] slots; the others are empty.
-    chunks: [Cell<&'static [Slot]>; CHUNKS],
+    /// The chunks that are allocated so far.
+    chunks: [Cell<Option<&'static Chunk>>; CHUNKS],
     /// Head of the free list.
     free: Cell<Option<&'static Slot>>,
     /// How many slots, from the first, were ever occupied.
@@ -245,7 +248,9 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Offset of `used`, for the gdb commands; so are the next two.
+    /// Offset of `chunks`, for the gdb commands; so are the next three.
+    pub const CHUNKS: usize = offset_of!(Slots, chunks);
+    /// Offset of `used`.
     pub const USED: usize = offset_of!(Slots, used);
     /// Offset of `live`.
     pub const LIVE: usize = offset_of!(Slots, live);
@@ -255,7 +260,7 @@ impl Slots {
     /// No slots.
     pub const fn new() -> Self {
         Slots {
-            chunks: [const { Cell::new(&[]) }; CHUNKS],
+            chunks: [const { Cell::new(None) }; CHUNKS],
             free: Cell::new(None),
             used: Cell::new(0),
             live: Cell::new(0),
@@ -276,7 +281,7 @@ impl Slots {
     /// The slot with this number, free or occupied.
     #[inline(always)]
     pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
-        let chunk = self.chunks.get(id as usize / CHUNK)?.get();
+        let chunk = self.chunks.get(id as usize / CHUNK)?.get()?;
         chunk.get(id as usize % CHUNK)
     }
 
@@ -305,14 +310,14 @@ impl Slots {
 
     /// Occupies a slot for the request at `request`, with the connection at `connection`.
     ///
-    /// `more` has to allocate [`CHUNK`] slots of zero bytes. Returns `None` if it returns `None`,
+    /// `more` has to allocate a chunk of zero bytes. Returns `None` if it returns `None`,
     /// and if all slots are occupied or retired.
     #[inline(always)]
     pub fn acquire(
         &self,
         request: usize,
         connection: usize,
-        more: impl FnOnce() -> Option<&'static [Slot]>,
+        more: impl FnOnce() -> Option<&'static Chunk>,
     ) -> Option<&'static Slot> {
         let slot = match self.free.get() {
             Some(slot) => {
@@ -331,11 +336,11 @@ impl Slots {
 
     /// The first slot that was never occupied; `None` as for [`Slots::acquire`].
     #[cold]
-    fn fresh(&self, more: impl FnOnce() -> Option<&'static [Slot]>) -> Option<&'static Slot> {
+    fn fresh(&self, more: impl FnOnce() -> Option<&'static Chunk>) -> Option<&'static Slot> {
         let id = self.used.get();
         let chunk = self.chunks.get(id as usize / CHUNK)?;
-        if chunk.get().is_empty() {
-            chunk.set(more()?);
+        if chunk.get().is_none() {
+            chunk.set(Some(more()?));
         }
         let slot = self.by_id(id)?;
         slot.id.set(id);

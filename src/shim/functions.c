@@ -617,23 +617,6 @@ l_stats(lua_State *L)
 }
 
 
-/* ctx_lost() -> the reference that ngx.ctx lost in a redirect and gets back, or nil */
-static int
-l_ctx_lost(lua_State *L)
-{
-    int32_t  reference;
-
-    reference = rust->ctx_lost(api.ngx_http_lua_get_request(L), vm_of(L)->number);
-
-    if (reference <= 0) {
-        return 0;
-    }
-
-    api.lua_pushnumber(L, reference);
-    return 1;
-}
-
-
 /* Calls fn with the reference that the ngx.ctx of the current request has. */
 static int
 tell_ctx(lua_State *L,
@@ -724,7 +707,6 @@ const lua_var_function_t  lua_var_functions[] = {
     { "var_index", l_var_index },
     { "enable_patch", l_enable_patch },
     { "stats", l_stats },
-    { "ctx_lost", l_ctx_lost },
     { "ctx_made", l_ctx_made },
     { "ctx_restored", l_ctx_restored },
     { "connection", l_connection },

@@ -152,13 +152,6 @@ lua_var_lua_is_configured(void)
 }
 
 
-ngx_uint_t
-lua_var_lua_is_running(void)
-{
-    return api.is_running;
-}
-
-
 void
 lua_var_lua_commit(void)
 {

@@ -206,7 +206,7 @@ typedef struct {
      * lost in a redirect and gets back, or 0; whether ctx_made() has to be called when
      * it was created; and what it has after that, and after it was restored.
      */
-    int32_t (*ctx_lost)(ngx_http_request_t *current, uint32_t vm);
+    int32_t (*ctx_lost)(ngx_http_request_t *r, uint32_t vm);    /* over FFI */
     ngx_uint_t (*ctx_is_early)(void);
     void (*ctx_made)(ngx_http_request_t *current, int32_t reference, uint32_t vm);
     void (*ctx_restored)(ngx_http_request_t *current, int32_t reference,
@@ -246,9 +246,6 @@ ngx_int_t lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
 
 /* Whether the configuration that is being read has lua-nginx-module. */
 ngx_uint_t lua_var_lua_is_configured(void);
-
-/* Whether the running configuration has lua-nginx-module. */
-ngx_uint_t lua_var_lua_is_running(void);
 
 /* Makes the configuration that was read the running one. */
 void lua_var_lua_commit(void);

@@ -17,10 +17,11 @@ local misc = require "resty.core.misc"
 
 local C = ffi.C
 local connection = core.connection
-local ctx_lost = core.ctx_lost
+local ctx_lost = ffi.cast("int32_t (*)(ngx_http_request_t *, uint32_t)", core.ctx_lost)
 local get_request = base.get_request
 local ref_in_table = base.ref_in_table
 local stashes_early = core.stashes_early
+local vm = core.vm
 
 
 local function load_stock()
@@ -141,7 +142,7 @@ local function missing_ctx(r, ctx)
         return made
     end
 
-    local lost = ctxs[ctx_lost() or 0]
+    local lost = ctxs[ctx_lost(r, vm)]
 
     -- ctxs[0] is a number, the head of the list of free references
     if type(lost) == "table" then

@@ -51,12 +51,11 @@ unsafe extern "C" fn forget(slot: *mut c_void) {
     let slot: &'static Slot = unsafe { &*slot.cast() };
     let Registry { slots, index } = registry();
     index.remove(slot);
-    slots.release(slot, nginx::msec());
     let row = figures::row();
-    row.set(Figure::Live, u64::from(slots.live()));
-    if slots.retired() != 0 {
+    if slots.release(slot, nginx::msec()) {
         row.set(Figure::RetiredSlots, u64::from(slots.retired()));
     }
+    row.set(Figure::Live, u64::from(slots.live()));
 }
 
 impl Registry {

@@ -84,7 +84,7 @@ impl Index {
 
     /// Number of entries, for the test suite.
     #[cfg(any(test, feature = "testing"))]
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         let mut count = 0u32;
         for head in self.heads {
             let mut link = head.get();

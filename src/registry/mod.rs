@@ -62,7 +62,7 @@ impl Registry {
     /// Number of entries in the index.
     #[cfg(feature = "testing")]
     pub fn indexed(&self) -> u32 {
-        self.index.len()
+        self.index.count()
     }
 
     /// The slot of the live request at this address. The address is not dereferenced, so it

@@ -434,8 +434,16 @@ invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
 
 
 
-=== TEST 37: lua_var_replace refuses an unknown library
+=== TEST 37: lua_var_replace is unknown
 --- http_config
-    lua_var_replace resty.core;
+    lua_var_replace resty.ctxdump;
 --- refused
-invalid value "resty.core" in "lua_var_replace" directive, it must be "resty.ctxdump"
+unknown directive "lua_var_replace"
+
+
+
+=== TEST 38: lua_var_index is unknown
+--- http_config
+    lua_var_index $uri;
+--- refused
+unknown directive "lua_var_index"

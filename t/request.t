@@ -533,3 +533,32 @@ number number
 \z/
 --- no_error_log
 [error]
+
+
+
+=== TEST 14: live() without an argument is live(nil): false and a sentence
+--- config
+    location = /t {
+        content_by_lua_block {
+            local live = require("resty.ngxvar").live
+            local of_nothing, of_nil = { live() }, { live(nil) }
+            ngx.say(tostring(of_nothing[1]), " ", tostring(of_nil[1]))
+            ngx.say(of_nil[2])
+            ngx.say(of_nothing[2] == of_nil[2], " ", select("#", live()), " ", select("#", live(nil)))
+            -- compiled
+            local count = 0
+            for _ = 1, 200 do
+                if live() then count = count + 1 end
+            end
+            ngx.say(count)
+        }
+    }
+--- request
+GET /t
+--- response_body
+false false
+bad request: expected a handle from request() or the current request's pointer, got nil
+true 2 2
+0
+--- no_error_log
+[error]

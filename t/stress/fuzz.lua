@@ -10,6 +10,7 @@ local c = require "fuzz_c"
 local lua = require "fuzz_lua"
 local ngxvar = require "resty.ngxvar"
 local outcome = require "fuzz_outcome"
+local reached = require "fuzz_reached"
 local requests = require "fuzz_requests"
 
 local C = ffi.C
@@ -34,7 +35,7 @@ local _M = {
 
 local FAKE = "no variables in this context"
 
-local functions = {}
+local functions = { reached.case, reached.case, reached.case, reached.case }
 
 for _, cases in ipairs { lua.cases, c.cases } do
     for _, case in ipairs(cases) do
@@ -304,6 +305,10 @@ function _M.figures()
 
     for _, name in ipairs(lua.tried) do
         ngx.say("lua ", name)
+    end
+
+    for _, name in ipairs(reached.names()) do
+        ngx.say("reached ", name)
     end
 
     for name, value in pairs(ngxvar) do

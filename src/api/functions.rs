@@ -206,12 +206,13 @@ pub(super) unsafe extern "C" fn figure(n: ngx_uint_t, out: *mut lua_var_value_t)
 /// The reference of the `ngx.ctx` that the live request at `r` lost in a redirect and gets back in
 /// the Lua VM `vm`; 0 if it gets none.
 pub(super) unsafe extern "C" fn ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
-    if registry().find(r as usize).and_then(Slot::ctx).is_none() {
+    let found = registry().find(r as usize);
+    let Some(slot) = found.filter(|slot| slot.ctx().is_some()) else {
         return 0;
-    }
+    };
     let call = Call::enter();
-    let live = LiveRequest::by_address(&call, r as usize).ok();
-    live.and_then(|live| restore::restorable(live, vm))
+    let live = LiveRequest::of(&call, slot).ok();
+    live.and_then(|live| restore::restorable(live, slot, vm))
         .unwrap_or(0)
 }
 

@@ -26,6 +26,7 @@
 #[cfg(feature = "export-modules")]
 use core::ffi::c_char;
 use core::ffi::c_void;
+use core::sync::atomic;
 
 use crate::debugger::DebugInfo;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};

@@ -13,7 +13,7 @@ use crate::mode;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, complete};
 use crate::nginx::log::{EMERG, ERR, Log, WARN, log_error};
 use crate::nginx::value::indexed;
-use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t, process};
+use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t};
 use crate::phases;
 use crate::refusal_log;
 use crate::registry::{Registry, registry};
@@ -151,16 +151,14 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     OK
 }
 
-/// Called when a process begins; a worker takes a row for its figures.
+/// Called when a process begins, such as a worker.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    if process::serves() {
-        figures::claim();
-        figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
-    }
+    figures::begin();
+    figures::set(Figure::LayoutDiffers, u64::from(mode::is_foreign()));
     OK
 }
 
 /// Called when a worker exits in the regular way.
 pub(crate) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
-    figures::release();
+    figures::end();
 }

@@ -49,7 +49,7 @@ unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     if mode::get() == Mode::Unchecked {
         if let Ok(live) = Readable::from_nginx(r) {
             layout::check_request(live);
-            figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
+            figures::set(Figure::LayoutDiffers, u64::from(mode::is_foreign()));
         }
     }
     DECLINED

@@ -200,7 +200,7 @@ pub(crate) fn count(why: Refusal, current: usize) -> bool {
         // of its own.
         Refusal::NoRequest | Refusal::NoMemory => return false,
     };
-    figures::row().count(figure);
+    figures::count(figure);
     if let Some(slot) = registry().find(current) {
         slot.count_refused();
     }

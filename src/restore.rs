@@ -71,6 +71,6 @@ pub(crate) fn note(live: Readable<'_>) {
     } else {
         (Figure::RestoredOther, Slot::RESTORED_OTHER)
     };
-    figures::row().count(figure);
+    figures::count(figure);
     live.slot().raise(flag);
 }

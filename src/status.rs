@@ -2,7 +2,7 @@
 //! about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
 
 use crate::conf::{self, StatusFormat};
-use crate::figures::{self, FIGURES, Figure};
+use crate::figures::{self, Figure};
 use crate::nginx::conf::{Conf, NGX_HTTP_VAR_NOCACHEABLE};
 use crate::nginx::header::Headers;
 use crate::nginx::request::Request;
@@ -12,89 +12,12 @@ use crate::registry::registry;
 use crate::registry::slots::Slot;
 use crate::variable::number;
 
-/// The names of a figure.
-struct Name {
-    /// The name in `ngxvar.stats()`, in plain text and in JSON.
-    plain: &'static [u8],
-    /// The name in Prometheus' text format. Figures with the same name are one metric, with
-    /// different labels.
-    metric: &'static [u8],
-    /// The labels in Prometheus' text format.
-    labels: &'static [u8],
-    /// The description of the metric; empty in all but the first figure of a metric.
-    help: &'static [u8],
-}
-
-/// The names of each [`Figure`], in the order of [`Figure::ALL`].
-const NAMES: [Name; FIGURES] = [
-    Name {
-        plain: b"live",
-        metric: b"nginx_lua_var_live_requests",
-        labels: b"",
-        help: b"Requests that handles may name now.",
-    },
-    Name {
-        plain: b"registered",
-        metric: b"nginx_lua_var_registered_total",
-        labels: b"",
-        help: b"Requests that handles could name.",
-    },
-    Name {
-        plain: b"not_registered",
-        metric: b"nginx_lua_var_not_registered_total",
-        labels: b"",
-        help: b"Requests without a handle, for want of memory.",
-    },
-    Name {
-        plain: b"refused_stale",
-        metric: b"nginx_lua_var_refused_total",
-        labels: b"{reason=\"stale\"}",
-        help: b"Accesses that were refused.",
-    },
-    Name {
-        plain: b"refused_no_variables",
-        metric: b"nginx_lua_var_refused_total",
-        labels: b"{reason=\"no_variables\"}",
-        help: b"",
-    },
-    Name {
-        plain: b"refused_layout",
-        metric: b"nginx_lua_var_refused_total",
-        labels: b"{reason=\"layout\"}",
-        help: b"",
-    },
-    Name {
-        plain: b"restored_error_page",
-        metric: b"nginx_lua_var_restored_total",
-        labels: b"{redirect=\"error_page\"}",
-        help: b"ngx.ctx given back after an internal redirect.",
-    },
-    Name {
-        plain: b"restored_other",
-        metric: b"nginx_lua_var_restored_total",
-        labels: b"{redirect=\"other\"}",
-        help: b"",
-    },
-    Name {
-        plain: b"retired_slots",
-        metric: b"nginx_lua_var_retired_slots",
-        labels: b"",
-        help: b"Slots of the registry that are never used again.",
-    },
-    Name {
-        plain: b"handlers_mode",
-        metric: b"nginx_lua_var_handlers_mode_workers",
-        labels: b"",
-        help: b"Workers that read requests through nginx's handlers only.",
-    },
-];
-
 /// The name of figure `n` in `ngxvar.stats()`, and its sum over all workers. The number of
 /// workers follows the last figure; `None` after that.
 pub(crate) fn numbered(n: usize) -> Option<(&'static [u8], u64)> {
     match Figure::ALL.get(n) {
-        Some(figure) => Some((NAMES.get(n)?.plain, figures::sum(*figure))),
-        None if n == FIGURES => Some((b"workers", figures::rows().count() as u64)),
+        Some(figure) => Some((figure.name().as_bytes(), figures::sum(*figure))),
+        None if n == Figure::ALL.len() => Some((b"workers", figures::workers().count() as u64)),
         None => None,
     }
 }
@@ -194,9 +117,12 @@ impl Page<'_> {
     /// Appends the members of a JSON object, one for each figure, each after a comma. `read`
     /// returns the value of a figure.
     fn json_object(&mut self, read: impl Fn(Figure) -> u64) -> &mut Self {
-        for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-            self.text(b",\"").text(name.plain).text(b"\":");
-            self.number(read(figure));
+        for figure in Figure::ALL {
+            self.text(b",\"");
+            for part in figure.name().split('"') {
+                self.text(part.as_bytes());
+            }
+            self.text(b"\":").number(read(*figure));
         }
         self
     }
@@ -207,7 +133,7 @@ impl Page<'_> {
             .number(workers as u64)
             .json_object(figures::sum)
             .text(b",\"by_worker\":[");
-        for (n, row) in figures::rows().take(workers).enumerate() {
+        for (n, row) in figures::workers().take(workers).enumerate() {
             self.text(if n == 0 { b"" } else { b"," });
             self.text(b"{\"pid\":").number(row.pid());
             self.json_object(|figure| row.get(figure)).text(b"}");
@@ -218,19 +144,22 @@ impl Page<'_> {
     fn prometheus(&mut self) {
         let workers = self.workers;
         let mut last: &[u8] = b"";
-        for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-            if name.metric != last {
-                last = name.metric;
-                self.text(b"# HELP ").text(name.metric).text(b" ");
-                self.text(name.help).text(b"\n# TYPE ").text(name.metric);
+        for figure in Figure::ALL {
+            let metric = figure.name().split('{').next().unwrap_or_default().as_bytes();
+            if metric != last {
+                last = metric;
+                self.text(b"# HELP nginx_lua_var_").text(metric).text(b" ");
+                self.text(figure.help().as_bytes());
+                self.text(b"\n# TYPE nginx_lua_var_").text(metric);
                 self.text(if figure.is_counter() {
                     b" counter\n"
                 } else {
                     b" gauge\n"
                 });
             }
-            self.text(name.metric).text(name.labels).text(b" ");
-            self.number(figures::sum(figure)).text(b"\n");
+            self.text(b"nginx_lua_var_").text(figure.name().as_bytes());
+            self.text(b" ");
+            self.number(figures::sum(*figure)).text(b"\n");
         }
         self.text(b"# HELP nginx_lua_var_workers Workers.\n")
             .text(b"# TYPE nginx_lua_var_workers gauge\nnginx_lua_var_workers ")
@@ -241,15 +170,15 @@ impl Page<'_> {
     fn plain(&mut self) {
         let workers = self.workers;
         self.text(b"workers ").number(workers as u64).text(b"\n");
-        for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-            self.text(name.plain).text(b" ");
-            self.number(figures::sum(figure)).text(b"\n");
+        for figure in Figure::ALL {
+            self.text(figure.name().as_bytes()).text(b" ");
+            self.number(figures::sum(*figure)).text(b"\n");
         }
-        for row in figures::rows().take(workers) {
+        for row in figures::workers().take(workers) {
             self.text(b"\nworker ").number(row.pid()).text(b"\n");
-            for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-                self.text(b"    ").text(name.plain).text(b" ");
-                self.number(row.get(figure)).text(b"\n");
+            for figure in Figure::ALL {
+                self.text(b"    ").text(figure.name().as_bytes()).text(b" ");
+                self.number(row.get(*figure)).text(b"\n");
             }
         }
     }
@@ -287,7 +216,7 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    let workers = figures::rows().count();
+    let workers = figures::workers().count();
     let size = workers.saturating_mul(PAGE_PER_WORKER).saturating_add(PAGE);
     let Some(room) = r.pool().and_then(|pool| pool.bytes(size)) else {
         return ERROR;

@@ -144,7 +144,7 @@ impl<'a> LiveRequest<'a> {
             Some(slot) => Ok(LiveRequest { r, slot }),
             None if mode::get() == Mode::Handlers => Err(Refusal::Layout),
             None => {
-                figures::row().count(Figure::NotRegistered);
+                figures::count(Figure::NotRegistered);
                 log_error!(
                     ERR,
                     r.log(),

@@ -113,8 +113,8 @@ impl Registry {
             return None;
         }
         self.index.insert(slot);
-        figures::row().set(Figure::Live, u64::from(self.slots.live()));
-        figures::row().count(Figure::Registered);
+        figures::set(Figure::Live, u64::from(self.slots.live()));
+        figures::count(Figure::Registered);
         if mode::is_direct() && r.served().is_some() {
             slot.allow_direct();
         }
@@ -139,8 +139,8 @@ impl Registry {
             self.index.remove(&self.slots, slot);
             slot.set_ended(nginx::msec());
             self.slots.release(handle);
-            figures::row().set(Figure::Live, u64::from(self.slots.live()));
-            figures::row().set(Figure::RetiredSlots, u64::from(self.slots.retired()));
+            figures::set(Figure::Live, u64::from(self.slots.live()));
+            figures::set(Figure::RetiredSlots, u64::from(self.slots.retired()));
         }
     }
 }

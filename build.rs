@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "names",
                 "functions",
                 "reader",
-                "refusal_log",
+                "culprits",
                 "stream",
             ]
             .map(|name| format!("src/shim/{name}.c")),

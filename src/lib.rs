@@ -34,6 +34,7 @@ use crate::statics::Shared;
 
 pub mod api;
 pub mod conf;
+pub mod culprits;
 pub mod debugger;
 pub mod error_page;
 #[cfg(feature = "testing")]
@@ -46,7 +47,6 @@ mod nginx;
 pub mod ngx_ctx;
 pub mod phases;
 pub mod refusal;
-pub mod refusal_log;
 pub mod registry;
 pub mod restore;
 mod rt;
@@ -54,6 +54,7 @@ mod statics;
 pub mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod validation;
 pub mod variable;
 mod which_build;

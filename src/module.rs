@@ -6,6 +6,7 @@ use core::ffi::{c_char, c_void};
 
 use crate::api::lua;
 use crate::conf::{self, LocConf};
+use crate::culprits;
 use crate::error_page;
 use crate::figures::{self, Figure};
 use crate::layout;
@@ -15,7 +16,6 @@ use crate::nginx::log::{EMERG, ERR, Log, WARN, log_error};
 use crate::nginx::value::indexed;
 use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t};
 use crate::phases;
-use crate::refusal_log;
 use crate::registry::{Registry, registry};
 use crate::status;
 use crate::variable::{nginx_handlers, table};
@@ -61,11 +61,11 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     lua::set_configuring(true);
-    if !figures::share() {
+    if !figures::share() || !culprits::share() {
         log_error!(
             EMERG,
             cf.log(),
-            "lua_var: no memory for the figures of the workers"
+            "lua_var: no memory for the figures and refusals of the workers"
         );
         return ERROR;
     }
@@ -139,7 +139,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     conf.needs_original = indexed(complete.core)
         .is_ok_and(|mut used| used.any(|variable| error_page::is_original(variable.name())));
     which_build::write(&complete);
-    refusal_log::configure(conf);
+    culprits::configure(conf);
     if !table::renew(&complete, conf) {
         // Returning an error would end nginx, which has already accepted the configuration.
         log_error!(
@@ -154,11 +154,13 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 /// Called when a process begins, such as a worker.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
     figures::begin();
+    culprits::begin();
     figures::set(Figure::LayoutDiffers, u64::from(mode::is_foreign()));
     OK
 }
 
 /// Called when a worker exits in the regular way.
 pub(crate) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
+    culprits::end();
     figures::end();
 }

@@ -1,25 +1,114 @@
-//! The output of the figures: the `lua_var_status` page, `ngxvar.stats()`, and two variables
-//! about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
+//! What the figures and culprits look like: the `lua_var_status` page, `ngxvar.stats()`, and two
+//! variables about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
+
+use core::iter;
 
 use crate::conf::{self, StatusFormat};
+use crate::culprits::{self, table::Culprit};
 use crate::figures::{self, Figure};
 use crate::nginx::conf::{Conf, NGX_HTTP_VAR_NOCACHEABLE};
 use crate::nginx::header::Headers;
 use crate::nginx::request::Request;
 use crate::nginx::value::fill;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
+use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
+use crate::text::Writer;
 use crate::variable::number;
+use crate::which_build;
 
-/// The name of figure `n` in `ngxvar.stats()`, and its sum over all workers. The number of
-/// workers follows the last figure; `None` after that.
-pub(crate) fn numbered(n: usize) -> Option<(&'static [u8], u64)> {
-    match Figure::ALL.get(n) {
-        Some(figure) => Some((figure.name().as_bytes(), figures::sum(*figure))),
-        None if n == Figure::ALL.len() => Some((b"workers", figures::workers().count() as u64)),
-        None => None,
+// ---- What there is to tell ---------------------------------------------------------------
+
+/// The metric that counts refusals by culprit.
+const REFUSED_BY: &str = "refused_by_total";
+
+/// Writes the name of series `n`, as `ngxvar.stats()` has it, and returns its value: first the
+/// figures, then the refusals by culprit. `None` after the last.
+pub(crate) fn numbered(n: usize, writer: &mut Writer<'_>) -> Option<u64> {
+    let Some(after) = n.checked_sub(Figure::ALL.len()) else {
+        let figure = *Figure::ALL.get(n)?;
+        writer.text(figure.name());
+        return Some(figures::sum(figure));
+    };
+    let culprit = first_of_each().nth(after)?;
+    refused_by(writer, culprit);
+    Some(refused_alike(culprit))
+}
+
+/// The first culprit of each series: others may differ from it in what is no label.
+fn first_of_each() -> impl Iterator<Item = &'static Culprit> {
+    culprits::all().filter(|culprit| {
+        let first = culprits::all().find(|other| other.is_alike(culprit));
+        first.is_some_and(|first| core::ptr::eq(first, *culprit))
+    })
+}
+
+fn refused_alike(culprit: &Culprit) -> u64 {
+    let alike = culprits::all().filter(|other| other.is_alike(culprit));
+    alike.fold(0, |sum, other| sum.wrapping_add(other.count()))
+}
+
+fn refused_by(writer: &mut Writer<'_>, culprit: &Culprit) {
+    writer.text(REFUSED_BY);
+    let mut separator = "{";
+    fields(culprit, |name, text| {
+        if matches!(name, "at" | "variable" | "reason") {
+            writer
+                .text(separator)
+                .text(name)
+                .text("=\"")
+                .quoted(text)
+                .text("\"");
+            separator = ",";
+        }
+    });
+    writer.text("}");
+}
+
+/// Calls `each` with the name and the text of what is known of a culprit. The texts are
+/// escaped for the error log already.
+fn fields(culprit: &Culprit, mut each: impl FnMut(&'static str, &[u8])) {
+    if culprits::is_other(culprit) {
+        each("at", culprits::OTHER);
+        each("variable", b"");
+        each("reason", b"");
+        return;
     }
+    each("at", culprit.at.load().bytes());
+    each("asked", culprit.asked.load().bytes());
+    each("variable", culprit.variable.load().bytes());
+    let reason = Refusal::numbered(culprit.reason() as u32);
+    each("reason", reason.label().as_bytes());
+    each("phase", culprit.phase.load().bytes());
+    if culprit.has_example() {
+        each("request", culprit.request.load().bytes());
+        each("while", culprit.request_line.load().bytes());
+    }
+}
+
+/// The culprits, the last one that was refused first.
+fn newest_first() -> impl Iterator<Item = &'static Culprit> {
+    let mut before = (u64::MAX, 0);
+    iter::from_fn(move || {
+        let all = culprits::all().enumerate();
+        let keyed = all.map(|(n, culprit)| ((culprit.last(), n), culprit));
+        let (key, culprit) = keyed
+            .filter(|(key, _)| *key < before)
+            .max_by_key(|(key, _)| *key)?;
+        before = key;
+        Some(culprit)
+    })
+}
+
+/// The build: the labels of `nginx_lua_var_info`.
+fn info() -> [(&'static str, &'static [u8]); 4] {
+    [
+        ("version", which_build::VERSION.as_bytes()),
+        ("nginx", which_build::BUILT_FOR.to_bytes()),
+        ("restore", which_build::restore().to_bytes()),
+        ("layout", which_build::layout().as_bytes()),
+    ]
 }
 
 // ---- Variables ---------------------------------------------------------------------------
@@ -80,109 +169,213 @@ unsafe extern "C" fn restored(
     OK
 }
 
+// ---- Formats -----------------------------------------------------------------------------
+
+fn plain(w: &mut Writer<'_>) {
+    for (name, value) in info() {
+        w.text(name).text(" ").text(value).text("\n");
+    }
+    for figure in Figure::ALL {
+        w.text(figure.name()).text(" ");
+        w.number(figures::sum(*figure)).text("\n");
+    }
+    for row in figures::workers() {
+        w.text("\nworker ").number(row.pid()).text("\n");
+        for figure in Figure::of_worker() {
+            w.text("    ").text(figure.name()).text(" ");
+            w.number(row.get(figure)).text("\n");
+        }
+    }
+    for culprit in newest_first() {
+        w.text("\nrefused ")
+            .number(culprit.count())
+            .text(" times, last ");
+        ago(w, culprit);
+        fields(culprit, |name, text| {
+            if !text.is_empty() {
+                w.text("\n    ").text(name).text(" ").text(text);
+            }
+        });
+        w.text("\n");
+    }
+}
+
+fn json(w: &mut Writer<'_>) {
+    w.text("{");
+    for (name, value) in info() {
+        w.text("\"")
+            .text(name)
+            .text("\":\"")
+            .quoted(value)
+            .text("\",");
+    }
+    json_figures(w, Figure::ALL.iter().copied(), figures::sum);
+    w.text(",\"by_worker\":[");
+    for (n, row) in figures::workers().enumerate() {
+        w.text(if n == 0 { "{\"pid\":" } else { ",{\"pid\":" });
+        w.number(row.pid()).text(",");
+        json_figures(w, Figure::of_worker(), |figure| row.get(figure));
+        w.text("}");
+    }
+    w.text("],\"culprits\":[");
+    for (n, culprit) in newest_first().enumerate() {
+        w.text(if n == 0 {
+            "{\"count\":"
+        } else {
+            ",{\"count\":"
+        });
+        w.number(culprit.count())
+            .text(",\"last\":")
+            .number(culprit.last() / 1000);
+        fields(culprit, |name, text| {
+            w.text(",\"")
+                .text(name)
+                .text("\":\"")
+                .quoted(text)
+                .text("\"");
+        });
+        w.text("}");
+    }
+    w.text("]}\n");
+}
+
+fn json_figures(
+    w: &mut Writer<'_>,
+    all: impl Iterator<Item = Figure>,
+    value: impl Fn(Figure) -> u64,
+) {
+    for (n, figure) in all.enumerate() {
+        w.text(if n == 0 { "\"" } else { ",\"" });
+        w.quoted(figure.name().as_bytes())
+            .text("\":")
+            .number(value(figure));
+    }
+}
+
+fn prometheus(w: &mut Writer<'_>) {
+    for figure in Figure::ALL {
+        if !figure.help().is_empty() {
+            let metric = figure.name().as_bytes().split(|byte| *byte == b'{').next();
+            metric_head(w, metric.unwrap_or_default(), figure.help());
+        }
+        w.text(PREFIX).text(figure.name()).text(" ");
+        w.number(figures::sum(*figure)).text("\n");
+    }
+    metric_head(
+        w,
+        b"info",
+        "The build, the nginx that it is for, and lua_var_ctx_restore of http.",
+    );
+    w.text(PREFIX).text("info");
+    for (n, (name, value)) in info().into_iter().enumerate() {
+        w.text(if n == 0 { "{" } else { "," }).text(name);
+        w.text("=\"").quoted(value).text("\"");
+    }
+    w.text("} 1\n");
+    let help = "Refusals by the line of Lua that asked: repair it. The first 64 culprits have \
+                series of their own, a restart of nginx forgets them.";
+    metric_head(w, REFUSED_BY.as_bytes(), help);
+    for culprit in first_of_each() {
+        refused_by(w.text(PREFIX), culprit);
+        w.text(" ").number(refused_alike(culprit)).text("\n");
+    }
+}
+
+const PREFIX: &str = "nginx_lua_var_";
+
+fn metric_head(w: &mut Writer<'_>, metric: &[u8], help: &str) {
+    let kind = if metric.ends_with(b"_total") {
+        " counter\n"
+    } else {
+        " gauge\n"
+    };
+    w.text("# HELP ")
+        .text(PREFIX)
+        .text(metric)
+        .text(" ")
+        .text(help);
+    w.text("\n# TYPE ").text(PREFIX).text(metric).text(kind);
+}
+
+const HTML_HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
+<meta name=viewport content='width=device-width'><meta http-equiv=refresh content=10>\
+<title>lua_var</title><style>\
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em;color:#222}\
+h1{font-size:1.3em}h2{font-size:1.1em;margin-top:2em}div{overflow-x:auto}\
+table{border-collapse:collapse;width:100%}\
+th,td{text-align:left;padding:.25em .7em;border-bottom:1px solid #ddd;white-space:nowrap}\
+th{font-weight:600;background:#f4f4f4}.n{text-align:right}.z{color:#aaa}\
+.at{font:13px ui-monospace,monospace;font-weight:600;color:#a00}\
+</style><h1>ngx_http_lua_var_module</h1><p>";
+
+fn html(w: &mut Writer<'_>) {
+    w.text(HTML_HEAD);
+    for (n, (name, value)) in info().into_iter().enumerate() {
+        w.text(if n == 0 { "" } else { " · " }).text(name);
+        w.text(" <b>").html(value).text("</b>");
+    }
+    w.text("<h2>Refused, the last first</h2>");
+    if culprits::all().next().is_none() {
+        w.text("<p>Nothing was refused.");
+    } else {
+        w.text(
+            "<div><table><tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason\
+                <th>in<th>for example<th>while",
+        );
+    }
+    for culprit in newest_first() {
+        w.text("<tr><td class=n>")
+            .number(culprit.count())
+            .text("<td>");
+        ago(w, culprit);
+        fields(culprit, |name, text| {
+            w.text(match name {
+                "at" => "<td class=at>",
+                "variable" => " ",
+                _ => "<td>",
+            });
+            w.html(text);
+        });
+    }
+    w.text("</table></div><h2>Figures</h2><div><table><tr><th><th class=n>all");
+    for row in figures::workers() {
+        w.text("<th class=n>").number(row.pid());
+    }
+    for figure in Figure::ALL {
+        w.text("<tr><td title='")
+            .html(figure.help().as_bytes())
+            .text("'>");
+        w.html(figure.name().as_bytes());
+        cell(w, figures::sum(*figure));
+        for row in figures::workers() {
+            cell(w, row.get(*figure));
+        }
+    }
+    w.text("</table></div>\n");
+}
+
+fn cell(w: &mut Writer<'_>, number: u64) {
+    w.text(if number == 0 {
+        "<td class='n z'>"
+    } else {
+        "<td class=n>"
+    })
+    .number(number);
+}
+
+/// How long ago a culprit was last refused.
+fn ago(w: &mut Writer<'_>, culprit: &Culprit) {
+    let seconds = culprits::now().saturating_sub(culprit.last()) / 1000;
+    let (number, unit) = match seconds {
+        0..120 => (seconds, " s ago"),
+        120..7200 => (seconds / 60, " min ago"),
+        7200..172_800 => (seconds / 3600, " h ago"),
+        _ => (seconds / 86_400, " d ago"),
+    };
+    w.number(number).text(unit);
+}
+
 // ---- The page ----------------------------------------------------------------------------
-
-/// Bytes for the sums over all workers, in any format.
-const PAGE: usize = 4096;
-/// Bytes for the figures of one worker, in any format.
-const PAGE_PER_WORKER: usize = 512;
-
-/// A page that is being written.
-struct Page<'a> {
-    room: &'a mut [u8],
-    len: usize,
-    /// The number of workers when `room` was allocated. Workers that started since are left
-    /// out, because there is no room for them.
-    workers: usize,
-}
-
-impl Page<'_> {
-    /// Appends a text; one that does not fit is left out.
-    fn text(&mut self, text: &[u8]) -> &mut Self {
-        let end = self.len.saturating_add(text.len());
-        if let Some(place) = self.room.get_mut(self.len..end) {
-            for (to, from) in place.iter_mut().zip(text) {
-                *to = *from;
-            }
-            self.len = end;
-        }
-        self
-    }
-
-    /// Appends a number in decimal.
-    fn number(&mut self, number: u64) -> &mut Self {
-        self.text(number::decimal(number).as_bytes())
-    }
-
-    /// Appends the members of a JSON object, one for each figure, each after a comma. `read`
-    /// returns the value of a figure.
-    fn json_object(&mut self, read: impl Fn(Figure) -> u64) -> &mut Self {
-        for figure in Figure::ALL {
-            self.text(b",\"");
-            for part in figure.name().split('"') {
-                self.text(part.as_bytes());
-            }
-            self.text(b"\":").number(read(*figure));
-        }
-        self
-    }
-
-    fn json(&mut self) {
-        let workers = self.workers;
-        self.text(b"{\"workers\":")
-            .number(workers as u64)
-            .json_object(figures::sum)
-            .text(b",\"by_worker\":[");
-        for (n, row) in figures::workers().take(workers).enumerate() {
-            self.text(if n == 0 { b"" } else { b"," });
-            self.text(b"{\"pid\":").number(row.pid());
-            self.json_object(|figure| row.get(figure)).text(b"}");
-        }
-        self.text(b"]}\n");
-    }
-
-    fn prometheus(&mut self) {
-        let workers = self.workers;
-        let mut last: &[u8] = b"";
-        for figure in Figure::ALL {
-            let metric = figure.name().split('{').next().unwrap_or_default().as_bytes();
-            if metric != last {
-                last = metric;
-                self.text(b"# HELP nginx_lua_var_").text(metric).text(b" ");
-                self.text(figure.help().as_bytes());
-                self.text(b"\n# TYPE nginx_lua_var_").text(metric);
-                self.text(if figure.is_counter() {
-                    b" counter\n"
-                } else {
-                    b" gauge\n"
-                });
-            }
-            self.text(b"nginx_lua_var_").text(figure.name().as_bytes());
-            self.text(b" ");
-            self.number(figures::sum(*figure)).text(b"\n");
-        }
-        self.text(b"# HELP nginx_lua_var_workers Workers.\n")
-            .text(b"# TYPE nginx_lua_var_workers gauge\nnginx_lua_var_workers ")
-            .number(workers as u64)
-            .text(b"\n");
-    }
-
-    fn plain(&mut self) {
-        let workers = self.workers;
-        self.text(b"workers ").number(workers as u64).text(b"\n");
-        for figure in Figure::ALL {
-            self.text(figure.name().as_bytes()).text(b" ");
-            self.number(figures::sum(*figure)).text(b"\n");
-        }
-        for row in figures::workers().take(workers) {
-            self.text(b"\nworker ").number(row.pid()).text(b"\n");
-            for figure in Figure::ALL {
-                self.text(b"    ").text(figure.name().as_bytes()).text(b" ");
-                self.number(row.get(*figure)).text(b"\n");
-            }
-        }
-    }
-}
 
 /// Whether `text` contains `what`.
 fn contains(text: &[u8], what: &[u8]) -> bool {
@@ -202,10 +395,15 @@ fn accepted(r: Request<'_>) -> StatusFormat {
         StatusFormat::Json
     } else if accepts(b"application/openmetrics-text") || accepts(b"version=0.0.4") {
         StatusFormat::Prometheus
+    } else if accepts(b"text/html") {
+        StatusFormat::Html
     } else {
         StatusFormat::Text
     }
 }
+
+/// Bytes beyond those of the page as it was measured.
+const SPARE: usize = 4096;
 
 /// Content handler of `lua_var_status`.
 ///
@@ -216,31 +414,22 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    let workers = figures::workers().count();
-    let size = workers.saturating_mul(PAGE_PER_WORKER).saturating_add(PAGE);
+    let format = r.conf::<conf::LocConf>().and_then(conf::LocConf::status);
+    let (write, content_type): (fn(&mut Writer<'_>), &[u8]) =
+        match format.unwrap_or_else(|| accepted(r)) {
+            StatusFormat::Text => (plain, b"text/plain"),
+            StatusFormat::Json => (json, b"application/json"),
+            StatusFormat::Prometheus => (prometheus, b"text/plain; version=0.0.4"),
+            StatusFormat::Html => (html, b"text/html"),
+        };
+    let mut measured = Writer::new(&mut []);
+    write(&mut measured);
+    // It may have grown until it is written.
+    let size = measured.len().saturating_add(SPARE);
     let Some(room) = r.pool().and_then(|pool| pool.bytes(size)) else {
         return ERROR;
     };
-    let mut page = Page {
-        room,
-        len: 0,
-        workers,
-    };
-    let format = r.conf::<conf::LocConf>().and_then(conf::LocConf::status);
-    let content_type: &[u8] = match format.unwrap_or_else(|| accepted(r)) {
-        StatusFormat::Text => {
-            page.plain();
-            b"text/plain"
-        }
-        StatusFormat::Json => {
-            page.json();
-            b"application/json"
-        }
-        StatusFormat::Prometheus => {
-            page.prometheus();
-            b"text/plain; version=0.0.4"
-        }
-    };
-    let Page { room, len, .. } = page;
-    r.respond(content_type, room.get(..len).unwrap_or_default())
+    let mut page = Writer::new(room);
+    write(&mut page);
+    r.respond(content_type, page.finish())
 }

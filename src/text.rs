@@ -19,6 +19,12 @@ impl<'a> Writer<'a> {
         self.room.get(..self.len).unwrap_or(self.room)
     }
 
+    /// What fits of the text, for as long as the buffer lives.
+    pub fn finish(self) -> &'a [u8] {
+        let len = self.len.min(self.room.len());
+        self.room.get(..len).unwrap_or_default()
+    }
+
     /// The length of the whole text.
     pub fn len(&self) -> usize {
         self.len

@@ -6,46 +6,64 @@ use core::ffi::CStr;
 
 use crate::conf::LocConf;
 use crate::mode;
+pub(crate) use crate::nginx::BUILT_FOR;
 use crate::nginx::conf::Complete;
 use crate::nginx::file::{self, Identity};
-use crate::nginx::log::{NOTICE, WARN, log_error};
-use crate::nginx::{BUILT_FOR, is_testing_configuration};
+use crate::nginx::is_testing_configuration;
+use crate::nginx::log::{ERR, NOTICE, log_error};
 use crate::statics::PerWorker;
 
 /// The module's file at the first configuration, which is when it was loaded.
 static LOADED: PerWorker<Cell<Option<Identity>>> = PerWorker(Cell::new(None));
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The `lua_var_ctx_restore` of `http {}`; `off` where it cannot work.
+static RESTORE: PerWorker<Cell<&CStr>> = PerWorker(Cell::new(c"off"));
+
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The `lua_var_ctx_restore` of `http {}`.
+pub(crate) fn restore() -> &'static CStr {
+    RESTORE.get()
+}
+
+/// Whether nginx has the layout that the module was built for. Offsets are compared when the
+/// configuration is read, the rest at the first request of a worker.
+pub(crate) fn layout() -> &'static str {
+    if mode::is_foreign() {
+        "differs"
+    } else {
+        "agrees"
+    }
+}
 
 /// Logs the version, the nginx that it was built for, whether the layout agrees, and the
 /// `lua_var_ctx_restore` of `http {}`. With `nginx -t` nothing is logged.
 pub(crate) fn write(complete: &Complete) {
+    // SAFETY: `create_loc_conf` made it, and it lives as long as the cycle.
+    let outermost = unsafe { complete.conf::<LocConf>().as_ref() };
+    let outermost = outermost.filter(|_| !mode::is_foreign());
+    RESTORE.set(outermost.map_or(c"off", LocConf::restore_name));
     if is_testing_configuration() {
         return;
     }
-    // SAFETY: `create_loc_conf` made it, and it lives as long as the cycle.
-    let outermost = unsafe { complete.conf::<LocConf>().as_ref() };
-    // Only the offsets were compared so far; the rest is compared at the first request.
-    let (layout, restore) = match outermost {
-        Some(outermost) if !mode::is_foreign() => (c"layout agrees", outermost.restore_name()),
-        _ => (c"layout differs", c"off"),
-    };
+    let layout = layout();
     log_error!(
         NOTICE,
         complete.log,
-        "lua_var: version %*s, built for %s, %s, lua_var_ctx_restore %s",
+        "lua_var: version %*s, built for %s, layout %*s, lua_var_ctx_restore %s",
         VERSION.len(),
         VERSION.as_ptr(),
         BUILT_FOR.as_ptr(),
+        layout.len(),
         layout.as_ptr(),
-        restore.as_ptr()
+        restore().as_ptr()
     );
     if let Some(name) = file::name() {
         compare(complete, name);
     }
 }
 
-/// Warns if the file is not the one that was loaded. A reload does not load the new file:
+/// Says if the file is not the one that was loaded. A reload does not load the new file:
 /// the module stays mapped (`-z nodelete`), because LuaJIT keeps pointers to its functions,
 /// so for `dlopen` a file of this name is loaded already.
 fn compare(complete: &Complete, name: &CStr) {
@@ -55,10 +73,9 @@ fn compare(complete: &Complete, name: &CStr) {
         Some(loaded) if now == Some(loaded) => {}
         Some(_) => {
             log_error!(
-                WARN,
+                ERR,
                 complete.log,
-                "lua_var: \"%s\" was replaced or removed, but a reload loads no other build: \
-                 the one in use stays until nginx is restarted",
+                "lua_var: \"%s\" was replaced; restart nginx to load the new build",
                 name.as_ptr()
             );
         }

@@ -7,6 +7,7 @@ use core::ffi::c_void;
 
 use super::declared_in_shim;
 use crate::conf::SrvConf;
+use crate::culprits;
 use crate::layout;
 use crate::mode;
 use crate::nginx::shim::{
@@ -16,7 +17,6 @@ use crate::nginx::shim::{
 use crate::nginx::{self, DECLINED, ERROR, OK, ngx_http_request_t};
 use crate::ngx_ctx;
 use crate::refusal::Refusal;
-use crate::refusal_log;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::restore;
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_read(
 /// `r` may be any pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ngx_http_lua_var_ffi_slot(r: *mut ngx_http_request_t) -> i32 {
-    if mode::is_foreign() || refusal_log::is_tracing() {
+    if mode::is_foreign() || culprits::origins::is_tracing() {
         return -1;
     }
     let call = Call::enter();

@@ -8,12 +8,13 @@ use crate::mode;
 use crate::nginx::lua_module::{self, SENTENCE};
 use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{
-    NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_FIXED, lua_var_req_t, ngx_http_lua_var_found_t,
-    ngx_http_lua_var_value_t,
+    LUA_VAR_SERIES, NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_FIXED, lua_var_req_t,
+    ngx_http_lua_var_found_t, ngx_http_lua_var_value_t,
 };
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::registry::slots::Handle;
 use crate::status;
+use crate::text::Writer;
 use crate::validation::{Call, Direct, LiveRequest, Named, Readable};
 use crate::variable::name::has_upper;
 use crate::variable::read::{self, InTable};
@@ -256,21 +257,25 @@ pub(super) unsafe extern "C" fn acquire(
     out.put_done(live.map(drop).map_err(Failure::Refused));
 }
 
-/// `stats`: the name of figure `n` in `out.data` and `out.len`, its sum over all workers in
-/// `out.number`. Returns 0 after the last figure.
+/// `stats`: the name of series `n` in `buf`, its length in `out.len`, and its value in
+/// `out.number`. Returns 0 after the last series.
 ///
 /// # Safety
-/// `out` is a value on the stack of `shim/functions.c`.
+/// `out` and the `LUA_VAR_SERIES` bytes at `buf` are on the stack of `shim/functions.c`.
 pub(super) unsafe extern "C" fn figure(
     n: ngx_uint_t,
+    buf: *mut u8,
     out: *mut ngx_http_lua_var_value_t,
 ) -> ngx_uint_t {
     // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &mut *out };
-    let Some((name, sum)) = status::numbered(n) else {
+    // SAFETY: so is this.
+    let room = unsafe { &mut *buf.cast::<[u8; LUA_VAR_SERIES as usize]>() };
+    let mut name = Writer::new(room);
+    let Some(value) = status::numbered(n, &mut name) else {
         return 0;
     };
-    out.put(Value::Text(name));
-    out.number = sum as f64;
+    out.len = name.written().len() as i32;
+    out.number = value as f64;
     1
 }

@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ptr;
 
 use super::lua_files::{CDEF, CHUNKS, REPLACEMENTS};
-use super::{functions, reader, refusal_log};
+use super::{culprits, functions, reader};
 use crate::nginx::conf::{Conf, conf_error};
 use crate::nginx::log::{INFO, Log, log_error};
 use crate::nginx::shim::lua_var_rust_t;
@@ -22,10 +22,11 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     acquire: Some(functions::acquire),
     figure: Some(functions::figure),
     read_many: Some(reader::read_many),
-    refused: Some(refusal_log::count),
-    describe: Some(refusal_log::describe),
-    is_tracing: Some(refusal_log::is_tracing),
-    made: Some(refusal_log::handle_made),
+    refused: Some(culprits::refused),
+    log_refusal: Some(culprits::log),
+    flush_refusals: Some(culprits::flush),
+    is_tracing: Some(culprits::is_tracing),
+    made: Some(culprits::handle_made),
     vm: Some(number_of_vm),
     chunks: CHUNKS.0.as_ptr(),
     nchunks: CHUNKS.0.len(),

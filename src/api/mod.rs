@@ -6,12 +6,12 @@
 //! example, and `functions.rs` reads the variables.
 
 pub mod compat;
+mod culprits;
 pub mod ffi;
 mod functions;
 pub mod lua;
 mod lua_files;
 mod reader;
-mod refusal_log;
 
 use core::ffi::CStr;
 

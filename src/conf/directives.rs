@@ -174,7 +174,7 @@ unsafe extern "C" fn lua_var_ssl_ctx(
     )
 }
 
-/// `lua_var_status [text | json | prometheus]`
+/// `lua_var_status [text | json | prometheus | html]`
 unsafe extern "C" fn lua_var_status(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
@@ -192,7 +192,7 @@ unsafe extern "C" fn lua_var_status(
         cf,
         &mut conf.status,
         |text| STATUS.iter().position(|(name, _)| text == *name),
-        c"\"text\", \"json\" or \"prometheus\"",
+        c"\"text\", \"json\", \"prometheus\" or \"html\"",
     )
 }
 
@@ -224,7 +224,7 @@ unsafe extern "C" fn lua_var_log_refused(
     // SAFETY: a directive's arguments live as long as the configuration.
     let text = unsafe { bytes(*level) };
     conf.log_refused = if text == b"off" && rate.is_none() {
-        let level = WARN as ngx_uint_t;
+        let level = ERR as ngx_uint_t;
         LogRefused { level, rate: 0 }
     } else {
         let Some((_, level)) = LEVELS.iter().find(|(name, _)| text == *name) else {

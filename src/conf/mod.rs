@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, UNSET_FLAG, UNSET_UINT};
-use crate::nginx::log::{WARN, log_error};
+use crate::nginx::log::{ERR, WARN, log_error};
 use crate::nginx::lua_module;
 use crate::nginx::module_conf::{HttpModule, Level, ModuleConf};
 use crate::nginx::{ngx_conf_t, ngx_flag_t, ngx_str_t, ngx_uint_t};
@@ -83,7 +83,7 @@ const DEFAULT_RESTORE_NAME: &CStr = c"error_page";
 pub struct LogRefused {
     /// [`UNSET_UINT`] if the directive is not used.
     level: ngx_uint_t,
-    /// Lines in a second; 0 with `off`.
+    /// Lines about one culprit in a second; 0 with `off`.
     rate: ngx_uint_t,
 }
 
@@ -91,14 +91,17 @@ impl LogRefused {
     /// The log level of a refusal.
     pub(crate) fn level(self) -> ngx_uint_t {
         match self.level {
-            UNSET_UINT => WARN as ngx_uint_t,
+            UNSET_UINT => ERR as ngx_uint_t,
             level => level,
         }
     }
 
-    /// How many refusals a worker may log in a second.
-    pub(crate) fn rate(self) -> ngx_uint_t {
-        self.rate
+    /// Milliseconds between two lines about one culprit; 0 with `off`.
+    pub(crate) fn interval(self) -> u64 {
+        match self.rate {
+            0 => 0,
+            rate => (1000_u64).checked_div(rate as u64).unwrap_or(1).max(1),
+        }
     }
 }
 
@@ -164,13 +167,16 @@ pub enum StatusFormat {
     Json,
     /// The text format of Prometheus, version 0.0.4.
     Prometheus,
+    /// A page for a browser.
+    Html,
 }
 
 /// The values of `lua_var_status`.
-const STATUS: [(&[u8], StatusFormat); 3] = [
+const STATUS: [(&[u8], StatusFormat); 4] = [
     (b"text", StatusFormat::Text),
     (b"json", StatusFormat::Json),
     (b"prometheus", StatusFormat::Prometheus),
+    (b"html", StatusFormat::Html),
 ];
 
 impl LocConf {

@@ -37,6 +37,11 @@ impl<const WORDS: usize> Text<WORDS> {
         }
     }
 
+    fn is_equal(&self, other: &Self) -> bool {
+        let mut words = self.0.iter().zip(&other.0);
+        words.all(|(word, other)| word.load(Relaxed) == other.load(Relaxed))
+    }
+
     /// The text, as it is now.
     pub fn load(&self) -> Copied<WORDS> {
         Copied(core::array::from_fn(|n| {
@@ -94,8 +99,7 @@ impl Key<'_> {
 pub struct Culprit {
     hash: AtomicU64,
     ready: AtomicU64,
-    /// See [`Key`].
-    pub reason: AtomicU64,
+    reason: AtomicU64,
     count: AtomicU64,
     last: AtomicU64,
     logged: AtomicU64,
@@ -119,6 +123,18 @@ const WRITING: u64 = 1;
 const WRITTEN: u64 = 2;
 
 impl Culprit {
+    /// The number of a `Refusal`.
+    pub fn reason(&self) -> u64 {
+        self.reason.load(Relaxed)
+    }
+
+    /// Whether place, variable and reason are the same.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.reason() == other.reason()
+            && self.variable.is_equal(&other.variable)
+            && self.at.is_equal(&other.at)
+    }
+
     /// How often it was refused.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
@@ -160,10 +176,11 @@ impl Culprit {
     }
 
     /// Takes the right to log a line, which one worker has in each `interval`. `now` counts in
-    /// the same unit and is not 0. Returns the number of refusals since the line before.
+    /// the same unit. Returns the number of refusals since the line before.
     pub fn take_line(&self, now: u64, interval: u64) -> Option<u64> {
         let before = self.logged_at.load(Relaxed);
-        if before != 0 && now.saturating_sub(before) < interval {
+        // The clock may have been set back.
+        if now.abs_diff(before) < interval {
             return None;
         }
         self.logged_at

@@ -45,6 +45,7 @@ macro_rules! figures {
 }
 
 figures! {
+    Workers "workers" "Workers that are running.";
     Live "live_requests" "Requests that are live and have a handle.";
     Registered "registered_total" "Requests that got a handle.";
     NotRegistered "not_registered_total"
@@ -71,12 +72,20 @@ figures! {
 }
 
 impl Figure {
+    /// Those that tell one worker from another.
+    pub fn of_worker() -> impl Iterator<Item = Figure> {
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(|figure| *figure != Figure::Workers)
+    }
+
     /// Whether the figure only grows. The others are gauges, to which a process that has
     /// ended contributes nothing.
     pub const fn is_counter(self) -> bool {
         !matches!(
             self,
-            Figure::Live | Figure::RetiredSlots | Figure::LayoutDiffers
+            Figure::Workers | Figure::Live | Figure::RetiredSlots | Figure::LayoutDiffers
         )
     }
 }
@@ -126,6 +135,7 @@ impl Row {
                 self.set(*figure, 0);
             }
         }
+        self.set(Figure::Workers, u64::from(pid != 0));
         self.pid.store(pid, Release);
     }
 }

@@ -132,8 +132,8 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
         }
 
         if (id == vm->void_pointer || id == vm->request_pointer) {
-            req->kind = LUA_VAR_REQ_POINTER;
             ngx_memcpy(&req->value, payload, sizeof(void *));
+            req->kind = req->value ? LUA_VAR_REQ_POINTER : LUA_VAR_REQ_FOREIGN;
             return;
         }
 
@@ -141,8 +141,8 @@ request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
 
     case LUA_TLIGHTUSERDATA:
         /* get_request() of lua-resty-core returns this on a LuaJIT without exdata */
-        req->kind = LUA_VAR_REQ_POINTER;
         req->value = (uintptr_t) api.lua_touserdata(L, idx);
+        req->kind = req->value ? LUA_VAR_REQ_POINTER : LUA_VAR_REQ_FOREIGN;
         return;
     }
 
@@ -197,13 +197,40 @@ push_value(lua_State *L, const ngx_http_lua_var_value_t *v)
 
 /* Pushes nil and a message for an argument that cannot name a request. */
 static ngx_inline int
-refuse_argument(lua_State *L, int idx)
+refuse_argument(lua_State *L, int idx, const char *call)
 {
+    int          type;
+    const char  *got;
+
+    type = api.lua_type(L, idx);
+    got = api.lua_typename(L, type);
+
+    /* ngx.null is one */
+    if (type == LUA_TLIGHTUSERDATA && api.lua_touserdata(L, idx) == NULL) {
+        got = "a null pointer";
+    }
+
     api.lua_pushnil(L);
     api.lua_pushfstring(L, "bad request: expected a handle from request() or "
-                        "the current request's pointer, got %s",
-                        api.lua_typename(L, api.lua_type(L, idx)));
+                        "the current request's pointer, got %s: it is "
+                        "ngxvar.%s", got, call);
     return 2;
+}
+
+
+/* Counts and logs a wrong argument, for which the sentence is on top of the stack. */
+static ngx_inline void
+count_bad_argument(lua_State *L, const char *asked, const u_char *name,
+    size_t len, const lua_var_req_t *req)
+{
+    size_t                     sentence_len;
+    ngx_http_lua_var_value_t   out;
+
+    out.data = (const u_char *) api.lua_tolstring(L, -1, &sentence_len);
+    out.len = (int32_t) sentence_len;
+    out.number = LUA_VAR_BAD_ARGUMENT;
+
+    lua_var_refuse(L, asked, name, len, req, &out);
 }
 
 

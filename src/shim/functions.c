@@ -12,7 +12,8 @@
  * with a colon or of swapped arguments, so the error shows the right call.
  */
 static int
-bad_name(lua_State *L, const char *expected, const char *call)
+bad_name(lua_State *L, const char *expected, const char *asked,
+    const char *call, const lua_var_req_t *req)
 {
     int          type;
     const char  *dot;
@@ -21,13 +22,18 @@ bad_name(lua_State *L, const char *expected, const char *call)
     dot = (type == LUA_TTABLE) ? ", with a dot" : "";
 
     if (type != LUA_TTABLE && type != LUA_TCDATA) {
-        return api.luaL_error(L, "bad variable name: expected %s, got %s",
-                              expected, api.lua_typename(L, type));
+        api.lua_pushfstring(L, "bad variable name: expected %s, got %s",
+                            expected, api.lua_typename(L, type));
+
+    } else {
+        api.lua_pushfstring(L, "bad variable name: expected %s, got %s: "
+                            "it is ngxvar.%s%s", expected,
+                            api.lua_typename(L, type), call, dot);
     }
 
-    return api.luaL_error(L, "bad variable name: expected %s, got %s: "
-                          "it is ngxvar.%s%s", expected,
-                          api.lua_typename(L, type), call, dot);
+    count_bad_argument(L, asked, NULL, 0, req);
+
+    return api.luaL_error(L, "%s", api.lua_tolstring(L, -1, NULL));
 }
 
 
@@ -43,17 +49,33 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 
     request_arg(L, vm, 2, &req);
 
-    if (req.kind == LUA_VAR_REQ_FOREIGN) {
-        return refuse_argument(L, 2);
-    }
+    name = NULL;
+    len = 0;
 
     switch (api.lua_type(L, 1)) {
 
     case LUA_TSTRING:
+        name = (const u_char *) api.lua_tolstring(L, 1, &len);
+        break;
+
+    case LUA_TNUMBER:
+        break;
+
+    default:
+        return bad_name(L, "string or number", "read", "fetch(name, req)",
+                        &req);
+    }
+
+    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+        n = refuse_argument(L, 2, "fetch(name, req)");
+        count_bad_argument(L, "read", name, len, &req);
+        return n;
+    }
+
+    if (name != NULL) {
         fetch_by_name(L, 1, &req, NGX_HTTP_LUA_VAR_TYPED, &out);
 
-        name = (const u_char *) api.lua_tolstring(L, 1, &len);
-        n = give(L, "fetch", name, len, &req, &out);
+        n = give(L, "read", name, len, &req, &out);
 
         if (out.kind != NGX_HTTP_LUA_VAR_ERROR
             && out.kind != NGX_HTTP_LUA_VAR_REFUSED
@@ -63,14 +85,10 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
         }
 
         return n;
-
-    case LUA_TNUMBER:
-        rust->capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
-        return give(L, "fetch of a capture", NULL, 0, &req, &out);
-
-    default:
-        return bad_name(L, "string or number", "fetch(name, req)");
     }
+
+    rust->capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
+    return give(L, "read a capture", NULL, 0, &req, &out);
 }
 
 
@@ -174,12 +192,16 @@ l_set(lua_State *L)
 
     request_arg(L, vm_of(L), 3, &req);
 
-    if (req.kind == LUA_VAR_REQ_FOREIGN) {
-        return refuse_argument(L, 3);
+    if (api.lua_type(L, 1) != LUA_TSTRING) {
+        return bad_name(L, "string", "set", "set(name, value, req)", &req);
     }
 
-    if (api.lua_type(L, 1) != LUA_TSTRING) {
-        return bad_name(L, "string", "set(name, value, req)");
+    name = (const u_char *) api.lua_tolstring(L, 1, &len);
+
+    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+        refuse_argument(L, 3, "set(name, value, req)");
+        count_bad_argument(L, "set", name, len, &req);
+        return 2;
     }
 
     value = NULL;
@@ -197,8 +219,6 @@ l_set(lua_State *L)
                                   "return a string");
         }
     }
-
-    name = (const u_char *) api.lua_tolstring(L, 1, &len);
 
     rust->set(&req, name, len, value, value_len, sentence, &out);
 
@@ -222,7 +242,7 @@ l_live(lua_State *L)
 
     /* unlike for fetch(), nil does not stand for the current request */
     if (api.lua_type(L, 1) == LUA_TNIL || req.kind == LUA_VAR_REQ_FOREIGN) {
-        refuse_argument(L, 1);
+        refuse_argument(L, 1, "live(req)");
         api.lua_pushboolean(L, 0);
         api.lua_pushvalue(L, -2);
         return 2;
@@ -265,17 +285,18 @@ l_acquire(lua_State *L)
 }
 
 
-/* stats() -> table: the figures of all workers, by name */
+/* stats() -> table: figures of all workers and refusals by culprit, by the metrics' names */
 static int
 l_stats(lua_State *L)
 {
+    u_char                     name[LUA_VAR_SERIES];
     ngx_uint_t                 n;
     ngx_http_lua_var_value_t   out;
 
-    api.lua_createtable(L, 0, 16);
+    api.lua_createtable(L, 0, 32);
 
-    for (n = 0; rust->figure(n, &out); n++) {
-        api.lua_pushlstring(L, (const char *) out.data, out.len);
+    for (n = 0; rust->figure(n, name, &out); n++) {
+        api.lua_pushlstring(L, (const char *) name, out.len);
         api.lua_pushnumber(L, out.number);
         api.lua_rawset(L, -3);
     }

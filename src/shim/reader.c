@@ -28,7 +28,7 @@ refuse(lua_State *L, const lua_var_req_t *req,
     api.lua_rawgeti(L, UP_PLAN_NAMES, 1);
     name = (const u_char *) api.lua_tolstring(L, -1, &len);
 
-    return give(L, "reader of", name, len, req, out);
+    return give(L, "read", name, len, req, out);
 }
 
 
@@ -97,7 +97,7 @@ values(lua_State *L, int is_checked)
                               (int) plan->n);
     }
 
-    n = (req.kind == LUA_VAR_REQ_FOREIGN) ? refuse_argument(L, 2)
+    n = (req.kind == LUA_VAR_REQ_FOREIGN) ? refuse_argument(L, 2, "reader(names)(req)")
                                           : read_all(L, plan, &req, out);
 
     if (n != 0) {

@@ -1,0 +1,88 @@
+//! `lua_var_trace_handles`: where handles were made.
+
+use core::cell::Cell;
+
+use super::table::Text;
+use super::{Place, place};
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::Relaxed;
+use crate::nginx::request::Request;
+use crate::nginx::{self, mem};
+use crate::registry::slots::Handle;
+use crate::statics::PerWorker;
+use crate::validation::{Call, Readable};
+
+/// Handles that are remembered: a newer one replaces an older one with the same hash.
+const ORIGINS: usize = 4096;
+
+/// Where the first `request()` for a handle was.
+#[repr(C)]
+pub(super) struct Origin {
+    handle: AtomicU64,
+    /// `ngx_current_msec` modulo 2^32.
+    made: AtomicU64,
+    /// 1 if other lines of Lua called `request()` for it, too.
+    has_others: AtomicU64,
+    pub(super) at: Text<10>,
+    pub(super) request_line: Text<16>,
+}
+
+impl Origin {
+    /// Milliseconds since then.
+    pub(super) fn ago(&self) -> u32 {
+        nginx::msec().wrapping_sub(self.made.load(Relaxed) as u32)
+    }
+
+    /// Whether this is the only place where the handle was given to Lua.
+    pub(super) fn is_only(&self) -> bool {
+        self.has_others.load(Relaxed) == 0
+    }
+}
+
+/// The table, if `lua_var_trace_handles` is on. It is not shared with other processes.
+static TABLE: PerWorker<Cell<Option<&'static [Origin; ORIGINS]>>> = PerWorker(Cell::new(None));
+
+/// Allocates the table of this process.
+pub(super) fn begin() {
+    // SAFETY: it consists of atomic integers, for which zero bytes are valid.
+    TABLE.set(unsafe { mem::shared() });
+}
+
+/// Whether `lua_var_trace_handles` is on.
+pub(crate) fn is_tracing() -> bool {
+    TABLE.get().is_some()
+}
+
+fn entry(handle: Handle) -> Option<&'static Origin> {
+    let mixed = handle.id ^ handle.generation.wrapping_mul(0x9e37_79b1);
+    TABLE.get()?.get(mixed as usize % ORIGINS)
+}
+
+/// Where a handle was made.
+pub(super) fn of(handle: Handle) -> Option<&'static Origin> {
+    entry(handle).filter(|origin| origin.handle.load(Relaxed) == handle.to_bits())
+}
+
+/// Remembers where Lua got a handle.
+pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
+    let mut room = Place::default();
+    let at = place(&mut room, source, line);
+    if let Some(origin) = of(handle) {
+        if origin.at.load().bytes() != at {
+            origin.has_others.store(1, Relaxed);
+        }
+        return;
+    }
+    let Some(origin) = entry(handle) else { return };
+    let call = Call::enter();
+    let live = Readable::by_handle(&call, handle).ok();
+    let request = live.map(Readable::request);
+    let line_of_request = request.and_then(Request::request_line).unwrap_or_default();
+    origin.handle.store(handle.to_bits(), Relaxed);
+    origin.made.store(u64::from(nginx::msec()), Relaxed);
+    origin.has_others.store(0, Relaxed);
+    origin.at.store(at);
+    origin
+        .request_line
+        .store(super::escaped(&mut [0; 128], line_of_request));
+}

@@ -14,6 +14,7 @@ use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
+use crate::restore;
 use crate::text::Writer;
 use crate::variable::number;
 use crate::which_build;
@@ -146,8 +147,9 @@ unsafe extern "C" fn refused(
     OK
 }
 
-/// Get handler of `$lua_var_restored`: the kind of redirect after which `ngx.ctx` was
-/// restored, `error_page` or `other`; empty if it was not. It may be read in any phase.
+/// Get handler of `$lua_var_restored`: `error_page` or `other`, the redirect after which
+/// `ngx.ctx` was restored, or why it was not; empty if it was not lost. It may be read in any
+/// phase.
 ///
 /// # Safety
 /// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
@@ -159,11 +161,7 @@ unsafe extern "C" fn restored(
     // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let r = unsafe { Request::from_nginx(r) };
     let slot = r.and_then(|r| registry().find(r.address()));
-    let text: &[u8] = match slot {
-        Some(slot) if slot.has(Slot::RESTORED_ERROR_PAGE) => b"error_page",
-        Some(slot) if slot.has(Slot::RESTORED_OTHER) => b"other",
-        _ => b"",
-    };
+    let text = slot.map_or("", restore::outcome).as_bytes();
     // SAFETY: `v` is null or a value to fill; the text is a constant.
     unsafe { fill(v, text) };
     OK
@@ -305,7 +303,8 @@ h1{font-size:1.3em}h2{font-size:1.1em;margin-top:2em}div{overflow-x:auto}\
 table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.25em .7em;border-bottom:1px solid #ddd;white-space:nowrap}\
 th{font-weight:600;background:#f4f4f4}.n{text-align:right}.z{color:#aaa}\
-.at{font:13px ui-monospace,monospace;font-weight:600;color:#a00}\
+.at{font:600 13px ui-monospace,monospace;color:#a00;white-space:normal;overflow-wrap:anywhere;\
+min-width:9em}@media(min-width:60em){.at{white-space:nowrap}}\
 </style><h1>ngx_http_lua_var_module</h1><p>";
 
 fn html(w: &mut Writer<'_>) {
@@ -317,16 +316,13 @@ fn html(w: &mut Writer<'_>) {
     w.text("<h2>Refused, the last first</h2>");
     if culprits::all().next().is_none() {
         w.text("<p>Nothing was refused.");
-    } else {
-        w.text(
-            "<div><table><tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason\
-                <th>in<th>for example<th>while",
-        );
     }
+    w.text("<div><table>");
+    let mut head = "<tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason<th>in\
+                    <th>for example<th>while";
     for culprit in newest_first() {
-        w.text("<tr><td class=n>")
-            .number(culprit.count())
-            .text("<td>");
+        w.text(core::mem::take(&mut head)).text("<tr><td class=n>");
+        w.number(culprit.count()).text("<td>");
         ago(w, culprit);
         fields(culprit, |name, text| {
             w.text(match name {
@@ -337,16 +333,17 @@ fn html(w: &mut Writer<'_>) {
             w.html(text);
         });
     }
-    w.text("</table></div><h2>Figures</h2><div><table><tr><th><th class=n>all");
+    w.text("</table></div><h2>Figures</h2><div><table><tr><th class=n>all<th>");
     for row in figures::workers() {
         w.text("<th class=n>").number(row.pid());
     }
     for figure in Figure::ALL {
-        w.text("<tr><td title='")
+        w.text("<tr>");
+        cell(w, figures::sum(*figure));
+        w.text("<td title='")
             .html(figure.help().as_bytes())
             .text("'>");
         w.html(figure.name().as_bytes());
-        cell(w, figures::sum(*figure));
         for row in figures::workers() {
             cell(w, row.get(*figure));
         }

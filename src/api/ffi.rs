@@ -328,8 +328,6 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_ctx_made(
     if let Ok(live) = Readable::by_address(&call, r as usize) {
         let was_restored = was_restored != 0;
         ngx_ctx::made(live, reference, vm, was_restored);
-        if was_restored {
-            restore::note(live);
-        }
+        restore::note(live, was_restored);
     }
 }

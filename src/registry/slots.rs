@@ -122,10 +122,8 @@ impl Slot {
     pub const FROM_ERROR_PAGE: u32 = 1;
     /// Flag: an `error_page` value was evaluated, see [`Slot::hook_changes`].
     pub const HOOKED: u32 = 1 << 1;
-    /// Flag: `ngx.ctx` was restored after an `error_page`.
-    pub const RESTORED_ERROR_PAGE: u32 = 1 << 2;
-    /// Flag: `ngx.ctx` was restored after another internal redirect.
-    pub const RESTORED_OTHER: u32 = 1 << 3;
+    /// The three bits of [`Slot::outcome`] begin at this bit of the flags.
+    const OUTCOME_SHIFT: u32 = 2;
     /// The four bits of [`Slot::hook_changes`] begin at this bit of the flags.
     pub const HOOK_SHIFT: u32 = 8;
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
@@ -223,6 +221,18 @@ impl Slot {
     pub fn hook_changes(&self) -> Option<u32> {
         self.has(Self::HOOKED)
             .then(|| self.flags.get() >> Self::HOOK_SHIFT & 0xf)
+    }
+
+    /// What became of a lost `ngx.ctx`, a number of `restore.rs`; 0 at first.
+    pub fn outcome(&self) -> u32 {
+        self.flags.get() >> Self::OUTCOME_SHIFT & 7
+    }
+
+    /// Sets [`Slot::outcome`], a number below 8.
+    pub fn set_outcome(&self, outcome: u32) {
+        let others = self.flags.get() & !(7 << Self::OUTCOME_SHIFT);
+        self.flags
+            .set(others | (outcome & 7) << Self::OUTCOME_SHIFT);
     }
 
     /// Counts a refusal while this request was running, up to 65535.

@@ -1,7 +1,7 @@
 //! What the figures and culprits look like: the `lua_var_status` page, `ngxvar.stats()`, and two
 //! variables about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
 
-use core::iter;
+use core::{iter, mem};
 
 use crate::conf::{self, StatusFormat};
 use crate::culprits::{self, table::Culprit};
@@ -15,25 +15,21 @@ use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
 use crate::restore;
-use crate::text::Writer;
-use crate::variable::number;
+use crate::text::{Html, Quoted, Writer, put, written};
 use crate::which_build;
 
 // ---- What there is to tell ---------------------------------------------------------------
 
-/// The metric that counts refusals by culprit.
-const REFUSED_BY: &str = "refused_by_total";
-
 /// Writes the name of series `n`, as `ngxvar.stats()` has it, and returns its value: first the
 /// figures, then the refusals by culprit. `None` after the last.
-pub(crate) fn numbered(n: usize, writer: &mut Writer<'_>) -> Option<u64> {
+pub(crate) fn numbered(n: usize, w: &mut Writer<'_>) -> Option<u64> {
     let Some(after) = n.checked_sub(Figure::ALL.len()) else {
         let figure = *Figure::ALL.get(n)?;
-        writer.text(figure.name());
+        put!(w; figure.name());
         return Some(figures::sum(figure));
     };
     let culprit = first_of_each().nth(after)?;
-    refused_by(writer, culprit);
+    refused_by(w, culprit);
     Some(refused_alike(culprit))
 }
 
@@ -50,21 +46,15 @@ fn refused_alike(culprit: &Culprit) -> u64 {
     alike.fold(0, |sum, other| sum.wrapping_add(other.count()))
 }
 
-fn refused_by(writer: &mut Writer<'_>, culprit: &Culprit) {
-    writer.text(REFUSED_BY);
-    let mut separator = "{";
+fn refused_by(w: &mut Writer<'_>, culprit: &Culprit) {
+    let mut before = "refused_by_total{";
     fields(culprit, |name, text| {
         if matches!(name, "at" | "variable" | "reason") {
-            writer
-                .text(separator)
-                .text(name)
-                .text("=\"")
-                .quoted(text)
-                .text("\"");
-            separator = ",";
+            put!(w; before, name, "=", Quoted(text));
+            before = ",";
         }
     });
-    writer.text("}");
+    put!(w; "}");
 }
 
 /// Calls `each` with the name and the text of what is known of a culprit. The texts are
@@ -114,55 +104,42 @@ fn info() -> [(&'static str, &'static [u8]); 4] {
 
 // ---- Variables ---------------------------------------------------------------------------
 
-const REFUSED: &[u8] = b"lua_var_refused";
-const RESTORED: &[u8] = b"lua_var_restored";
-
 /// Defines `$lua_var_refused` and `$lua_var_restored`. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(REFUSED, NGX_HTTP_VAR_NOCACHEABLE, refused, 0)
-        && cf.add_variable(RESTORED, NGX_HTTP_VAR_NOCACHEABLE, restored, 0)
+    let flags = NGX_HTTP_VAR_NOCACHEABLE;
+    cf.add_variable(b"lua_var_refused", flags, of_request, REFUSED)
+        && cf.add_variable(b"lua_var_restored", flags, of_request, RESTORED)
 }
 
-/// Get handler of `$lua_var_refused`: how many accesses were refused while the request was
-/// running. It may be read in any phase.
+/// How many accesses were refused while the request was running.
+const REFUSED: usize = 0;
+/// The redirect after which `ngx.ctx` was restored, `error_page` or `other`, or why it was
+/// not; empty if it was not lost.
+const RESTORED: usize = 1;
+
+/// Get handler of both; they may be read in any phase.
 ///
 /// # Safety
 /// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn refused(
+unsafe extern "C" fn of_request(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
-    _data: usize,
+    which: usize,
 ) -> ngx_int_t {
     // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    let count = registry().find(r.address()).map_or(0, Slot::refused);
-    let text = number::decimal(u64::from(count));
-    let Some(text) = r.pool().and_then(|pool| pool.copy(&[text.as_bytes()])) else {
+    let slot = registry().find(r.address());
+    let mut room = [0; 16];
+    let text = written(&mut room, |w| match which {
+        REFUSED => put!(w; u64::from(slot.map_or(0, Slot::refused))),
+        _ => put!(w; slot.map_or("", restore::outcome)),
+    });
+    let Some(text) = r.pool().and_then(|pool| pool.copy(&[text])) else {
         return ERROR;
     };
     // SAFETY: `v` is null or a value to fill; the text is in the request's pool.
-    unsafe { fill(v, text) };
-    OK
-}
-
-/// Get handler of `$lua_var_restored`: `error_page` or `other`, the redirect after which
-/// `ngx.ctx` was restored, or why it was not; empty if it was not lost. It may be read in any
-/// phase.
-///
-/// # Safety
-/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn restored(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    _data: usize,
-) -> ngx_int_t {
-    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
-    let r = unsafe { Request::from_nginx(r) };
-    let slot = r.and_then(|r| registry().find(r.address()));
-    let text = slot.map_or("", restore::outcome).as_bytes();
-    // SAFETY: `v` is null or a value to fill; the text is a constant.
     unsafe { fill(v, text) };
     OK
 }
@@ -171,82 +148,57 @@ unsafe extern "C" fn restored(
 
 fn plain(w: &mut Writer<'_>) {
     for (name, value) in info() {
-        w.text(name).text(" ").text(value).text("\n");
+        put!(w; name, " ", value, "\n");
     }
     for figure in Figure::ALL {
-        w.text(figure.name()).text(" ");
-        w.number(figures::sum(*figure)).text("\n");
+        put!(w; figure.name(), " ", figures::sum(*figure), "\n");
     }
     for row in figures::workers() {
-        w.text("\nworker ").number(row.pid()).text("\n");
-        for figure in Figure::of_worker() {
-            w.text("    ").text(figure.name()).text(" ");
-            w.number(row.get(figure)).text("\n");
+        put!(w; "\nworker ", row.pid(), "\n");
+        for figure in Figure::ALL {
+            put!(w; "    ", figure.name(), " ", row.get(*figure), "\n");
         }
     }
     for culprit in newest_first() {
-        w.text("\nrefused ")
-            .number(culprit.count())
-            .text(" times, last ");
+        put!(w; "\nrefused ", culprit.count(), " times, last ");
         ago(w, culprit);
-        fields(culprit, |name, text| {
-            if !text.is_empty() {
-                w.text("\n    ").text(name).text(" ").text(text);
-            }
-        });
-        w.text("\n");
+        fields(culprit, |name, text| put!(w; "\n    ", name, " ", text));
+        put!(w; "\n");
     }
 }
 
 fn json(w: &mut Writer<'_>) {
-    w.text("{");
+    let mut before = "{";
     for (name, value) in info() {
-        w.text("\"")
-            .text(name)
-            .text("\":\"")
-            .quoted(value)
-            .text("\",");
+        put!(w; before, Quoted(name.as_bytes()), ":", Quoted(value));
+        before = ",";
     }
-    json_figures(w, Figure::ALL.iter().copied(), figures::sum);
-    w.text(",\"by_worker\":[");
-    for (n, row) in figures::workers().enumerate() {
-        w.text(if n == 0 { "{\"pid\":" } else { ",{\"pid\":" });
-        w.number(row.pid()).text(",");
-        json_figures(w, Figure::of_worker(), |figure| row.get(figure));
-        w.text("}");
+    json_figures(w, figures::sum);
+    put!(w; ",\"by_worker\":[");
+    before = "";
+    for row in figures::workers() {
+        put!(w; before, "{\"pid\":", row.pid());
+        json_figures(w, |figure| row.get(figure));
+        put!(w; "}");
+        before = ",";
     }
-    w.text("],\"culprits\":[");
-    for (n, culprit) in newest_first().enumerate() {
-        w.text(if n == 0 {
-            "{\"count\":"
-        } else {
-            ",{\"count\":"
-        });
-        w.number(culprit.count())
-            .text(",\"last\":")
-            .number(culprit.last() / 1000);
-        fields(culprit, |name, text| {
-            w.text(",\"")
-                .text(name)
-                .text("\":\"")
-                .quoted(text)
-                .text("\"");
-        });
-        w.text("}");
+    put!(w; "],\"culprits\":[");
+    before = "";
+    for culprit in newest_first() {
+        put!(w; before, "{\"count\":", culprit.count(), ",\"last\":", culprit.last() / 1000);
+        fields(
+            culprit,
+            |name, text| put!(w; ",", Quoted(name.as_bytes()), ":", Quoted(text)),
+        );
+        put!(w; "}");
+        before = ",";
     }
-    w.text("]}\n");
+    put!(w; "]}\n");
 }
 
-fn json_figures(
-    w: &mut Writer<'_>,
-    all: impl Iterator<Item = Figure>,
-    value: impl Fn(Figure) -> u64,
-) {
-    for (n, figure) in all.enumerate() {
-        w.text(if n == 0 { "\"" } else { ",\"" });
-        w.quoted(figure.name().as_bytes())
-            .text("\":")
-            .number(value(figure));
+fn json_figures(w: &mut Writer<'_>, value: impl Fn(Figure) -> u64) {
+    for figure in Figure::ALL {
+        put!(w; ",", Quoted(figure.name().as_bytes()), ":", value(*figure));
     }
 }
 
@@ -256,43 +208,36 @@ fn prometheus(w: &mut Writer<'_>) {
             let metric = figure.name().as_bytes().split(|byte| *byte == b'{').next();
             metric_head(w, metric.unwrap_or_default(), figure.help());
         }
-        w.text(PREFIX).text(figure.name()).text(" ");
-        w.number(figures::sum(*figure)).text("\n");
+        put!(w; PREFIX, figure.name(), " ", figures::sum(*figure), "\n");
     }
     metric_head(
         w,
         b"info",
-        "The build, the nginx that it is for, and lua_var_ctx_restore of http.",
+        "The build, its nginx, and lua_var_ctx_restore of http.",
     );
-    w.text(PREFIX).text("info");
-    for (n, (name, value)) in info().into_iter().enumerate() {
-        w.text(if n == 0 { "{" } else { "," }).text(name);
-        w.text("=\"").quoted(value).text("\"");
+    let mut before = "info{";
+    put!(w; PREFIX);
+    for (name, value) in info() {
+        put!(w; before, name, "=", Quoted(value));
+        before = ",";
     }
-    w.text("} 1\n");
+    put!(w; "} 1\n");
     let help = "Refusals by the line of Lua that asked: repair it. The first 64 culprits have \
-                series of their own, a restart of nginx forgets them.";
-    metric_head(w, REFUSED_BY.as_bytes(), help);
+                series of their own; a restart forgets them.";
+    metric_head(w, b"refused_by_total", help);
     for culprit in first_of_each() {
-        refused_by(w.text(PREFIX), culprit);
-        w.text(" ").number(refused_alike(culprit)).text("\n");
+        put!(w; PREFIX);
+        refused_by(w, culprit);
+        put!(w; " ", refused_alike(culprit), "\n");
     }
 }
 
 const PREFIX: &str = "nginx_lua_var_";
 
 fn metric_head(w: &mut Writer<'_>, metric: &[u8], help: &str) {
-    let kind = if metric.ends_with(b"_total") {
-        " counter\n"
-    } else {
-        " gauge\n"
-    };
-    w.text("# HELP ")
-        .text(PREFIX)
-        .text(metric)
-        .text(" ")
-        .text(help);
-    w.text("\n# TYPE ").text(PREFIX).text(metric).text(kind);
+    let is_counter = metric.ends_with(b"_total");
+    let kind = if is_counter { " counter\n" } else { " gauge\n" };
+    put!(w; "# HELP ", PREFIX, metric, " ", help, "\n# TYPE ", PREFIX, metric, kind);
 }
 
 const HTML_HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
@@ -308,56 +253,43 @@ min-width:9em}@media(min-width:60em){.at{white-space:nowrap}}\
 </style><h1>ngx_http_lua_var_module</h1><p>";
 
 fn html(w: &mut Writer<'_>) {
-    w.text(HTML_HEAD);
-    for (n, (name, value)) in info().into_iter().enumerate() {
-        w.text(if n == 0 { "" } else { " · " }).text(name);
-        w.text(" <b>").html(value).text("</b>");
+    put!(w; HTML_HEAD);
+    for (name, value) in info() {
+        put!(w; name, " <b>", Html(value), "</b> ");
     }
-    w.text("<h2>Refused, the last first</h2>");
-    if culprits::all().next().is_none() {
-        w.text("<p>Nothing was refused.");
-    }
-    w.text("<div><table>");
-    let mut head = "<tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason<th>in\
-                    <th>for example<th>while";
+    put!(w; "<h2>Refused, the last first</h2>");
+    let mut head = "<div><table><tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason\
+                    <th>in<th>for example<th>while";
     for culprit in newest_first() {
-        w.text(core::mem::take(&mut head)).text("<tr><td class=n>");
-        w.number(culprit.count()).text("<td>");
+        put!(w; mem::take(&mut head), "<tr><td class=n>", culprit.count(), "<td>");
         ago(w, culprit);
         fields(culprit, |name, text| {
-            w.text(match name {
+            let cell = match name {
                 "at" => "<td class=at>",
                 "variable" => " ",
                 _ => "<td>",
-            });
-            w.html(text);
+            };
+            put!(w; cell, Html(text));
         });
     }
-    w.text("</table></div><h2>Figures</h2><div><table><tr><th class=n>all<th>");
+    put!(w; if head.is_empty() { "</table></div>" } else { "<p>Nothing was refused." });
+    put!(w; "<h2>Figures</h2><div><table><tr><th class=n>all<th>");
     for row in figures::workers() {
-        w.text("<th class=n>").number(row.pid());
+        put!(w; "<th class=n>", row.pid());
     }
     for figure in Figure::ALL {
-        w.text("<tr>");
+        put!(w; "<tr>");
         cell(w, figures::sum(*figure));
-        w.text("<td title='")
-            .html(figure.help().as_bytes())
-            .text("'>");
-        w.html(figure.name().as_bytes());
+        put!(w; "<td title='", Html(figure.help().as_bytes()), "'>", figure.name());
         for row in figures::workers() {
             cell(w, row.get(*figure));
         }
     }
-    w.text("</table></div>\n");
+    put!(w; "</table></div>\n");
 }
 
 fn cell(w: &mut Writer<'_>, number: u64) {
-    w.text(if number == 0 {
-        "<td class='n z'>"
-    } else {
-        "<td class=n>"
-    })
-    .number(number);
+    put!(w; if number == 0 { "<td class='n z'>" } else { "<td class=n>" }, number);
 }
 
 /// How long ago a culprit was last refused.
@@ -369,7 +301,7 @@ fn ago(w: &mut Writer<'_>, culprit: &Culprit) {
         7200..172_800 => (seconds / 3600, " h ago"),
         _ => (seconds / 86_400, " d ago"),
     };
-    w.number(number).text(unit);
+    put!(w; number, unit);
 }
 
 // ---- The page ----------------------------------------------------------------------------
@@ -422,7 +354,7 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
     let mut measured = Writer::new(&mut []);
     write(&mut measured);
     // It may have grown until it is written.
-    let size = measured.len().saturating_add(SPARE);
+    let size = measured.whole().saturating_add(SPARE);
     let Some(room) = r.pool().and_then(|pool| pool.bytes(size)) else {
         return ERROR;
     };

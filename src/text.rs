@@ -14,25 +14,15 @@ impl<'a> Writer<'a> {
         Writer { room, len: 0 }
     }
 
-    /// What fits of the text.
-    pub fn written(&self) -> &[u8] {
-        self.room.get(..self.len).unwrap_or(self.room)
+    /// The length of the whole text.
+    pub fn whole(&self) -> usize {
+        self.len
     }
 
     /// What fits of the text, for as long as the buffer lives.
     pub fn finish(self) -> &'a [u8] {
         let len = self.len.min(self.room.len());
         self.room.get(..len).unwrap_or_default()
-    }
-
-    /// The length of the whole text.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     fn byte(&mut self, byte: u8) {
@@ -42,20 +32,8 @@ impl<'a> Writer<'a> {
         self.len = self.len.saturating_add(1);
     }
 
-    /// Writes a text as it is.
-    pub fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
-        text.as_ref().iter().for_each(|byte| self.byte(*byte));
-        self
-    }
-
-    /// Writes a number in decimal.
-    pub fn number(&mut self, number: u64) -> &mut Self {
-        self.digits(number, 10, 1)
-    }
-
-    /// Writes a number with a base up to 16, with at least `width` digits.
-    pub fn digits(&mut self, mut number: u64, base: u64, width: usize) -> &mut Self {
-        let mut digits = [b'0'; 20];
+    fn digits(&mut self, mut number: u64, base: u64, width: usize) {
+        let mut digits = [0; 20];
         let mut used = 0;
         for place in digits.iter_mut().rev() {
             if number == 0 && used >= width {
@@ -66,71 +44,137 @@ impl<'a> Writer<'a> {
             number = number.checked_div(base).unwrap_or(0);
             used = used.saturating_add(1);
         }
-        let first = digits.len().saturating_sub(used);
-        self.text(digits.get(first..).unwrap_or_default())
+        let unused = digits.len().saturating_sub(used);
+        digits
+            .iter()
+            .skip(unused)
+            .for_each(|digit| self.byte(*digit));
     }
+}
 
-    /// Writes milliseconds as seconds, such as `0.062s`.
-    pub fn seconds(&mut self, ms: u64) -> &mut Self {
-        self.number(ms / 1000)
-            .text(".")
-            .digits(ms % 1000, 10, 3)
-            .text("s")
-    }
-
-    /// Writes a text from Lua or a client, escaped as in nginx's access log: printable ASCII
-    /// without quotation marks remains.
-    pub fn escaped(&mut self, text: &[u8]) -> &mut Self {
-        self.hex(text, |byte| {
-            !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')
-        })
-    }
-
-    /// The same without spaces, so that the text is one word.
-    pub fn word(&mut self, text: &[u8]) -> &mut Self {
-        self.hex(text, |byte| {
-            !matches!(byte, b'!'..=b'~') || matches!(byte, b'"' | b'\\')
-        })
-    }
-
-    fn hex(&mut self, text: &[u8], is_escaped: fn(u8) -> bool) -> &mut Self {
-        for byte in text {
-            if is_escaped(*byte) {
-                self.text("\\x").digits(u64::from(*byte), 16, 2);
-            } else {
-                self.byte(*byte);
-            }
-        }
-        self
-    }
-
-    /// Writes printable text for a string of JSON or a label of Prometheus.
-    pub fn quoted(&mut self, text: &[u8]) -> &mut Self {
-        for byte in text {
-            if matches!(byte, b'"' | b'\\') {
-                self.byte(b'\\');
-            }
-            self.byte(*byte);
-        }
-        self
-    }
-
-    /// Writes printable text for HTML.
-    pub fn html(&mut self, text: &[u8]) -> &mut Self {
-        for byte in text {
-            match byte {
-                b'<' => self.text("&lt;"),
-                b'>' => self.text("&gt;"),
-                b'&' => self.text("&amp;"),
-                b'"' => self.text("&quot;"),
-                _ => self.text([*byte]),
-            };
-        }
-        self
-    }
+/// What `write` writes, as much of it as fits.
+pub fn written(room: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> &[u8] {
+    let mut writer = Writer::new(room);
+    write(&mut writer);
+    writer.finish()
 }
 
 /// The text up to its first zero.
 pub fn until_zero(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// Writes each [`Part`] to a [`Writer`]: `put!(w; "worker ", pid)`.
+macro_rules! put {
+    ($writer:expr; $($part:expr),+) => {{
+        let writer: &mut $crate::text::Writer<'_> = $writer;
+        $($crate::text::Part::write($part, writer);)+
+    }};
+}
+pub(crate) use put;
+
+/// A part of a text: bytes as they are, a number in decimal, or one of the types below.
+pub trait Part {
+    /// Writes it.
+    fn write(self, writer: &mut Writer<'_>);
+}
+
+impl Part for &[u8] {
+    fn write(self, writer: &mut Writer<'_>) {
+        self.iter().for_each(|byte| writer.byte(*byte));
+    }
+}
+
+impl Part for &str {
+    fn write(self, writer: &mut Writer<'_>) {
+        self.as_bytes().write(writer);
+    }
+}
+
+impl Part for u64 {
+    fn write(self, writer: &mut Writer<'_>) {
+        writer.digits(self, 10, 1);
+    }
+}
+
+/// A number with base 16.
+pub struct Hex(pub u64);
+
+impl Part for Hex {
+    fn write(self, writer: &mut Writer<'_>) {
+        writer.digits(self.0, 16, 1);
+    }
+}
+
+/// Milliseconds, as seconds.
+pub struct Seconds(pub u32);
+
+impl Part for Seconds {
+    fn write(self, writer: &mut Writer<'_>) {
+        put!(writer; u64::from(self.0 / 1000), ".");
+        writer.digits(u64::from(self.0 % 1000), 10, 3);
+        put!(writer; "s");
+    }
+}
+
+/// Text from Lua or a client, escaped as in nginx's access log: printable ASCII without
+/// quotation marks remains.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl Part for Escaped<'_> {
+    fn write(self, writer: &mut Writer<'_>) {
+        escape(writer, self.0, b' ');
+    }
+}
+
+/// The same without spaces, so that it is one word.
+pub struct Word<'a>(pub &'a [u8]);
+
+impl Part for Word<'_> {
+    fn write(self, writer: &mut Writer<'_>) {
+        escape(writer, self.0, b'!');
+    }
+}
+
+fn escape(writer: &mut Writer<'_>, text: &[u8], first: u8) {
+    for byte in text {
+        if !(first..=b'~').contains(byte) || matches!(byte, b'"' | b'\\') {
+            put!(writer; "\\x");
+            writer.digits(u64::from(*byte), 16, 2);
+        } else {
+            writer.byte(*byte);
+        }
+    }
+}
+
+/// Printable text, as a string of JSON or the value of one of Prometheus' labels.
+pub struct Quoted<'a>(pub &'a [u8]);
+
+impl Part for Quoted<'_> {
+    fn write(self, writer: &mut Writer<'_>) {
+        writer.byte(b'"');
+        for byte in self.0 {
+            if matches!(byte, b'"' | b'\\') {
+                writer.byte(b'\\');
+            }
+            writer.byte(*byte);
+        }
+        writer.byte(b'"');
+    }
+}
+
+/// Printable text in HTML.
+pub struct Html<'a>(pub &'a [u8]);
+
+impl Part for Html<'_> {
+    fn write(self, writer: &mut Writer<'_>) {
+        for byte in self.0 {
+            match byte {
+                b'<' => put!(writer; "&lt;"),
+                b'&' => put!(writer; "&amp;"),
+                b'\'' => put!(writer; "&#39;"),
+                _ => writer.byte(*byte),
+            }
+        }
+    }
 }

@@ -389,7 +389,7 @@ fine
 --- config
     location = /t { lua_var_status xml; }
 --- refused
-invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or "prometheus"
+invalid value "xml" in "lua_var_status" directive, it must be "text", "json", "prometheus" or "html"
 
 
 

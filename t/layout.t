@@ -65,7 +65,7 @@ sub try_unix_socket () {
             content_by_lua_block {
                 local ngxvar = require "resty.ngxvar"
                 ngx.print("port '", ngx.var.server_port, "' '", ngxvar.fetch("server_port"), "' ",
-                          ngxvar.stats().handlers_mode)
+                          ngxvar.stats().layout_differs)
             }
         }
     }

@@ -72,7 +72,7 @@ sub examples ($arguments) {
 sub defaults {
     return {
         lua_var_ctx_restore   => 'lua_var_ctx_restore error_page;',     # lua_var_ctx_restore.t
-        lua_var_log_refused   => 'lua_var_log_refused warn rate=1r/s;', # refused.t
+        lua_var_log_refused   => 'lua_var_log_refused error rate=1r/s;', # refused.t
         lua_var_ssl_ctx       => 'lua_var_ssl_ctx inherit;',            # ngx_ctx-tls.t
         lua_var_trace_handles => 'lua_var_trace_handles off;',          # refused.t
     };

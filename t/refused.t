@@ -1,7 +1,7 @@
 # What a refusal writes to the error log: lua_var_log_refused, lua_var_trace_handles.
 
 use lib 't/lib';
-use NgxVarTest;
+use NgxVarTest log_refused => 0;
 use Test::Nginx::Socket::Lua 'no_plan';
 
 # A handle of a request that has ended, and a function to use it in.

@@ -77,6 +77,12 @@ my $HTTP = <<'END';
             lua_var_ctx_restore all;
             access_by_lua_block { ngx.ctx.id = "mine" ngx.exec("/landed_all") }
         }
+        location = /lost_off {
+            access_by_lua_block { ngx.ctx.id = "mine" ngx.exit(404) }
+            error_page 404 /landed_off;
+        }
+        location = /moved_default { access_by_lua_block { ngx.ctx.id = "mine" ngx.exec("/landed") } }
+        location = /landed_off { lua_var_ctx_restore off; content_by_lua_block { ngx.say(ngx.ctx.id) } }
         location = /landed { content_by_lua_block { ngx.say(ngx.ctx.id) } }
         location = /landed_all { lua_var_ctx_restore all; content_by_lua_block { ngx.say(ngx.ctx.id) } }
         location = /pid { content_by_lua_block { ngx.print(ngx.worker.pid()) } }
@@ -109,6 +115,9 @@ $nginx->get('/timer');
 is($nginx->get('/lost')->{content},  "mine\n", 'ngx.ctx is restored after an error page');
 is($nginx->get('/moved')->{content}, "mine\n", 'ngx.ctx is restored after another redirect');
 
+is($nginx->get('/lost_off')->{content},      "nil\n", 'ngx.ctx is not restored where that is off');
+is($nginx->get('/moved_default')->{content}, "nil\n", 'nor after another redirect by default');
+
 # A request lives a little longer than its response.
 my $now;
 wait_until(5, sub { ($now = stats())->{live_requests} == 1 });
@@ -116,6 +125,7 @@ is($now->{$STALE},        70, 'stale handles are counted');
 is($now->{'refused_total{reason="no_variables"}'}, 1,  'refusals without variables are counted');
 is($now->{'restored_total{redirect="error_page"}'},  1,  'an ngx.ctx restored after an error page is counted');
 is($now->{$OTHER},       1,  'an ngx.ctx restored after another redirect is counted');
+is($now->{"not_restored_total{reason=\"$_\"}"}, 1, "one that is not restored is counted: $_") for qw(off not_error_page);
 is($now->{live_requests},                 1,  'only the asking request is live');
 # four requests, and the timer's
 cmp_ok($now->{registered_total}, '>=', $begin->{registered_total} + 4 + 1, 'registered requests are counted');
@@ -133,6 +143,8 @@ my $log;
 wait_until(5, sub { ($log = read_file($nginx->root . '/logs/seen.log')) =~ /landed_all/ });
 like($log, qr{^/stale 70 ""$}m,            '$lua_var_refused');
 like($log, qr{^/landed 0 "error_page"$}m,   '$lua_var_restored, after an error page');
+like($log, qr{^/landed_off 0 "off"$}m,         '$lua_var_restored, where it is off');
+like($log, qr{^/landed 0 "not_error_page"$}m, '$lua_var_restored, after a redirect that is no error page');
 like($log, qr{^/landed_all 0 "other"$}m,    '$lua_var_restored, after another redirect');
 
 # ---- Formats -----------------------------------------------------------------------------
@@ -180,7 +192,7 @@ $json = JSON::PP::decode_json($nginx->get('/json')->{content});
 is($json->{culprits}[0]{at}, '<b>\x22a\x20\x5C\x0A&:1', 'a chunk name is escaped for the log');
 is($json->{culprits}[0]{variable}, 'x\x22} 5\x0Ay', 'a variable name, too');
 my $html = $nginx->get('/status', headers => { Accept => 'text/html' })->{content};
-like($html, qr{<td class=at>&lt;b&gt;\\x22a\\x20\\x5C\\x0A&amp;:1<}, 'and again for HTML');
+like($html, qr{<td class=at>&lt;b>\\x22a\\x20\\x5C\\x0A&amp;:1<}, 'and again for HTML');
 unlike($html, qr{<script|https?:|url\(}, 'the page loads nothing and runs no script');
 like($html, qr{<th class=n>$_\b}, "the page has worker $_") for $nginx->workers;
 

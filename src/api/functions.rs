@@ -275,7 +275,7 @@ pub(super) unsafe extern "C" fn figure(
     let Some(value) = status::numbered(n, &mut name) else {
         return 0;
     };
-    out.len = name.written().len() as i32;
+    out.len = name.finish().len() as i32;
     out.number = value as f64;
     1
 }

@@ -1,6 +1,6 @@
 //! The line of the error log about a refusal. The culprit comes first.
 
-use super::origins::{self, Origin};
+use super::origins;
 use super::table::Culprit;
 use super::{Context, OTHER, Place, is_other, made_in, place};
 use crate::mode;
@@ -11,7 +11,7 @@ use crate::nginx::shim::{
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::{Ended, Handle};
-use crate::text::{Writer, until_zero};
+use crate::text::{Escaped, Hex, Part, Seconds, Word, Writer, put, until_zero};
 use crate::validation::LiveRequest;
 
 /// The contexts of lua-nginx-module (`NGX_HTTP_LUA_CONTEXT_*`), which are one bit each.
@@ -44,176 +44,140 @@ pub(super) fn phase(context: i32) -> &'static [u8] {
     name.copied().unwrap_or_default().as_bytes()
 }
 
-/// Writes which request was named.
-pub(super) fn request(writer: &mut Writer<'_>, refusal: &lua_var_refusal_t) {
-    match refusal.kind {
-        LUA_VAR_REQ_HANDLE => handle(writer, Handle::from_bits(refusal.given)),
-        LUA_VAR_REQ_POINTER => {
-            writer.text("pointer 0x").digits(refusal.given, 16, 1);
+impl Part for Handle {
+    fn write(self, w: &mut Writer<'_>) {
+        put!(w; "request ", u64::from(self.id), "/", u64::from(self.generation));
+    }
+}
+
+/// `source:line function()`
+impl Part for &lua_var_frame_t {
+    fn write(self, w: &mut Writer<'_>) {
+        put!(w; place(&mut Place::default(), until_zero(&self.source), self.line));
+        let function = until_zero(&self.function);
+        if !function.is_empty() {
+            put!(w; " ", Word(function), "()");
         }
+    }
+}
+
+/// Writes which request was named.
+pub(super) fn request(w: &mut Writer<'_>, refusal: &lua_var_refusal_t) {
+    match refusal.kind {
+        LUA_VAR_REQ_HANDLE => put!(w; Handle::from_bits(refusal.given)),
+        LUA_VAR_REQ_POINTER => put!(w; "pointer 0x", Hex(refusal.given)),
         _ => {}
     }
 }
 
-fn handle(writer: &mut Writer<'_>, Handle { id, generation }: Handle) {
-    writer.text("request ").number(id.into());
-    writer.text("/").number(generation.into());
-}
-
 /// Writes the whole line.
 pub(super) fn write(
-    writer: &mut Writer<'_>,
+    w: &mut Writer<'_>,
     refusal: &lua_var_refusal_t,
     running: Option<LiveRequest<'_>>,
 ) {
     let callers = frames(&refusal.frames, refusal.nframes);
     match callers.first() {
-        Some(first) => frame(writer, first),
-        None => {
-            writer.text("unknown Lua code called");
-        }
+        Some(first) => put!(w; first, " "),
+        None => put!(w; "unknown Lua code called "),
     }
-    writer.text(" ").text(until_zero(&refusal.asked));
+    put!(w; until_zero(&refusal.asked));
     let name = until_zero(&refusal.name);
     if !name.is_empty() {
-        writer.text(" \"").escaped(name).text("\"");
+        put!(w; " \"", Escaped(name), "\"");
     }
     if matches!(refusal.kind, LUA_VAR_REQ_HANDLE | LUA_VAR_REQ_POINTER) {
-        request(writer.text(" of "), refusal);
+        put!(w; " of ");
+        request(w, refusal);
     }
     let named = Handle::from_bits(refusal.given);
     let named = (refusal.kind == LUA_VAR_REQ_HANDLE).then_some(named);
-    if let Some(named) = named {
-        ended(writer, named);
+    match named.map(|named| registry().slots.ended(named, nginx::msec())) {
+        Some(Ended::Ago(ms)) => put!(w; ", which ended ", Seconds(ms), " ago"),
+        Some(Ended::Before(ms)) => put!(w; ", which ended more than ", Seconds(ms), " ago"),
+        Some(Ended::Never) | None => {}
     }
-    reason(writer, until_zero(&refusal.why));
+    put!(w; " (", Escaped(until_zero(&refusal.why)), ")");
     // Where the layout differs, whether the request has variables cannot be read.
-    let running = running.filter(|live| !mode::is_foreign() && live.readable().is_ok());
-    if let Some(running) = running {
-        handle(writer.text(", while "), running.slot().handle());
-        writer.text(" was running");
+    if let Some(running) = running.filter(|live| !mode::is_foreign() && live.readable().is_ok()) {
+        put!(w; ", while ", running.slot().handle(), " was running");
     }
-    in_phase(writer, phase(refusal.context));
+    in_phase(w, phase(refusal.context));
     if callers.is_empty() {
-        writer.text(", over FFI, which does not tell by whom");
+        put!(w; ", over FFI, which does not tell by whom");
     }
-    called_at(writer, callers.get(1..).unwrap_or_default(), ", called at ");
-    called_at(
-        writer,
-        frames(&refusal.resumer, refusal.nresumer),
-        ", in a coroutine resumed at ",
-    );
+    called_at(w, callers.get(1..).unwrap_or_default(), ", called at ");
+    let resumer = frames(&refusal.resumer, refusal.nresumer);
+    called_at(w, resumer, ", in a coroutine resumed at ");
     if let Some(named) = named {
-        made(writer, named);
+        made(w, named);
     }
-    more(writer, refusal.since.saturating_sub(1));
+    more(w, refusal.since.saturating_sub(1));
 }
 
 /// Writes a line for refusals that had none.
-pub(super) fn left_out(writer: &mut Writer<'_>, culprit: &Culprit, since: u64) {
+pub(super) fn left_out(w: &mut Writer<'_>, culprit: &Culprit, since: u64) {
     if is_other(culprit) {
-        writer
-            .text(OTHER)
-            .text(" Lua code, for which the table has no room");
+        put!(w; OTHER, " Lua code, for which the table has no room");
     } else {
-        writer.text(culprit.at.load().bytes()).text(" ");
-        writer.text(culprit.asked.load().bytes());
+        put!(w; culprit.at.load().bytes(), " ", culprit.asked.load().bytes());
         let variable = culprit.variable.load();
         if !variable.bytes().is_empty() {
-            writer.text(" \"").text(variable.bytes()).text("\"");
+            put!(w; " \"", variable.bytes(), "\"");
         }
-        reason(writer, Refusal::numbered(culprit.reason() as u32).reason());
-        in_phase(writer, culprit.phase.load().bytes());
+        put!(w; " (", Refusal::numbered(culprit.reason() as u32).reason(), ")");
+        in_phase(w, culprit.phase.load().bytes());
     }
-    more(writer, since);
+    more(w, since);
 }
 
 fn frames(all: &[lua_var_frame_t], count: u32) -> &[lua_var_frame_t] {
     all.get(..count as usize).unwrap_or_default()
 }
 
-/// `source:line function()`
-fn frame(writer: &mut Writer<'_>, frame: &lua_var_frame_t) {
-    let mut room = Place::default();
-    writer.text(place(&mut room, until_zero(&frame.source), frame.line));
-    let function = until_zero(&frame.function);
-    if !function.is_empty() {
-        writer.text(" ").word(function).text("()");
-    }
-}
-
-fn called_at(writer: &mut Writer<'_>, callers: &[lua_var_frame_t], first: &str) {
+fn called_at(w: &mut Writer<'_>, callers: &[lua_var_frame_t], first: &str) {
     for (n, caller) in callers.iter().enumerate() {
-        frame(
-            writer.text(if n == 0 { first } else { ", called at " }),
-            caller,
-        );
+        put!(w; if n == 0 { first } else { ", called at " }, caller);
     }
     if callers.len().saturating_add(1) >= LUA_VAR_FRAMES as usize {
-        writer.text(", ...");
+        put!(w; ", ...");
     }
 }
 
-fn reason(writer: &mut Writer<'_>, sentence: &[u8]) {
-    writer.text(" (").escaped(sentence).text(")");
-}
-
-fn in_phase(writer: &mut Writer<'_>, phase: &[u8]) {
+fn in_phase(w: &mut Writer<'_>, phase: &[u8]) {
     if !phase.is_empty() {
-        writer.text(", in ").text(phase);
+        put!(w; ", in ", phase);
     }
-}
-
-fn ended(writer: &mut Writer<'_>, named: Handle) {
-    let (before, ms) = match registry().slots.ended(named, nginx::msec()) {
-        Ended::Ago(ms) => ("", ms),
-        Ended::Before(ms) => ("more than ", ms),
-        Ended::Never => return,
-    };
-    writer
-        .text(", which ended ")
-        .text(before)
-        .seconds(ms.into())
-        .text(" ago");
 }
 
 /// Where a handle was made: in what, and with `lua_var_trace_handles` by which Lua.
-fn made(writer: &mut Writer<'_>, named: Handle) {
+fn made(w: &mut Writer<'_>, named: Handle) {
     let context = made_in(named);
     let origin = origins::of(named);
     if context.is_none() && origin.is_none() {
         return;
     }
     let is_first = origin.is_some_and(|origin| !origin.is_only());
-    writer.text(if is_first { ", first made" } else { ", made" });
+    put!(w; if is_first { ", first made" } else { ", made" });
     match context {
-        Some(Context::Handshake) => writer.text(" in a TLS handshake"),
-        Some(Context::Other) => writer.text(" in a timer or at the start of a worker"),
-        None => writer,
-    };
+        Some(Context::Handshake) => put!(w; " in a TLS handshake"),
+        Some(Context::Other) => put!(w; " in a timer or at the start of a worker"),
+        None => {}
+    }
     if let Some(origin) = origin {
-        made_at(writer, origin);
+        put!(w; " ", Seconds(origin.ago()), " ago at ", origin.at.load().bytes());
+        let request_line = origin.request_line.load();
+        if !request_line.bytes().is_empty() {
+            put!(w; " for \"", request_line.bytes(), "\"");
+        }
     }
     if context == Some(Context::Handshake) {
-        writer.text(" (lua_var_ssl_ctx off keeps it from requests)");
+        put!(w; " (lua_var_ssl_ctx off keeps it from requests)");
     }
 }
 
-fn made_at(writer: &mut Writer<'_>, origin: &Origin) {
-    writer
-        .text(" ")
-        .seconds(origin.ago().into())
-        .text(" ago at ");
-    writer.text(origin.at.load().bytes());
-    let request_line = origin.request_line.load();
-    if !request_line.bytes().is_empty() {
-        writer.text(" for \"").text(request_line.bytes()).text("\"");
-    }
-}
-
-fn more(writer: &mut Writer<'_>, since: u64) {
+fn more(w: &mut Writer<'_>, since: u64) {
     if since > 0 {
-        writer.text(", ").number(since);
-        writer.text(" more since the last line");
+        put!(w; ", ", since, " more since the last line");
     }
 }

@@ -21,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Handle;
 use crate::statics::PerWorker;
-use crate::text::{Writer, until_zero};
+use crate::text::{Escaped, Word, put, until_zero, written};
 use crate::validation::{Call, LiveRequest, Readable};
 use table::{Culprit, Culprits, ENTRIES, Key};
 
@@ -130,29 +130,17 @@ impl Default for Place {
 
 /// Writes `source:line` as one word. A long source is cut, so that the line remains.
 fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
-    const SOURCE: usize = 68;
-    let mut source_room = [0; SOURCE];
-    let source = written(&mut source_room, |writer| {
-        writer.word(source);
-    });
-    written(&mut room.0, |writer| {
-        writer.text(source).text(":");
-        writer.number(line.max(0).unsigned_abs().into());
-    })
-}
-
-/// What `write` writes, as much of it as fits.
-fn written(room: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> &[u8] {
-    let mut writer = Writer::new(room);
-    write(&mut writer);
-    writer.finish()
+    let mut source_room = [0; 68];
+    let source = written(&mut source_room, |w| put!(w; Word(source)));
+    written(
+        &mut room.0,
+        |w| put!(w; source, ":", u64::from(line.unsigned_abs())),
+    )
 }
 
 /// The escaped form of a text.
 fn escaped<'a>(room: &'a mut [u8], text: &[u8]) -> &'a [u8] {
-    written(room, |writer| {
-        writer.escaped(text);
-    })
+    written(room, |w| put!(w; Escaped(text)))
 }
 
 /// The figure that counts a refusal; `None` for one that is no access of Lua, or, for want of
@@ -204,7 +192,7 @@ pub(crate) fn refused(why: Refusal, refusal: &mut lua_var_refusal_t) -> bool {
             .map(Readable::request)
             .and_then(Request::request_line);
         culprit.exemplify(
-            written(&mut [0; 40], |writer| line::request(writer, refusal)),
+            written(&mut [0; 40], |w| line::request(w, refusal)),
             escaped(&mut [0; 128], request_line.unwrap_or_default()),
         );
     }
@@ -234,7 +222,7 @@ pub(crate) fn log(refusal: &lua_var_refusal_t) {
     // The request that is running is validated, too, because it may be the damaged one.
     let running = LiveRequest::by_address(&call, refusal.current as usize).ok();
     let mut room = [0; 1800];
-    let text = written(&mut room, |writer| line::write(writer, refusal, running));
+    let text = written(&mut room, |w| line::write(w, refusal, running));
     write_to(running.map_or_else(Log::of_cycle, LiveRequest::log), text);
 }
 
@@ -255,7 +243,7 @@ fn log_pending(interval: u64) {
             continue;
         };
         let mut room = [0; 500];
-        let text = written(&mut room, |writer| line::left_out(writer, culprit, since));
+        let text = written(&mut room, |w| line::left_out(w, culprit, since));
         write_to(Log::of_cycle(), text);
     }
 }

@@ -72,14 +72,6 @@ figures! {
 }
 
 impl Figure {
-    /// Those that tell one worker from another.
-    pub fn of_worker() -> impl Iterator<Item = Figure> {
-        Self::ALL
-            .iter()
-            .copied()
-            .filter(|figure| *figure != Figure::Workers)
-    }
-
     /// Whether the figure only grows. The others are gauges, to which a process that has
     /// ended contributes nothing.
     pub const fn is_counter(self) -> bool {

@@ -4,7 +4,8 @@
 use core::{iter, mem};
 
 use crate::conf::{self, StatusFormat};
-use crate::culprits::{self, table::Culprit};
+use crate::culprits;
+use crate::culprits::table::{Culprit, OTHER};
 use crate::figures::{self, Figure};
 use crate::nginx::conf::{Conf, NGX_HTTP_VAR_NOCACHEABLE};
 use crate::nginx::header::Headers;
@@ -60,8 +61,8 @@ fn refused_by(w: &mut Writer<'_>, culprit: &Culprit) {
 /// Calls `each` with the name and the text of what is known of a culprit. The texts are
 /// escaped for the error log already.
 fn fields(culprit: &Culprit, mut each: impl FnMut(&'static str, &[u8])) {
-    if culprits::is_other(culprit) {
-        each("at", culprits::OTHER);
+    if culprit.is_other() {
+        each("at", OTHER.as_bytes());
         each("variable", b"");
         each("reason", b"");
         return;

@@ -59,6 +59,30 @@ pub fn written(room: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> &[u8] {
     writer.finish()
 }
 
+/// Room for `source:line`.
+pub struct Place([u8; 80]);
+
+impl Default for Place {
+    fn default() -> Self {
+        Place([0; 80])
+    }
+}
+
+/// Writes `source:line` as one word. A long source is cut, so that the line remains.
+pub fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
+    let mut source_room = [0; 68];
+    let source = written(&mut source_room, |w| put!(w; Word(source)));
+    written(
+        &mut room.0,
+        |w| put!(w; source, ":", u64::from(line.unsigned_abs())),
+    )
+}
+
+/// The escaped form of a text.
+pub fn escaped<'a>(room: &'a mut [u8], text: &[u8]) -> &'a [u8] {
+    written(room, |w| put!(w; Escaped(text)))
+}
+
 /// The text up to its first zero.
 pub fn until_zero(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()

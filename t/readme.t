@@ -99,7 +99,7 @@ END
         is($nginx->get('/t')->{content}, "nil\n", 'the read is refused');
         my $shape = sub ($text) { $text =~ s{\Q$root\E/}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
         my $wanted = $shape->($traces eq 'on' ? $part : $whole);
-        my ($line) = grep { /lua_var: fetch/ } map { s/\n//r } $nginx->log_lines;
+        my ($line) = grep { /lua_var: \S+ read/ } map { s/\n//r } $nginx->log_lines;
         $traces eq 'on'
             ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the line has the part with lua_var_trace_handles')
             : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line is the one in README');

@@ -232,6 +232,25 @@ for family in text_string_to_metric_families(open(sys.argv[1]).read()):
     return;
 }
 
+# ---- What is made of the metrics ---------------------------------------------------------
+
+for my $file (map { NgxVarTest::Env::root() . "/nginx-conf/$_" } qw(alerts.yml grafana.json)) {
+    my %served = map { ($_ => 1) } $nginx->get('/prometheus')->{content} =~ /^# TYPE (\S+)/gm;
+    my @named  = read_file($file) =~ /\b(nginx_lua_var_\w+)/g;
+    is(join(' ', grep { !$served{$_} } @named), '', "each metric in $file exists") or next;
+    delete @served{@named};
+    is(join(' ', sort keys %served), '', "$file has a panel for each") if $file =~ /grafana/;
+}
+ok(JSON::PP::decode_json(read_file(NgxVarTest::Env::root() . '/nginx-conf/grafana.json')), 'the dashboard is JSON');
+
+SKIP: {
+    my ($promtool) = grep { -x } map { "$_/promtool" } split /:/, $ENV{PATH};
+    skip 'promtool is not installed', 1 if !$promtool;
+    my $alerts = NgxVarTest::Env::root() . '/nginx-conf/alerts.yml';
+    like(qx{$promtool check rules $alerts 2>&1}, qr/SUCCESS: 4 rules found/, 'promtool takes the alerts');
+    like(qx{$promtool check metrics < @{[ $nginx->root ]}/metrics 2>&1}, qr/\A\z/, 'promtool takes the metrics');
+}
+
 # ---- Workers come and go -----------------------------------------------------------------
 
 my $counted = stats();

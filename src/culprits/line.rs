@@ -1,8 +1,7 @@
 //! The line of the error log about a refusal. The culprit comes first.
 
-use super::origins;
-use super::table::Culprit;
-use super::{Context, OTHER, Place, is_other, made_in, place};
+use super::origins::{self, Context, made_in};
+use super::table::{Culprit, OTHER};
 use crate::mode;
 use crate::nginx;
 use crate::nginx::shim::{
@@ -11,7 +10,7 @@ use crate::nginx::shim::{
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::{Ended, Handle};
-use crate::text::{Escaped, Hex, Part, Seconds, Word, Writer, put, until_zero};
+use crate::text::{Escaped, Hex, Part, Place, Seconds, Word, Writer, place, put, until_zero};
 use crate::validation::LiveRequest;
 
 /// The contexts of lua-nginx-module (`NGX_HTTP_LUA_CONTEXT_*`), which are one bit each.
@@ -117,7 +116,7 @@ pub(super) fn write(
 
 /// Writes a line for refusals that had none.
 pub(super) fn left_out(w: &mut Writer<'_>, culprit: &Culprit, since: u64) {
-    if is_other(culprit) {
+    if culprit.is_other() {
         put!(w; OTHER, " Lua code, for which the table has no room");
     } else {
         put!(w; culprit.at.load().bytes(), " ", culprit.asked.load().bytes());

@@ -19,9 +19,8 @@ use crate::nginx::shim::{LUA_VAR_REQ_POINTER, lua_var_flush_later, lua_var_refus
 use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
 use crate::registry::registry;
-use crate::registry::slots::Handle;
 use crate::statics::PerWorker;
-use crate::text::{Escaped, Word, put, until_zero, written};
+use crate::text::{Place, escaped, place, until_zero, written};
 use crate::validation::{Call, LiveRequest, Readable};
 use table::{Culprit, Culprits, ENTRIES, Key};
 
@@ -34,9 +33,6 @@ static TABLE: PerWorker<Cell<Option<&'static Table>>> = PerWorker(Cell::new(None
 const FLUSH_AFTER: usize = 1000;
 /// The place of Lua code that is not known.
 pub(crate) const UNKNOWN: &[u8] = b"-";
-/// What stands for the culprits for which there was no room.
-pub(crate) const OTHER: &[u8] = b"other";
-
 /// `lua_var_log_refused`.
 struct Settings {
     level: Cell<usize>,
@@ -93,54 +89,6 @@ pub(crate) fn end() {
 /// The culprits, those for which there was no room last.
 pub(crate) fn all() -> impl Iterator<Item = &'static Culprit> {
     TABLE.get().into_iter().flat_map(Table::all)
-}
-
-/// Whether this entry is for the culprits for which there was no room.
-pub(crate) fn is_other(culprit: &Culprit) -> bool {
-    TABLE.get().is_some_and(|table| table.is_other(culprit))
-}
-
-/// What made a handle that names no request in a slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Context {
-    /// Lua of a TLS handshake.
-    Handshake,
-    /// A timer, or Lua that runs when a worker starts or ends.
-    Other,
-}
-
-/// In what a handle was made, if that can be seen from the handle alone: one of a fake request
-/// has no slot, and its kind in the low bits of the generation.
-pub(crate) fn made_in(handle: Handle) -> Option<Context> {
-    match (handle.id, handle.generation & 3) {
-        (u32::MAX, 1) => Some(Context::Handshake),
-        (u32::MAX, 3) => Some(Context::Other),
-        _ => None,
-    }
-}
-
-/// Room for `source:line`.
-struct Place([u8; 80]);
-
-impl Default for Place {
-    fn default() -> Self {
-        Place([0; 80])
-    }
-}
-
-/// Writes `source:line` as one word. A long source is cut, so that the line remains.
-fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
-    let mut source_room = [0; 68];
-    let source = written(&mut source_room, |w| put!(w; Word(source)));
-    written(
-        &mut room.0,
-        |w| put!(w; source, ":", u64::from(line.unsigned_abs())),
-    )
-}
-
-/// The escaped form of a text.
-fn escaped<'a>(room: &'a mut [u8], text: &[u8]) -> &'a [u8] {
-    written(room, |w| put!(w; Escaped(text)))
 }
 
 /// The figure that counts a refusal; `None` for one that is no access of Lua, or, for want of

@@ -1,16 +1,35 @@
-//! `lua_var_trace_handles`: where handles were made.
+//! Where handles were made: what a handle itself tells, and `lua_var_trace_handles`.
 
 use core::cell::Cell;
 
 use super::table::Text;
-use super::{Place, place};
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::Relaxed;
 use crate::nginx::request::Request;
 use crate::nginx::{self, mem};
 use crate::registry::slots::Handle;
 use crate::statics::PerWorker;
+use crate::text::{Place, escaped, place};
 use crate::validation::{Call, Readable};
+
+/// What made a handle that names no request in a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Context {
+    /// Lua of a TLS handshake.
+    Handshake,
+    /// A timer, or Lua that runs when a worker starts or ends.
+    Other,
+}
+
+/// In what a handle was made, if that can be seen from the handle alone: one of a fake request
+/// has no slot, and its kind in the low bits of the generation.
+pub(crate) fn made_in(handle: Handle) -> Option<Context> {
+    match (handle.id, handle.generation & 3) {
+        (u32::MAX, 1) => Some(Context::Handshake),
+        (u32::MAX, 3) => Some(Context::Other),
+        _ => None,
+    }
+}
 
 /// Handles that are remembered: a newer one replaces an older one with the same hash.
 const ORIGINS: usize = 4096;
@@ -84,5 +103,5 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
     origin.at.store(at);
     origin
         .request_line
-        .store(super::escaped(&mut [0; 128], line_of_request));
+        .store(escaped(&mut [0; 128], line_of_request));
 }

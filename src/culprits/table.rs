@@ -17,6 +17,9 @@ use crate::text::until_zero;
 /// Entries of the table in the module. Further culprits are counted together.
 pub const ENTRIES: usize = 64;
 
+/// What stands for the place of those.
+pub const OTHER: &str = "other";
+
 /// A text of at most `8 * WORDS` bytes, in words that are read and written one at a time. It
 /// ends at the first zero, or at its last byte.
 #[derive(Debug)]
@@ -123,6 +126,11 @@ const WRITING: u64 = 1;
 const WRITTEN: u64 = 2;
 
 impl Culprit {
+    /// Whether this is the entry for those for which there was no room.
+    pub fn is_other(&self) -> bool {
+        self.hash.load(Relaxed) == 0
+    }
+
     /// The number of a `Refusal`.
     pub fn reason(&self) -> u64 {
         self.reason.load(Relaxed)
@@ -240,11 +248,6 @@ impl<const N: usize> Culprits<N> {
     pub fn all(&self) -> impl Iterator<Item = &Culprit> {
         let all = self.entries.iter().chain([&self.other]);
         all.filter(|culprit| culprit.ready.load(Acquire) != 0)
-    }
-
-    /// Whether this is the entry for those for which there was no room.
-    pub fn is_other(&self, culprit: &Culprit) -> bool {
-        core::ptr::eq(culprit, &raw const self.other)
     }
 }
 

@@ -9,7 +9,6 @@ use crate::mode;
 pub(crate) use crate::nginx::BUILT_FOR;
 use crate::nginx::conf::Complete;
 use crate::nginx::file::{self, Identity};
-use crate::nginx::is_testing_configuration;
 use crate::nginx::log::{ERR, NOTICE, log_error};
 use crate::statics::PerWorker;
 
@@ -37,15 +36,12 @@ pub(crate) fn layout() -> &'static str {
 }
 
 /// Logs the version, the nginx that it was built for, whether the layout agrees, and the
-/// `lua_var_ctx_restore` of `http {}`. With `nginx -t` nothing is logged.
+/// `lua_var_ctx_restore` of `http {}`.
 pub(crate) fn write(complete: &Complete) {
     // SAFETY: `create_loc_conf` made it, and it lives as long as the cycle.
     let outermost = unsafe { complete.conf::<LocConf>().as_ref() };
     let outermost = outermost.filter(|_| !mode::is_foreign());
     RESTORE.set(outermost.map_or(c"off", LocConf::restore_name));
-    if is_testing_configuration() {
-        return;
-    }
     let layout = layout();
     log_error!(
         NOTICE,

@@ -230,6 +230,7 @@ sub configuration (%options) {
     my $has_handles = $options{has_handles} ? 'true' : 'false';
     return <<"CONF" . <<'CONF';
     lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
+    lua_var_log_refused warn;
     init_by_lua_block { has_handles = $has_handles }
     server {
         listen 127.0.0.1:$port;

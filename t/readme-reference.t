@@ -141,7 +141,8 @@ sub refuses ($nginx, $context, $directive, $sentence) {
 
 sub check_variables {
     is(in_order(map { $_->{title} } $README->sections_of('Variables')),
-        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g, sources() =~ /^    b"(error_page_\w+)",$/gm), 'all of them are there');
+        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g, sources() =~ /^    b"(error_page_\w+)",$/gm,
+            sources() =~ /add_variable\(b"(\w+)"/g), 'all of them are there');
     return;
 }
 

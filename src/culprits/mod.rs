@@ -14,7 +14,6 @@ use core::ffi::{CStr, c_void};
 use crate::conf::MainConf;
 use crate::figures::{self, Figure};
 use crate::nginx::log::{Log, log_error};
-use crate::nginx::request::Request;
 use crate::nginx::shim::{LUA_VAR_REQ_POINTER, lua_var_flush_later, lua_var_refusal_t};
 use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
@@ -78,12 +77,12 @@ pub(crate) fn begin() {
     if SETTINGS.is_tracing.get() {
         origins::begin();
     }
-    flush_later();
+    flush_pending_later();
 }
 
 /// Called when a process ends: whatever was left out is logged now.
 pub(crate) fn end() {
-    log_pending(1);
+    log_pending(0);
 }
 
 /// The culprits, those for which there was no room last.
@@ -135,13 +134,10 @@ pub(crate) fn refused(why: Refusal, refusal: &mut lua_var_refusal_t) -> bool {
     let culprit = table.add(&key, now());
     if !culprit.has_example() {
         let call = Call::enter();
-        let running = Readable::by_address(&call, current).ok();
-        let request_line = running
-            .map(Readable::request)
-            .and_then(Request::request_line);
+        let request_line = origins::request_line(Readable::by_address(&call, current));
         culprit.exemplify(
             written(&mut [0; 40], |w| line::request(w, refusal)),
-            escaped(&mut [0; 128], request_line.unwrap_or_default()),
+            escaped(&mut [0; 128], request_line),
         );
     }
     match take_line(culprit, SETTINGS.interval.get()) {
@@ -182,7 +178,13 @@ fn write_to(log: Log, text: &[u8]) {
 /// Logs the refusals that were left out, of the culprits that may have a line now.
 pub(crate) fn flush() {
     log_pending(SETTINGS.interval.get());
-    flush_later();
+    flush_pending_later();
+}
+
+fn flush_pending_later() {
+    if all().any(Culprit::is_pending) {
+        flush_later();
+    }
 }
 
 fn log_pending(interval: u64) {
@@ -196,10 +198,9 @@ fn log_pending(interval: u64) {
     }
 }
 
-/// Sets the timer for [`flush`], if it is needed.
+/// Sets the timer for [`flush`].
 fn flush_later() {
-    let is_needed = SETTINGS.has_begun.get() && SETTINGS.interval.get() != 0;
-    if is_needed && all().any(Culprit::is_pending) {
+    if SETTINGS.has_begun.get() && SETTINGS.interval.get() != 0 {
         // SAFETY: the process has an event loop.
         unsafe { lua_var_flush_later(FLUSH_AFTER) };
     }

@@ -5,8 +5,10 @@ use core::cell::Cell;
 use super::table::Text;
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::Relaxed;
+use crate::mode;
 use crate::nginx::request::Request;
 use crate::nginx::{self, mem};
+use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
 use crate::statics::PerWorker;
 use crate::text::{Place, escaped, place};
@@ -94,14 +96,19 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
     }
     let Some(origin) = entry(handle) else { return };
     let call = Call::enter();
-    let live = Readable::by_handle(&call, handle).ok();
-    let request = live.map(Readable::request);
-    let line_of_request = request.and_then(Request::request_line).unwrap_or_default();
+    let request_line = request_line(Readable::by_handle(&call, handle));
     origin.handle.store(handle.to_bits(), Relaxed);
     origin.made.store(u64::from(nginx::msec()), Relaxed);
     origin.has_others.store(0, Relaxed);
     origin.at.store(at);
-    origin
-        .request_line
-        .store(escaped(&mut [0; 128], line_of_request));
+    let mut room = [0; 128];
+    origin.request_line.store(escaped(&mut room, request_line));
+}
+
+/// The request line of a live request; empty where the layout differs, so that it cannot be
+/// read.
+pub(super) fn request_line(live: Result<Readable<'_>, Refusal>) -> &[u8] {
+    let live = live.ok().filter(|_| !mode::is_foreign());
+    let request = live.map(Readable::request);
+    request.and_then(Request::request_line).unwrap_or_default()
 }

@@ -455,7 +455,7 @@ sub check_lua (@scripts) {
     my $nginx = NginxServer->new(http => "server { listen 127.0.0.1:$port;\n$config }");
     $nginx->start;
     for my $n (0 .. $#scripts) {
-        is($nginx->get("/$n")->{content}, 'ran', "the block at line $scripts[$n]{line}");
+        like($nginx->get("/$n")->{content}, qr/^ran\z/m, "the block at line $scripts[$n]{line}");
     }
     is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
     $nginx->stop_cleanly;

@@ -9,6 +9,46 @@ use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::validation::LiveRequest;
 
+/// What became of a `ngx.ctx` that was lost in a redirect.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Outcome {
+    RestoredErrorPage = 1,
+    RestoredOther,
+    Off,
+    NotErrorPage,
+    OtherVm,
+    Gone,
+    /// Lua has been told its reference, and will restore it unless its table is gone.
+    Pending,
+}
+
+/// The outcomes by their numbers less 1, as `$lua_var_restored` names them.
+const OUTCOMES: [(&str, Figure); 6] = [
+    ("error_page", Figure::RestoredErrorPage),
+    ("other", Figure::RestoredOther),
+    ("off", Figure::NotRestoredOff),
+    ("not_error_page", Figure::NotRestoredNotErrorPage),
+    ("other_vm", Figure::NotRestoredOtherVm),
+    ("gone", Figure::NotRestoredGone),
+];
+
+fn outcome_of(slot: &Slot) -> Option<&'static (&'static str, Figure)> {
+    OUTCOMES.get(slot.outcome().checked_sub(1)? as usize)
+}
+
+/// The name of what became of the request's `ngx.ctx`; empty if it lost none.
+pub(crate) fn outcome(slot: &Slot) -> &'static str {
+    outcome_of(slot).map_or("", |(name, _)| name)
+}
+
+fn conclude(slot: &Slot, outcome: Outcome) {
+    slot.set_outcome(outcome as u32);
+    if let Some((_, figure)) = outcome_of(slot) {
+        figures::count(*figure);
+    }
+}
+
 /// The reference of the `ngx.ctx` that the request lost and gets back; `None` if none was lost or
 /// it must not be restored.
 ///
@@ -21,20 +61,23 @@ pub(crate) fn restorable(live: LiveRequest<'_>, vm: u32) -> Option<i32> {
     let restore = r.conf::<LocConf>()?.restore();
     let why_not = match restore {
         _ if owner != vm => {
-            Some(c"the reference belongs to another Lua VM, as with lua_code_cache off")
+            let why = c"the reference belongs to another Lua VM, as with lua_code_cache off";
+            Some((Outcome::OtherVm, why))
         }
-        Restore::Off => Some(c"lua_var_ctx_restore is off here"),
-        Restore::ErrorPage if !error_page::came_through_one(slot) => {
-            Some(c"not reached through error_page, and lua_var_ctx_restore is not \"all\" here")
-        }
+        Restore::Off => Some((Outcome::Off, c"lua_var_ctx_restore is off here")),
+        Restore::ErrorPage if !error_page::came_through_one(slot) => Some((
+            Outcome::NotErrorPage,
+            c"not reached through error_page, and lua_var_ctx_restore is not \"all\" here",
+        )),
         Restore::ErrorPage | Restore::All => None,
     };
     let Handle { id, generation } = slot.handle();
     let location = r.location_name();
-    let (not, why) = match why_not {
-        Some(why) => (c"not ", why),
-        None => (c"", c"as lua_var_ctx_restore says"),
+    let (outcome, not, why) = match why_not {
+        Some((outcome, why)) => (outcome, c"not ", why),
+        None => (Outcome::Pending, c"", c"as lua_var_ctx_restore says"),
     };
+    conclude(slot, outcome);
     log_debug!(
         r,
         "lua_var: ngx.ctx of request %uD/%uD %srestored, ref %d: %s, in location \"%*s\"",
@@ -56,11 +99,17 @@ pub(crate) fn restored(live: LiveRequest<'_>, reference: i32, vm: u32) {
         return;
     };
     slot.set_ctx(reference, vm);
-    let (figure, flag) = if error_page::came_through_one(slot) {
-        (Figure::RestoredErrorPage, Slot::RESTORED_ERROR_PAGE)
-    } else {
-        (Figure::RestoredOther, Slot::RESTORED_OTHER)
+    let outcome = match error_page::came_through_one(slot) {
+        true => Outcome::RestoredErrorPage,
+        false => Outcome::RestoredOther,
     };
-    figures::row().count(figure);
-    slot.raise(flag);
+    conclude(slot, outcome);
+}
+
+/// Notes that the request has a new `ngx.ctx`: the one that it was to get back is gone.
+pub(crate) fn replaced(live: LiveRequest<'_>) {
+    let slot = registry().find(live.address());
+    if let Some(slot) = slot.filter(|slot| slot.outcome() == Outcome::Pending as u32) {
+        conclude(slot, Outcome::Gone);
+    }
 }

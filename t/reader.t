@@ -153,7 +153,7 @@ done
 --- request eval
 ["GET /keep", "GET /t"]
 --- response_body eval
-["", "2stale request stale request\n3\nbad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.reader(names)(req)\nrefused refused\n"]
+["", "2stale request stale request\n3\nbad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.fetch(name, req)\nrefused refused\n"]
 
 
 

@@ -5,7 +5,6 @@ use crate::conf::{LocConf, Restore};
 use crate::error_page;
 use crate::figures::{self, Figure};
 use crate::nginx::log::log_debug;
-use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::validation::LiveRequest;
 
@@ -54,9 +53,8 @@ fn conclude(slot: &Slot, outcome: Outcome) {
 ///
 /// `vm` is the Lua VM that asks. References are numbers in a VM's registry, so one of
 /// another VM cannot be used.
-pub(crate) fn restorable(live: LiveRequest<'_>, vm: u32) -> Option<i32> {
+pub(crate) fn restorable(live: LiveRequest<'_>, slot: &Slot, vm: u32) -> Option<i32> {
     let r = *live;
-    let slot = registry().find(r.address())?;
     let (reference, owner) = slot.ctx()?;
     let restore = r.conf::<LocConf>()?.restore();
     let why_not = match restore {
@@ -92,24 +90,13 @@ pub(crate) fn restorable(live: LiveRequest<'_>, vm: u32) -> Option<i32> {
     why_not.is_none().then_some(reference)
 }
 
-/// Counts a restored `ngx.ctx`, whose table has a new reference now, and records it in the slot,
-/// for `$lua_var_restored`.
-pub(crate) fn restored(live: LiveRequest<'_>, reference: i32, vm: u32) {
-    let Some(slot) = registry().find(live.address()) else {
-        return;
-    };
-    slot.set_ctx(reference, vm);
-    let outcome = match error_page::came_through_one(slot) {
-        true => Outcome::RestoredErrorPage,
-        false => Outcome::RestoredOther,
-    };
-    conclude(slot, outcome);
-}
-
-/// Notes that the request has a new `ngx.ctx`: the one that it was to get back is gone.
-pub(crate) fn replaced(live: LiveRequest<'_>) {
-    let slot = registry().find(live.address());
-    if let Some(slot) = slot.filter(|slot| slot.outcome() == Outcome::Pending as u32) {
-        conclude(slot, Outcome::Gone);
+/// Notes what became of a lost `ngx.ctx`, when the request has one again.
+pub(crate) fn note(slot: &Slot, was_restored: bool) {
+    match (was_restored, error_page::came_through_one(slot)) {
+        (true, true) => conclude(slot, Outcome::RestoredErrorPage),
+        (true, false) => conclude(slot, Outcome::RestoredOther),
+        // Lua was told a reference, and did not find the table.
+        (false, _) if slot.outcome() == Outcome::Pending as u32 => conclude(slot, Outcome::Gone),
+        (false, _) => {}
     }
 }

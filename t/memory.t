@@ -34,7 +34,7 @@ END
 # What memory.report() says for a request of this URI, with a handle or without.
 sub report ($has_handle, $uri) {
     my ($request, $by_handle, $live) = $has_handle
-        ? ('a handle', $uri, 'true') : ('no memory for the request', '-', 'no memory for the request');
+        ? ('a handle', $uri, 'true') : ('no memory for the request', '-', 'true');
     return <<"END";
 fetch: $uri
 request: $request

@@ -11,7 +11,7 @@ T        ?= t
 unexport NGINX
 export NGINX_BIN := $(if $(NGINX),$(abspath $(NGINX)),$(NGINX_BIN))
 OF_NGINX  = $(shell NGINX_BIN='$(NGINX_BIN)' NGINX_SOURCE_DIR='$(NGINX_SOURCE_DIR)' \
-            NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' .ci/nginx-tree $(1))
+            NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' build/nginx-tree $(1))
 
 # cargo's target directory for this nginx, and what is built there.
 TARGET    = $(call OF_NGINX,target)
@@ -21,7 +21,7 @@ TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
 # The environment of cargo, when the source tree is there.
 BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
 # Nothing is built for an nginx that has the module linked in: see .ci/linked-nginx.
-CARGO     = .ci/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
+CARGO     = build/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
 # The targets that start that nginx.
 STARTS   := test test-hup test-valgrind test-leak fuzz soak bench
 $(STARTS): export TEST_NGINX_BINARY = $(call OF_NGINX,nginx)
@@ -39,16 +39,16 @@ all: build
 
 # Install the Debian packages that are missing.
 setup:
-	@.ci/packages build
+	@build/packages build
 
 setup-test: setup
-	@.ci/packages test
+	@build/packages test
 
 # The module, built against the headers of the nginx that is to load it.
 build: setup
-	@.ci/nginx-tree make
+	@build/nginx-tree make
 	@$(CARGO) --target-dir $(TARGET)
-	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
+	@build/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
 # The module with the hooks that some tests need (src/testing.rs).
 testing: setup-test build
@@ -59,10 +59,10 @@ testing: setup-test build
 export DESTDIR MODULES_DIR
 
 install:
-	@.ci/install $(SO)
+	@build/install $(SO)
 
 uninstall:
-	@.ci/install
+	@build/install
 
 demo: setup-test build
 	@nginx-conf/demo play
@@ -126,13 +126,13 @@ matrix:
 
 # target/dist/…tar.gz, a tarball that builds offline.
 dist: setup
-	@.ci/dist make
+	@build/dist make
 
 # target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. The -deb rows of
 # make matrix install, upgrade and remove it.
 deb:
-	@.ci/packages deb
-	@.ci/deb
+	@build/packages deb
+	@build/deb
 
 mutants: setup-test
 	@.ci/mutants

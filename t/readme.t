@@ -246,7 +246,7 @@ sub try_run ($recipe) {
 sub try_build ($command) {
     my ($promised) = $README->prose =~ /`make` alone builds `([^`]+)`/;
     is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
-    chomp(my $tree = `$ROOT/.ci/nginx-tree path`);
+    chomp(my $tree = `$ROOT/build/nginx-tree path`);
     $command =~ s{/path/to/nginx(?=[ /])}{$tree}g;
     unlike($command, qr{/path/to}, 'the paths of the example are replaced');
 

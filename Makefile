@@ -5,6 +5,12 @@ SHELL    := /bin/bash
 PROVE    := prove $(if $(TEST_NGINX),-I$(TEST_NGINX)/lib)
 T        ?= t
 
+# Twice as many test files at a time as there are cores, because tests often wait. The slowest
+# begin first, so that no core is idle while the last of them runs.
+JOBS     ?= $(shell expr 2 \* $$(nproc))
+SLOWEST  := $(addprefix t/,layout.t gdb.t finalizers.t nothing.t readme.t) $(wildcard t/harness/*.t)
+FILES     = $(if $(filter t,$(T)),$(wildcard $(SLOWEST)) $(filter-out $(SLOWEST),$(wildcard t/*.t)),$(T))
+
 # make … NGINX=/path/to/nginx builds, runs and tests for that nginx instead of the installed
 # one. nginx takes an environment variable of this name for a list of sockets to inherit, so
 # that NGINX_BIN is exported instead.
@@ -50,8 +56,11 @@ build: setup
 	@$(CARGO) --target-dir $(TARGET)
 	@build/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
-# The module with the hooks that some tests need (src/testing.rs).
+# The module with the hooks that some tests need (src/testing.rs). It begins with a copy of
+# the other build, so that what both have in common is not compiled again.
 testing: setup-test build
+	@[ -e $(TARGET)/testing ] || [ ! -e $(TARGET)/release ] || { \
+	    mkdir $(TARGET)/testing && cp -a $(TARGET)/release $(TARGET)/testing/; }
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
 # Installs what is built and builds nothing, because root may have no cargo. DESTDIR and
@@ -70,8 +79,10 @@ demo: setup-test build
 run: setup-test build
 	@nginx-conf/demo serve
 
-test: build testing unit
-	@$(PROVE) -r $(T)
+# The whole suite with the unit tests; T=t/fetch.t runs this file only.
+test: setup-test
+	@$(MAKE) --no-print-directory -j2 testing $(if $(filter t,$(T)),unit)
+	@$(PROVE) -j$(JOBS) -r $(FILES)
 
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
@@ -134,8 +145,9 @@ deb:
 	@build/packages deb
 	@build/deb
 
-mutants: setup-test
-	@.ci/mutants
+# FIT=1 only tells which faults no longer fit the source.
+mutants: $(if $(FIT),,setup-test)
+	@.ci/mutants $(if $(FIT),--fit)
 
 clean:
 	rm -rf target t/unit/target

@@ -19,6 +19,11 @@ export NGINX_BIN := $(if $(NGINX),$(abspath $(NGINX)),$(NGINX_BIN))
 OF_NGINX  = $(shell NGINX_BIN='$(NGINX_BIN)' NGINX_SOURCE_DIR='$(NGINX_SOURCE_DIR)' \
             NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' build/nginx-tree $(1))
 
+# A cargo that is not in PATH, with the rustc beside it.
+ifdef NGX_CARGO
+export PATH := $(dir $(abspath $(NGX_CARGO))):$(PATH)
+endif
+
 # cargo's target directory for this nginx, and what is built there.
 TARGET    = $(call OF_NGINX,target)
 SO        = $(CURDIR)/$(TARGET)/release/libngx_http_lua_var_module.so
@@ -43,12 +48,14 @@ demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 all: build
 
-# Install the Debian packages that are missing.
+# Install the Debian packages that are missing: asks first, unless these are what make is to do.
+YES = $(if $(filter setup setup-test,$(MAKECMDGOALS)),--yes)
+
 setup:
-	@build/packages build
+	@build/packages build $(YES)
 
 setup-test: setup
-	@build/packages test
+	@build/packages test $(YES)
 
 # The module, built against the headers of the nginx that is to load it.
 build: setup

@@ -26,17 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            [
-                "request",
-                "lua",
-                "core",
-                "names",
-                "functions",
-                "reader",
-                "refusal_log",
-                "stream",
-            ]
-            .map(|name| format!("src/shim/{name}.c")),
+            ["request", "lua", "vm", "functions", "refusal_log", "stream"]
+                .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)
         .define(
@@ -51,10 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     bindgen::Builder::default()
         .header("src/shim/shim.h")
         .clang_args(includes.iter().map(|path| format!("-I{}", path.display())))
-        .allowlist_item("(?i)(ngx_http_)?lua_var_.*")
+        .allowlist_item("(?i)(ngx_http_lua_var_ffi|lua_var)_.*")
         // nginx's types are taken from the `ngx` crate, so that they are the same types.
         .allowlist_recursively(false)
-        .blocklist_item("ngx_http_lua_var_module")
         .raw_line("use ngx::ffi::*;")
         .prepend_enum_name(false)
         .derive_default(true)

@@ -9,14 +9,14 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
-use crate::mode::{self, Mode};
+use crate::layout::{self, Layout};
 use crate::nginx::{
     self, SIGNATURE, ngx_connection_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_request_t,
     ngx_module_t,
 };
 use crate::refusal::Refusal;
 use crate::refusal_log;
-use crate::registry::slots::{MAX_LIVE, Slot, Slots};
+use crate::registry::slots::{CHUNK, MAX_LIVE, Slot, Slots};
 use crate::registry::{Registry, registry};
 use crate::statics::Shared;
 
@@ -61,33 +61,30 @@ macro_rules! numbers {
     };
 }
 
-const NUMBERS: [Number; 34] = numbers! {
+const NUMBERS: [Number; 31] = numbers! {
+    chunk = CHUNK;
     max_live = MAX_LIVE;
     slots = offset_of!(Registry, slots);
-    slots_all = Slots::OFFSETS.all;
-    slots_used = Slots::OFFSETS.used;
-    slots_live = Slots::OFFSETS.live;
-    slots_retired = Slots::OFFSETS.retired;
+    slots_chunks = Slots::CHUNKS;
+    slots_used = Slots::USED;
+    slots_live = Slots::LIVE;
+    slots_retired = Slots::RETIRED;
     slot_size = size_of::<Slot>();
-    slot_generation = Slot::OFFSETS.generation;
-    slot_connection = Slot::OFFSETS.connection;
-    slot_request = Slot::OFFSETS.request;
-    slot_flags = Slot::OFFSETS.flags;
-    slot_ctx_ref = Slot::OFFSETS.ctx_ref;
-    slot_ctx_vm = Slot::OFFSETS.ctx_vm;
-    slot_ended = Slot::OFFSETS.ended;
+    slot_generation = Slot::GENERATION;
+    slot_connection = Slot::CONNECTION;
+    slot_request = Slot::REQUEST;
+    slot_flags = Slot::FLAGS;
+    slot_ctx_ref = Slot::CTX_REF;
+    slot_ctx_vm = Slot::CTX_VM;
+    slot_ended = Slot::ENDED;
     from_error_page = Slot::FROM_ERROR_PAGE;
-    hooked = Slot::HOOKED;
-    hook_shift = Slot::HOOK_SHIFT;
-    mode_handlers = Mode::Handlers;
+    layout_differs = Layout::Differs;
     http_signature = SIGNATURE;
-    request_size = size_of::<ngx_http_request_t>();
     request_signature = offset_of!(ngx_http_request_t, signature);
     request_connection = offset_of!(ngx_http_request_t, connection);
     request_main = offset_of!(ngx_http_request_t, main);
     request_uri = offset_of!(ngx_http_request_t, uri);
     connection_number = offset_of!(ngx_connection_t, number);
-    connection_fd = offset_of!(ngx_connection_t, fd);
     cycle_conf_ctx = offset_of!(ngx_cycle_t, conf_ctx);
     cycle_modules = offset_of!(ngx_cycle_t, modules);
     conf_ctx_main_conf = offset_of!(ngx_http_conf_ctx_t, main_conf);
@@ -138,8 +135,7 @@ pub struct Facts {
     http_module: *const ngx_module_t,
     cycle: *const *mut ngx_cycle_t,
     registry: *const Registry,
-    mode: *const Cell<Mode>,
-    uri_changes: *const ngx_http_request_t,
+    layout: *const Cell<Layout>,
     msec: *const c_void,
     refusals: *const c_void,
     reason_count: usize,
@@ -151,13 +147,12 @@ pub struct Facts {
 /// The facts of this build.
 pub(crate) const fn facts() -> Facts {
     Facts {
-        magic: *b"lua_var debug 2\0",
+        magic: *b"lua_var debug 3\0",
         scripts: (&raw const SCRIPTS).cast(),
         http_module: nginx::http_module(),
         cycle: nginx::cycle_address(),
         registry: registry(),
-        mode: mode::address(),
-        uri_changes: nginx::uri_changes_probe(),
+        layout: layout::address(),
         msec: nginx::msec_address(),
         refusals: refusal_log::ring(),
         reason_count: Refusal::ALL.len(),

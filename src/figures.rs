@@ -31,8 +31,8 @@ pub enum Figure {
     RestoredOther,
     /// Slots that are never occupied again.
     RetiredSlots,
-    /// 1 in a worker that reads variables through nginx's handlers only.
-    Handlers,
+    /// 1 in a worker whose nginx has another layout, so that the module does nothing.
+    LayoutDiffers,
 }
 
 impl Figure {
@@ -47,13 +47,16 @@ impl Figure {
         Figure::RestoredErrorPage,
         Figure::RestoredOther,
         Figure::RetiredSlots,
-        Figure::Handlers,
+        Figure::LayoutDiffers,
     ];
 
     /// Whether the figure only grows. The others are gauges, to which a process that has
     /// ended contributes nothing.
     pub const fn is_counter(self) -> bool {
-        !matches!(self, Figure::Live | Figure::RetiredSlots | Figure::Handlers)
+        !matches!(
+            self,
+            Figure::Live | Figure::RetiredSlots | Figure::LayoutDiffers
+        )
     }
 }
 

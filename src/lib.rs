@@ -39,7 +39,6 @@ pub mod error_page;
 pub mod faults;
 pub mod figures;
 pub mod layout;
-pub mod mode;
 pub mod module;
 mod nginx;
 pub mod ngx_ctx;
@@ -74,7 +73,7 @@ static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
 #[allow(non_upper_case_globals)]
 pub static mut ngx_http_lua_var_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CTX).cast_mut().cast(),
-    commands: (&raw const conf::directives::COMMANDS.0).cast_mut().cast(),
+    commands: (&raw const conf::COMMANDS.0).cast_mut().cast(),
     type_: nginx::NGX_HTTP_MODULE as ngx_uint_t,
     init_module: Some(module::init_module),
     init_process: Some(module::init_process),

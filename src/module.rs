@@ -5,20 +5,20 @@
 use core::ffi::{c_char, c_void};
 
 use crate::api::lua;
-use crate::conf::{self, LocConf};
-use crate::error_page;
-use crate::figures::{self, Figure};
+use crate::conf::{LocConf, MainConf, Restore, main_being_read};
+use crate::error_page::{self, FROM_ERROR_PAGE};
+use crate::figures;
 use crate::layout;
-use crate::mode;
-use crate::nginx::conf::{CONF_ERROR, CONF_OK, Conf, complete};
-use crate::nginx::log::{EMERG, ERR, Log, WARN, log_error};
-use crate::nginx::value::indexed;
+use crate::nginx::conf::{CONF_ERROR, CONF_OK, Complete, Conf};
+use crate::nginx::error_page::NoMemory;
+use crate::nginx::log::{EMERG, WARN, log_error};
+use crate::nginx::value::{Variable, indexed};
 use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t, process};
+use crate::ngx_ctx;
 use crate::phases;
 use crate::refusal_log;
-use crate::registry::{Registry, registry};
 use crate::status;
-use crate::variable::{nginx_handlers, table};
+use crate::variable::nginx_handlers;
 use crate::which_build;
 
 /// Merges a location's configuration and installs the hook in the error pages that apply
@@ -39,15 +39,34 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
         return CONF_ERROR;
     };
     conf.merge(prev);
-    conf::warn_of_code_cache(cf, conf);
+    if is_first_merge(cf) {
+        ngx_ctx::must_stash(false, sets_from_error_page(cf));
+    }
     if conf.has_status() {
         cf.serve_location(Some(status::page));
     }
-    if error_page::install(cf) {
-        CONF_OK
-    } else {
-        CONF_ERROR
+    match error_page::install(cf) {
+        Ok(has_page) => {
+            ngx_ctx::must_stash(has_page, conf.restore() == Restore::All);
+            CONF_OK
+        }
+        Err(NoMemory) => CONF_ERROR,
     }
+}
+
+/// Whether this is the first location to be merged, when all directives have been read.
+fn is_first_merge(cf: Conf<'_>) -> bool {
+    // SAFETY: no other reference to the main configuration exists while a location is merged.
+    let main = unsafe { main_being_read(cf) };
+    main.is_some_and(|main| !core::mem::replace(&mut main.has_merged, true))
+}
+
+/// Whether the configuration may have a `set $from_error_page`, which counts as an error page
+/// whatever redirect precedes it. nginx then uses the variable by index.
+fn sets_from_error_page(cf: Conf<'_>) -> bool {
+    let is_it = |v: Variable<'_>| v.name() == FROM_ERROR_PAGE;
+    let is_used = |core| indexed(core).is_ok_and(|mut all| all.any(is_it));
+    cf.core_main_conf().is_some_and(is_used)
 }
 
 /// Records the handlers of nginx's own variables, compares offsets, defines the module's
@@ -61,6 +80,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     lua::set_configuring(true);
+    ngx_ctx::forget_conf();
     if !figures::share() {
         log_error!(
             EMERG,
@@ -69,22 +89,15 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         );
         return ERROR;
     }
-    if !registry().reserve() {
-        log_error!(
-            EMERG,
-            cf.log(),
-            "lua_var: cannot reserve %uz bytes of virtual memory for the registry of requests; \
-             they use no resident memory, but a limit (ulimit -v, LimitAS=) must allow them",
-            Registry::RESERVED
-        );
-        return ERROR;
-    }
     let Some(cmcf) = cf.core_main_conf() else {
         return ERROR;
     };
     nginx_handlers::record(cmcf);
-    layout::check_offsets();
-    if error_page::define_variables(cf) && status::define_variables(cf) && lua::init(cf) {
+    if layout::check_offsets(cf)
+        && error_page::define_variables(cf)
+        && status::define_variables(cf)
+        && lua::init(cf)
+    {
         OK
     } else {
         ERROR
@@ -97,56 +110,39 @@ unsafe extern "C" fn configured(_data: *mut c_void) {
     lua::set_configuring(false);
 }
 
-/// Checks what could not be checked while directives were read, and adds the handlers of the
-/// phases.
+/// Adds the handlers of the phases.
 pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
         return ERROR;
     };
-    if !conf::check_index_names(cf) || !phases::install(cf) {
+    if !phases::install(cf) {
         return ERROR;
     }
     if !lua::is_configured() {
         // SAFETY: no other reference to the main configuration exists in postconfiguration.
-        if unsafe { conf::main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
+        if unsafe { main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
             log_error!(
                 WARN,
                 cf.log(),
-                "lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore, \
-                 lua_var_index and lua_var_replace do nothing"
+                "lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore does nothing"
             );
         }
     }
     OK
 }
 
-/// Logs which build of the module is in use and builds the variable table, for which all
-/// variables are known now.
+/// Logs which build of the module is in use, and applies the configuration to what is not of one
+/// request.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     lua::commit();
-    layout::report_offsets();
-    table::forget();
-    // SAFETY: `cycle` is the one nginx is starting, and `table::forget` has just dropped
-    // everything that referred to the previous one.
-    let Some(complete) = (unsafe { complete(cycle) }) else {
+    // SAFETY: `cycle` is the one that nginx is starting.
+    let Some(complete) = (unsafe { Complete::of(cycle) }) else {
         return OK;
     };
-    // SAFETY: `create_main_conf` made it, and no other reference to it exists here.
-    let Some(conf) = (unsafe { complete.conf::<conf::MainConf>().as_mut() }) else {
-        return ERROR;
-    };
-    conf.needs_original = indexed(complete.core)
-        .is_ok_and(|mut used| used.any(|variable| error_page::is_original(variable.name())));
     which_build::write(&complete);
-    refusal_log::configure(conf);
-    if !table::renew(&complete, conf) {
-        // Returning an error would end nginx, which has already accepted the configuration.
-        log_error!(
-            ERR,
-            Log::of_cycle(),
-            "lua_var: no memory for the variable table, variables are read through nginx's handlers"
-        );
+    if let Some(conf) = complete.conf::<MainConf>() {
+        refusal_log::configure(conf);
     }
     OK
 }
@@ -155,7 +151,6 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
     if process::serves() {
         figures::claim();
-        figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
     }
     OK
 }

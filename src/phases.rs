@@ -4,21 +4,21 @@ use core::cell::Cell;
 
 use crate::api::lua;
 use crate::error_page;
-use crate::figures::{self, Figure};
 use crate::layout;
-use crate::mode::{self, Mode};
 use crate::nginx::conf::Conf;
 use crate::nginx::request::Request;
 use crate::nginx::{
-    self, DECLINED, ERROR, LOG_PHASE, OK, POST_READ_PHASE, SERVER_REWRITE_PHASE,
-    ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
+    self, DECLINED, ERROR, LOG_PHASE, OK, SERVER_REWRITE_PHASE, ngx_http_output_header_filter_pt,
+    ngx_http_request_t, ngx_int_t,
 };
 use crate::ngx_ctx;
+use crate::registry::registry;
+use crate::registry::slots::Slot;
 use crate::statics::PerWorker;
-use crate::validation::Readable;
+use crate::validation;
 
-/// Adds the handler of the server-rewrite phase and, if the Lua module is loaded, the other
-/// handlers and the header filter. Returns false if there is no memory.
+/// Adds the handler of the server-rewrite phase and, if the Lua module is loaded, that of the log
+/// phase and the header filter. Returns false if there is no memory.
 pub(crate) fn install(cf: Conf<'_>) -> bool {
     if !cf.add_phase_handler(SERVER_REWRITE_PHASE, Some(on_rewrite)) {
         return false;
@@ -27,65 +27,71 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
     if !lua::is_configured() {
         return true;
     }
-    if !cf.add_phase_handler(POST_READ_PHASE, Some(on_request))
-        || !cf.add_phase_handler(LOG_PHASE, Some(on_log))
-    {
+    if !cf.add_phase_handler(LOG_PHASE, Some(on_log)) {
         return false;
     }
     // nginx runs log handlers in the order of this array, unlike those of other phases, and
     // this one must run before Lua's.
     cf.last_handler_first(LOG_PHASE);
-    NEXT_HEADER_FILTER.set(nginx::swap_header_filter(Some(header_filter)));
+    // Only an error page follows a filter that zeroes `r->ctx`, or a restore of every kind.
+    if ngx_ctx::stashes_in_filter() {
+        NEXT_HEADER_FILTER.set(nginx::swap_header_filter(Some(header_filter)));
+    }
     true
 }
 
-/// Post-read phase: registers each main request.
-unsafe extern "C" fn on_request(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: `r` is the request whose phases nginx runs.
-    let Some(r) = (unsafe { Request::from_nginx(r) }) else {
+/// Server-rewrite phase, the first that main requests and subrequests have in common, and that has
+/// no Lua before it: registers the request, or corrects the arguments of one that an error page
+/// redirected.
+unsafe extern "C" fn on_rewrite(raw: *mut ngx_http_request_t) -> ngx_int_t {
+    let slot = registry().find(raw as usize);
+    // SAFETY: `raw` is the request whose phases nginx runs.
+    let Some(r) = (unsafe { Request::from_nginx(raw) }) else {
         return DECLINED;
     };
-    ngx_ctx::register(r);
-    if mode::get() == Mode::Unchecked {
-        if let Ok(live) = Readable::from_nginx(r) {
-            layout::check_request(live);
-            figures::row().set(Figure::Handlers, u64::from(mode::is_foreign()));
-        }
+    match slot {
+        Some(slot) if error_page::is_redirecting(slot) => error_page::after_redirect(r),
+        Some(_) => {}
+        None => begin(r),
     }
     DECLINED
 }
 
-/// Server-rewrite phase: registers subrequests, which skip the post-read phase, and corrects
-/// the arguments of a request that an error page redirected.
+/// Registers a request that is not registered yet.
 ///
 /// `ngx.location.capture` may give a subrequest its `ngx.ctx` in C, which bypasses
 /// `lua/resty/core/ctx.lua`. It is stashed here, before anything can redirect the subrequest.
-unsafe extern "C" fn on_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: `r` is the request whose phases nginx runs.
-    let Some(r) = (unsafe { Request::from_nginx(r) }) else {
-        return DECLINED;
-    };
-    error_page::after_redirect(r);
-    // Without Lua, only the `error_page` hook registers requests.
-    if !lua::is_running() {
-        return DECLINED;
+#[inline(always)]
+fn begin(r: Request<'_>) {
+    // Without Lua only an error page registers requests, but a subrequest cannot be compared.
+    if !layout::agrees(r) || !lua::is_running() {
+        return;
     }
-    if mode::is_foreign() {
-        ngx_ctx::slot_of(r);
-    } else if !r.is_main() {
-        if let Some(slot) = ngx_ctx::slot_of(r) {
-            ngx_ctx::stash(r, slot);
-        }
+    match registry().register_new(r) {
+        Some(slot) if !r.is_main() => stash(r, slot),
+        Some(_) => {}
+        None => validation::not_registered(r),
     }
-    DECLINED
+}
+
+#[inline(never)]
+fn stash(r: Request<'_>, slot: &Slot) {
+    ngx_ctx::stash(r, slot);
+}
+
+#[inline(never)]
+fn begin_late(r: Request<'_>) {
+    begin(r);
 }
 
 /// Log phase: registers requests that skipped the phases before it, such as those that nginx
 /// answers with a 400.
-unsafe extern "C" fn on_log(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: `r` is the request that nginx logs.
-    if let Some(r) = unsafe { Request::from_nginx(r) } {
-        ngx_ctx::register_late(r);
+unsafe extern "C" fn on_log(raw: *mut ngx_http_request_t) -> ngx_int_t {
+    if registry().find(raw as usize).is_none() {
+        // SAFETY: `raw` is the request that nginx logs.
+        if let Some(r) = unsafe { Request::from_nginx(raw) } {
+            begin_late(r);
+        }
     }
     OK
 }
@@ -97,10 +103,11 @@ static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
 /// Header filter, the first in the chain: stashes `ngx.ctx` before another filter can call
 /// `ngx_http_filter_finalize_request`, which zeroes `r->ctx`.
 unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: `raw` is the request whose response begins.
-    let r = unsafe { Request::from_nginx(raw) };
-    if let Some(r) = r.filter(|_| !mode::is_foreign()) {
-        ngx_ctx::stash_if_made(r);
+    if let Some(slot) = registry().find(raw as usize) {
+        // SAFETY: `raw` is the request whose response begins.
+        if let Some(r) = unsafe { Request::from_nginx(raw) } {
+            ngx_ctx::stash(r, slot);
+        }
     }
     match NEXT_HEADER_FILTER.get() {
         // SAFETY: `next` was the first filter in nginx's chain, and `raw` is passed on as it is.

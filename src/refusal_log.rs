@@ -11,10 +11,8 @@ use core::ptr;
 
 use crate::conf::MainConf;
 use crate::figures::{self, Figure};
-use crate::mode;
 use crate::nginx;
 use crate::nginx::log::Log;
-use crate::nginx::request::Request;
 use crate::nginx::shim::{
     self, LUA_VAR_ENDED_AGO, LUA_VAR_ENDED_BEFORE, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER,
     lua_var_refusal_t,
@@ -23,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::{Ended, Handle};
 use crate::statics::PerWorker;
-use crate::validation::{Call, LiveRequest, Readable};
+use crate::validation::{Call, LiveRequest};
 
 /// Entries of the ring; a power of two.
 const RING_SIZE: usize = 64;
@@ -156,8 +154,8 @@ static LIMIT: PerWorker<Limit> = PerWorker(Limit {
 
 /// Applies `lua_var_log_refused` and `lua_var_trace_handles`.
 pub(crate) fn configure(conf: &MainConf) {
-    LIMIT.level.set(conf.log_refused.level());
-    LIMIT.rate.set(conf.log_refused.rate());
+    LIMIT.level.set(conf.log_level());
+    LIMIT.rate.set(conf.log_rate());
     LIMIT.traces.set(conf.trace_handles == 1);
 }
 
@@ -237,16 +235,13 @@ pub(crate) unsafe fn describe(why: Refusal, refusal: &mut lua_var_refusal_t) -> 
     let call = Call::enter();
     let current = LiveRequest::by_address(&call, refusal.current as usize).ok();
     refusal.log = current
-        .map_or_else(Log::of_cycle, LiveRequest::log)
+        .map_or_else(Log::of_cycle, |live| live.log())
         .as_ptr();
     if current.is_none() {
         refusal.current = ptr::null_mut();
     }
-    let running = current
-        .filter(|_| !mode::is_foreign())
-        .and_then(|live| live.readable().ok());
-    if let Some(running) = running {
-        (refusal.running_id, refusal.running_generation) = parts(running.slot().handle());
+    if let Some(running) = current.and_then(|live| registry().find(live.address())) {
+        (refusal.running_id, refusal.running_generation) = parts(running.handle());
     }
     if refusal.kind == LUA_VAR_REQ_HANDLE {
         let handle = Handle::from_bits(refusal.given);
@@ -328,20 +323,21 @@ fn origin(handle: Handle) -> Option<&'static Cell<Origin>> {
     ORIGIN_TABLE.0.get(mixed as usize % ORIGINS)
 }
 
-/// Records where the handle of a request was made. A later call for the same handle
-/// changes nothing.
+/// Records where a handle was made. A later call for the same handle changes nothing.
 ///
 /// # Safety
 /// `source` must be null or a C string.
-pub(crate) unsafe fn remember_origin(live: LiveRequest<'_>, source: *const c_char, line: i32) {
-    let handle = live.slot().handle();
+pub(crate) unsafe fn remember_origin(handle: Handle, source: *const c_char, line: i32) {
     let Some(place) = origin(handle) else { return };
     let known = place.get();
     if (known.id, known.generation) == parts(handle) {
         return;
     }
-    let request = live.readable().ok().map(Readable::request);
-    let line_of_request = request.and_then(Request::request_line).unwrap_or_default();
+    let call = Call::enter();
+    let live = LiveRequest::by_handle(&call, handle).ok();
+    let line_of_request = live
+        .and_then(|live| live.request_line())
+        .unwrap_or_default();
     place.set(Origin {
         id: handle.id,
         generation: handle.generation,

@@ -3,10 +3,9 @@
 
 use crate::conf::{self, StatusFormat};
 use crate::figures::{self, FIGURES, Figure};
-use crate::nginx::conf::{Conf, NGX_HTTP_VAR_NOCACHEABLE};
-use crate::nginx::header::Headers;
+use crate::nginx::conf::Conf;
 use crate::nginx::request::Request;
-use crate::nginx::value::fill;
+use crate::nginx::value::{Variable, fill};
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
 use crate::registry::registry;
 use crate::registry::slots::Slot;
@@ -82,10 +81,10 @@ const NAMES: [Name; FIGURES] = [
         help: b"Slots of the registry that are never used again.",
     },
     Name {
-        plain: b"handlers_mode",
-        metric: b"nginx_lua_var_handlers_mode_workers",
+        plain: b"layout_differs",
+        metric: b"nginx_lua_var_layout_differs_workers",
         labels: b"",
-        help: b"Workers that read requests through nginx's handlers only.",
+        help: b"Workers in which the module does nothing, because it was built for another nginx.",
     },
 ];
 
@@ -106,8 +105,7 @@ const RESTORED: &[u8] = b"lua_var_restored";
 
 /// Defines `$lua_var_refused` and `$lua_var_restored`. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(REFUSED, NGX_HTTP_VAR_NOCACHEABLE, refused, 0)
-        && cf.add_variable(RESTORED, NGX_HTTP_VAR_NOCACHEABLE, restored, 0)
+    cf.add_variable(REFUSED, refused, 0, None) && cf.add_variable(RESTORED, restored, 0, None)
 }
 
 /// Get handler of `$lua_var_refused`: how many accesses were refused while the request was
@@ -262,13 +260,10 @@ fn contains(text: &[u8], what: &[u8]) -> bool {
 
 /// The format that the client's `Accept` headers name; plain text if they name none.
 fn accepted(r: Request<'_>) -> StatusFormat {
-    let accepts = |what: &[u8]| {
-        r.headers(Headers::Request).is_ok_and(|mut headers| {
-            headers.any(|header| {
-                header.name().eq_ignore_ascii_case(b"accept") && contains(header.value(), what)
-            })
-        })
-    };
+    let header = b"http_accept";
+    let handler = r.prefix_of(header).map(Variable::getter);
+    let accept = handler.and_then(|handler| r.evaluate_prefixed(handler, header));
+    let accepts = |what: &[u8]| accept.is_some_and(|accept| contains(accept, what));
     if accepts(b"application/json") {
         StatusFormat::Json
     } else if accepts(b"application/openmetrics-text") || accepts(b"version=0.0.4") {

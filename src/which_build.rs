@@ -5,7 +5,6 @@ use core::cell::Cell;
 use core::ffi::CStr;
 
 use crate::conf::LocConf;
-use crate::mode;
 use crate::nginx::conf::Complete;
 use crate::nginx::file::{self, Identity};
 use crate::nginx::log::{NOTICE, WARN, log_error};
@@ -23,21 +22,18 @@ pub(crate) fn write(complete: &Complete) {
     if is_testing_configuration() {
         return;
     }
-    // SAFETY: `create_loc_conf` made it, and it lives as long as the cycle.
-    let outermost = unsafe { complete.conf::<LocConf>().as_ref() };
-    // Only the offsets were compared so far; the rest is compared at the first request.
-    let (layout, restore) = match outermost {
-        Some(outermost) if !mode::is_foreign() => (c"layout agrees", outermost.restore_name()),
-        _ => (c"layout differs", c"off"),
-    };
+    // Offsets agree, or nginx would not have accepted the configuration; the rest is compared at
+    // the first request.
+    let restore = complete
+        .conf::<LocConf>()
+        .map_or(c"error_page", LocConf::restore_name);
     log_error!(
         NOTICE,
         complete.log,
-        "lua_var: version %*s, built for %s, %s, lua_var_ctx_restore %s",
+        "lua_var: version %*s, built for %s, layout agrees, lua_var_ctx_restore %s",
         VERSION.len(),
         VERSION.as_ptr(),
         BUILT_FOR.as_ptr(),
-        layout.as_ptr(),
         restore.as_ptr()
     );
     if let Some(name) = file::name() {

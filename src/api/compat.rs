@@ -9,13 +9,11 @@
 use core::ffi::{CStr, c_int};
 
 use super::declared_in_shim;
-use crate::mode;
-use crate::nginx::request::Request;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
 use crate::refusal::Refusal;
 use crate::refusal_log;
-use crate::validation::{Call, Readable};
+use crate::validation::{Call, LiveRequest};
 use crate::variable::field::{self, UpstreamTime};
 use crate::variable::number::{self, Text};
 
@@ -28,52 +26,18 @@ declared_in_shim! {
     ngx_http_lua_var_ffi_upstream_response_time
 }
 
-/// The live request at an address. It is refused if it has no variables or the layout differs;
-/// the refusal is logged with the name of the function that was called, `asked`.
-#[inline]
+/// The live request at an address. A refusal is logged with the name of the function that was
+/// called, `asked`.
 fn readable<'a>(
     call: &'a Call,
     address: usize,
     asked: &'static CStr,
-) -> Result<Readable<'a>, Refusal> {
-    let live = if mode::is_foreign() {
-        Err(Refusal::Layout)
-    } else {
-        Readable::by_address(call, address)
-    };
+) -> Result<LiveRequest<'a>, Refusal> {
+    let live = LiveRequest::by_address(call, address);
     if let Err(why) = live {
         refusal_log::by_address(why, address, asked);
     }
     live
-}
-
-/// Writes a string of the live request at `r` to `out`.
-///
-/// # Safety
-/// `out` is null or valid for writes.
-#[inline]
-unsafe fn string(
-    asked: &'static CStr,
-    r: *mut ngx_http_request_t,
-    out: *mut ngx_str_t,
-    read: impl for<'a> FnOnce(Request<'a>) -> &'a [u8],
-) -> ngx_int_t {
-    // SAFETY: it is null or valid for writes, by the contract above, and nothing else refers
-    // to it during the call.
-    let Some(out) = (unsafe { out.as_mut() }) else {
-        return ERROR;
-    };
-    match readable(&Call::enter(), r as usize, asked) {
-        Ok(live) => {
-            *out = str_of(read(live.request()));
-            OK
-        }
-        Err(_) => {
-            // Its address is not null, for callers that do not look at the result.
-            *out = str_of(b"");
-            ERROR
-        }
-    }
 }
 
 /// Copies a text to `buf` and returns its length; `NGX_ERROR` if there is no text.
@@ -90,68 +54,42 @@ unsafe fn copy(text: Option<Text>, buf: *mut u8) -> ngx_int_t {
     bytes.len() as ngx_int_t
 }
 
-/// `$uri` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
-///
-/// # Safety
-/// `uri` is null or valid for writes; `r` may be any pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_uri(
-    r: *mut ngx_http_request_t,
-    uri: *mut ngx_str_t,
-) -> ngx_int_t {
-    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
-    unsafe {
-        string(c"ngx_http_lua_var_ffi_uri", r, uri, |r| {
-            r.uri().unwrap_or_default()
-        })
-    }
+/// Makes a function that writes a string of the live request at `r` to `out`. It returns
+/// `NGX_ERROR`, with an empty string, if the request is refused.
+macro_rules! strings {
+    ($($function:ident $name:literal |$r:ident| $value:expr;)+) => {$(
+        #[doc = concat!("`$", $name, "` of the live request at `r`. `NGX_ERROR`, with an empty string, ")]
+        /// if it is refused.
+        ///
+        /// # Safety
+        /// `out` is null or valid for writes; `r` may be any pointer.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $function(
+            r: *mut ngx_http_request_t,
+            out: *mut ngx_str_t,
+        ) -> ngx_int_t {
+            let asked = concat!(stringify!($function), "\0");
+            let asked = CStr::from_bytes_with_nul(asked.as_bytes()).unwrap_or_default();
+            let call = Call::enter();
+            let live = readable(&call, r as usize, asked);
+            let text = live.as_ref().map(|live| { let $r = **live; $value });
+            // SAFETY: it is null or valid for writes, by the contract above, and nothing else
+            // refers to it during the call.
+            let Some(out) = (unsafe { out.as_mut() }) else {
+                return ERROR;
+            };
+            // Its address is never null, for callers that do not look at the result.
+            *out = str_of(text.unwrap_or_default());
+            if live.is_ok() { OK } else { ERROR }
+        }
+    )+};
 }
 
-/// `$host` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
-///
-/// # Safety
-/// `host` is null or valid for writes; `r` may be any pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_host(
-    r: *mut ngx_http_request_t,
-    host: *mut ngx_str_t,
-) -> ngx_int_t {
-    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
-    unsafe { string(c"ngx_http_lua_var_ffi_host", r, host, field::host) }
-}
-
-/// `$remote_addr` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
-///
-/// # Safety
-/// `remote_addr` is null or valid for writes; `r` may be any pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_remote_addr(
-    r: *mut ngx_http_request_t,
-    remote_addr: *mut ngx_str_t,
-) -> ngx_int_t {
-    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
-    unsafe {
-        string(c"ngx_http_lua_var_ffi_remote_addr", r, remote_addr, |r| {
-            r.remote_addr()
-        })
-    }
-}
-
-/// `$scheme` of the live request at `r`. `NGX_ERROR`, with an empty string, if it is refused.
-///
-/// # Safety
-/// `scheme` is null or valid for writes; `r` may be any pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_scheme(
-    r: *mut ngx_http_request_t,
-    scheme: *mut ngx_str_t,
-) -> ngx_int_t {
-    // SAFETY: the pointer to the string is as `string` requires, by the contract above.
-    unsafe {
-        string(c"ngx_http_lua_var_ffi_scheme", r, scheme, |r| {
-            field::scheme(r)
-        })
-    }
+strings! {
+    ngx_http_lua_var_ffi_uri "uri" |r| r.uri().unwrap_or_default();
+    ngx_http_lua_var_ffi_host "host" |r| field::host(r);
+    ngx_http_lua_var_ffi_remote_addr "remote_addr" |r| r.remote_addr();
+    ngx_http_lua_var_ffi_scheme "scheme" |r| field::scheme(r);
 }
 
 /// Writes `$request_time` of the live request at `r` to `buf`, as seconds with three decimals,
@@ -165,10 +103,11 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     buf: *mut u8,
 ) -> ngx_int_t {
     let asked = c"ngx_http_lua_var_ffi_request_time";
-    let live =
-        readable(&Call::enter(), r as usize, asked).map(|live| field::request_time(live.request()));
+    let call = Call::enter();
+    let live = readable(&call, r as usize, asked);
+    let ms = live.map(|live| field::request_time(*live)).ok();
     // SAFETY: `buf` is as `copy` requires, by the contract above.
-    unsafe { copy(live.ok().map(number::seconds), buf) }
+    unsafe { copy(ms.map(number::seconds), buf) }
 }
 
 /// Writes an upstream time of the live request at `r`, the sum over all attempts, to `buf`, as
@@ -194,7 +133,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
     let asked = c"ngx_http_lua_var_ffi_upstream_response_time";
     let ms = readable(&call, r as usize, asked)
         .ok()
-        .and_then(|live| field::upstream_time(live.request(), time))
+        .and_then(|live| field::upstream_time(*live, time))
         .flatten();
     // SAFETY: `buf` is as `copy` requires, by the contract above.
     unsafe { copy(ms.map(number::seconds), buf) }

@@ -1,271 +1,197 @@
-//! The functions of the Lua library, as the interpreter calls them by way of
-//! `shim/functions.c`.
+//! The functions of the Lua library, as `shim/functions.c` calls them.
 
 use core::slice;
 
-use super::{Failure, arguments};
-use crate::mode;
-use crate::nginx::lua_module::{self, SENTENCE};
+use super::Failure;
+use crate::conf::SrvConf;
 use crate::nginx::request::AnyRequest;
-use crate::nginx::shim::{
-    NGX_HTTP_LUA_VAR_AGAIN, NGX_HTTP_LUA_VAR_FIXED, lua_var_req_t, ngx_http_lua_var_found_t,
-    ngx_http_lua_var_value_t,
-};
+use crate::nginx::shim::{LUA_VAR_AGAIN, lua_var_call_t, lua_var_found_t, lua_var_value_t};
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
-use crate::registry::slots::Handle;
+use crate::ngx_ctx;
+use crate::refusal::Refusal;
+use crate::registry::registry;
+use crate::registry::slots::{Handle, Slot};
+use crate::restore;
 use crate::status;
-use crate::validation::{Call, Direct, LiveRequest, Named, Readable};
-use crate::variable::name::has_upper;
-use crate::variable::read::{self, InTable};
+use crate::validation::{self, Call, LiveRequest, Named};
+use crate::variable::assign;
+use crate::variable::field::Field;
+use crate::variable::read::{self, Resolved};
 use crate::variable::value::{Again, Flavour, Value};
-use crate::variable::{assign, table};
 
-/// `fetch`: the value of the variable `name` of the request `req`.
-///
-/// # Safety
-/// `shim/functions.c` calls it: `name` is a Lua string of `len` bytes that is on the Lua stack,
-/// `req` and `out` are on the C stack.
-pub(super) unsafe extern "C" fn fetch(
-    req: *const lua_var_req_t,
-    name: *const u8,
-    len: usize,
-    flavour: i32,
-    out: *mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: both are on the stack of the C function that calls this one.
-    let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: it is a Lua string of `len` bytes, which the Lua stack keeps alive.
-    let name = unsafe { slice::from_raw_parts(name, len) };
-    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
-    let named = unsafe { req.named() };
-    out.put_result(by_name(
-        &Call::enter(),
-        named,
-        name,
-        Flavour::numbered(flavour),
-    ));
-}
-
-fn by_name<'a>(
-    call: &'a Call,
+/// A call from C, as Rust sees it.
+struct Asked<'a> {
+    /// The request that is asked for.
     named: Named<'a>,
-    name: &[u8],
+    /// The variable's name; empty if none is asked for.
+    name: &'a [u8],
+    /// The value to assign or to convert.
+    text: Option<&'a [u8]>,
+    number: isize,
     flavour: Flavour,
-) -> Result<Value<'a>, Failure<'a>> {
-    if !mode::is_foreign() {
-        return Ok(read::by_name(Readable::named(call, named)?, name, flavour)?);
-    }
-    let r = named.opaque()?;
-    if has_upper(name) {
-        return Err(Failure::Again);
-    }
-    Ok(read::by_lua_module(r, name, flavour)?)
+    /// What the name was resolved to before; null if it was not.
+    known: *const lua_var_found_t,
+    /// What it is resolved to now.
+    found: &'a mut lua_var_found_t,
+    out: &'a mut lua_var_value_t,
 }
 
-/// `fetch` of a resolved name: the request is `current`, or the handle's if that is null.
-/// `NGX_HTTP_LUA_VAR_AGAIN` if [`fetch`] has to be called.
+/// The bytes of a Lua string.
 ///
 /// # Safety
-/// As [`fetch`]. [`find`] must have filled `found` in this process, maybe for an older
-/// configuration, and the name must be where it was then.
-pub(super) unsafe extern "C" fn read(
-    handle: u64,
-    current: *mut ngx_http_request_t,
-    found: *const ngx_http_lua_var_found_t,
-    flavour: i32,
-    out: *mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: `found` is in the userdata of the VM, `out` on the stack of the C function that
-    // calls this one.
-    let (found, out) = unsafe { arguments(found, out) };
-    let call = Call::enter();
-    let live = if current.is_null() {
-        Direct::by_handle(&call, Handle::from_bits(handle))
-    } else {
-        Direct::by_address(&call, current as usize)
-    };
-    match live.and_then(InTable::of) {
-        // SAFETY: `find` filled it, for a name that `shim/names.c` anchors.
-        Some(request) => unsafe { put_found(request, found, Flavour::numbered(flavour), out) },
-        None => out.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
-    }
-}
-
-/// Writes the value of a resolved name to `out`.
-///
-/// # Safety
-/// `found` must be as [`InTable::resolve`] requires.
+/// `data` must be null or valid for reads of `len` bytes during `'a`.
 #[inline(always)]
-pub(super) unsafe fn put_found(
-    request: InTable<'_>,
-    found: &ngx_http_lua_var_found_t,
-    flavour: Flavour,
-    out: &mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: `found` is as required, by the contract above.
-    let Some(resolved) = (unsafe { request.resolve(found) }) else {
-        return out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
-    };
-    let read = request.read(
-        resolved,
-        flavour,
-        #[inline(always)]
-        |field, value| {
-            let fixed = match (field, value) {
-                (Some(field), Value::Text(text)) => field.fixed(text),
-                _ => None,
-            };
-            match fixed {
-                Some(n) => {
-                    out.len = n as i32;
-                    out.put_kind(NGX_HTTP_LUA_VAR_FIXED);
-                }
-                None => out.put(value),
-            }
-        },
-    );
-    if let Err(Again) = read {
-        out.put_kind(NGX_HTTP_LUA_VAR_AGAIN);
+unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: it is valid for reads of `len` bytes, by the contract above.
+    (!data.is_null()).then(|| unsafe { slice::from_raw_parts(data, len) })
+}
+
+impl<'a> Asked<'a> {
+    /// # Safety
+    /// `call` must be on the stack of a function of `shim/functions.c`, which sets `current` for
+    /// this call, and passes Lua strings that the Lua stack keeps alive.
+    #[inline(always)]
+    unsafe fn of(call: *mut lua_var_call_t) -> Self {
+        // SAFETY: nothing else refers to it during the call, by the contract above.
+        let call = unsafe { &mut *call };
+        Asked {
+            // SAFETY: `current` is the request that lua-nginx-module runs Lua for.
+            named: unsafe { call.req.named() },
+            // SAFETY: it is null or a Lua string of this length.
+            name: unsafe { bytes(call.name, call.name_len) }.unwrap_or_default(),
+            // SAFETY: it is null or a Lua string of this length.
+            text: unsafe { bytes(call.text, call.text_len) },
+            number: call.number,
+            flavour: Flavour::numbered(call.flavour),
+            known: call.known,
+            found: &mut call.found,
+            out: &mut call.out,
+        }
     }
 }
 
-/// Resolves a name in the newest configuration. Returns 0 if only [`fetch`] can read it.
+/// The current request.
 ///
 /// # Safety
-/// As [`fetch`], with `found` valid for writes.
-pub(super) unsafe extern "C" fn find(
-    name: *const u8,
-    len: usize,
-    found: *mut ngx_http_lua_var_found_t,
-) -> ngx_uint_t {
-    // SAFETY: it is a Lua string of `len` bytes, which the Lua stack keeps alive.
-    let name = unsafe { slice::from_raw_parts(name, len) };
-    let resolved = table::newest().and_then(|table| read::find(table, name));
-    // SAFETY: the C function that calls this one passes room for it.
-    unsafe { found.write(resolved.unwrap_or(read::NOT_FOUND)) };
-    ngx_uint_t::from(resolved.is_some())
+/// `raw` must be null or the request for which lua-nginx-module runs Lua.
+unsafe fn current(call: &Call, raw: *mut ngx_http_request_t) -> Result<LiveRequest<'_>, Refusal> {
+    // SAFETY: it is null or live, by the contract above.
+    LiveRequest::current(call, unsafe { AnyRequest::from_raw(raw) })
+}
+
+/// `fetch`: the value of the variable `name`, and what the name was resolved to.
+pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it.
+    let asked = unsafe { Asked::of(call) };
+    asked.found.conf = 0;
+    let call = Call::enter();
+    let live = match LiveRequest::named(&call, asked.named) {
+        Ok(live) => *live,
+        Err(why) => return asked.out.put_failure(why.into()),
+    };
+    if read::has_upper(asked.name) {
+        return asked.out.put_kind(LUA_VAR_AGAIN);
+    }
+    match Resolved::of(live, asked.name) {
+        Some(resolved) => {
+            *asked.found = resolved.to_c(live);
+            let value = resolved.read(live, asked.name, asked.flavour, |_, value| value);
+            asked.out.put(value);
+        }
+        None => asked.out.put(Value::Nil),
+    }
+}
+
+/// `fetch` of a name that was resolved before. `LUA_VAR_AGAIN` if [`fetch`] has to be called.
+pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it.
+    let asked = unsafe { Asked::of(call) };
+    let call = Call::enter();
+    let Ok(live) = LiveRequest::named(&call, asked.named) else {
+        return asked.out.put_kind(LUA_VAR_AGAIN);
+    };
+    // SAFETY: `fetch` has filled it in this VM.
+    match unsafe { Resolved::from_c(asked.known, *live) } {
+        Some(resolved) => resolved.read(
+            *live,
+            asked.name,
+            asked.flavour,
+            #[inline(always)]
+            |field, value| asked.out.put_of(field, value),
+        ),
+        None => asked.out.put_kind(LUA_VAR_AGAIN),
+    }
 }
 
 /// `fetch` with a number: a capture of the last regular expression.
-///
-/// # Safety
-/// As [`fetch`].
-pub(super) unsafe extern "C" fn capture(
-    req: *const lua_var_req_t,
-    n: isize,
-    out: *mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: both are on the stack of the C function that calls this one.
-    let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
-    let named = unsafe { req.named() };
-    out.put_result(numbered(&Call::enter(), named, n));
+pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it.
+    let asked = unsafe { Asked::of(call) };
+    let call = Call::enter();
+    let value = LiveRequest::named(&call, asked.named).map(|live| {
+        let n = usize::try_from(asked.number).ok().filter(|n| *n > 0);
+        Value::of(n.and_then(|n| live.capture(n)))
+    });
+    asked.out.put_result(value);
 }
 
-fn numbered<'a>(call: &'a Call, named: Named<'a>, n: isize) -> Result<Value<'a>, Failure<'a>> {
-    if mode::is_foreign() {
-        return Ok(Value::of(lua_module::capture(named.opaque()?, n)?));
-    }
-    let r = Readable::named(call, named)?.request();
-    let n = usize::try_from(n).ok().filter(|n| *n > 0);
-    Ok(Value::of(n.and_then(|n| r.capture(n))))
+/// The number in a text of `ngx.var`, if [`fetch`] gives a number for this name.
+pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it.
+    let asked = unsafe { Asked::of(call) };
+    asked.out.put_result(match asked.text {
+        Some(text) if Field::is_name_of_number(asked.name) => Ok(read::number_in(text)),
+        _ => Err(Again),
+    });
 }
 
-/// `set`: assigns `value` to the variable `name`; a null value unsets it.
-///
-/// # Safety
-/// As [`fetch`]. `value` is null or a Lua string of `value_len` bytes; `sentence` is valid for
-/// writes of [`SENTENCE`] bytes.
-pub(super) unsafe extern "C" fn set(
-    req: *const lua_var_req_t,
-    name: *const u8,
-    len: usize,
-    value: *const u8,
-    value_len: usize,
-    sentence: *mut u8,
-    out: *mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: both are on the stack of the C function that calls this one.
-    let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: it is a Lua string of `len` bytes, which the Lua stack keeps alive.
-    let name = unsafe { slice::from_raw_parts(name, len) };
-    // SAFETY: it is a Lua string of `value_len` bytes, which the Lua stack keeps alive.
-    let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value, value_len) });
-    // SAFETY: `l_set` in `shim/functions.c` passes that many bytes on its stack.
-    let sentence = unsafe { &mut *sentence.cast::<[u8; SENTENCE]>() };
-    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
-    let named = unsafe { req.named() };
-    out.put_done(assign(&Call::enter(), named, name, value, sentence));
-}
-
-fn assign<'a>(
-    call: &'a Call,
-    named: Named<'a>,
-    name: &[u8],
-    value: Option<&[u8]>,
-    sentence: &'a mut [u8; SENTENCE],
-) -> Result<(), Failure<'a>> {
-    if has_upper(name) {
-        return Err(Failure::Again);
-    }
-    let done = if mode::is_foreign() {
-        lua_module::assign(named.opaque()?, name, value, sentence)
-    } else {
-        assign::assign(Readable::named(call, named)?, name, value)
+/// `set`: assigns the text to the variable `name`; without one, the variable is unset.
+pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it.
+    let asked = unsafe { Asked::of(call) };
+    let call = Call::enter();
+    let live = match LiveRequest::named(&call, asked.named) {
+        Ok(live) => *live,
+        Err(why) => return asked.out.put_failure(why.into()),
     };
-    done.map_err(Failure::Error)
+    if read::has_upper(asked.name) {
+        return asked.out.put_kind(LUA_VAR_AGAIN);
+    }
+    let done = assign::assign(live, asked.name, asked.text);
+    asked.out.put_done(done.map_err(Failure::Error));
 }
 
 /// `live`: whether the request is live.
-///
-/// # Safety
-/// As [`fetch`].
-pub(super) unsafe extern "C" fn live(
-    req: *const lua_var_req_t,
-    out: *mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: both are on the stack of the C function that calls this one.
-    let (req, out) = unsafe { arguments(req, out) };
-    // SAFETY: `request_arg` in `shim/core.h` set `current` for this call.
-    let named = unsafe { req.named() };
+pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it.
+    let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
-    let live = LiveRequest::named(&call, named);
-    out.put_done(live.map(drop).map_err(Failure::Refused));
+    asked
+        .out
+        .put_done(LiveRequest::named(&call, asked.named).map(drop));
 }
 
-/// `request`: registers the current request and writes the bits of its handle.
-///
-/// # Safety
-/// `current` is null or the request for which lua-nginx-module runs Lua; `handle` and `out` are
-/// on the stack of `shim/functions.c`.
-pub(super) unsafe extern "C" fn acquire(
-    current: *mut ngx_http_request_t,
-    handle: *mut u64,
-    out: *mut ngx_http_lua_var_value_t,
-) {
-    // SAFETY: it is on the stack of the C function that calls this one.
-    let out = unsafe { &mut *out };
-    // SAFETY: `current` is null or live, by the contract above.
-    let current = unsafe { AnyRequest::from_raw(current) };
-    let call = Call::enter();
-    let live = LiveRequest::current(&call, current);
-    if let Ok(live) = live {
-        // SAFETY: it is on the stack of that function, too.
-        unsafe { handle.write(live.slot().handle().to_bits()) };
-    }
-    out.put_done(live.map(drop).map_err(Failure::Refused));
+/// `request`: writes the bits of the current request's handle, which is registered if it was not.
+pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
+    // SAFETY: `shim/functions.c` calls it, with only the current request set.
+    let call = unsafe { &mut *call };
+    // SAFETY: it is null or the request for which lua-nginx-module runs Lua.
+    let current = unsafe { AnyRequest::from_raw(call.req.current) };
+    let made = match LiveRequest::current(&Call::enter(), current) {
+        Ok(live) => validation::register(*live)
+            .map(Slot::handle)
+            .ok_or(Refusal::NoMemory),
+        Err(Refusal::Fake) => Ok(Handle::fake(current.is_some_and(AnyRequest::is_tls))),
+        Err(why) => Err(why),
+    };
+    call.out
+        .put_done(made.map(|made| call.req.value = made.to_bits()));
 }
 
 /// `stats`: the name of figure `n` in `out.data` and `out.len`, its sum over all workers in
 /// `out.number`. Returns 0 after the last figure.
-///
-/// # Safety
-/// `out` is a value on the stack of `shim/functions.c`.
-pub(super) unsafe extern "C" fn figure(
-    n: ngx_uint_t,
-    out: *mut ngx_http_lua_var_value_t,
-) -> ngx_uint_t {
-    // SAFETY: it is on the stack of the C function that calls this one.
+pub(super) unsafe extern "C" fn figure(n: ngx_uint_t, out: *mut lua_var_value_t) -> ngx_uint_t {
+    // SAFETY: it is on the stack of `shim/functions.c`, and nothing else refers to it.
     let out = unsafe { &mut *out };
     let Some((name, sum)) = status::numbered(n) else {
         return 0;
@@ -273,4 +199,53 @@ pub(super) unsafe extern "C" fn figure(
     out.put(Value::Text(name));
     out.number = sum as f64;
     1
+}
+
+/// The reference of the `ngx.ctx` that the live request at `r` lost in a redirect and gets back in
+/// the Lua VM `vm`; 0 if it gets none. Lua calls it over FFI, so `r` may be any pointer.
+pub(super) unsafe extern "C" fn ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
+    let lost = registry().find(r as usize).and_then(Slot::ctx);
+    if lost.is_none() {
+        return 0;
+    }
+    let call = Call::enter();
+    let live = LiveRequest::by_address(&call, r as usize).ok();
+    live.and_then(|live| restore::restorable(live, vm))
+        .unwrap_or(0)
+}
+
+/// Whether [`ctx_made`] has to be called when Lua creates a `ngx.ctx`.
+pub(super) unsafe extern "C" fn ctx_is_early() -> ngx_uint_t {
+    ngx_uint_t::from(ngx_ctx::stashes_early())
+}
+
+/// Stashes the reference that the `ngx.ctx` of the current request has in the Lua VM `vm`.
+pub(super) unsafe extern "C" fn ctx_made(raw: *mut ngx_http_request_t, reference: i32, vm: u32) {
+    let call = Call::enter();
+    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
+    if let Ok(live) = unsafe { current(&call, raw) } {
+        ngx_ctx::made(live, reference, vm);
+    }
+}
+
+/// The same, and counts that the request got this `ngx.ctx` back after a redirect.
+pub(super) unsafe extern "C" fn ctx_restored(
+    raw: *mut ngx_http_request_t,
+    reference: i32,
+    vm: u32,
+) {
+    let call = Call::enter();
+    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
+    if let Ok(live) = unsafe { current(&call, raw) } {
+        restore::restored(live, reference, vm);
+    }
+}
+
+/// Whether `lua_var_ssl_ctx` lets the handshake's `ngx.ctx` show through that of the request.
+pub(super) unsafe extern "C" fn inherits_ssl_ctx(raw: *mut ngx_http_request_t) -> ngx_uint_t {
+    let call = Call::enter();
+    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
+    let live = unsafe { current(&call, raw) }.ok();
+    let conf = live.and_then(|live| live.conf::<SrvConf>());
+    ngx_uint_t::from(conf.is_none_or(SrvConf::inherits_ssl_ctx))
 }

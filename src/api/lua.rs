@@ -4,8 +4,8 @@
 use core::cell::Cell;
 use core::ptr;
 
-use super::lua_files::{CDEF, CHUNKS, REPLACEMENTS};
-use super::{functions, reader, refusal_log};
+use super::lua_files::CHUNKS;
+use super::{functions, refusal_log};
 use crate::nginx::conf::{Conf, conf_error};
 use crate::nginx::log::{INFO, Log, log_error};
 use crate::nginx::shim::lua_var_rust_t;
@@ -15,23 +15,24 @@ use crate::statics::{PerWorker, Shared};
 static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     fetch: Some(functions::fetch),
     read: Some(functions::read),
-    find: Some(functions::find),
     capture: Some(functions::capture),
     set: Some(functions::set),
+    number: Some(functions::number),
     live: Some(functions::live),
     acquire: Some(functions::acquire),
-    figure: Some(functions::figure),
-    read_many: Some(reader::read_many),
     refused: Some(refusal_log::count),
     describe: Some(refusal_log::describe),
     is_tracing: Some(refusal_log::is_tracing),
     made: Some(refusal_log::handle_made),
+    figure: Some(functions::figure),
+    ctx_lost: Some(functions::ctx_lost),
+    ctx_is_early: Some(functions::ctx_is_early),
+    ctx_made: Some(functions::ctx_made),
+    ctx_restored: Some(functions::ctx_restored),
+    inherits_ssl_ctx: Some(functions::inherits_ssl_ctx),
     vm: Some(number_of_vm),
     chunks: CHUNKS.0.as_ptr(),
     nchunks: CHUNKS.0.len(),
-    nreplacements: REPLACEMENTS,
-    cdef: CDEF.as_ptr(),
-    cdef_len: CDEF.len(),
 });
 
 /// The Lua VMs of the process.
@@ -62,10 +63,12 @@ unsafe extern "C" fn number_of_vm() -> u32 {
 }
 
 /// Whether the running configuration has lua-nginx-module.
-#[inline]
+static IS_RUNNING: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
+
+/// Whether the running configuration has lua-nginx-module.
+#[inline(always)]
 pub(crate) fn is_running() -> bool {
-    // SAFETY: the C function only reads a flag, in nginx's one thread.
-    unsafe { nginx::shim::lua_var_lua_is_running() != 0 }
+    IS_RUNNING.get()
 }
 
 /// Whether the configuration that is being read has lua-nginx-module.
@@ -76,6 +79,7 @@ pub(crate) fn is_configured() -> bool {
 
 /// Makes the configuration for which [`init`] was called the running one.
 pub(crate) fn commit() {
+    IS_RUNNING.set(is_configured());
     // SAFETY: the C function only sets a flag, in nginx's one thread.
     unsafe { nginx::shim::lua_var_lua_commit() }
 }

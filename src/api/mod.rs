@@ -1,37 +1,36 @@
-//! The functions that Lua calls: over LuaJIT's FFI ([`ffi`]), under the names that they have in
-//! lua-var-nginx-module ([`compat`]), and through Lua's C API.
+//! The functions that Lua calls: those of the Lua library, and those of lua-var-nginx-module
+//! under their names there ([`compat`]).
 //!
-//! Functions of the C API may raise Lua errors, so they are written in C. Behind each of those
-//! files is the file of Rust with its name: `shim/functions.c` creates the Lua values, for
-//! example, and `functions.rs` reads the variables.
+//! Functions of Lua's C API may raise Lua errors, so they are written in C. `shim/functions.c`
+//! creates the Lua values, for example, and `functions.rs` reads the variables.
 
 pub mod compat;
-pub mod ffi;
 mod functions;
 pub mod lua;
 mod lua_files;
-mod reader;
 mod refusal_log;
-
-use core::ffi::CStr;
 
 use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{
-    LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER, NGX_HTTP_LUA_VAR_AGAIN,
-    NGX_HTTP_LUA_VAR_ERROR, NGX_HTTP_LUA_VAR_NGX_VAR, NGX_HTTP_LUA_VAR_NIL,
-    NGX_HTTP_LUA_VAR_NUMBER, NGX_HTTP_LUA_VAR_REFUSED, NGX_HTTP_LUA_VAR_STRING,
-    NGX_HTTP_LUA_VAR_TRUE, NGX_HTTP_LUA_VAR_WRITTEN, lua_var_req_t, ngx_http_lua_var_value_t,
+    LUA_VAR_AGAIN, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LAYOUT, LUA_VAR_NGX_VAR, LUA_VAR_NIL,
+    LUA_VAR_NUMBER, LUA_VAR_REFUSED, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER,
+    LUA_VAR_STRING, LUA_VAR_TRUE, LUA_VAR_VOLATILE, LUA_VAR_WRITTEN, lua_var_req_t,
+    lua_var_value_t,
 };
 use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
 use crate::validation::Named;
+use crate::variable::field::Field;
 use crate::variable::number::{self, Text};
 use crate::variable::value::{Again, Flavour, Value};
 
+const _: () = assert!(LUA_VAR_LAYOUT == Refusal::Layout as u32);
+
 impl Flavour {
+    #[inline(always)]
     fn numbered(n: i32) -> Self {
         match n as u32 {
-            NGX_HTTP_LUA_VAR_NGX_VAR => Flavour::NgxVar,
+            LUA_VAR_NGX_VAR => Flavour::NgxVar,
             _ => Flavour::Typed,
         }
     }
@@ -47,32 +46,23 @@ macro_rules! declared_in_shim {
 }
 use declared_in_shim;
 
-/// The structures that a C function passes: one to read and one to fill.
-///
-/// # Safety
-/// Both must be valid during `'a`, and nothing else may refer to the second.
-#[inline(always)]
-unsafe fn arguments<'a, T, O>(given: *const T, out: *mut O) -> (&'a T, &'a mut O) {
-    // SAFETY: `given` is valid, by the contract above.
-    let given = unsafe { &*given };
-    // SAFETY: `out` is valid and not referred to elsewhere, by the contract above.
-    (given, unsafe { &mut *out })
-}
-
 impl lua_var_req_t {
     /// The request that the call names.
     ///
     /// # Safety
     /// `current` must be null or the request for which lua-nginx-module runs Lua during `'a`.
-    #[inline]
+    #[inline(always)]
     unsafe fn named<'a>(&self) -> Named<'a> {
         // SAFETY: `current` is null or a live request, by the contract above.
-        let current = unsafe { AnyRequest::from_raw(self.current) };
+        let current = || unsafe { AnyRequest::from_raw(self.current) };
         match self.kind {
-            LUA_VAR_REQ_CURRENT => Named::Current(current),
-            LUA_VAR_REQ_HANDLE => Named::Handle(Handle::from_bits(self.value)),
+            LUA_VAR_REQ_HANDLE => match Handle::from_bits(self.value) {
+                handle if handle.is_fake() => Named::Fake(current()),
+                handle => Named::Handle(handle),
+            },
+            LUA_VAR_REQ_CURRENT => Named::Current(current()),
             LUA_VAR_REQ_POINTER if self.value != 0 && self.value == self.current as u64 => {
-                Named::Current(current)
+                Named::Current(current())
             }
             _ => Named::Nothing,
         }
@@ -95,19 +85,13 @@ impl From<Refusal> for Failure<'_> {
     }
 }
 
-impl From<&'static CStr> for Failure<'_> {
-    fn from(sentence: &'static CStr) -> Self {
-        Failure::Error(sentence.to_bytes())
-    }
-}
-
 impl From<Again> for Failure<'_> {
     fn from(Again: Again) -> Self {
         Failure::Again
     }
 }
 
-impl ngx_http_lua_var_value_t {
+impl lua_var_value_t {
     #[inline(always)]
     fn put_kind(&mut self, kind: u32) {
         self.kind = kind as i32;
@@ -126,24 +110,41 @@ impl ngx_http_lua_var_value_t {
             *to = *from;
         }
         self.len = bytes.len() as i32;
-        self.put_kind(NGX_HTTP_LUA_VAR_WRITTEN);
+        self.put_kind(LUA_VAR_WRITTEN);
     }
 
     #[inline(always)]
     fn put(&mut self, value: Value<'_>) {
         match value {
-            Value::Nil => self.put_kind(NGX_HTTP_LUA_VAR_NIL),
-            Value::Text(text) => self.put_bytes(NGX_HTTP_LUA_VAR_STRING, text),
+            Value::Nil => self.put_kind(LUA_VAR_NIL),
+            Value::Text(text) => self.put_bytes(LUA_VAR_STRING, text),
+            Value::Volatile(text) => self.put_bytes(LUA_VAR_VOLATILE, text),
             Value::Number(number) => {
                 self.number = number;
-                self.put_kind(NGX_HTTP_LUA_VAR_NUMBER);
+                self.put_kind(LUA_VAR_NUMBER);
             }
             Value::Decimal(number) => self.put_written(&number::decimal(number)),
             Value::Seconds(ms) => self.put_written(&number::seconds(ms)),
         }
     }
 
+    /// The value that was read from a field, or else in another way. Lua has the strings of
+    /// frequent values already.
     #[inline(always)]
+    fn put_of(&mut self, field: Option<Field>, value: Value<'_>) {
+        let fixed = match (field, value) {
+            (Some(field), Value::Text(text)) => field.fixed(text),
+            _ => None,
+        };
+        match fixed {
+            Some(n) => {
+                self.len = n as i32;
+                self.put_kind(LUA_VAR_FIXED);
+            }
+            None => self.put(value),
+        }
+    }
+
     fn put_result<'a>(&mut self, result: Result<Value<'a>, impl Into<Failure<'a>>>) {
         match result {
             Ok(value) => self.put(value),
@@ -152,24 +153,22 @@ impl ngx_http_lua_var_value_t {
     }
 
     /// The result of a call without a value: true, or the failure.
-    fn put_done(&mut self, result: Result<(), Failure<'_>>) {
+    fn put_done<'a>(&mut self, result: Result<(), impl Into<Failure<'a>>>) {
         match result {
-            Ok(()) => self.put_kind(NGX_HTTP_LUA_VAR_TRUE),
-            Err(failure) => self.put_failure(failure),
-        }
-    }
-
-    fn put_failure(&mut self, failure: Failure<'_>) {
-        match failure {
-            Failure::Refused(why) => self.put_refusal(why),
-            Failure::Error(sentence) => self.put_bytes(NGX_HTTP_LUA_VAR_ERROR, sentence),
-            Failure::Again => self.put_kind(NGX_HTTP_LUA_VAR_AGAIN),
+            Ok(()) => self.put_kind(LUA_VAR_TRUE),
+            Err(failure) => self.put_failure(failure.into()),
         }
     }
 
     #[cold]
-    fn put_refusal(&mut self, why: Refusal) {
-        self.put_bytes(NGX_HTTP_LUA_VAR_REFUSED, why.reason());
-        self.number = f64::from(why as u32);
+    fn put_failure(&mut self, failure: Failure<'_>) {
+        match failure {
+            Failure::Refused(why) => {
+                self.put_bytes(LUA_VAR_REFUSED, why.reason());
+                self.number = f64::from(why as u32);
+            }
+            Failure::Error(sentence) => self.put_bytes(LUA_VAR_ERROR, sentence),
+            Failure::Again => self.put_kind(LUA_VAR_AGAIN),
+        }
     }
 }

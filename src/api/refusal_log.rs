@@ -3,19 +3,18 @@
 
 use core::ffi::c_char;
 
-use crate::nginx::shim::{lua_var_refusal_t, ngx_http_lua_var_value_t};
+use crate::nginx::shim::{lua_var_refusal_t, lua_var_value_t};
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::refusal::Refusal;
 use crate::refusal_log;
 use crate::registry::slots::Handle;
-use crate::validation::{Call, LiveRequest};
 
 /// Counts the refusal in `out`. Returns 1 if [`describe`] has to be called.
 ///
 /// # Safety
 /// `out` is on the stack of `shim/refusal_log.c`.
 pub(super) unsafe extern "C" fn count(
-    out: *const ngx_http_lua_var_value_t,
+    out: *const lua_var_value_t,
     current: *mut ngx_http_request_t,
 ) -> ngx_uint_t {
     // SAFETY: it is on the stack of the C function that calls this one.
@@ -29,11 +28,13 @@ pub(super) unsafe extern "C" fn count(
 /// # Safety
 /// Both are on the stack of `shim/refusal_log.c`, and the texts that `refusal` points to are valid.
 pub(super) unsafe extern "C" fn describe(
-    out: *const ngx_http_lua_var_value_t,
+    out: *const lua_var_value_t,
     refusal: *mut lua_var_refusal_t,
 ) -> ngx_uint_t {
-    // SAFETY: both are on the stack of the C function that calls this one.
-    let (out, refusal) = unsafe { super::arguments(out, refusal) };
+    // SAFETY: it is on the stack of the C function that calls this one.
+    let out = unsafe { &*out };
+    // SAFETY: so is this one, and nothing else refers to it.
+    let refusal = unsafe { &mut *refusal };
     // SAFETY: the texts are valid, by the contract above.
     let is_due = unsafe { refusal_log::describe(Refusal::numbered(out.number as u32), refusal) };
     ngx_uint_t::from(is_due)
@@ -49,9 +50,6 @@ pub(super) unsafe extern "C" fn is_tracing() -> ngx_uint_t {
 /// # Safety
 /// `source` is a C string.
 pub(super) unsafe extern "C" fn handle_made(handle: u64, source: *const c_char, line: i32) {
-    let call = Call::enter();
-    if let Ok(live) = LiveRequest::by_handle(&call, Handle::from_bits(handle)) {
-        // SAFETY: `source` is a C string, by the contract above.
-        unsafe { refusal_log::remember_origin(live, source, line) };
-    }
+    // SAFETY: `source` is a C string, by the contract above.
+    unsafe { refusal_log::remember_origin(Handle::from_bits(handle), source, line) };
 }

@@ -65,9 +65,9 @@ class LuaVarModule:
 
     SYMBOL = "ngx_http_lua_var_debug"
     MAGIC = b"lua_var debug "
-    VERSION = b"2\0"
+    VERSION = b"3\0"
     SCRIPTS = b"\4lua_var.py\n"
-    HEAD = ("own module magic scripts http_module cycle registry mode uri_changes msec refusals"
+    HEAD = ("own module magic scripts http_module cycle registry layout msec refusals"
             " reason_count number_count").split()
     HEAD_FORM = "<2Q16s%dQ" % (len(HEAD) - 3)
 
@@ -183,41 +183,32 @@ class LuaVarModule:
 
     def reads_members(self):
         """Whether nginx has the layout of requests that the module was built for."""
-        return LuaVarMemory.read(self.mode, 1)[0] != self.mode_handlers
+        return LuaVarMemory.read(self.layout, 1)[0] != self.layout_differs
 
 
 class LuaVarRegistry:
     """The registry of live requests."""
 
-    AT_ONCE = 1024          # slots that are read at a time
-
     def __init__(self, module):
         self.module = module
         slots = module.registry + module.slots
-        # slots_all is a Rust slice: an address and a length, in an order that rustc chooses.
-        first, second = LuaVarMemory.numbers("<2Q", slots + module.slots_all)
-        self.base = first if second == module.max_live else second
+        self.chunks = slots + module.slots_chunks
         self.used = LuaVarMemory.u32(slots + module.slots_used)
         self.live = LuaVarMemory.u32(slots + module.slots_live)
         self.retired = LuaVarMemory.u32(slots + module.slots_retired)
-        if module.max_live not in (first, second):
-            raise LuaVarError("this process has served no request: nginx had no configuration yet")
         if self.used > module.max_live or self.live > self.used:
             raise LuaVarError("the registry of requests is damaged: %u of %u slots live"
                               % (self.live, self.used))
 
     def slot(self, number):
         size = self.module.slot_size
-        return LuaVarSlot(self.module, number, LuaVarMemory.read(self.base + number * size, size))
+        chunk = LuaVarMemory.u64(self.chunks + number // self.module.chunk * 8)
+        place = chunk + number % self.module.chunk * size
+        return LuaVarSlot(self.module, number, LuaVarMemory.read(place, size))
 
     def slots(self):
         """Yields the slots that were ever used."""
-        size = self.module.slot_size
-        for first in range(0, self.used, self.AT_ONCE):
-            count = min(self.AT_ONCE, self.used - first)
-            data = LuaVarMemory.read(self.base + first * size, count * size)
-            for n in range(count):
-                yield LuaVarSlot(self.module, first + n, data[n * size:(n + 1) * size])
+        return (self.slot(number) for number in range(self.used))
 
     def occupied(self):
         return (slot for slot in self.slots() if slot.is_occupied())
@@ -280,35 +271,13 @@ class LuaVarSlot:
             yield "its memory holds no request any more"
             return
         yield "*%u" % LuaVarMemory.u64(connection + module.connection_number)
-        if LuaVarMemory.u32(connection + module.connection_fd) == 0xffffffff:
-            yield "made by the Lua module for code that runs without a request"
-            return
         length, data = LuaVarMemory.numbers("<2Q", r + module.request_uri)
         uri = LuaVarMemory.printable(LuaVarMemory.read(data, min(length, 2048))) if length else ""
         yield "\"%s\"%s" % (uri, "..." if length > 2048 else "")
         if main != r:
             yield "subrequest of 0x%x" % main
-        if self.came_through_error_page():
+        if self.flags & module.from_error_page:
             yield "came through error_page"
-
-    def came_through_error_page(self):
-        """The same as `redirected` in src/error_page.rs."""
-        if self.flags & self.module.from_error_page:
-            return True
-        if not self.flags & self.module.hooked:
-            return False
-        noted = self.flags >> self.module.hook_shift & 0xf
-        return self.uri_changes() != noted
-
-    def uri_changes(self):
-        """r->uri_changes.  The probe, a request in which only this bitfield is not 0, shows where
-        it is."""
-        probe = LuaVarMemory.read(self.module.uri_changes, self.module.request_size)
-        probe = int.from_bytes(probe, "little")
-        shift = max((probe & -probe).bit_length() - 1, 0)
-        if probe != 0xf << shift:
-            raise LuaVarError("the place of r->uri_changes cannot be read")
-        return LuaVarMemory.u64(self.request + shift // 64 * 8) >> shift % 64 & 0xf
 
 
 class LuaVarCommand(gdb.Command):

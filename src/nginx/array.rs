@@ -1,14 +1,12 @@
-//! nginx's arrays and lists.
+//! nginx's arrays.
 //!
-//! The size of an element is taken from the array or list itself, because patched builds of
+//! The size of an element is taken from the array itself, because patched builds of
 //! nginx, such as Kong's, add members to the end of a structure.
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use ngx::ffi::{ngx_list_part_t, ngx_list_t};
-
-use super::{Foreign, ngx_array_t, ngx_table_elt_t};
+use super::{Foreign, ngx_array_t};
 
 /// An iterator over the elements of an array. It yields pointers, because some callers change
 /// the elements; [`Elements::read`] yields references.
@@ -51,17 +49,6 @@ impl<'a, T> Elements<'a, T> {
         }
     }
 
-    /// The elements in a part of a list.
-    #[inline(always)]
-    fn of_part(part: &ngx_list_part_t, stride: usize) -> Self {
-        Elements {
-            at: part.elts.cast(),
-            stride,
-            left: part.nelts,
-            of: PhantomData,
-        }
-    }
-
     /// The elements, for reading.
     pub(crate) fn read(self) -> impl Iterator<Item = &'a T> {
         // SAFETY: the array is neither freed nor extended during `'a`, by the contract of `of`,
@@ -99,53 +86,4 @@ pub(crate) unsafe fn push<T>(array: *mut ngx_array_t, element: T) -> bool {
     // SAFETY: `ngx_array_push` has just added this element, which is uninitialised.
     unsafe { place.write(element) };
     true
-}
-
-/// An iterator over a list of headers. Removed headers (`hash` is 0) are included.
-#[derive(Clone, Copy)]
-pub(crate) struct HeaderList<'a> {
-    /// The headers that are left in the current part of the list.
-    here: Elements<'a, ngx_table_elt_t>,
-    next: *const ngx_list_part_t,
-}
-
-impl<'a> HeaderList<'a> {
-    /// The headers of a list. [`Foreign`] if the elements are smaller than headers.
-    ///
-    /// # Safety
-    /// `list` must be a list of headers of a request that is live during `'a`, which nothing
-    /// changes for as long as the result is used.
-    pub(crate) unsafe fn of(list: &ngx_list_t) -> Result<Self, Foreign> {
-        if list.size < size_of::<ngx_table_elt_t>() {
-            return Err(Foreign);
-        }
-        Ok(HeaderList {
-            here: Elements::of_part(&list.part, list.size),
-            next: list.part.next,
-        })
-    }
-
-    /// No headers.
-    pub(crate) const NONE: Self = HeaderList {
-        here: Elements::NONE,
-        next: core::ptr::null(),
-    };
-}
-
-impl<'a> Iterator for HeaderList<'a> {
-    type Item = &'a ngx_table_elt_t;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<&'a ngx_table_elt_t> {
-        loop {
-            if let Some(header) = self.here.next() {
-                // SAFETY: it is an element of the list, which lives during `'a`, see `of`.
-                return Some(unsafe { header.as_ref() });
-            }
-            // SAFETY: `next` is null or the next part of the list, see `of`.
-            let part = unsafe { self.next.as_ref() }?;
-            self.here = Elements::of_part(part, self.here.stride);
-            self.next = part.next;
-        }
-    }
 }

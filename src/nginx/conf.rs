@@ -7,10 +7,8 @@ use core::ptr::{self, NonNull};
 
 use ngx::ffi;
 pub(crate) use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12,
-    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
-    NGX_HTTP_SRV_CONF_OFFSET, NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_NOCACHEABLE,
-    NGX_HTTP_VAR_NOHASH,
+    NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET,
 };
 
 use super::array::{Elements, push};
@@ -19,9 +17,9 @@ use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{EMPTY, bytes, str_of};
 use super::{
-    Foreign, GetHandler, OK, entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t,
-    ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_err_page_t,
-    ngx_http_handler_pt, ngx_module_t, ngx_str_t, ngx_uint_t,
+    GetHandler, SetHandler, entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_flag_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_module_t,
+    ngx_str_t, ngx_uint_t,
 };
 
 /// `NGX_CONF_UNSET_UINT`.
@@ -89,25 +87,10 @@ impl<'a> Conf<'a> {
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
     }
 
-    /// The file that is being read and the line in it; empty and 0 if there is none.
-    pub(crate) fn file_and_line(self) -> (ngx_str_t, ngx_uint_t) {
-        // SAFETY: `conf_file` is null or the file that nginx is reading.
-        match unsafe { self.get().conf_file.as_ref() } {
-            Some(file) => (file.file.name, file.line),
-            None => (EMPTY, 0),
-        }
-    }
-
     /// The log for errors in the configuration.
     pub(crate) fn log(self) -> Log {
         // SAFETY: the log exists for as long as nginx reads the configuration.
         unsafe { Log::from_raw(self.get().log) }
-    }
-
-    /// The name of the location that is being merged; empty for a server.
-    pub(crate) fn location_name(self) -> ngx_str_t {
-        // SAFETY: the core module made its entry for the location that nginx is merging.
-        unsafe { (*self.conf::<ngx_http_core_loc_conf_t>()).name }
     }
 
     /// The directive that is being read: first its name, then its arguments.
@@ -133,20 +116,6 @@ impl<'a> Conf<'a> {
     pub(crate) fn core_main_conf(self) -> Option<&'a ngx_http_core_main_conf_t> {
         // SAFETY: the core module made its entry, and only nginx writes to it.
         unsafe { self.conf::<ngx_http_core_main_conf_t>().as_ref() }
-    }
-
-    /// The error pages that apply in the location being merged. [`Foreign`] if nginx's layout
-    /// differs.
-    pub(crate) fn error_pages(self) -> Result<impl Iterator<Item = ErrorPage<'a>>, Foreign> {
-        // SAFETY: the core module made its entry for the location that nginx is merging.
-        let pages = unsafe { (*self.conf::<ngx_http_core_loc_conf_t>()).error_pages };
-        // SAFETY: `error_pages` is null or an array of error pages, which nginx does not
-        // extend while it merges locations.
-        let pages = unsafe { Elements::<ngx_http_err_page_t>::of(pages) }?;
-        Ok(pages.map(|page| ErrorPage {
-            page,
-            of: PhantomData,
-        }))
     }
 
     /// Sets the content handler of the location that is being merged.
@@ -198,101 +167,34 @@ impl<'a> Conf<'a> {
         })
     }
 
-    /// Defines a variable with this get handler and the handler's data
+    /// Defines a no-cacheable variable with these handlers and the get handler's data
     /// (`ngx_http_add_variable`). Returns false after nginx has logged an error.
     pub(crate) fn add_variable(
         self,
         name: &[u8],
-        flags: u32,
-        handler: GetHandler,
+        get: GetHandler,
         data: usize,
+        set: Option<SetHandler>,
     ) -> bool {
         let mut name = str_of(name);
-        let flags = flags as ngx_uint_t;
+        let changeable = if set.is_some() {
+            ffi::NGX_HTTP_VAR_CHANGEABLE
+        } else {
+            0
+        };
+        let flags = (ffi::NGX_HTTP_VAR_NOCACHEABLE | changeable) as ngx_uint_t;
         // SAFETY: the name is valid for the call, and nginx copies it.
         let variable = unsafe { ffi::ngx_http_add_variable(self.as_ptr(), &raw mut name, flags) };
         // SAFETY: it is null, or a variable that nginx has just made and nothing refers to.
         match unsafe { variable.as_mut() } {
             Some(variable) => {
-                variable.get_handler = Some(handler);
+                variable.get_handler = Some(get);
+                variable.set_handler = set;
                 variable.data = data;
                 true
             }
             None => false,
         }
-    }
-
-    /// Makes a variable an indexed one, and returns its index in `r->variables`
-    /// (`ngx_http_get_variable_index`). `None` after nginx has logged an error.
-    pub(crate) fn index_variable(self, name: &'static [u8]) -> Option<u32> {
-        let mut name = str_of(name);
-        // SAFETY: the name is valid for the call, and nginx copies it.
-        let index = unsafe { ffi::ngx_http_get_variable_index(self.as_ptr(), &raw mut name) };
-        u32::try_from(index).ok()
-    }
-
-    /// A copy of a string of the configuration in lower case; `None` if there is no memory.
-    pub(crate) fn lower_case(self, source: &ngx_str_t) -> Option<&'a [u8]> {
-        // SAFETY: `source` is a valid string of the configuration.
-        let copy = self.pool()?.concat(&[unsafe { bytes(*source) }])?;
-        // SAFETY: `source` and `copy` both have `source.len` bytes.
-        unsafe { ffi::ngx_strlow(copy.data, source.data, source.len) };
-        // SAFETY: the copy was written above, to a pool that lives as long as the configuration.
-        Some(unsafe { bytes(copy) })
-    }
-}
-
-/// The value of an `error_page` directive for one of its codes.
-pub(crate) struct ErrorPage<'a> {
-    page: NonNull<ngx_http_err_page_t>,
-    of: PhantomData<&'a ngx_http_err_page_t>,
-}
-
-impl<'a> ErrorPage<'a> {
-    fn get(&self) -> &ngx_http_err_page_t {
-        // SAFETY: `page` is an element of nginx's array, see `Conf::error_pages`.
-        unsafe { self.page.as_ref() }
-    }
-
-    /// The value as it is written. nginx has split the arguments off a value without variables
-    /// (`ngx_http_core_error_page`).
-    pub(crate) fn value(&self) -> &'a [u8] {
-        // SAFETY: the value is a string in the configuration's pool.
-        unsafe { bytes(self.get().value.value) }
-    }
-
-    /// The status code that the value is for.
-    pub(crate) fn status(&self) -> usize {
-        self.get().status as usize
-    }
-
-    /// Whether the value contains variables.
-    pub(crate) fn has_variables(&self) -> bool {
-        !self.get().value.lengths.is_null()
-    }
-
-    /// The arguments that nginx has split off a value without variables; `None` if it had no
-    /// `?`.
-    pub(crate) fn args(&self) -> Option<&'a [u8]> {
-        let args = self.get().args;
-        // SAFETY: the arguments are a string in the configuration's pool.
-        (!args.data.is_null()).then(|| unsafe { bytes(args) })
-    }
-
-    /// Replaces the value and its arguments by `source`, which is compiled. Returns false
-    /// after nginx has logged an error.
-    pub(crate) fn recompile(mut self, cf: Conf<'_>, mut source: ngx_str_t) -> bool {
-        // SAFETY: `page` is an element of nginx's array, and no other reference to it exists.
-        let page = unsafe { self.page.as_mut() };
-        page.args = EMPTY;
-        // SAFETY: zero bytes are valid for this structure, and nginx's callers clear it, too.
-        let mut ccv: ffi::ngx_http_compile_complex_value_t = unsafe { core::mem::zeroed() };
-        ccv.cf = cf.as_ptr();
-        ccv.value = &raw mut source;
-        ccv.complex_value = &raw mut page.value;
-        // SAFETY: the members that nginx requires are set, and what they point to outlives the
-        // call.
-        unsafe { ffi::ngx_http_compile_complex_value(&raw mut ccv) == OK }
     }
 }
 
@@ -314,50 +216,42 @@ pub(crate) fn core_directive_offset(name: &[u8]) -> Option<usize> {
     None
 }
 
-/// The complete configuration of a cycle. Everything in it lives as long as the cycle.
-pub(crate) struct Complete {
-    /// The cycle's pool.
-    pub(crate) pool: Pool,
-    /// The core module's main configuration. The lifetime is longer than the true one, see
-    /// [`complete`].
-    pub(crate) core: &'static ngx_http_core_main_conf_t,
+/// The complete configuration of a cycle, while nginx starts it.
+pub(crate) struct Complete<'a> {
     tables: Tables,
     /// The cycle's log, to which `error_log` applies.
     pub(crate) log: Log,
+    of: PhantomData<&'a ngx_cycle_t>,
 }
 
-impl Complete {
+impl<'a> Complete<'a> {
+    /// The configuration of a cycle; `None` if it has no `http {}`.
+    ///
+    /// # Safety
+    /// `cycle` must be what nginx passed to `init_module`, which returns after `'a`.
+    pub(crate) unsafe fn of(cycle: *mut ngx_cycle_t) -> Option<Self> {
+        // SAFETY: `cycle` is the one that nginx is starting, by the contract above.
+        let cycle = unsafe { cycle.as_ref() }?;
+        let module = &raw const ffi::ngx_http_module;
+        // SAFETY: nginx assigns the index before it reads a configuration.
+        let index = unsafe { (*module).index };
+        // SAFETY: `conf_ctx` has an entry for every module.
+        let ctx = unsafe { entry(cycle.conf_ctx, index) }.cast::<ffi::ngx_http_conf_ctx_t>();
+        Some(Complete {
+            // SAFETY: it is null without `http {}`, else what `ngx_http_block` made.
+            tables: Tables::of_block(unsafe { ctx.as_ref() }?),
+            // SAFETY: the log lives as long as the cycle.
+            log: unsafe { Log::from_raw(cycle.log) },
+            of: PhantomData,
+        })
+    }
+
     /// A module's configuration of `http {}`. What is not set in a location configuration is
     /// still unset there.
-    pub(crate) fn conf<T: ModuleConf>(&self) -> *mut T {
-        self.tables.get()
+    pub(crate) fn conf<T: ModuleConf>(&self) -> Option<&'a T> {
+        // SAFETY: the module made it, and nothing writes to it any more.
+        unsafe { self.tables.get::<T>().as_ref() }
     }
-}
-
-/// The complete configuration of a cycle; `None` if it has no `http {}`.
-///
-/// # Safety
-/// `cycle` must be what nginx passed to `init_module`. The caller must drop the result, and
-/// everything that it derives from it, when the next cycle begins.
-pub(crate) unsafe fn complete(cycle: *mut ngx_cycle_t) -> Option<Complete> {
-    // SAFETY: `cycle` is the one that nginx is starting, by the contract above.
-    let cycle = unsafe { cycle.as_ref() }?;
-    let module = &raw const ffi::ngx_http_module;
-    // SAFETY: nginx assigns the index before it reads a configuration.
-    let index = unsafe { (*module).index };
-    // SAFETY: `conf_ctx` has an entry for every module.
-    let ctx = unsafe { entry(cycle.conf_ctx, index) }.cast::<ffi::ngx_http_conf_ctx_t>();
-    // SAFETY: it is null without `http {}`, else what `ngx_http_block` made.
-    let tables = Tables::of_block(unsafe { ctx.as_ref() }?);
-    Some(Complete {
-        // SAFETY: the pool of a cycle lives as long as the cycle.
-        pool: unsafe { Pool::from_raw(cycle.pool) }?,
-        // SAFETY: the core module made it, and it lives as long as this cycle.
-        core: unsafe { tables.get::<ngx_http_core_main_conf_t>().as_ref() }?,
-        tables,
-        // SAFETY: the log lives as long as the cycle.
-        log: unsafe { Log::from_raw(cycle.log) },
-    })
 }
 
 /// Logs an error in the configuration that is being read, with its file and line. The

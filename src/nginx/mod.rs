@@ -7,10 +7,9 @@
 
 pub(crate) mod array;
 pub(crate) mod conf;
+pub(crate) mod error_page;
 pub(crate) mod file;
-pub(crate) mod header;
 pub(crate) mod log;
-pub(crate) mod lua_module;
 pub(crate) mod mem;
 pub(crate) mod module_conf;
 pub(crate) mod pool;
@@ -27,12 +26,11 @@ use ngx::ffi;
 pub(crate) use ngx::ffi::{
     NGX_HTTP_MODULE, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_connection_t, ngx_cycle_t,
     ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_err_page_t, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
-    ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
     ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE as SERVER_REWRITE_PHASE, ngx_http_request_t,
     ngx_http_upstream_state_t, ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_pool_t,
-    ngx_str_t, ngx_table_elt_t, ngx_time_t, ngx_uint_t,
+    ngx_str_t, ngx_uint_t,
 };
 
 /// The declarations in `shim/shim.h`, which bindgen converts in `build.rs`.
@@ -46,8 +44,6 @@ pub(crate) mod shim {
 pub(crate) const OK: ngx_int_t = ffi::NGX_OK as ngx_int_t;
 /// `NGX_ERROR` as an `ngx_int_t`.
 pub(crate) const ERROR: ngx_int_t = ffi::NGX_ERROR as ngx_int_t;
-/// `NGX_AGAIN` as an `ngx_int_t`.
-pub(crate) const AGAIN: ngx_int_t = ffi::NGX_AGAIN as ngx_int_t;
 /// `NGX_DECLINED` as an `ngx_int_t`.
 pub(crate) const DECLINED: ngx_int_t = ffi::NGX_DECLINED as ngx_int_t;
 /// The value of `r->signature` in a live request (`NGX_HTTP_MODULE`, "HTTP").
@@ -62,6 +58,13 @@ pub(crate) type GetHandler = unsafe extern "C" fn(
     v: *mut ngx_http_variable_value_t,
     data: usize,
 ) -> ngx_int_t;
+
+/// A variable's set handler: `ngx_http_set_variable_pt` without the `Option`.
+pub(crate) type SetHandler = unsafe extern "C" fn(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    data: usize,
+);
 
 /// What was read cannot have the expected type, because nginx has another layout of it.
 #[derive(Clone, Copy, Debug)]
@@ -114,11 +117,6 @@ pub(crate) fn msec() -> u32 {
     unsafe { now.read_volatile() as u32 }
 }
 
-/// The address of `ngx_cached_time`.
-pub(crate) fn time_address() -> *const c_void {
-    (&raw const ffi::ngx_cached_time).cast()
-}
-
 /// The address of `ngx_http_module`, through whose `index` the configurations of all HTTP
 /// modules are found.
 pub(crate) const fn http_module() -> *const ngx_module_t {
@@ -133,12 +131,6 @@ pub(crate) const fn cycle_address() -> *const *mut ngx_cycle_t {
 /// The address of `ngx_current_msec`.
 pub(crate) const fn msec_address() -> *const c_void {
     (&raw const ffi::ngx_current_msec).cast()
-}
-
-/// A request in which all bits of `uri_changes` are set and all others are 0. It shows a
-/// debugger where the bitfield is, which only a C compiler knows.
-pub(crate) const fn uri_changes_probe() -> *const ngx_http_request_t {
-    &raw const shim::lua_var_uri_changes_probe
 }
 
 /// Puts a header filter in front of all others and returns the filter that was first.

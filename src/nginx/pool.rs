@@ -1,12 +1,13 @@
 //! Allocation from nginx's pools. Whatever is allocated lives until its pool is destroyed.
 
+use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use ngx::ffi;
+use ngx::ffi::{self, ngx_pool_cleanup_t};
 
 use super::string::bytes;
-use super::{ngx_array_t, ngx_pool_t, ngx_str_t};
+use super::{ngx_pool_t, ngx_str_t};
 
 /// A pool that exists: of a live request, of a cycle, or of the configuration that nginx is
 /// reading.
@@ -21,10 +22,6 @@ impl Pool {
     /// allocated from it.
     pub(super) unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Self> {
         NonNull::new(pool).map(Pool)
-    }
-
-    pub(crate) fn address(self) -> usize {
-        self.0.as_ptr() as usize
     }
 
     /// Uninitialised memory for `count` values of `T`; `None` if there is no memory.
@@ -103,12 +100,6 @@ impl Pool {
         Some(unsafe { all.as_mut() })
     }
 
-    /// Creates an empty array with room for `n` elements of `T`; null if there is no memory.
-    pub(crate) fn array<T>(self, n: usize) -> *mut ngx_array_t {
-        // SAFETY: the pool exists, by the contract of `from_raw`.
-        unsafe { ffi::ngx_array_create(self.0.as_ptr(), n, size_of::<T>()) }
-    }
-
     /// Registers `handler` to be called with `data` when the pool is destroyed. Returns false if
     /// there is no memory.
     pub(crate) fn on_cleanup(
@@ -131,4 +122,37 @@ impl Pool {
         cleanup.handler = Some(handler);
         true
     }
+
+    /// Registers `handler` as [`Pool::on_cleanup`] does, in memory of the caller's instead of the
+    /// pool's, so that it cannot fail.
+    ///
+    /// # Safety
+    /// Nothing else may use `room` until `handler` was called.
+    pub(crate) unsafe fn link_cleanup(
+        self,
+        room: &'static CleanupRoom,
+        handler: unsafe extern "C" fn(*mut c_void),
+        data: usize,
+    ) {
+        let pool = self.0.as_ptr();
+        let cleanup = room.as_ptr().cast::<ngx_pool_cleanup_t>().cast_mut();
+        // SAFETY: the pool exists, by the contract of `from_raw`.
+        let next = unsafe { (*pool).cleanup };
+        // SAFETY: `room` has the size and alignment of a cleanup, and is not used otherwise.
+        unsafe {
+            cleanup.write(ngx_pool_cleanup_t {
+                handler: Some(handler),
+                data: data as *mut c_void,
+                next,
+            })
+        };
+        // SAFETY: the pool exists, and this is how `ngx_pool_cleanup_add` links a cleanup.
+        unsafe { (*pool).cleanup = cleanup };
+    }
 }
+
+/// Room for a `ngx_pool_cleanup_t`.
+pub(crate) type CleanupRoom = [Cell<usize>; 3];
+
+const _: () = assert!(size_of::<CleanupRoom>() == size_of::<ngx_pool_cleanup_t>());
+const _: () = assert!(align_of::<CleanupRoom>() == align_of::<ngx_pool_cleanup_t>());

@@ -1,10 +1,9 @@
 //! Requests.
 //!
-//! An [`AnyRequest`] is live, but it may be one that lua-nginx-module made up for code that runs
-//! without a request; those have no variables and no configuration. A [`Request`] is one that
-//! nginx serves.
+//! An [`AnyRequest`] is live, but it may be a fake request, which lua-nginx-module makes for code
+//! that runs without one; it has no variables and no configuration. A [`Request`] is one that nginx
+//! serves.
 
-use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ops::Deref;
@@ -14,7 +13,7 @@ use ngx::ffi;
 
 use super::array::Elements;
 use super::log::Log;
-use super::module_conf::{HttpModule, ModuleConf, Tables};
+use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{bytes_or_null, str_of};
 use super::{
@@ -23,7 +22,7 @@ use super::{
     shim,
 };
 
-/// A request that is live during `'a`. lua-nginx-module may have made it up.
+/// A request that is live during `'a`. It may be a fake request.
 #[derive(Clone, Copy)]
 pub(crate) struct AnyRequest<'a> {
     raw: NonNull<ngx_http_request_t>,
@@ -34,7 +33,7 @@ impl<'a> AnyRequest<'a> {
     /// # Safety
     /// `r` must be null or a request that is live during `'a`: nginx or lua-nginx-module
     /// is running it, or it is in the registry.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
         let raw = NonNull::new(r)?;
         let of = PhantomData;
@@ -46,6 +45,7 @@ impl<'a> AnyRequest<'a> {
         self.raw.as_ptr()
     }
 
+    #[inline(always)]
     pub(crate) fn address(self) -> usize {
         self.raw.as_ptr() as usize
     }
@@ -76,30 +76,21 @@ impl<'a> AnyRequest<'a> {
         unsafe { &*self.members().connection }
     }
 
-    /// The request, if nginx serves it. The connection of a request that lua-nginx-module made
-    /// up, for a handshake or a timer, has no socket (`ngx_http_lua_create_fake_connection`).
-    #[inline]
+    /// The request, if nginx serves it. The connection of a fake request has no socket
+    /// (`ngx_http_lua_create_fake_connection`).
+    #[inline(always)]
     pub(crate) fn served(self) -> Option<Request<'a>> {
         (self.connection().fd != -1).then_some(Request(self))
     }
 
-    /// `r->connection->ssl`, which is not dereferenced.
-    pub(crate) fn tls(self) -> Option<*const c_void> {
-        let tls = self.connection().ssl;
-        (!tls.is_null()).then_some(tls.cast_const().cast())
+    /// Whether the connection uses TLS. A fake request for a TLS handshake has the client's
+    /// (`ngx_http_lua_ssl_cert_handler`).
+    pub(crate) fn is_tls(self) -> bool {
+        !self.connection().ssl.is_null()
     }
 
-    /// The request's pool.
-    pub(crate) fn pool(self) -> Option<Pool> {
-        // SAFETY: nginx destroys the pool together with the request, which is live.
-        unsafe { Pool::from_raw(self.members().pool) }
-    }
-
-    /// The log for what concerns the request. It is the cycle's if the layout differs.
+    /// The log for what concerns the request.
     pub(crate) fn log(self) -> Log {
-        if crate::mode::is_foreign() {
-            return Log::of_cycle();
-        }
         // SAFETY: the log of a connection lives as long as the connection.
         unsafe { Log::from_raw(self.connection().log) }
     }
@@ -159,14 +150,19 @@ impl<'a> Request<'a> {
         unsafe { &*self.members().main }
     }
 
-    /// Address of the main request.
-    pub(crate) fn main_address(self) -> usize {
-        self.members().main as usize
+    /// Whether the main request is where `r->main` points to: at the request itself, unless it is
+    /// a subrequest.
+    pub(crate) fn is_main(self) -> bool {
+        self.members().main.cast_const() == self.raw.as_ptr()
     }
 
-    /// Whether it is a main request, not a subrequest.
-    pub(crate) fn is_main(self) -> bool {
-        self.main_address() == self.address()
+    /// The pool of the request and of its subrequests. `None` once nginx destroys it: it sets
+    /// `r->pool` of the main request to null first (`ngx_http_free_request`), and the pool's
+    /// cleanups may still run Lua.
+    #[inline(always)]
+    pub(crate) fn pool(self) -> Option<Pool> {
+        // SAFETY: nginx destroys the pool together with the request, which is live.
+        unsafe { Pool::from_raw(self.main().pool) }
     }
 
     // ---- Strings. `None` is one that was never set, which nginx's handlers call not found. ----
@@ -234,11 +230,6 @@ impl<'a> Request<'a> {
     }
 
     // ---- Numbers --------------------------------------------------------------------------
-
-    /// Whether the connection uses TLS.
-    pub(crate) fn is_tls(self) -> bool {
-        !self.connection().ssl.is_null()
-    }
 
     /// `r->err_status`
     pub(crate) fn err_status(self) -> usize {
@@ -308,25 +299,7 @@ impl<'a> Request<'a> {
         unsafe { shim::lua_var_uri_changes(self.as_ptr()) }
     }
 
-    // ---- Contexts and configuration -------------------------------------------------------
-
-    /// A module's context of the request.
-    pub(crate) fn ctx<M: HttpModule>(self) -> usize {
-        // SAFETY: `ctx_place` gives an entry of `r->ctx`, to which no reference exists.
-        unsafe { *self.ctx_place::<M>() as usize }
-    }
-
-    /// Sets a module's context of the request, which is for that module to do.
-    pub(crate) fn set_ctx<M: HttpModule>(self, value: usize) {
-        // SAFETY: `ctx_place` gives an entry of `r->ctx`, to which no reference exists.
-        unsafe { *self.ctx_place::<M>() = value as *mut c_void };
-    }
-
-    fn ctx_place<M: HttpModule>(self) -> *mut *mut c_void {
-        // SAFETY: `r->ctx` has an entry for every HTTP module, at the place that `HttpModule`
-        // promises.
-        unsafe { self.members().ctx.add(M::ctx_index()) }
-    }
+    // ---- Configuration --------------------------------------------------------------------
 
     /// A module's configuration for the request.
     #[inline(always)]

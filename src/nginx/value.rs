@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use core::ptr;
 
 use ngx::ffi::{
-    self, NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_INDEXED, NGX_HTTP_VAR_NOCACHEABLE, ngx_hash_elt_t,
+    self, NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_INDEXED, NGX_HTTP_VAR_NOCACHEABLE,
     ngx_http_variable_t,
 };
 
@@ -146,16 +146,9 @@ impl Getter {
         self.data
     }
 
-    /// The handler for a variable with this name, if `self` is the handler of the name's
-    /// prefix. nginx passes the address of the name as the data (`ngx_http_get_variable`).
-    ///
-    /// # Safety
-    /// `name` must stay where it is for as long as the result is used.
-    pub(crate) unsafe fn of_prefixed(self, name: &ngx_str_t) -> Self {
-        Getter {
-            data: ptr::from_ref(name) as usize,
-            ..self
-        }
+    /// The same handler with other data.
+    pub(super) fn with_data(self, data: usize) -> Self {
+        Getter { data, ..self }
     }
 
     /// Whether both are the same function; their data may differ.
@@ -174,6 +167,11 @@ impl<'a> Variable<'a> {
     pub(crate) fn name(self) -> &'a [u8] {
         // SAFETY: the name is in the configuration's pool, and lives as long as the variable.
         unsafe { bytes(self.0.name) }
+    }
+
+    /// The address of the definition, which tells it from all others of its configuration.
+    pub(crate) fn as_ptr(self) -> *const ngx_http_variable_t {
+        self.0
     }
 
     /// The get handler and its data.
@@ -217,7 +215,7 @@ impl<'a> Variable<'a> {
     ///
     /// # Safety
     /// `variable` must be null or a variable that lives during `'a`.
-    pub(super) unsafe fn from_raw(variable: *const ngx_http_variable_t) -> Option<Self> {
+    pub(crate) unsafe fn from_raw(variable: *const ngx_http_variable_t) -> Option<Self> {
         // SAFETY: `variable` is null or lives during `'a`, by the contract above.
         unsafe { variable.as_ref() }.map(Variable)
     }
@@ -259,37 +257,4 @@ pub(crate) fn indexed(
     // configuration.
     let variables = unsafe { Elements::of(&raw const cmcf.variables) }?;
     Ok(variables.read().map(Variable))
-}
-
-/// Calls `each` with every variable in nginx's hash of a complete configuration.
-pub(crate) fn each_in_hash<'a>(
-    cmcf: &'a ngx_http_core_main_conf_t,
-    mut each: impl FnMut(Variable<'a>),
-) {
-    let hash = &cmcf.variables_hash;
-    for bucket in 0..hash.size {
-        // SAFETY: `ngx_hash_init` has made `size` buckets, and `bucket` is less than that.
-        let bucket = unsafe { hash.buckets.add(bucket) };
-        // SAFETY: `bucket` points to one of the buckets, each of which is a pointer.
-        let mut element = unsafe { *bucket };
-        if element.is_null() {
-            continue;
-        }
-        loop {
-            // SAFETY: a bucket consists of elements up to one without a value, where the loop
-            // stops.
-            let &ngx_hash_elt_t { value, len, .. } = unsafe { &*element };
-            // SAFETY: the value is null or a variable, which lives as long as `cmcf`.
-            let Some(variable) = (unsafe { Variable::from_raw(value.cast()) }) else {
-                break;
-            };
-            each(variable);
-            // The next element begins behind the name, aligned to a pointer (`ngx_hash_find`).
-            let size = offset_of!(ngx_hash_elt_t, name)
-                .wrapping_add(usize::from(len))
-                .next_multiple_of(size_of::<usize>());
-            // SAFETY: this element has a value, so another one follows it in the bucket.
-            element = unsafe { element.byte_add(size) };
-        }
-    }
 }

@@ -5,7 +5,7 @@ use ngx::ffi;
 
 use super::request::Request;
 use super::string::str_of;
-use super::value::{Getter, VarValue, Variable};
+use super::value::{Getter, VarValue, Variable, prefixes};
 use super::{OK, ngx_http_core_main_conf_t};
 
 impl<'a> Request<'a> {
@@ -61,23 +61,37 @@ impl<'a> Request<'a> {
         unsafe { value.text() }
     }
 
-    /// Calls the get handler of a prefix for a name that begins with it.
+    /// Calls the get handler of a prefix for a name that begins with it. nginx passes the address
+    /// of the name as the data (`ngx_http_get_variable`).
+    #[inline(always)]
     pub(crate) fn evaluate_prefixed(self, prefix: Getter, name: &[u8]) -> Option<&'a [u8]> {
         let name = str_of(name);
-        // SAFETY: the name outlives the call, and the handlers of prefixes only read it.
-        self.evaluate(unsafe { prefix.of_prefixed(&name) })
+        // The name outlives the call, and the handlers of prefixes only read it.
+        self.evaluate(prefix.with_data((&raw const name) as usize))
     }
 
     /// nginx's definition of the variable of this name, in lower case.
-    pub(crate) fn definition(self, name: &[u8], hash: usize) -> Option<Variable<'a>> {
+    pub(crate) fn definition(self, name: &[u8]) -> Option<Variable<'a>> {
         let core = self.conf::<ngx_http_core_main_conf_t>()?;
         let variables = (&raw const core.variables_hash).cast_mut();
+        // `ngx_hash_key`
+        let hash = name.iter().fold(0usize, |key, b| {
+            key.wrapping_mul(31).wrapping_add(usize::from(*b))
+        });
         let name_data = name.as_ptr().cast_mut();
         // SAFETY: nginx only reads the hash and the name.
         let found = unsafe { ffi::ngx_hash_find(variables, hash, name_data, name.len()) };
         // SAFETY: the result is null or a variable of the configuration, which outlives the
         // request.
         unsafe { Variable::from_raw(found.cast()) }
+    }
+
+    /// The longest prefix, of any module, that `name` begins with (`ngx_http_get_variable`).
+    pub(crate) fn prefix_of(self, name: &[u8]) -> Option<Variable<'a>> {
+        prefixes(self.conf::<ngx_http_core_main_conf_t>()?)
+            .ok()?
+            .filter(|prefix| name.starts_with(prefix.name()))
+            .max_by_key(|prefix| prefix.name().len())
     }
 
     /// Calls a variable's set handler. Returns false if there is no memory for the value.

@@ -7,41 +7,25 @@
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
+use core::ptr;
 
-use super::slots::{Slot, Slots};
+use super::slots::Slot;
 
 /// Number of chains; a power of two.
 pub const HEADS: usize = 1 << 20;
 
-/// The heads of the chains: slot number + 1, or 0 for an empty chain.
-pub type Heads = [Cell<u32>; HEADS];
+/// The heads of the chains.
+pub type Heads = [Cell<Option<&'static Slot>>; HEADS];
 
 /// The index of a worker process.
 pub struct Index {
     heads: &'static Heads,
-    count: Cell<u32>,
-    /// Number of the slot found or inserted last, because most look-ups ask for it again.
-    last: Cell<u32>,
 }
 
 impl Index {
-    /// An empty index that uses these heads, all of which must be 0.
+    /// An empty index that uses these heads, all of which must be `None`.
     pub const fn new(heads: &'static Heads) -> Self {
-        Index {
-            heads,
-            count: Cell::new(0),
-            last: Cell::new(0),
-        }
-    }
-
-    /// Number of entries.
-    pub fn len(&self) -> u32 {
-        self.count.get()
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.count.get() == 0
+        Index { heads }
     }
 
     /// The head of the chain for an address.
@@ -50,7 +34,8 @@ impl Index {
     /// a pool of a page or more. Requests that are neighbours in memory then have
     /// neighbouring heads, so that a few requests touch few pages of heads. Requests within
     /// one page, such as subrequests, are told apart by the sixteenth of the page.
-    fn head(&self, address: usize) -> Option<&'static Cell<u32>> {
+    #[inline(always)]
+    fn head(&self, address: usize) -> Option<&'static Cell<Option<&'static Slot>>> {
         let page = address >> 12;
         let sixteenth = address >> 8 & 0xf;
         self.heads
@@ -58,17 +43,11 @@ impl Index {
     }
 
     /// The slot of the live request at `address`, which is only compared.
-    pub fn find(&self, slots: &Slots, address: usize) -> Option<&'static Slot> {
-        if let Some(slot) = slots.by_id(self.last.get()) {
-            if slot.request() == address && address != 0 {
-                return Some(slot);
-            }
-        }
+    #[inline(always)]
+    pub fn find(&self, address: usize) -> Option<&'static Slot> {
         let mut link = self.head(address)?.get();
-        while link != 0 {
-            let slot = slots.by_id(link.wrapping_sub(1))?;
+        while let Some(slot) = link {
             if slot.request() == address {
-                self.last.set(slot.id());
                 return Some(slot);
             }
             link = slot.link();
@@ -76,37 +55,47 @@ impl Index {
         None
     }
 
-    /// Adds an occupied slot under the address of its request.
-    pub fn insert(&self, slot: &Slot) {
-        if let Some(head) = self.head(slot.request()) {
+    /// Adds an occupied slot under `address`, which is that of its request.
+    #[inline(always)]
+    pub fn insert(&self, address: usize, slot: &'static Slot) {
+        if let Some(head) = self.head(address) {
             slot.set_link(head.get());
-            head.set(slot.id().wrapping_add(1));
-            self.count.set(self.count.get().wrapping_add(1));
-            self.last.set(slot.id());
+            head.set(Some(slot));
         }
     }
 
-    /// Removes a slot, which must still have its request's address. Returns false if it is
-    /// not in the index.
-    pub fn remove(&self, slots: &Slots, slot: &Slot) -> bool {
-        let wanted = slot.id().wrapping_add(1);
+    /// Removes a slot, which must still have its request's address.
+    #[inline(always)]
+    pub fn remove(&self, slot: &'static Slot) {
+        let is_it = |other: Option<&'static Slot>| other.is_some_and(|other| ptr::eq(other, slot));
         let Some(head) = self.head(slot.request()) else {
-            return false;
+            return;
         };
-        let mut link = head.get();
-        if link == wanted {
+        if is_it(head.get()) {
             head.set(slot.link());
-            self.count.set(self.count.get().wrapping_sub(1));
-            return true;
+            return;
         }
-        while let Some(before) = slots.by_id(link.wrapping_sub(1)).filter(|_| link != 0) {
-            link = before.link();
-            if link == wanted {
-                before.set_link(slot.link());
-                self.count.set(self.count.get().wrapping_sub(1));
-                return true;
+        let mut before = head.get();
+        while let Some(other) = before {
+            if is_it(other.link()) {
+                other.set_link(slot.link());
+                return;
+            }
+            before = other.link();
+        }
+    }
+
+    /// Number of entries, for the test suite.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn len(&self) -> u32 {
+        let mut count = 0u32;
+        for head in self.heads {
+            let mut link = head.get();
+            while let Some(slot) = link {
+                count = count.wrapping_add(1);
+                link = slot.link();
             }
         }
-        false
+        count
     }
 }

@@ -4,20 +4,21 @@
 //! matches a handle. A slot whose generation would wrap is retired, that is, never occupied
 //! again.
 //!
-//! A [`Handle`] names one occupant of a slot; the slot's number names the slot whoever is
-//! in it. Slots never move, so that Lua can read them without a call. Every field is a
-//! [`Cell`], so that a handler of nginx's that re-enters the module finds nothing borrowed.
+//! A [`Handle`] names one occupant of a slot. Slots never move, because nginx's pools link the
+//! cleanups in them. Every field is a [`Cell`], so that a handler of nginx's that re-enters the
+//! module finds nothing borrowed.
 
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
 use core::mem::offset_of;
 
-/// Number of slots that are made writable at a time.
-pub const CHUNK: usize = 1024;
-/// The most requests that can be live in one worker. A power of two, because `handles.lua`
-/// checks a slot's number with a mask.
-pub const MAX_LIVE: usize = 4194304;
+/// Number of slots that are allocated at a time.
+pub const CHUNK: usize = 512;
+/// The most chunks.
+pub const CHUNKS: usize = 4096;
+/// The most requests that can be live in one worker.
+pub const MAX_LIVE: usize = CHUNK * CHUNKS;
 
 /// The name of one occupant of one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,13 +30,32 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A handle from the 64 bits of Lua's cdata (`ngx_http_lua_var_handle_t`): the id in the
-    /// low half, the generation in the high half.
+    /// A handle from the 64 bits that Lua keeps: the id in the low half, the generation in the
+    /// high half.
     pub const fn from_bits(bits: u64) -> Self {
         Handle {
             id: bits as u32,
             generation: (bits >> 32) as u32,
         }
+    }
+
+    /// A handle that names no request, for code that runs in a TLS handshake or in another context
+    /// that lua-nginx-module makes a fake request for.
+    pub const fn fake(is_handshake: bool) -> Self {
+        Handle {
+            id: u32::MAX,
+            generation: if is_handshake { 1 } else { 3 },
+        }
+    }
+
+    /// Whether it is such a handle.
+    pub const fn is_fake(self) -> bool {
+        self.id == u32::MAX
+    }
+
+    /// Whether it was made in a TLS handshake.
+    pub const fn is_of_handshake(self) -> bool {
+        self.is_fake() && self.generation == 1
     }
 
     /// The same 64 bits.
@@ -44,64 +64,31 @@ impl Handle {
     }
 }
 
-/// Offsets of the members of a [`Slot`], in bytes, and their types in C.
-pub struct SlotOffsets {
-    /// `uint32_t`
-    pub generation: usize,
-    /// `uintptr_t`
-    pub readable: usize,
-    /// `uintptr_t`
-    pub connection: usize,
-    /// `uintptr_t`
-    pub request: usize,
-    /// `uint32_t`
-    pub flags: usize,
-    /// `int32_t`
-    pub ctx_ref: usize,
-    /// `uint32_t`
-    pub ctx_vm: usize,
-    /// `uint32_t`
-    pub ended: usize,
-}
-
-/// Offsets of the members of [`Slots`], in bytes; all but `all` are `uint32_t`.
-pub struct SlotsOffsets {
-    /// A slice: an address and a length, in the order that the compiler chooses.
-    pub all: usize,
-    /// See [`Slots`].
-    pub used: usize,
-    /// See [`Slots`].
-    pub live: usize,
-    /// See [`Slots`].
-    pub retired: usize,
-}
-
 /// What the registry knows of a live request. A free slot has only a generation, an id, a
 /// link and `ended`.
+#[repr(C)]
 pub struct Slot {
+    /// The cleanup of the request's pool that frees the slot, for nginx.
+    pub cleanup: [Cell<usize>; 3],
+    /// Address of the request; 0 while the slot is free.
+    request: Cell<usize>,
+    /// Address of the request's connection, as it was when the request was registered.
+    connection: Cell<usize>,
+    /// The next slot in a chain of the index or in the free list.
+    link: Cell<Option<&'static Slot>>,
+    /// Address of the values that `error_page.rs` stores before the first error page, or 0.
+    original: Cell<usize>,
     /// Odd while the slot is occupied.
     generation: Cell<u32>,
     /// The slot's number; set when the slot is first occupied.
     id: Cell<u32>,
-    /// Address of the request if it may be read directly, because it has variables and
-    /// nginx's layout is known; else 0.
-    readable: Cell<usize>,
-    /// Address of the request's connection, as it was when the request was registered.
-    connection: Cell<usize>,
-    /// Address of the request; 0 while the slot is free.
-    request: Cell<usize>,
-    /// The flags, such as [`Slot::FROM_ERROR_PAGE`], and two counts at higher bits.
+    /// The flags, such as [`Slot::FROM_ERROR_PAGE`], and a count in the upper half.
     flags: Cell<u32>,
-    /// The next slot in a chain of the index or in the free list: its number + 1, or 0 at
-    /// the end.
-    link: Cell<u32>,
     /// `registry.ngx_lua_ctx_tables[ctx_ref]` is the request's `ngx.ctx`; below 1 if none is
     /// stashed.
     ctx_ref: Cell<i32>,
     /// The Lua VM whose registry has `ctx_ref`.
     ctx_vm: Cell<u32>,
-    /// Address of the values that `error_page.rs` stores before the first error page, or 0.
-    original: Cell<usize>,
     /// When the last occupant ended: `ngx_current_msec` modulo 2^32.
     ended: Cell<u32>,
 }
@@ -120,45 +107,31 @@ pub enum Ended {
 impl Slot {
     /// Flag: an `error_page` redirected the request.
     pub const FROM_ERROR_PAGE: u32 = 1;
-    /// Flag: an `error_page` value was evaluated, see [`Slot::hook_changes`].
-    pub const HOOKED: u32 = 1 << 1;
+    /// Flag: `$from_error_page` was assigned since, and [`Slot::ASSIGNED_TRUE`] says what.
+    pub const ASSIGNED: u32 = 1 << 1;
+    /// Flag: `$from_error_page` was assigned `true`.
+    pub const ASSIGNED_TRUE: u32 = 1 << 2;
     /// Flag: `ngx.ctx` was restored after an `error_page`.
-    pub const RESTORED_ERROR_PAGE: u32 = 1 << 2;
+    pub const RESTORED_ERROR_PAGE: u32 = 1 << 3;
     /// Flag: `ngx.ctx` was restored after another internal redirect.
-    pub const RESTORED_OTHER: u32 = 1 << 3;
-    /// The four bits of [`Slot::hook_changes`] begin at this bit of the flags.
-    pub const HOOK_SHIFT: u32 = 8;
+    pub const RESTORED_OTHER: u32 = 1 << 4;
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 
-    /// Offsets of the members that the Lua library and the gdb commands read.
-    pub const OFFSETS: SlotOffsets = SlotOffsets {
-        generation: offset_of!(Slot, generation),
-        readable: offset_of!(Slot, readable),
-        connection: offset_of!(Slot, connection),
-        request: offset_of!(Slot, request),
-        flags: offset_of!(Slot, flags),
-        ctx_ref: offset_of!(Slot, ctx_ref),
-        ctx_vm: offset_of!(Slot, ctx_vm),
-        ended: offset_of!(Slot, ended),
-    };
-
-    /// A free slot. All its bytes are zero, so zeroed memory consists of free slots.
-    pub const fn new() -> Self {
-        Slot {
-            generation: Cell::new(0),
-            id: Cell::new(0),
-            readable: Cell::new(0),
-            connection: Cell::new(0),
-            request: Cell::new(0),
-            flags: Cell::new(0),
-            link: Cell::new(0),
-            ctx_ref: Cell::new(0),
-            ctx_vm: Cell::new(0),
-            original: Cell::new(0),
-            ended: Cell::new(0),
-        }
-    }
+    /// Offset of `generation`, for the gdb commands; so are the next seven.
+    pub const GENERATION: usize = offset_of!(Slot, generation);
+    /// Offset of `connection`.
+    pub const CONNECTION: usize = offset_of!(Slot, connection);
+    /// Offset of `request`.
+    pub const REQUEST: usize = offset_of!(Slot, request);
+    /// Offset of `flags`.
+    pub const FLAGS: usize = offset_of!(Slot, flags);
+    /// Offset of `ctx_ref`.
+    pub const CTX_REF: usize = offset_of!(Slot, ctx_ref);
+    /// Offset of `ctx_vm`.
+    pub const CTX_VM: usize = offset_of!(Slot, ctx_vm);
+    /// Offset of `ended`.
+    pub const ENDED: usize = offset_of!(Slot, ended);
 
     /// The handle of the current occupant.
     pub fn handle(&self) -> Handle {
@@ -168,37 +141,21 @@ impl Slot {
         }
     }
 
-    /// Whether the slot has the generation in `handle`, which may be that of a free slot.
-    #[inline(always)]
-    fn is_of(&self, handle: Handle) -> bool {
-        self.generation.get() == handle.generation
-    }
-
     /// The slot's number.
     pub fn id(&self) -> u32 {
         self.id.get()
     }
 
     /// Address of the request; 0 if the slot is free.
+    #[inline(always)]
     pub fn request(&self) -> usize {
         self.request.get()
     }
 
     /// Address of the connection that the request had when it was registered.
+    #[inline(always)]
     pub fn connection(&self) -> usize {
         self.connection.get()
-    }
-
-    /// Marks the request as one that may be read directly, also by Lua without a call. The
-    /// caller has checked that it has variables and that nginx's layout is known.
-    pub fn allow_direct(&self) {
-        self.readable.set(self.request.get());
-    }
-
-    /// Address of the request if it may be read directly; else 0.
-    #[inline(always)]
-    pub fn readable(&self) -> usize {
-        self.readable.get()
     }
 
     /// Whether all bits of `flag` are set.
@@ -211,18 +168,9 @@ impl Slot {
         self.flags.set(self.flags.get() | flag);
     }
 
-    /// Records that an `error_page` value was evaluated while `r->uri_changes` had this value.
-    pub fn set_hooked(&self, uri_changes: u32) {
-        let others = self.flags.get() & !(0xf << Self::HOOK_SHIFT);
-        self.flags
-            .set(others | Self::HOOKED | (uri_changes & 0xf) << Self::HOOK_SHIFT);
-    }
-
-    /// The value of `r->uri_changes` when an `error_page` value was last evaluated; `None` if
-    /// none was.
-    pub fn hook_changes(&self) -> Option<u32> {
-        self.has(Self::HOOKED)
-            .then(|| self.flags.get() >> Self::HOOK_SHIFT & 0xf)
+    /// Clears the bits of `flag`.
+    pub fn lower(&self, flag: u32) {
+        self.flags.set(self.flags.get() & !flag);
     }
 
     /// Counts a refusal while this request was running, up to 65535.
@@ -260,19 +208,16 @@ impl Slot {
         self.original.set(address);
     }
 
-    /// Sets the time at which the occupant ends, in milliseconds.
-    pub fn set_ended(&self, now: u32) {
-        self.ended.set(now);
-    }
-
-    /// The next slot in this slot's chain: its number + 1, or 0 at the end.
-    pub fn link(&self) -> u32 {
+    /// The next slot in this slot's chain.
+    #[inline(always)]
+    pub(super) fn link(&self) -> Option<&'static Slot> {
         self.link.get()
     }
 
-    /// Sets the next slot in the chain: its number + 1, or 0.
-    pub fn set_link(&self, link: u32) {
-        self.link.set(link);
+    /// Sets the next slot in the chain.
+    #[inline(always)]
+    pub(super) fn set_link(&self, next: Option<&'static Slot>) {
+        self.link.set(next);
     }
 
     /// Sets the generation so that the current occupant, or the next one if the slot is free,
@@ -284,23 +229,18 @@ impl Slot {
     }
 }
 
-impl Default for Slot {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// Slots that are allocated together.
+pub type Chunk = [Slot; CHUNK];
 
 /// The slots of one worker.
+#[repr(C)]
 pub struct Slots {
-    /// All slots that there can be. The memory is reserved but mapped read-only at first, so
-    /// that slots that were never used read as free.
-    all: Cell<&'static [Slot]>,
-    /// How many of `all`, from the first, are writable.
-    writable: Cell<u32>,
-    /// How many of `all`, from the first, were ever occupied.
+    /// The chunks that are allocated so far.
+    chunks: [Cell<Option<&'static Chunk>>; CHUNKS],
+    /// Head of the free list.
+    free: Cell<Option<&'static Slot>>,
+    /// How many slots, from the first, were ever occupied.
     used: Cell<u32>,
-    /// Head of the free list: slot number + 1, or 0 if it is empty.
-    free: Cell<u32>,
     /// Occupied slots.
     live: Cell<u32>,
     /// Slots that are never occupied again.
@@ -308,35 +248,24 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Offsets of the members that the gdb commands read.
-    pub const OFFSETS: SlotsOffsets = SlotsOffsets {
-        all: offset_of!(Slots, all),
-        used: offset_of!(Slots, used),
-        live: offset_of!(Slots, live),
-        retired: offset_of!(Slots, retired),
-    };
+    /// Offset of `chunks`, for the gdb commands; so are the next three.
+    pub const CHUNKS: usize = offset_of!(Slots, chunks);
+    /// Offset of `used`.
+    pub const USED: usize = offset_of!(Slots, used);
+    /// Offset of `live`.
+    pub const LIVE: usize = offset_of!(Slots, live);
+    /// Offset of `retired`.
+    pub const RETIRED: usize = offset_of!(Slots, retired);
 
-    /// No slots, until [`Slots::place`] is called.
+    /// No slots.
     pub const fn new() -> Self {
         Slots {
-            all: Cell::new(&[]),
-            writable: Cell::new(0),
+            chunks: [const { Cell::new(None) }; CHUNKS],
+            free: Cell::new(None),
             used: Cell::new(0),
-            free: Cell::new(0),
             live: Cell::new(0),
             retired: Cell::new(0),
         }
-    }
-
-    /// Sets the memory of the slots, which must all be free. To be called once.
-    pub fn place(&self, all: &'static [Slot]) {
-        self.all.set(all);
-    }
-
-    /// All slots that there can be, including those that are not writable yet.
-    #[inline(always)]
-    pub fn all(&self) -> &'static [Slot] {
-        self.all.get()
     }
 
     /// Number of occupied slots.
@@ -344,35 +273,24 @@ impl Slots {
         self.live.get()
     }
 
-    /// Number of slots that are never occupied again because their generations ran out.
+    /// Number of retired slots.
     pub fn retired(&self) -> u32 {
         self.retired.get()
     }
 
-    /// Number of slots that are writable.
-    pub fn capacity(&self) -> usize {
-        self.writable.get() as usize
-    }
-
-    /// The slot with this number, occupied or not; `None` if the number is too large.
+    /// The slot with this number, free or occupied.
     #[inline(always)]
     pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
-        self.all().get(id as usize)
+        let chunk = self.chunks.get(id as usize / CHUNK)?.get()?;
+        chunk.get(id as usize % CHUNK)
     }
 
-    /// The slot of the live request that `handle` names; `None` if that has ended or never was.
+    /// The slot of the live request that `handle` names. The request of a free slot is 0, so
+    /// that a made-up even generation is refused, too.
+    #[inline(always)]
     pub fn get(&self, handle: Handle) -> Option<&'static Slot> {
         let slot = self.by_id(handle.id)?;
-        // A forged handle may have the even generation of a free slot.
-        (slot.is_of(handle) && handle.generation & 1 == 1).then_some(slot)
-    }
-
-    /// The slot of the live request that `handle` names, if it may be read directly.
-    #[inline(always)]
-    pub fn readable(&self, handle: Handle) -> Option<&'static Slot> {
-        let slot = self.by_id(handle.id)?;
-        // `readable` is 0 in a free slot, so a forged even generation is refused, too.
-        (slot.is_of(handle) && slot.readable.get() != 0).then_some(slot)
+        (slot.generation.get() == handle.generation && slot.request() != 0).then_some(slot)
     }
 
     /// How long before `now`, in milliseconds, the request that `handle` named ended.
@@ -392,39 +310,37 @@ impl Slots {
 
     /// Occupies a slot for the request at `request`, with the connection at `connection`.
     ///
-    /// `more` has to make the next [`CHUNK`] slots writable, and returns false if there is no
-    /// memory. Returns `None` then, and if all slots are occupied or retired.
+    /// `more` has to allocate a chunk of zero bytes. Returns `None` if it returns `None`,
+    /// and if all slots are occupied or retired.
+    #[inline(always)]
     pub fn acquire(
         &self,
         request: usize,
         connection: usize,
-        more: impl FnOnce(&'static [Slot]) -> bool,
+        more: impl FnOnce() -> Option<&'static Chunk>,
     ) -> Option<&'static Slot> {
-        let slot = match self.by_id(self.free.get().wrapping_sub(1)) {
-            Some(slot) if self.free.get() != 0 => {
-                self.free.set(slot.link.get());
+        let slot = match self.free.get() {
+            Some(slot) => {
+                self.free.set(slot.link());
                 slot
             }
-            _ => self.fresh(more)?,
+            None => self.fresh(more)?,
         };
         slot.generation.set(slot.generation.get().wrapping_add(1));
         // The other fields were cleared by `release`, or never set.
         slot.request.set(request);
         slot.connection.set(connection);
-        slot.link.set(0);
         self.live.set(self.live.get().wrapping_add(1));
         Some(slot)
     }
 
     /// The first slot that was never occupied; `None` as for [`Slots::acquire`].
-    fn fresh(&self, more: impl FnOnce(&'static [Slot]) -> bool) -> Option<&'static Slot> {
+    #[cold]
+    fn fresh(&self, more: impl FnOnce() -> Option<&'static Chunk>) -> Option<&'static Slot> {
         let id = self.used.get();
-        if id == self.writable.get() {
-            let (chunk, _) = self.all().get(id as usize..)?.split_at_checked(CHUNK)?;
-            if !more(chunk) {
-                return None;
-            }
-            self.writable.set(id.saturating_add(CHUNK as u32));
+        let chunk = self.chunks.get(id as usize / CHUNK)?;
+        if chunk.get().is_none() {
+            chunk.set(Some(more()?));
         }
         let slot = self.by_id(id)?;
         slot.id.set(id);
@@ -432,31 +348,28 @@ impl Slots {
         Some(slot)
     }
 
-    /// Frees the slot of the live request that `handle` names. Returns false if there is none.
-    pub fn release(&self, handle: Handle) -> bool {
-        let Some(slot) = self.get(handle) else {
-            return false;
-        };
-        slot.readable.set(0);
+    /// Frees an occupied slot. `now` is the time, in milliseconds.
+    #[inline(always)]
+    pub fn release(&self, slot: &'static Slot, now: u32) {
         slot.request.set(0);
         slot.connection.set(0);
-        slot.flags.set(0);
         slot.original.set(0);
+        slot.flags.set(0);
         slot.set_ctx(0, 0);
+        slot.ended.set(now);
         self.live.set(self.live.get().wrapping_sub(1));
         match slot.generation.get().checked_add(1) {
             Some(next) => {
                 slot.generation.set(next);
-                slot.link.set(self.free.get());
-                self.free.set(slot.id.get().wrapping_add(1));
+                slot.set_link(self.free.get());
+                self.free.set(Some(slot));
             }
             None => {
                 slot.generation.set(0);
-                slot.link.set(0);
+                slot.set_link(None);
                 self.retired.set(self.retired.get().wrapping_add(1));
             }
         }
-        true
     }
 }
 

@@ -1,14 +1,172 @@
 /*
- * The functions of the Lua library that are written with Lua's C API.  The interpreter
- * calls them; compiled code uses FFI.  They may raise errors, because no Rust function
- * is on the stack then.
+ * The functions of the Lua library.  They may raise errors, because no Rust function is on
+ * the stack then.
  */
 
-#include "core.h"
+#include "vm.h"
+
+
+/* Names up to this length are converted to lower case on the C stack. */
+#define NAME_BUF            256
+
+/* Values up to this length are copied on the C stack. */
+#define VALUE_BUF           1024
 
 
 /*
- * Raises the error for an argument that is no name.  A table or a cdata comes of a call
+ * The address in a cdata that is a pointer; 0 if it is none.  LuaJIT has no function for
+ * it in C, but tostring() writes "cdata<struct ngx_http_request_s *>: 0x55...".
+ */
+static uint64_t
+pointer_at(lua_State *L, int idx)
+{
+    char        *end;
+    uint64_t     address;
+    const char  *text;
+
+    api.lua_pushvalue(L, UP_TOSTRING);
+    api.lua_pushvalue(L, idx);
+    api.lua_call(L, 1, 1);
+
+    text = api.lua_tolstring(L, -1, NULL);
+    text = text ? ngx_strstr(text, "*>: 0x") : NULL;
+    address = 0;
+
+    if (text != NULL) {
+        address = strtoull(text + 4, &end, 16);
+    }
+
+    api.lua_settop(L, -2);
+
+    return address;
+}
+
+
+/* Reads the argument at idx, which names a request, and the current request. */
+static void
+request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
+{
+    const lua_var_handle_t  *handle;
+
+    req->current = api.ngx_http_lua_get_request(L);
+    req->value = 0;
+    req->kind = LUA_VAR_REQ_FOREIGN;
+
+    switch (api.lua_type(L, idx)) {
+
+    case LUA_TNONE:
+    case LUA_TNIL:
+        req->kind = LUA_VAR_REQ_CURRENT;
+        return;
+
+    case LUA_TUSERDATA:
+        handle = handle_at(L, vm, idx);
+
+        if (handle != NULL) {
+            req->kind = LUA_VAR_REQ_HANDLE;
+            req->value = handle->bits;
+        }
+
+        return;
+
+    case LUA_TCDATA:
+        req->value = pointer_at(L, idx);
+        break;
+
+    case LUA_TLIGHTUSERDATA:
+        /* get_request() of lua-resty-core returns this on a LuaJIT without exdata */
+        req->value = (uintptr_t) api.lua_touserdata(L, idx);
+        break;
+    }
+
+    if (req->value != 0) {
+        req->kind = LUA_VAR_REQ_POINTER;
+    }
+}
+
+
+/*
+ * lua_pushlstring() may run the collector before it copies the bytes, and then a
+ * finalizer that frees them.
+ */
+static void
+push_volatile(lua_State *L, const u_char *data, size_t len)
+{
+    u_char  *copy, buf[VALUE_BUF];
+
+    copy = (len <= VALUE_BUF) ? buf : ngx_alloc(len, ngx_cycle->log);
+
+    if (copy == NULL) {
+        api.luaL_error(L, "no memory");
+        return;
+    }
+
+    ngx_memcpy(copy, data, len);
+    api.lua_pushlstring(L, (const char *) copy, len);
+
+    if (copy != buf) {
+        ngx_free(copy);
+    }
+}
+
+
+/* Pushes a value, or nil and a message, and returns the number of results. */
+static ngx_inline int
+push_value(lua_State *L, const lua_var_value_t *v)
+{
+    switch (v->kind) {
+
+    case LUA_VAR_STRING:
+        api.lua_pushlstring(L, (const char *) v->data, v->len);
+        return 1;
+
+    case LUA_VAR_VOLATILE:
+        push_volatile(L, v->data, v->len);
+        return 1;
+
+    case LUA_VAR_NUMBER:
+        api.lua_pushnumber(L, v->number);
+        return 1;
+
+    case LUA_VAR_WRITTEN:
+        api.lua_pushlstring(L, (const char *) v->text, v->len);
+        return 1;
+
+    case LUA_VAR_FIXED:
+        api.lua_pushvalue(L, UP_FIXED(v->len));
+        return 1;
+
+    case LUA_VAR_TRUE:
+        api.lua_pushboolean(L, 1);
+        return 1;
+
+    case LUA_VAR_ERROR:
+    case LUA_VAR_REFUSED:
+        api.lua_pushnil(L);
+        push_volatile(L, v->data, v->len);
+        return 2;
+
+    default:
+        api.lua_pushnil(L);
+        return 1;
+    }
+}
+
+
+/* Pushes nil and a message for an argument that cannot name a request. */
+static int
+refuse_argument(lua_State *L, int idx)
+{
+    api.lua_pushnil(L);
+    api.lua_pushfstring(L, "bad request: expected a handle from request() or "
+                        "the current request's pointer, got %s",
+                        api.lua_typename(L, api.lua_type(L, idx)));
+    return 2;
+}
+
+
+/*
+ * Raises the error for an argument that is no name.  A table or a userdata comes of a call
  * with a colon or of swapped arguments, so the error shows the right call.
  */
 static int
@@ -20,7 +178,7 @@ bad_name(lua_State *L, const char *expected, const char *call)
     type = api.lua_type(L, 1);
     dot = (type == LUA_TTABLE) ? ", with a dot" : "";
 
-    if (type != LUA_TTABLE && type != LUA_TCDATA) {
+    if (type != LUA_TTABLE && type != LUA_TUSERDATA && type != LUA_TCDATA) {
         return api.luaL_error(L, "bad variable name: expected %s, got %s",
                               expected, api.lua_typename(L, type));
     }
@@ -31,73 +189,195 @@ bad_name(lua_State *L, const char *expected, const char *call)
 }
 
 
-/* fetch() for a name that is not in the cache, another request, or bad arguments. */
+/* Converts a name to lower case, in buf or, if it is longer, in a new userdata. */
+static const u_char *
+lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
+{
+    if (len > NAME_BUF) {
+        buf = api.lua_newuserdata(L, len);
+    }
+
+    ngx_strlow(buf, (u_char *) name, len);
+
+    return buf;
+}
+
+
+/* Counts and logs a refusal, if the value is one, and calls push_value(). */
+static int
+give(lua_State *L, const char *asked, const lua_var_call_t *call)
+{
+    if (call->out.kind == LUA_VAR_REFUSED) {
+        lua_var_refuse(L, asked, call->name, call->name_len, &call->req, &call->out);
+    }
+
+    return push_value(L, &call->out);
+}
+
+
+/* Reads the variable whose name is the string at idx, and caches the name. */
+static void
+fetch_by_name(lua_State *L, lua_var_vm_t *vm, int idx, int32_t flavour,
+    lua_var_call_t *call)
+{
+    u_char         buf[NAME_BUF];
+    const u_char  *name;
+
+    name = (const u_char *) api.lua_tolstring(L, idx, &call->name_len);
+
+    call->name = name;
+    call->flavour = flavour;
+
+    rust->fetch(call);
+
+    if (call->out.kind == LUA_VAR_AGAIN) {
+        call->name = lower_case(L, name, call->name_len, buf);
+        rust->fetch(call);
+        call->name = name;
+
+    } else if (call->found.conf != 0) {
+        /* this does not run the collector, and so nothing that may free the value */
+        lua_var_remember_name(L, vm, idx, &call->found);
+    }
+}
+
+
+/* Pushes ngx.var[name], name being the argument 1, as fetch() returns it. */
+static int
+fetch_by_ngx_var(lua_State *L, lua_var_call_t *call)
+{
+    api.lua_getfield(L, LUA_GLOBALSINDEX, "ngx");
+    api.lua_getfield(L, -1, "var");
+    api.lua_pushvalue(L, 1);
+    api.lua_gettable(L, -2);
+
+    if (api.lua_type(L, 1) != LUA_TSTRING || api.lua_type(L, -1) != LUA_TSTRING) {
+        return 1;
+    }
+
+    call->name = (const u_char *) api.lua_tolstring(L, 1, &call->name_len);
+    call->text = (const u_char *) api.lua_tolstring(L, -1, &call->text_len);
+
+    rust->number(call);
+
+    return call->out.kind == LUA_VAR_AGAIN ? 1 : push_value(L, &call->out);
+}
+
+
+/* Whether the request that is asked for is the current one. */
+static ngx_uint_t
+is_current(const lua_var_req_t *req)
+{
+    lua_var_call_t  current;
+
+    if (req->kind == LUA_VAR_REQ_CURRENT) {
+        return 1;
+    }
+
+    if (req->kind == LUA_VAR_REQ_POINTER) {
+        return req->value == (uintptr_t) req->current;
+    }
+
+    ngx_memzero(&current, sizeof(current));
+    current.req.current = req->current;
+
+    rust->acquire(&current);
+
+    return current.out.kind == LUA_VAR_TRUE && current.req.value == req->value;
+}
+
+
+/* fetch() for a name that is not in the cache, a refused request, or bad arguments. */
 static int
 fetch_slow(lua_State *L, lua_var_vm_t *vm)
 {
-    int                        n;
-    size_t                     len;
-    const u_char              *name;
-    lua_var_req_t              req;
-    ngx_http_lua_var_value_t   out;
+    lua_var_call_t  call;
 
-    request_arg(L, vm, 2, &req);
+    ngx_memzero(&call, sizeof(call));
+    request_arg(L, vm, 2, &call.req);
 
-    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+    if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
         return refuse_argument(L, 2);
+    }
+
+    if (vm->reads_ngx_var && is_current(&call.req)) {
+        return fetch_by_ngx_var(L, &call);
     }
 
     switch (api.lua_type(L, 1)) {
 
     case LUA_TSTRING:
-        fetch_by_name(L, 1, &req, NGX_HTTP_LUA_VAR_TYPED, &out);
-
-        name = (const u_char *) api.lua_tolstring(L, 1, &len);
-        n = give(L, "fetch", name, len, &req, &out);
-
-        if (out.kind != NGX_HTTP_LUA_VAR_ERROR
-            && out.kind != NGX_HTTP_LUA_VAR_REFUSED
-            && out.kind != NGX_HTTP_LUA_VAR_NIL)
-        {
-            lua_var_remember_name(L, vm, 1);
-        }
-
-        return n;
+        fetch_by_name(L, vm, 1, LUA_VAR_TYPED, &call);
+        break;
 
     case LUA_TNUMBER:
-        rust->capture(&req, (ptrdiff_t) api.lua_tonumber(L, 1), &out);
-        return give(L, "fetch of a capture", NULL, 0, &req, &out);
+        call.number = (ptrdiff_t) api.lua_tonumber(L, 1);
+        rust->capture(&call);
+        break;
 
     default:
         return bad_name(L, "string or number", "fetch(name, req)");
     }
+
+    if (call.out.kind == LUA_VAR_REFUSED && call.out.number == LUA_VAR_LAYOUT
+        && call.req.kind != LUA_VAR_REQ_HANDLE)
+    {
+        return fetch_by_ngx_var(L, &call);
+    }
+
+    return give(L, call.name ? "fetch" : "fetch of a capture", &call);
+}
+
+
+/* Reads a variable whose name is in the cache. */
+static ngx_inline void
+read_known(lua_var_call_t *call, const lua_var_name_t *name, int32_t flavour)
+{
+    call->name = name->data;
+    call->name_len = name->len;
+    call->known = &name->found;
+    call->flavour = flavour;
+
+    rust->read(call);
 }
 
 
 /*
  * fetch(name, req?) -> value | nil | nil, err
  *
- * Most calls have a name that is in the cache and the handle that was returned last.
- * Both are recognised by their addresses alone.
+ * Most calls have a name that is in the cache, and a handle or nothing.
  */
 static int
 l_fetch(lua_State *L)
 {
-    const void                *string;
-    lua_var_vm_t              *vm;
-    lua_var_name_t            *name;
-    ngx_http_lua_var_value_t   out;
+    lua_var_vm_t            *vm;
+    lua_var_call_t           call;
+    lua_var_name_t          *name;
+    const lua_var_handle_t  *handle;
 
     vm = vm_of(L);
-    string = api.lua_topointer(L, 1);
-    name = known_name(vm, string);
+    name = known_name(vm, api.lua_topointer(L, 1));
 
-    if (name != NULL && vm->last == api.lua_topointer(L, 2)) {
-        rust->read(vm->last_handle, NULL, &name->found,
-                   NGX_HTTP_LUA_VAR_TYPED, &out);
+    if (name != NULL && !vm->reads_ngx_var) {
+        handle = handle_at(L, vm, 2);
 
-        if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
-            return push_value(L, &out);
+        if (handle != NULL) {
+            call.req.kind = LUA_VAR_REQ_HANDLE;
+            call.req.value = handle->bits;
+            call.req.current = NULL;
+
+        } else if (api.lua_type(L, 2) <= LUA_TNIL) {
+            call.req.kind = LUA_VAR_REQ_CURRENT;
+            call.req.current = api.ngx_http_lua_get_request(L);
+
+        } else {
+            return fetch_slow(L, vm);
+        }
+
+        read_known(&call, name, LUA_VAR_TYPED);
+
+        if (call.out.kind != LUA_VAR_AGAIN) {
+            return push_value(L, &call.out);
         }
     }
 
@@ -114,45 +394,30 @@ l_fetch(lua_State *L)
 static int
 l_var_index(lua_State *L)
 {
-    int                        n;
-    const void                *string;
-    lua_var_vm_t              *vm;
-    lua_var_req_t              req;
-    lua_var_name_t            *name;
-    ngx_http_lua_var_value_t   out;
+    lua_var_vm_t    *vm;
+    lua_var_call_t   call;
+    lua_var_name_t  *name;
 
     vm = vm_of(L);
-    req.current = api.ngx_http_lua_get_request(L);
+    call.req.kind = LUA_VAR_REQ_CURRENT;
+    call.req.current = api.ngx_http_lua_get_request(L);
 
-    string = api.lua_topointer(L, 2);
-    name = known_name(vm, string);
+    name = known_name(vm, api.lua_topointer(L, 2));
 
-    if (name != NULL && req.current != NULL) {
-        rust->read(0, req.current, &name->found, NGX_HTTP_LUA_VAR_NGX_VAR,
-                   &out);
+    if (name != NULL) {
+        read_known(&call, name, LUA_VAR_NGX_VAR);
 
-        if (out.kind != NGX_HTTP_LUA_VAR_AGAIN) {
-            return push_value(L, &out);
+        if (call.out.kind != LUA_VAR_AGAIN) {
+            return push_value(L, &call.out);
         }
     }
 
     if (api.lua_type(L, 2) == LUA_TSTRING) {
-        req.value = 0;
-        req.kind = LUA_VAR_REQ_CURRENT;
-
-        fetch_by_name(L, 2, &req, NGX_HTTP_LUA_VAR_NGX_VAR, &out);
+        fetch_by_name(L, vm, 2, LUA_VAR_NGX_VAR, &call);
 
         /* the stock function raises its error for a request that is refused */
-        if (out.kind != NGX_HTTP_LUA_VAR_ERROR
-            && out.kind != NGX_HTTP_LUA_VAR_REFUSED)
-        {
-            n = push_value(L, &out);
-
-            if (out.kind != NGX_HTTP_LUA_VAR_NIL) {
-                lua_var_remember_name(L, vm, 2);
-            }
-
-            return n;
+        if (call.out.kind != LUA_VAR_REFUSED) {
+            return push_value(L, &call.out);
         }
     }
 
@@ -166,15 +431,14 @@ l_var_index(lua_State *L)
 static int
 l_set(lua_State *L)
 {
-    u_char                     buf[NAME_BUF], sentence[LUA_VAR_SENTENCE];
-    size_t                     len, value_len;
-    const u_char              *name, *value;
-    lua_var_req_t              req;
-    ngx_http_lua_var_value_t   out;
+    u_char           buf[NAME_BUF];
+    const u_char    *name;
+    lua_var_call_t   call;
 
-    request_arg(L, vm_of(L), 3, &req);
+    ngx_memzero(&call, sizeof(call));
+    request_arg(L, vm_of(L), 3, &call.req);
 
-    if (req.kind == LUA_VAR_REQ_FOREIGN) {
+    if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
         return refuse_argument(L, 3);
     }
 
@@ -182,32 +446,30 @@ l_set(lua_State *L)
         return bad_name(L, "string", "set(name, value, req)");
     }
 
-    value = NULL;
-    value_len = 0;
-
-    if (api.lua_type(L, 2) > 0) {
+    if (api.lua_type(L, 2) > LUA_TNIL) {
         api.lua_pushvalue(L, UP_TOSTRING);
         api.lua_pushvalue(L, 2);
         api.lua_call(L, 1, 1);
 
-        value = (const u_char *) api.lua_tolstring(L, -1, &value_len);
+        call.text = (const u_char *) api.lua_tolstring(L, -1, &call.text_len);
 
-        if (value == NULL) {
+        if (call.text == NULL) {
             return api.luaL_error(L, "bad variable value: \"tostring\" must "
                                   "return a string");
         }
     }
 
-    name = (const u_char *) api.lua_tolstring(L, 1, &len);
+    name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
+    call.name = name;
 
-    rust->set(&req, name, len, value, value_len, sentence, &out);
+    rust->set(&call);
 
-    if (out.kind == NGX_HTTP_LUA_VAR_AGAIN) {
-        name = lower_case(L, name, len, buf);
-        rust->set(&req, name, len, value, value_len, sentence, &out);
+    if (call.out.kind == LUA_VAR_AGAIN) {
+        call.name = lower_case(L, name, call.name_len, buf);
+        rust->set(&call);
     }
 
-    return give(L, "set", name, len, &req, &out);
+    return give(L, "set", &call);
 }
 
 
@@ -215,53 +477,124 @@ l_set(lua_State *L)
 static int
 l_live(lua_State *L)
 {
-    lua_var_req_t              req;
-    ngx_http_lua_var_value_t   out;
+    lua_var_call_t  call;
 
-    request_arg(L, vm_of(L), 1, &req);
+    ngx_memzero(&call, sizeof(call));
+    request_arg(L, vm_of(L), 1, &call.req);
 
-    /* unlike for fetch(), nil does not stand for the current request */
-    if (api.lua_type(L, 1) == LUA_TNIL || req.kind == LUA_VAR_REQ_FOREIGN) {
+    /* unlike in fetch(), nil does not mean the current request */
+    if (call.req.kind == LUA_VAR_REQ_CURRENT
+        || call.req.kind == LUA_VAR_REQ_FOREIGN)
+    {
         refuse_argument(L, 1);
-        api.lua_pushboolean(L, 0);
-        api.lua_pushvalue(L, -2);
-        return 2;
-    }
 
-    rust->live(&req, &out);
+    } else {
+        rust->live(&call);
 
-    if (out.kind != NGX_HTTP_LUA_VAR_REFUSED) {
-        api.lua_pushboolean(L, 1);
-        return 1;
+        if (push_value(L, &call.out) == 1) {
+            return 1;
+        }
     }
 
     api.lua_pushboolean(L, 0);
-    api.lua_pushlstring(L, (const char *) out.data, out.len);
+    api.lua_pushvalue(L, -2);
     return 2;
 }
 
 
-/* acquire() -> id, generation of the current request's handle | nil, err */
+/* request() -> handle | nil, err */
 static int
-l_acquire(lua_State *L)
+l_request(lua_State *L)
 {
-    uint64_t                   handle;
-    lua_Debug                  caller;
-    ngx_http_lua_var_value_t   out;
+    uint64_t           bits;
+    lua_Debug          caller;
+    lua_var_vm_t      *vm;
+    lua_var_call_t     call;
+    lua_var_handle_t  *handle;
 
-    rust->acquire(api.ngx_http_lua_get_request(L), &handle, &out);
+    vm = vm_of(L);
+    call.req.current = api.ngx_http_lua_get_request(L);
 
-    if (out.kind == NGX_HTTP_LUA_VAR_REFUSED) {
-        return push_value(L, &out);
+    rust->acquire(&call);
+
+    if (call.out.kind != LUA_VAR_TRUE) {
+        return push_value(L, &call.out);
     }
+
+    bits = call.req.value;
 
     if (rust->is_tracing() && lua_var_caller(L, &caller)) {
-        rust->made(handle, caller.short_src, caller.currentline);
+        rust->made(bits, caller.short_src, caller.currentline);
     }
 
-    api.lua_pushnumber(L, (uint32_t) handle);
-    api.lua_pushnumber(L, (uint32_t) (handle >> 32));
-    return 2;
+    if (bits == vm->last) {
+        api.lua_pushvalue(L, UP_LAST);
+        return 1;
+    }
+
+    handle = api.lua_newuserdata(L, sizeof(lua_var_handle_t));
+    handle->mark = vm->mark;
+    handle->bits = bits;
+
+    api.lua_pushvalue(L, UP_METATABLE);
+    api.lua_setmetatable(L, -2);
+
+    api.lua_pushvalue(L, -1);
+    api.lua_replace(L, UP_LAST);
+    vm->last = bits;
+
+    return 1;
+}
+
+
+/* __tostring of a handle */
+static int
+l_tostring(lua_State *L)
+{
+    u_char                  *end, text[64];
+    const lua_var_handle_t  *handle;
+
+    handle = handle_at(L, vm_of(L), 1);
+
+    if (handle == NULL) {
+        return api.luaL_error(L, "bad argument: expected a request's handle");
+    }
+
+    end = ngx_snprintf(text, sizeof(text), "request: %uD/%uD",
+                       (uint32_t) handle->bits, (uint32_t) (handle->bits >> 32));
+    api.lua_pushlstring(L, (const char *) text, end - text);
+
+    return 1;
+}
+
+
+/* __index of a handle */
+static int
+l_no_member(lua_State *L)
+{
+    const char  *key;
+
+    key = (api.lua_type(L, 2) == LUA_TSTRING) ? api.lua_tolstring(L, 2, NULL)
+                                              : api.lua_typename(L, api.lua_type(L, 2));
+
+    return api.luaL_error(L, "a request's handle has no \"%s\": use "
+                          "ngxvar.fetch(\"%s\", req)", key, key);
+}
+
+
+/* enable_patch(state) */
+static int
+l_enable_patch(lua_State *L)
+{
+    if (api.lua_type(L, 1) != LUA_TBOOLEAN) {
+        return api.luaL_error(L, "bad argument to enable_patch(): expected true or "
+                              "false, got %s",
+                              api.lua_typename(L, api.lua_type(L, 1)));
+    }
+
+    vm_of(L)->reads_ngx_var = !api.lua_toboolean(L, 1);
+
+    return 0;
 }
 
 
@@ -269,8 +602,8 @@ l_acquire(lua_State *L)
 static int
 l_stats(lua_State *L)
 {
-    ngx_uint_t                 n;
-    ngx_http_lua_var_value_t   out;
+    ngx_uint_t        n;
+    lua_var_value_t   out;
 
     api.lua_createtable(L, 0, 16);
 
@@ -284,12 +617,106 @@ l_stats(lua_State *L)
 }
 
 
+/* Calls fn with the reference that the ngx.ctx of the current request has. */
+static int
+tell_ctx(lua_State *L,
+    void (*fn)(ngx_http_request_t *current, int32_t reference, uint32_t vm))
+{
+    int                  reference;
+    ngx_http_request_t  *r;
+
+    r = api.ngx_http_lua_get_request(L);
+
+    if (r != NULL) {
+        reference = api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL);
+
+        if (reference > 0) {
+            fn(r, reference, vm_of(L)->number);
+        }
+    }
+
+    return 0;
+}
+
+
+/* ctx_made(): the current request has a new ngx.ctx */
+static int
+l_ctx_made(lua_State *L)
+{
+    return tell_ctx(L, rust->ctx_made);
+}
+
+
+/* ctx_restored(): the current request has the ngx.ctx again that it had lost */
+static int
+l_ctx_restored(lua_State *L)
+{
+    return tell_ctx(L, rust->ctx_restored);
+}
+
+
+/*
+ * connection() -> the number of the current request's TLS connection, or nil
+ *
+ * A fake request for a TLS handshake has the same as the requests that follow, and so
+ * have all streams of HTTP/2 and HTTP/3.
+ */
+static int
+l_connection(lua_State *L)
+{
+#if (NGX_SSL)
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = api.ngx_http_lua_get_request(L);
+
+    if (r == NULL || r->connection == NULL || r->connection->ssl == NULL
+        || api.SSL_get_ex_data == NULL)
+    {
+        return 0;
+    }
+
+    c = api.SSL_get_ex_data(r->connection->ssl->connection,
+                            *api.ssl_connection_index);
+    if (c == NULL) {
+        return 0;
+    }
+
+    api.lua_pushnumber(L, c->number);
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+
+/* inherits() -> whether lua_var_ssl_ctx lets the handshake's ngx.ctx show through */
+static int
+l_inherits(lua_State *L)
+{
+    api.lua_pushboolean(L, rust->inherits_ssl_ctx(api.ngx_http_lua_get_request(L)));
+    return 1;
+}
+
+
 const lua_var_function_t  lua_var_functions[] = {
     { "fetch", l_fetch },
     { "set", l_set },
     { "live", l_live },
-    { "acquire", l_acquire },
+    { "request", l_request },
     { "var_index", l_var_index },
+    { "enable_patch", l_enable_patch },
     { "stats", l_stats },
+    { "ctx_made", l_ctx_made },
+    { "ctx_restored", l_ctx_restored },
+    { "connection", l_connection },
+    { "inherits", l_inherits },
+    { NULL, NULL }
+};
+
+
+const lua_var_function_t  lua_var_handle_functions[] = {
+    { "__tostring", l_tostring },
+    { "__index", l_no_member },
     { NULL, NULL }
 };

@@ -1,6 +1,5 @@
 /*
- * Looking up LuaJIT and the Lua module, registering the embedded Lua packages, and
- * the functions through which Rust calls the Lua module.
+ * Looking up LuaJIT and the Lua module, and registering the embedded Lua packages.
  */
 
 #include "lua.h"
@@ -22,6 +21,23 @@ find_chunk(const char *package)
     }
 
     return NULL;
+}
+
+
+ngx_int_t
+lua_var_file(const char **file)
+{
+    Dl_info  info, nginx;
+
+    if (dladdr((const void *) &lua_var_push_core, &info) == 0
+        || dladdr((const void *) &ngx_create_pool, &nginx) == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    *file = info.dli_fname;
+
+    return info.dli_fbase == nginx.dli_fbase ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -53,14 +69,6 @@ open_package(lua_State *L)
 }
 
 
-/* The Lua module, or NULL if it is not loaded into the process. */
-static ngx_module_t *
-lua_module(void)
-{
-    return dlsym(RTLD_DEFAULT, "ngx_http_lua_module");
-}
-
-
 /*
  * Whether the configuration being read has the Lua module.  It may be loaded and
  * not be in the configuration, if a reload has removed its load_module.
@@ -71,7 +79,7 @@ has_lua_module(ngx_conf_t *cf)
     ngx_uint_t     i;
     ngx_module_t  *lua;
 
-    lua = lua_module();
+    lua = dlsym(RTLD_DEFAULT, "ngx_http_lua_module");
 
     for (i = 0; lua != NULL && cf->cycle->modules[i] != NULL; i++) {
         if (cf->cycle->modules[i] == lua) {
@@ -114,7 +122,14 @@ lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
                                                   "ngx_http_lua_coroutines_key")
                                 & (((uintptr_t) 1 << 47) - 1));
 
-    for (i = 0; i < rust->nchunks - rust->nreplacements; i++) {
+    api.SSL_get_ex_data = dlsym(RTLD_DEFAULT, "SSL_get_ex_data");
+    api.ssl_connection_index = dlsym(RTLD_DEFAULT, "ngx_ssl_connection_index");
+
+    if (api.ssl_connection_index == NULL) {
+        api.SSL_get_ex_data = NULL;
+    }
+
+    for (i = 0; i < rust->nchunks; i++) {
         if (api.ngx_http_lua_add_package_preload(cf, rust->chunks[i].package,
                                                  open_package)
             != NGX_OK)
@@ -130,80 +145,10 @@ lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
 }
 
 
-ngx_int_t
-lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package)
-{
-    size_t                  i;
-    const lua_var_chunk_t  *chunk;
-
-    for (i = rust->nchunks - rust->nreplacements; i < rust->nchunks; i++) {
-        chunk = &rust->chunks[i];
-
-        if (ngx_strlen(chunk->package) != package->len
-            || ngx_strncmp(chunk->package, package->data, package->len) != 0)
-        {
-            continue;
-        }
-
-        if (!api.is_configured) {
-            return NGX_OK;
-        }
-
-        return api.ngx_http_lua_add_package_preload(cf, chunk->package,
-                                                    open_package);
-    }
-
-    return NGX_DECLINED;
-}
-
-
-/*
- * The structures of the Lua module are not declared here.  The offset of the flag is
- * taken from the directive that sets it.
- */
-ngx_uint_t
-lua_var_lua_is_code_cache_off(ngx_conf_t *cf)
-{
-    void                 *conf;
-    ngx_str_t            *name;
-    ngx_module_t         *lua;
-    ngx_command_t        *cmd;
-    ngx_http_conf_ctx_t  *ctx;
-
-    static ngx_str_t  code_cache = ngx_string("lua_code_cache");
-
-    lua = api.is_configured ? lua_module() : NULL;
-
-    for (cmd = lua ? lua->commands : NULL; cmd && cmd->name.len; cmd++) {
-        name = &cmd->name;
-
-        if (name->len == code_cache.len
-            && ngx_strncmp(name->data, code_cache.data, name->len) == 0
-            && (cmd->type & NGX_CONF_FLAG)
-            && cmd->conf == NGX_HTTP_LOC_CONF_OFFSET)
-        {
-            ctx = cf->ctx;
-            conf = ctx->loc_conf[lua->ctx_index];
-
-            return *(ngx_flag_t *) ((char *) conf + cmd->offset) == 0;
-        }
-    }
-
-    return 0;
-}
-
-
 ngx_uint_t
 lua_var_lua_is_configured(void)
 {
     return api.is_configured;
-}
-
-
-ngx_uint_t
-lua_var_lua_is_running(void)
-{
-    return api.is_running;
 }
 
 
@@ -218,77 +163,4 @@ ngx_int_t
 lua_var_lua_ctx_ref(ngx_http_request_t *r)
 {
     return api.is_running ? api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL) : -1;
-}
-
-
-static const char  not_loaded[] = "ngx_http_lua_module is not loaded";
-static const char  no_memory[] = "no memory";
-
-
-ngx_int_t
-lua_var_lua_get(ngx_http_request_t *r, const u_char *name, size_t len,
-    int capture, ngx_str_t *value, const char **error)
-{
-    char       *err;
-    u_char     *low;
-    ngx_int_t   rc;
-
-    if (!api.is_running) {
-        *error = not_loaded;
-        return NGX_ERROR;
-    }
-
-    /* the function converts the name, although that is in lower case already */
-    low = ngx_alloc(len + 1, ngx_cycle->log);
-
-    if (low == NULL) {
-        *error = no_memory;
-        return NGX_ERROR;
-    }
-
-    rc = api.ngx_http_lua_ffi_var_get(r, (u_char *) name, len, low, capture,
-                                      &value->data, &value->len, &err);
-
-    ngx_free(low);
-    *error = err;
-
-    return rc;
-}
-
-
-static ngx_int_t
-write_message(const char *message, u_char *sentence, size_t *sentence_len)
-{
-    *sentence_len = ngx_strlen(message);
-    ngx_memcpy(sentence, message, *sentence_len);
-
-    return NGX_ERROR;
-}
-
-
-ngx_int_t
-lua_var_lua_set(ngx_http_request_t *r, const u_char *name, size_t len,
-    const u_char *value, size_t value_len, u_char *sentence,
-    size_t *sentence_len)
-{
-    u_char     *low;
-    ngx_int_t   rc;
-
-    if (!api.is_running) {
-        return write_message(not_loaded, sentence, sentence_len);
-    }
-
-    low = ngx_alloc(len + 1, ngx_cycle->log);
-
-    if (low == NULL) {
-        return write_message(no_memory, sentence, sentence_len);
-    }
-
-    rc = api.ngx_http_lua_ffi_var_set(r, (u_char *) name, len, low,
-                                      (u_char *) value, value_len, sentence,
-                                      sentence_len);
-
-    ngx_free(low);
-
-    return rc;
 }

@@ -20,10 +20,12 @@
 
 #define LUA_TNONE           (-1)
 #define LUA_TNIL            0
+#define LUA_TBOOLEAN        1
 #define LUA_TLIGHTUSERDATA  2
 #define LUA_TNUMBER         3
 #define LUA_TSTRING         4
 #define LUA_TTABLE          5
+#define LUA_TUSERDATA       7
 #define LUA_TCDATA          10
 
 #define LUA_YIELD           1
@@ -59,6 +61,7 @@ typedef struct {
     X(const char *, lua_typename, (lua_State *L, int type))                   \
     X(const char *, lua_tolstring, (lua_State *L, int i, size_t *len))        \
     X(double, lua_tonumber, (lua_State *L, int i))                            \
+    X(size_t, lua_objlen, (lua_State *L, int i))                              \
     X(int, lua_toboolean, (lua_State *L, int i))                              \
     X(void *, lua_touserdata, (lua_State *L, int i))                          \
     X(const void *, lua_topointer, (lua_State *L, int i))                     \
@@ -72,9 +75,11 @@ typedef struct {
     X(void, lua_createtable, (lua_State *L, int narr, int nrec))              \
     X(void, lua_getfield, (lua_State *L, int i, const char *k))               \
     X(void, lua_setfield, (lua_State *L, int i, const char *k))               \
+    X(void, lua_gettable, (lua_State *L, int i))                              \
     X(void, lua_rawset, (lua_State *L, int i))                                \
     X(void, lua_rawget, (lua_State *L, int i))                                \
-    X(void, lua_rawgeti, (lua_State *L, int i, int n))                        \
+    X(void, lua_replace, (lua_State *L, int i))                               \
+    X(int, lua_setmetatable, (lua_State *L, int i))                           \
     X(void *, lua_newuserdata, (lua_State *L, size_t size))                   \
     X(void, lua_pushlightuserdata, (lua_State *L, void *p))                   \
     X(int, lua_next, (lua_State *L, int i))                                   \
@@ -92,13 +97,7 @@ typedef struct {
       (ngx_conf_t *cf, const char *package, lua_CFunction fn))                \
     X(int, ngx_http_lua_ffi_get_phase, (ngx_http_request_t *r, char **err))   \
     X(int, ngx_http_lua_ffi_get_ctx_ref,                                      \
-      (ngx_http_request_t *r, int *in_ssl_phase, int *ssl_ctx_ref))           \
-    X(int, ngx_http_lua_ffi_var_get,                                          \
-      (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
-       int capture_id, u_char **value, size_t *value_len, char **err))        \
-    X(int, ngx_http_lua_ffi_var_set,                                          \
-      (ngx_http_request_t *r, u_char *name, size_t len, u_char *lowcase_buf,  \
-       u_char *value, size_t value_len, u_char *errbuf, size_t *errlen))
+      (ngx_http_request_t *r, int *in_ssl_phase, int *ssl_ctx_ref))
 
 
 typedef struct {
@@ -106,6 +105,8 @@ typedef struct {
     LUA_VAR_API(X)
 #undef X
     void     *threads_key;      /* key of the Lua module's threads in the registry */
+    void   *(*SSL_get_ex_data)(const void *ssl, int index);     /* NULL without TLS */
+    int      *ssl_connection_index;
     unsigned  is_configured:1;  /* the configuration being read has the Lua module */
     unsigned  is_running:1;     /* the configuration in use has the Lua module */
 } lua_var_api_t;
@@ -121,7 +122,7 @@ extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")))
 
 /* Counts a refusal, and logs it with the Lua call stack. */
 void lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
-    size_t len, const lua_var_req_t *req, const ngx_http_lua_var_value_t *out)
+    size_t len, const lua_var_req_t *req, const lua_var_value_t *out)
     __attribute__((visibility("hidden")));
 
 /* The innermost Lua function outside of the library; returns 0 if there is none. */

@@ -298,7 +298,7 @@ lua_var_log_refusal(const lua_var_refusal_t *refusal, const u_char *why,
 
 void
 lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
-    size_t len, const lua_var_req_t *req, const ngx_http_lua_var_value_t *out)
+    size_t len, const lua_var_req_t *req, const lua_var_value_t *out)
 {
     u_char             *end, text[NGX_MAX_ERROR_STR / 2];
     lua_Debug           caller;

@@ -15,8 +15,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ffi.h"
-
 typedef struct lua_State lua_State;
 
 /* -- lua-var-nginx-module's functions, under their names there ----------- */
@@ -37,27 +35,11 @@ ngx_int_t ngx_http_lua_var_ffi_upstream_response_time(ngx_http_request_t *r,
 /* r->uri_changes, which counts down with each internal redirect or rewrite. */
 ngx_uint_t lua_var_uri_changes(const ngx_http_request_t *r);
 
-/* A request in which only the bits of uri_changes are set, for debuggers. */
-extern const ngx_http_request_t  lua_var_uri_changes_probe;
-
-/* The request's Cookie header number n, or NULL. */
-ngx_table_elt_t *lua_var_cookie(const ngx_http_request_t *r, ngx_uint_t n);
-
-/*
- * The value of the header whose pointer is at this offset in the request.  Returns
- * NGX_DECLINED if there is no such header, NGX_ERROR if there are several.
- */
-ngx_int_t lua_var_header(const ngx_http_request_t *r, size_t offset,
-    ngx_str_t *value);
-
-/* Offset of the next header of the same name; 0 before nginx 1.23, which has none. */
-size_t lua_var_next_header(void);
-
 /* The word in which a ngx_variable_value_t has its length and flags. */
 uint32_t lua_var_value_word(unsigned len, unsigned valid,
     unsigned no_cacheable, unsigned not_found);
 
-/* -- core.h, functions.c, reader.c, refusal.c: what C asks of Rust ------ */
+/* -- functions.c, refusal_log.c: what C asks of Rust --------------------- */
 
 /* How a call from Lua names its request. */
 #define LUA_VAR_REQ_CURRENT   0     /* it does not: the current request */
@@ -71,7 +53,51 @@ typedef struct {
     uint32_t             kind;
 } lua_var_req_t;
 
-/* Frequent values, of which each VM has the Lua strings (NGX_HTTP_LUA_VAR_FIXED). */
+/* The kind of a value, and the members of lua_var_value_t that have it. */
+typedef enum {
+    LUA_VAR_NIL,
+    LUA_VAR_STRING,     /* data, len: in memory that lives as long as the request */
+    LUA_VAR_VOLATILE,   /* data, len: in memory that a finalizer may free */
+    LUA_VAR_NUMBER,     /* number */
+    LUA_VAR_WRITTEN,    /* text, len: in the structure itself */
+    LUA_VAR_FIXED,      /* len: index of one of LUA_VAR_FIXED_TEXTS */
+    LUA_VAR_TRUE,
+    LUA_VAR_ERROR,      /* data, len: the error message */
+    LUA_VAR_REFUSED,    /* data, len: the reason; number: its number */
+    LUA_VAR_AGAIN       /* no value: read it in a slower way */
+} lua_var_kind_t;
+
+/* How a value is converted for the caller. */
+typedef enum {
+    LUA_VAR_TYPED,      /* as lua-var-nginx-module: some values are numbers */
+    LUA_VAR_NGX_VAR     /* as ngx.var: strings, cached in r->variables */
+} lua_var_flavour_t;
+
+/* A value, or why there is none. */
+typedef struct {
+    const unsigned char  *data;
+    double                number;
+    int32_t               len;
+    int32_t               kind;
+    unsigned char         text[32];
+} lua_var_value_t;
+
+/* A resolved name: what it means in one configuration. */
+typedef struct {
+    uint64_t                    conf;       /* address of the configuration; 0: not resolved */
+    const ngx_http_variable_t  *variable;   /* its definition, or that of its prefix */
+    int32_t                     field;      /* how the module reads it directly; -1: not */
+    int32_t                     kind;       /* LUA_VAR_PLAIN and so on */
+} lua_var_found_t;
+
+#define LUA_VAR_PLAIN   0
+#define LUA_VAR_HEADER  1       /* a header that nginx defines by name */
+#define LUA_VAR_PREFIX  2
+
+/* The number of the refusal for which fetch() reads ngx.var. */
+#define LUA_VAR_LAYOUT  4
+
+/* Frequent values, of which each VM has the Lua strings (LUA_VAR_FIXED). */
 #define LUA_VAR_FIXED_TEXTS                                                   \
     { "http", "https", "GET", "POST", "HTTP/1.1", "HTTP/2.0", "on", "" }
 #define LUA_VAR_FIXED_N   8
@@ -111,12 +137,6 @@ typedef struct {
     u_char               made_request[LUA_VAR_REQUEST_LINE];
 } lua_var_refusal_t;
 
-/* The most variables that a reader can read. */
-#define LUA_VAR_READER_MAX  64
-
-/* Size of the buffer for an error message of lua-nginx-module. */
-#define LUA_VAR_SENTENCE  256
-
 /* A Lua source file embedded in the module. */
 typedef struct {
     const char    *package;
@@ -125,61 +145,53 @@ typedef struct {
     size_t         len;
 } lua_var_chunk_t;
 
-/* The functions of Rust that C calls.  Those that have an `out` fill it. */
+/* A call of Lua's into Rust, and its result. */
 typedef struct {
-    /* Reads a variable.  NGX_HTTP_LUA_VAR_AGAIN: convert the name to lower case. */
-    void (*fetch)(const lua_var_req_t *req, const u_char *name, size_t len,
-        int32_t flavour, ngx_http_lua_var_value_t *out);
+    lua_var_req_t           req;
+    const u_char           *name;       /* the variable's, or NULL */
+    size_t                  name_len;
+    const u_char           *text;       /* the value to assign or to convert, or NULL */
+    size_t                  text_len;
+    ptrdiff_t               number;     /* of a capture */
+    int32_t                 flavour;
+    const lua_var_found_t  *known;      /* what the name was resolved to before */
+    lua_var_found_t         found;      /* what it is resolved to now; conf is 0: not */
+    lua_var_value_t         out;
+} lua_var_call_t;
+
+/* The functions of Rust that C calls. */
+typedef struct {
+    /* Reads a variable by name.  LUA_VAR_AGAIN: convert the name to lower case. */
+    void (*fetch)(lua_var_call_t *call);
 
     /*
-     * Reads a variable by a resolved name, which has to be where it was when find()
-     * resolved it.  The request is the current one, or the handle's if current is
-     * NULL.  NGX_HTTP_LUA_VAR_AGAIN: call fetch(), also for the reason of a refusal.
+     * Reads a variable by what its name was resolved to.  LUA_VAR_AGAIN: call fetch(),
+     * also for the reason of a refusal.
      */
-    void (*read)(uint64_t handle, ngx_http_request_t *current,
-        const ngx_http_lua_var_found_t *found, int32_t flavour,
-        ngx_http_lua_var_value_t *out);
+    void (*read)(lua_var_call_t *call);
 
-    /*
-     * Reads n variables by their resolved names.  NGX_AGAIN: call fetch() for those
-     * whose value is NGX_HTTP_LUA_VAR_AGAIN.  NGX_ERROR: the request is refused, and
-     * out[0] has the reason.
-     */
-    ngx_int_t (*read_many)(const lua_var_req_t *req,
-        const ngx_http_lua_var_found_t *found, size_t n,
-        ngx_http_lua_var_value_t *out);
+    /* Reads a capture of the last regular expression. */
+    void (*capture)(lua_var_call_t *call);
 
-    /*
-     * Resolves a name in the newest configuration.  The name has to stay where it is
-     * for as long as *found is used.  Returns 0 if only fetch() can read the variable.
-     */
-    ngx_uint_t (*find)(const u_char *name, size_t len,
-        ngx_http_lua_var_found_t *found);
+    /* Assigns the text, or unsets without one.  LUA_VAR_AGAIN as for fetch(). */
+    void (*set)(lua_var_call_t *call);
 
-    /* Reads capture n of the last regular expression. */
-    void (*capture)(const lua_var_req_t *req, ptrdiff_t n,
-        ngx_http_lua_var_value_t *out);
-
-    /* Assigns, or unsets with a NULL value.  sentence has LUA_VAR_SENTENCE bytes. */
-    void (*set)(const lua_var_req_t *req, const u_char *name, size_t len,
-        const u_char *value, size_t value_len, u_char *sentence,
-        ngx_http_lua_var_value_t *out);
+    /* The number in a text of ngx.var, if fetch() gives one; else LUA_VAR_AGAIN. */
+    void (*number)(lua_var_call_t *call);
 
     /* Whether the request is live. */
-    void (*live)(const lua_var_req_t *req, ngx_http_lua_var_value_t *out);
+    void (*live)(lua_var_call_t *call);
 
-    /* Registers the current request and writes the bits of its handle. */
-    void (*acquire)(ngx_http_request_t *current, uint64_t *handle,
-        ngx_http_lua_var_value_t *out);
+    /* Writes the bits of the current request's handle to req.value. */
+    void (*acquire)(lua_var_call_t *call);
 
     /*
      * refused() counts the refusal in *out, while current is running.  If it returns
      * 1, describe() has to record it.  If that returns 1, it has filled in the rest
      * of *refusal, which has to be logged.
      */
-    ngx_uint_t (*refused)(const ngx_http_lua_var_value_t *out,
-        ngx_http_request_t *current);
-    ngx_uint_t (*describe)(const ngx_http_lua_var_value_t *out,
+    ngx_uint_t (*refused)(const lua_var_value_t *out, ngx_http_request_t *current);
+    ngx_uint_t (*describe)(const lua_var_value_t *out,
         lua_var_refusal_t *refusal);
 
     /* Whether made() has to be called for each new handle, with its place in Lua. */
@@ -187,26 +199,29 @@ typedef struct {
     void (*made)(uint64_t handle, const char *source, int32_t line);
 
     /* Figure n: its name in data and len, its value in number.  Returns 0 after the last. */
-    ngx_uint_t (*figure)(ngx_uint_t n, ngx_http_lua_var_value_t *out);
+    ngx_uint_t (*figure)(ngx_uint_t n, lua_var_value_t *out);
+
+    /*
+     * ngx.ctx of the current request in the VM with this number: the reference that it
+     * lost in a redirect and gets back, or 0; whether ctx_made() has to be called when
+     * it was created; and what it has after that, and after it was restored.
+     */
+    int32_t (*ctx_lost)(ngx_http_request_t *r, uint32_t vm);    /* over FFI */
+    ngx_uint_t (*ctx_is_early)(void);
+    void (*ctx_made)(ngx_http_request_t *current, int32_t reference, uint32_t vm);
+    void (*ctx_restored)(ngx_http_request_t *current, int32_t reference,
+        uint32_t vm);
+
+    /* Whether the ngx.ctx of the handshake shows through that of the request. */
+    ngx_uint_t (*inherits_ssl_ctx)(ngx_http_request_t *current);
 
     /* A number for a new VM: 0 if it serves the whole worker, else one of its own. */
     uint32_t (*vm)(void);
 
-    /* The embedded Lua files, and the text of ffi.h for ffi.cdef. */
+    /* The embedded Lua files. */
     const lua_var_chunk_t  *chunks;
     size_t                  nchunks;
-    size_t                  nreplacements;  /* how many, at the end, lua_var_replace names */
-    const u_char           *cdef;
-    size_t                  cdef_len;
 } lua_var_rust_t;
-
-/* -- core.c: what Rust asks of C ----------------------------------------- */
-
-/*
- * The file that this copy of the module was loaded from.  Returns NGX_DECLINED if it
- * is linked into nginx.
- */
-ngx_int_t lua_var_file(const char **file);
 
 /* -- stream.c: what C asks of Rust --------------------------------------- */
 
@@ -216,6 +231,12 @@ const lua_var_chunk_t *lua_var_rs_stream(void);
 /* -- lua.c: what Rust asks of C ----------------------------------------- */
 
 /*
+ * The file that this copy of the module was loaded from.  Returns NGX_DECLINED if it
+ * is linked into nginx.
+ */
+ngx_int_t lua_var_file(const char **file);
+
+/*
  * Looks up the Lua API in the process and registers the embedded packages with
  * lua-nginx-module.  Returns NGX_DECLINED if that is not loaded, NGX_ERROR if it lacks
  * the function *missing.
@@ -223,23 +244,8 @@ const lua_var_chunk_t *lua_var_rs_stream(void);
 ngx_int_t lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
     const char **missing);
 
-/*
- * Registers an embedded package in place of the library of this name, for
- * lua_var_replace.  Returns NGX_DECLINED if there is no such package.
- */
-ngx_int_t lua_var_lua_replace(ngx_conf_t *cf, ngx_str_t *package);
-
-/*
- * Whether lua_code_cache is off in the server or location that is being merged.  As long
- * as lua-nginx-module has not merged it, an inherited value does not count.
- */
-ngx_uint_t lua_var_lua_is_code_cache_off(ngx_conf_t *cf);
-
 /* Whether the configuration that is being read has lua-nginx-module. */
 ngx_uint_t lua_var_lua_is_configured(void);
-
-/* Whether the running configuration has lua-nginx-module. */
-ngx_uint_t lua_var_lua_is_running(void);
 
 /* Makes the configuration that was read the running one. */
 void lua_var_lua_commit(void);
@@ -250,21 +256,5 @@ ngx_int_t lua_var_lua_ctx_ref(ngx_http_request_t *r);
 /* Logs a refusal without the calling Lua code, which is not known in an FFI call. */
 void lua_var_log_refusal(const lua_var_refusal_t *refusal, const u_char *why,
     size_t len);
-
-/*
- * Reads a variable as ngx.var does (ngx_http_lua_ffi_var_get()), or a capture if name
- * is NULL.  The name has to be in lower case.  Returns NGX_DECLINED if the variable is
- * not found, NGX_ERROR with a message, which is a constant, in *error.
- */
-ngx_int_t lua_var_lua_get(ngx_http_request_t *r, const u_char *name,
-    size_t len, int capture, ngx_str_t *value, const char **error);
-
-/*
- * Assigns as ngx.var does (ngx_http_lua_ffi_var_set()).  Returns NGX_ERROR with a message
- * in sentence, which has room for *sentence_len bytes.
- */
-ngx_int_t lua_var_lua_set(ngx_http_request_t *r, const u_char *name,
-    size_t len, const u_char *value, size_t value_len, u_char *sentence,
-    size_t *sentence_len);
 
 #endif

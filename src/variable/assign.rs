@@ -1,11 +1,8 @@
 //! Assigning to variables, as `ngx.var.name = value` does: the rules and the error messages
 //! are those of `ngx_http_lua_ffi_var_set` in lua-nginx-module.
 
-use super::name;
-use super::table::Var;
 use crate::nginx::request::Request;
 use crate::nginx::value::VarValue;
-use crate::validation::Readable;
 
 /// Assigns a copy of `value`, which is made in the request's pool. `None` unsets the variable.
 ///
@@ -13,12 +10,11 @@ use crate::validation::Readable;
 /// variable, if it is not changeable, or if there is no memory. `name` has to be in lower
 /// case.
 pub(crate) fn assign<'a>(
-    live: Readable<'a>,
+    r: Request<'a>,
     name: &[u8],
     value: Option<&[u8]>,
 ) -> Result<(), &'a [u8]> {
-    let r = live.request();
-    let Some(variable) = r.definition(name, name::nginx_hash(name)) else {
+    let Some(variable) = r.definition(name) else {
         return Err(message(
             r,
             &[
@@ -53,22 +49,6 @@ pub(crate) fn assign<'a>(
         r.store(index, value);
     }
     Ok(())
-}
-
-/// Assigns to a variable without a set handler by storing a copy of `value` in
-/// `r->variables`. Returns false for any other variable, and if there is no memory.
-pub(crate) fn store(live: Readable<'_>, var: &Var, value: &[u8]) -> bool {
-    let r = live.request();
-    let Some(index) = var.index.filter(|_| var.is_assignable) else {
-        return false;
-    };
-    match new_value(r, Some(value)) {
-        Some(value) => {
-            r.store(index, value);
-            true
-        }
-        None => false,
-    }
 }
 
 const NO_MEMORY: &[u8] = b"no memory";

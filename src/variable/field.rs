@@ -24,6 +24,9 @@ macro_rules! fields {
         pub(crate) const NAMES: &[(&str, Field)] = &[$($(($name, Field::$field),)+)+];
 
         impl Field {
+            /// All fields, in the order of their numbers.
+            const ALL: &'static [Field] = &[$(Field::$field,)+];
+
             /// Whether the Lua function `fetch` returns a number for it.
             pub const fn is_number(self) -> bool {
                 match self {
@@ -85,12 +88,18 @@ fields! {
 }
 
 impl Field {
-    /// The field with this name, which has to be in lower case.
-    pub fn named(name: &[u8]) -> Option<Self> {
+    /// The field with this number (`Field as i32`); `None` if there is none.
+    #[inline(always)]
+    pub(crate) fn numbered(number: i32) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// Whether `fetch` returns a number for the variable with this name, in any case.
+    pub(crate) fn is_name_of_number(name: &[u8]) -> bool {
+        let is_it = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         NAMES
             .iter()
-            .find(|(other, _)| other.as_bytes() == name)
-            .map(|(_, field)| *field)
+            .any(|(other, field)| field.is_number() && is_it(other))
     }
 
     /// The number of a value among the strings that Lua has already (`LUA_VAR_FIXED_TEXTS`);

@@ -6,8 +6,11 @@
 pub enum Value<'a> {
     /// The variable is not found.
     Nil,
-    /// A text that lives as long as the request.
+    /// A text of the request, which lives as long as it.
     Text(&'a [u8]),
+    /// A text that a handler returned. It may be freed before the request ends, as `$request_body`
+    /// is by `ngx.req.set_body_data`, so that it has to be copied before any Lua code runs.
+    Volatile(&'a [u8]),
     /// A number for Lua ([`Flavour::Typed`]).
     Number(f64),
     /// A text: the digits of this number.
@@ -17,10 +20,10 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The text, or `Nil` for `None`.
+    /// The text that a handler returned, or `Nil` for `None`.
     #[inline(always)]
     pub(crate) fn of(text: Option<&'a [u8]>) -> Self {
-        text.map_or(Value::Nil, Value::Text)
+        text.map_or(Value::Nil, Value::Volatile)
     }
 }
 
@@ -34,7 +37,7 @@ pub enum Flavour {
     NgxVar,
 }
 
-/// The read has to be repeated in a slower way: with the name in lower case, or by name
-/// instead of by the resolved name.
+/// The read has to be repeated: with the name in lower case, or by name instead of by what was
+/// resolved.
 #[derive(Clone, Copy, Debug)]
 pub struct Again;

@@ -16,9 +16,11 @@ local base = require "resty.core.base"
 local misc = require "resty.core.misc"
 
 local C = ffi.C
-local lib = require("resty.ngxvar.call").lib
+local connection = core.connection
+local ctx_lost = ffi.cast("int32_t (*)(ngx_http_request_t *, uint32_t)", core.ctx_lost)
 local get_request = base.get_request
 local ref_in_table = base.ref_in_table
+local stashes_early = core.stashes_early
 local vm = core.vm
 
 
@@ -81,23 +83,16 @@ local get_ref = C.ngx_http_lua_ffi_get_ctx_ref
 local set_ref = C.ngx_http_lua_ffi_set_ctx_ref
 local in_ssl_phase = ffi.new("int[1]")
 local ssl_ctx_ref = ffi.new("int[1]")
-local connection = ffi.new("const void *[1]")
 
 
--- The ngx.ctx of each TLS handshake by the address of its connection, and the reference of
--- each table. Both an address and a reference may be reused. So an entry is valid only as
--- long as ctxs has its table at its reference.
-local handshakes = setmetatable({}, { __mode = "v" })
-local refs = setmetatable({}, { __mode = "k" })
+-- The reference of the ngx.ctx of each TLS handshake by the number of its connection, which is
+-- never used again, and the other way round. As long as a connection is open, so is its
+-- reference. One of a connection that was closed is overwritten when its reference is used again.
+local ref_of, number_of = {}, {}
 
 
-local function connection_key()
-    return tonumber(ffi.cast("uintptr_t", connection[0]))
-end
-
-
--- Records the ngx.ctx of the handshake at r, a request that lua-nginx-module made for it.
-local function record_handshake(r, made)
+-- Records the ngx.ctx of the handshake for which Lua runs.
+local function record_handshake(r)
     local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
 
     -- a later phase of a handshake has no reference of its own, but that of an earlier one
@@ -105,29 +100,24 @@ local function record_handshake(r, made)
         ref = ssl_ctx_ref[0]
     end
 
-    -- registers it, because nginx runs no phases for this request
-    core.acquire()
+    local number = connection()
 
-    if lib.ngx_http_lua_var_ffi_handshake(r, connection) >= 0 then
-        handshakes[connection_key()] = made
-        refs[made] = ref
+    if number and ref > 0 then
+        if number_of[ref] then
+            ref_of[number_of[ref]] = nil
+        end
+
+        ref_of[number], number_of[ref] = ref, number
     end
 end
 
 
 -- Returns a copy of what Lua left in the ngx.ctx of this connection's handshake, or nil.
 function core.ssl_ctx()
-    local r = get_request()
+    local number = connection()
+    local left = ctxs[number and ref_of[number] or 0]
 
-    if not r or not core.acquire()
-       or lib.ngx_http_lua_var_ffi_handshake(r, connection) < 0
-    then
-        return nil
-    end
-
-    local left = handshakes[connection_key()]
-
-    if not left or ctxs[refs[left]] ~= left then
+    if type(left) ~= "table" then
         return nil
     end
 
@@ -146,32 +136,28 @@ end
 
 -- Returns the ngx.ctx for a request without one: the one that it lost, or a new one.
 local function missing_ctx(r, ctx)
-    if in_ssl_phase[0] == 0 then
-        local lost = ctxs[lib.ngx_http_lua_var_ffi_ctx_lost(r, vm)]
+    if in_ssl_phase[0] ~= 0 then
+        local made = stock_get(ctx)
+        record_handshake(r)
+        return made
+    end
 
-        -- ctxs[0] is a number, the head of the list of free references
-        if type(lost) == "table" then
-            local ref = ref_in_table(ctxs, lost)
+    local lost = ctxs[ctx_lost(r, vm)]
 
-            if set_ref(r, ref) ~= 0 then
-                return nil
-            end
-
-            lib.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 1)
-            return lost
+    -- ctxs[0] is a number, the head of the list of free references
+    if type(lost) == "table" then
+        if set_ref(r, ref_in_table(ctxs, lost)) ~= 0 then
+            return nil
         end
+
+        core.ctx_restored()
+        return lost
     end
 
     local made
 
-    if in_ssl_phase[0] ~= 0 then
-        made = stock_get(ctx)
-        record_handshake(r, made)
-        return made
-    end
-
     -- stock_get() would inherit from the handshake's ngx.ctx, which `lua_var_ssl_ctx off` forbids
-    if ssl_ctx_ref[0] > 0 and lib.ngx_http_lua_var_ffi_handshake(r, connection) == 0 then
+    if ssl_ctx_ref[0] > 0 and not core.inherits() then
         made = ctx or {}
 
         if set_ref(r, ref_in_table(ctxs, made)) ~= 0 then
@@ -181,10 +167,8 @@ local function missing_ctx(r, ctx)
         made = stock_get(ctx)
     end
 
-    local ref = get_ref(r, nil, nil)
-
-    if ref > 0 then
-        lib.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 0)
+    if stashes_early then
+        core.ctx_made()
     end
 
     return made
@@ -218,7 +202,8 @@ local function is_handshake(r)
     local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
 
     if ref >= 0 then
-        return refs[ctxs[ref]] ~= nil
+        local number = number_of[ref]
+        return number and number == connection() and ref_of[number] == ref
     end
 
     return ref == NO_REF and in_ssl_phase[0] ~= 0
@@ -232,13 +217,10 @@ local function set_ctx_table(ctx)
     stock_set(ctx)
 
     if in_handshake then
-        return record_handshake(r, ctx)
-    end
+        record_handshake(r)
 
-    local ref = get_ref(r, nil, nil)
-
-    if ref > 0 then
-        lib.ngx_http_lua_var_ffi_ctx_made(r, ref, vm, 0)
+    elseif stashes_early then
+        core.ctx_made()
     end
 end
 

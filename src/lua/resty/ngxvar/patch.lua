@@ -6,21 +6,9 @@
 
 local core = ...
 
-local base = require "resty.core.base"
-local call = require "resty.ngxvar.call"
-local trace = require "resty.ngxvar.trace"
-
-local call_fetch = call.fetch_known
 local core_index = core.var_index
 local core_set = core.set
-local get_request = base.get_request
 local type = type
-
-local NGX_VAR = tonumber(call.lib.NGX_HTTP_LUA_VAR_NGX_VAR)
-
-
--- true while LuaJIT records a trace, see resty.ngxvar.trace
-local on_trace = false
 
 -- The functions behind this patch of ngx.var, for what the module declines: those of
 -- lua-resty-core, or of another patch.
@@ -30,18 +18,6 @@ local is_over_another
 
 
 local function var_index(self, name)
-    if on_trace and type(name) == "string" then
-        local r = get_request()
-
-        if r then
-            local value, is_taken = call_fetch(nil, r, name, NGX_VAR)
-
-            if is_taken and not (value == nil and is_over_another) then
-                return value
-            end
-        end
-    end
-
     local value, declined = core_index(self, name)
 
     -- the next function serves what is declined, or raises its error
@@ -53,9 +29,8 @@ local function var_index(self, name)
 end
 
 
--- On a trace the stock function is as fast.
 local function var_newindex(self, name, value)
-    if on_trace or type(name) ~= "string" or not core_set(name, value) then
+    if type(name) ~= "string" or not core_set(name, value) then
         -- the next function raises its error for what cannot be set
         return next_newindex(self, name, value)
     end
@@ -66,9 +41,6 @@ end
 local function is_stock(func)
     return debug.getinfo(func, "S").source:find("resty[/.]core[/.]var") ~= nil
 end
-
-
-trace.watch(var_index)
 
 
 return function ()

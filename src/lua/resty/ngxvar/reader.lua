@@ -1,56 +1,78 @@
 -- reader(names): reads several variables at once.
---
--- One function of Lua's C API reads all of them and validates the request once. LuaJIT does
--- not compile the call, so in compiled code one trace ends there and another begins after it.
 
 local core = ...
 
-local new_reader = core.reader
 local concat = table.concat
+local fetch = core.fetch
 local format = string.format
-local lower_case = string.lower
-local rawset = rawset
+local live = core.live
 local setmetatable = setmetatable
 local type = type
 
-local MOST = core.reader_max
+local MOST = 64
 
 
--- Returns the function read:table(req, t) for these keys. Its code is generated, so that one
--- constructor with all keys makes the table, which LuaJIT compiles.
-local function table_reader(keys, checked)
-    local values, fields, assignments = {}, {}, {}
+-- Returns read(self, req) and read:table(req, t) for these names. Their code is generated, so that
+-- it has no loop, and one constructor makes the table.
+local function new_functions(names)
+    local reads, values, fields, assignments = {}, {}, {}, {}
 
-    for i, key in ipairs(keys) do
+    for i, name in ipairs(names) do
+        reads[i] = format("local v%d, e%d = fetch(%q, req)", i, i, name)
         values[i] = "v" .. i
-        fields[i] = format("[%q] = v%d,", key, i)
-        assignments[i] = format("rawset(t, %q, v%d)", key, i)
+        fields[i] = format("[%q] = v%d,", name, i)
+        assignments[i] = format("rawset(t, %q, v%d)", name, i)
+
+        -- the request that the first read accepts stays live, as nothing yields here
+        if i == 1 then
+            reads[i] = reads[i] .. " if e1 then return nil, e1 end"
+        end
     end
 
-    return loadstring([[
-        local read, rawset, type, error = ...
+    local read, values_of, fields_of, assign =
+        concat(reads, "\n"), concat(values, ", "), concat(fields, " "), concat(assignments, "\n")
 
-        return function (self, req, t)
+    return loadstring([[
+        local fetch, live, rawset, type, error, is_reader = ...
+
+        local function values(self, req)
+            ]] .. read .. [[
+
+            return ]] .. values_of .. [[
+
+        end
+
+        local function table(self, req, t)
+            if not is_reader(self) then
+                error("bad call: it is read:table(req, t), with a colon", 2)
+            end
+
             if type(t) ~= "nil" and type(t) ~= "table" then
                 error("bad argument to read:table(): expected a table to fill, got "
                       .. type(t), 2)
             end
 
-            local is_read, ]] .. concat(values, ", ") .. [[ = read(self, req)
-
-            if not is_read then
-                return nil, v1
-            end
+            ]] .. read .. [[
 
             if not t then
-                return { ]] .. concat(fields, " ") .. [[ }
+                return { ]] .. fields_of .. [[ }
             end
 
-            ]] .. concat(assignments, "\n") .. [[
+            ]] .. assign .. [[
 
             return t
         end
-    ]], "=resty/ngxvar/reader.lua, generated")(checked, rawset, type, error)
+
+        return values, table
+    ]], "=resty/ngxvar/reader.lua, generated")
+end
+
+
+local readers = setmetatable({}, { __mode = "k" })
+
+
+local function is_reader(value)
+    return readers[value] ~= nil
 end
 
 
@@ -65,18 +87,16 @@ return function (names)
         error("bad argument to reader(): expected 1 to " .. MOST .. " names, got " .. n, 2)
     end
 
-    local lower, keys = {}, {}
-
     for i = 1, n do
         if type(names[i]) ~= "string" then
             error("bad argument to reader(): expected a name as number " .. i .. ", got "
                   .. type(names[i]), 2)
         end
-
-        lower[i], keys[i] = lower_case(names[i]), names[i]
     end
 
-    local read, checked = new_reader(lower, n)
+    local values, as_table = new_functions(names)(fetch, live, rawset, type, error, is_reader)
+    local read = setmetatable({ table = as_table }, { __call = values })
 
-    return setmetatable({ table = table_reader(keys, checked) }, { __call = read })
+    readers[read] = true
+    return read
 end

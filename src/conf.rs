@@ -1,0 +1,482 @@
+//! The module's directives, the structures that they fill, and how a location or a server inherits
+//! them. The module's context index is here, too, because each of these structures is found with
+//! it.
+
+use core::cell::Cell;
+use core::ffi::{CStr, c_char, c_void};
+use core::mem::offset_of;
+use core::ptr;
+
+use crate::nginx::conf::{
+    self, CONF_ERROR, CONF_OK, Conf, NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1,
+    NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, UNSET_FLAG, UNSET_UINT, conf_error,
+};
+use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
+use crate::nginx::module_conf::{HttpModule, Level, ModuleConf};
+use crate::nginx::string::{bytes, name};
+use crate::nginx::{ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_uint_t};
+use crate::statics::{PerWorker, Shared};
+
+/// A copy of `ngx_http_lua_var_module.ctx_index`. The modules below `lib.rs` do not name the
+/// module structure, so that their dependencies go in one direction.
+static CTX_INDEX: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
+
+/// Stores the module's index in nginx's tables of modules.
+///
+/// # Safety
+/// `index` must be what nginx assigned to the module, and nothing else of the module may have
+/// been called.
+pub(crate) unsafe fn set_ctx_index(index: usize) {
+    CTX_INDEX.set(index);
+}
+
+/// This module, among nginx's HTTP modules.
+pub(crate) struct LuaVarModule;
+
+// SAFETY: `set_ctx_index` stores the index before anything else of the module is called.
+unsafe impl HttpModule for LuaVarModule {
+    fn ctx_index() -> usize {
+        CTX_INDEX.get()
+    }
+}
+
+// ---- Structures --------------------------------------------------------------------------
+
+/// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back. The names are
+/// in [`RESTORE`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Restore {
+    /// Never; Lua gets a new `ngx.ctx`, as without this module.
+    Off,
+    /// In a request that came through an `error_page`.
+    ErrorPage,
+    /// After any internal redirect.
+    All,
+}
+
+/// The formats of `lua_var_status`. The names are in [`STATUS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StatusFormat {
+    /// Plain text, for people.
+    Text,
+    /// JSON, for programs.
+    Json,
+    /// The text format of Prometheus, version 0.0.4.
+    Prometheus,
+}
+
+/// The module's configuration of `http {}`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct MainConf {
+    /// Whether `lua_var_ctx_restore` is used, which has no effect without the Lua module.
+    pub wants_lua: bool,
+    /// Whether a location was merged already.
+    pub has_merged: bool,
+    /// The level of `lua_var_log_refused`; [`UNSET_UINT`] if the directive is not used.
+    log_level: ngx_uint_t,
+    /// Lines in a second; 0 with `off`.
+    log_rate: ngx_uint_t,
+    /// `lua_var_trace_handles`: 1 if it is on.
+    pub trace_handles: ngx_flag_t,
+}
+
+/// The module's configuration of a server, or the defaults of `http {}`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct SrvConf {
+    /// `lua_var_ssl_ctx`: an index of [`SSL_CTX`].
+    ssl_ctx: ngx_uint_t,
+}
+
+/// The module's configuration of a location, or the defaults of a server or of `http {}`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LocConf {
+    /// `lua_var_ctx_restore`: an index of [`RESTORE`].
+    restore: ngx_uint_t,
+    /// `lua_var_status`: an index of [`STATUS`], or its length to let the client's `Accept`
+    /// decide.
+    status: ngx_uint_t,
+}
+
+impl MainConf {
+    const NEW: Self = MainConf {
+        wants_lua: false,
+        has_merged: false,
+        log_level: UNSET_UINT,
+        log_rate: 1,
+        trace_handles: UNSET_FLAG,
+    };
+
+    /// The log level of a refusal.
+    pub(crate) fn log_level(&self) -> ngx_uint_t {
+        match self.log_level {
+            UNSET_UINT => WARN as ngx_uint_t,
+            level => level,
+        }
+    }
+
+    /// How many refusals a worker may log in a second.
+    pub(crate) fn log_rate(&self) -> ngx_uint_t {
+        self.log_rate
+    }
+}
+
+impl SrvConf {
+    const NEW: Self = SrvConf {
+        ssl_ctx: UNSET_UINT,
+    };
+
+    /// Whether a request's `ngx.ctx` inherits from the `ngx.ctx` of the TLS handshake.
+    pub(crate) fn inherits_ssl_ctx(&self) -> bool {
+        self.ssl_ctx == 0
+    }
+}
+
+impl LocConf {
+    const NEW: Self = LocConf {
+        restore: UNSET_UINT,
+        status: UNSET_UINT,
+    };
+
+    /// Inherits from `outer` what is not set here. `lua_var_status` is not inherited.
+    pub(crate) fn merge(&mut self, outer: &LocConf) {
+        inherit(
+            &mut self.restore,
+            outer.restore,
+            Restore::ErrorPage as ngx_uint_t,
+        );
+    }
+
+    /// Whether the location has a `lua_var_status`.
+    pub(crate) fn has_status(&self) -> bool {
+        self.status != UNSET_UINT
+    }
+
+    /// The format of `lua_var_status`; `None` if the client's `Accept` decides.
+    pub(crate) fn status(&self) -> Option<StatusFormat> {
+        match self.status {
+            0 => Some(StatusFormat::Text),
+            1 => Some(StatusFormat::Json),
+            2 => Some(StatusFormat::Prometheus),
+            _ => None,
+        }
+    }
+
+    /// The `lua_var_ctx_restore` that applies in this location.
+    pub(crate) fn restore(&self) -> Restore {
+        match self.restore {
+            0 => Restore::Off,
+            2 => Restore::All,
+            _ => Restore::ErrorPage,
+        }
+    }
+
+    /// The name of that setting, as it is written in a configuration.
+    pub(crate) fn restore_name(&self) -> &'static CStr {
+        let name = RESTORE.names.get(self.restore() as usize);
+        name.copied().unwrap_or(c"error_page")
+    }
+}
+
+/// Sets `place`, if it is unset, to `outer`, or to `default` if that is unset, too.
+fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
+    for value in [outer, default] {
+        if *place == UNSET_UINT {
+            *place = value;
+        }
+    }
+}
+
+// SAFETY: `create_main_conf` returns one.
+unsafe impl ModuleConf for MainConf {
+    type Module = LuaVarModule;
+    const LEVEL: Level = Level::Main;
+}
+
+// SAFETY: `create_srv_conf` returns one.
+unsafe impl ModuleConf for SrvConf {
+    type Module = LuaVarModule;
+    const LEVEL: Level = Level::Server;
+}
+
+// SAFETY: `create_loc_conf` returns one.
+unsafe impl ModuleConf for LocConf {
+    type Module = LuaVarModule;
+    const LEVEL: Level = Level::Location;
+}
+
+/// Puts `new` into the configuration's pool; null if there is no memory.
+///
+/// # Safety
+/// `cf` must be null or the configuration that nginx is reading.
+unsafe fn create<T: Copy>(cf: *mut ngx_conf_t, new: T) -> *mut c_void {
+    // SAFETY: `cf` is null or the configuration being read, by the contract above.
+    let pool = unsafe { Conf::from_raw(cf) }.and_then(Conf::pool);
+    let place = pool.and_then(|pool| pool.put(new));
+    place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
+}
+
+/// Creates the main configuration.
+///
+/// # Safety
+/// `cf` must be null or the configuration that nginx is reading.
+pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: `cf` is null or the configuration being read, by the contract above.
+    unsafe { create(cf, MainConf::NEW) }
+}
+
+/// Creates a server's configuration.
+pub(crate) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
+    unsafe { create(cf, SrvConf::NEW) }
+}
+
+/// Creates a location's configuration.
+pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
+    unsafe { create(cf, LocConf::NEW) }
+}
+
+/// Merges a server's configuration: it inherits what is not set.
+pub(crate) unsafe extern "C" fn merge_srv_conf(
+    _cf: *mut ngx_conf_t,
+    prev: *mut c_void,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: `create_srv_conf` made `prev`, and nginx does not write to it meanwhile.
+    let prev = unsafe { prev.cast::<SrvConf>().as_ref() };
+    // SAFETY: `create_srv_conf` made `conf`; it is not `prev`, so no other reference to it
+    // exists.
+    let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
+    let (Some(prev), Some(conf)) = (prev, conf) else {
+        return CONF_ERROR;
+    };
+    inherit(&mut conf.ssl_ctx, prev.ssl_ctx, 0);
+    CONF_OK
+}
+
+/// The module's main configuration, while it is being read.
+///
+/// # Safety
+/// No other reference to it may exist during `'a`.
+pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
+    // SAFETY: `create_main_conf` made it, and the caller has no other reference to it.
+    unsafe { cf.conf::<MainConf>().as_mut() }
+}
+
+// ---- Directives --------------------------------------------------------------------------
+
+/// The values of a directive with one argument, and how an error lists them. The directive stores
+/// the number of the value, or how many there are without an argument.
+///
+/// `ngx_conf_set_enum_slot` would do, but its error names neither the directive nor the values.
+struct Choice {
+    names: &'static [&'static CStr],
+    expected: &'static CStr,
+}
+
+static RESTORE: Choice = Choice {
+    names: &[c"off", c"error_page", c"all"],
+    expected: c"\"off\", \"error_page\" or \"all\"",
+};
+
+static SSL_CTX: Choice = Choice {
+    names: &[c"inherit", c"off"],
+    expected: c"\"inherit\" or \"off\"",
+};
+
+static STATUS: Choice = Choice {
+    names: &[c"text", c"json", c"prometheus"],
+    expected: c"\"text\", \"json\" or \"prometheus\"",
+};
+
+/// The levels of `lua_var_log_refused`, the same as of `limit_req_log_level`.
+const LEVELS: [(&[u8], u32); 4] = [
+    (b"info", INFO),
+    (b"notice", NOTICE),
+    (b"warn", WARN),
+    (b"error", ERR),
+];
+
+const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+/// A directive that stores one of the values of a [`Choice`].
+const fn one_of(
+    text: &'static CStr,
+    context: u32,
+    conf: usize,
+    offset: usize,
+    choice: &'static Choice,
+) -> ngx_command_t {
+    ngx_command_t {
+        name: name(text),
+        type_: context as ngx_uint_t,
+        set: Some(set_one_of),
+        conf,
+        offset,
+        post: ptr::from_ref(choice).cast_mut().cast(),
+    }
+}
+
+/// The module's directives, as nginx looks them up.
+pub(crate) static COMMANDS: Shared<[ngx_command_t; 6]> = Shared([
+    one_of(
+        c"lua_var_ctx_restore",
+        ANY_LEVEL | NGX_CONF_TAKE1,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocConf, restore),
+        &RESTORE,
+    ),
+    one_of(
+        c"lua_var_ssl_ctx",
+        NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+        NGX_HTTP_SRV_CONF_OFFSET,
+        offset_of!(SrvConf, ssl_ctx),
+        &SSL_CTX,
+    ),
+    one_of(
+        c"lua_var_status",
+        NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocConf, status),
+        &STATUS,
+    ),
+    ngx_command_t {
+        name: name(c"lua_var_log_refused"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12) as ngx_uint_t,
+        set: Some(lua_var_log_refused),
+        conf: 0,
+        offset: 0,
+        post: ptr::null_mut(),
+    },
+    ngx_command_t {
+        name: name(c"lua_var_trace_handles"),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_FLAG) as ngx_uint_t,
+        set: Some(conf::set_flag),
+        conf: 0,
+        offset: offset_of!(MainConf, trace_handles),
+        post: ptr::null_mut(),
+    },
+    conf::NO_COMMAND,
+]);
+
+/// What a directive returns that is used twice; nginx puts the directive's name in front of it.
+const DUPLICATE: *mut c_char = c"is duplicate".as_ptr().cast_mut();
+
+/// Parses a directive that is made by [`one_of`]. The case does not matter, as in
+/// `ngx_conf_set_enum_slot`.
+unsafe extern "C" fn set_one_of(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: `cf` is the configuration that nginx is reading.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: `cmd` is one of `COMMANDS`.
+    let cmd = unsafe { &*cmd };
+    // SAFETY: `one_of` has set `post` to a `Choice`.
+    let choice = unsafe { &*cmd.post.cast::<Choice>() };
+    // SAFETY: `conf` is the structure of the directive's level, which has an `ngx_uint_t` at this
+    // offset, and no other reference to it exists while nginx reads a directive.
+    let place = unsafe { &mut *conf.byte_add(cmd.offset).cast::<ngx_uint_t>() };
+    let Some(cf) = cf else { return CONF_ERROR };
+    if *place != UNSET_UINT {
+        return DUPLICATE;
+    }
+    if ptr::eq(choice, &RESTORE) {
+        // SAFETY: no other reference to it exists while nginx reads a directive of a location.
+        if let Some(main) = unsafe { main_being_read(cf) } {
+            main.wants_lua = true;
+        }
+    }
+    let Some(argument) = cf.arguments().nth(1) else {
+        *place = choice.names.len();
+        return CONF_OK;
+    };
+    // SAFETY: a directive's arguments live as long as the configuration.
+    let text = unsafe { bytes(*argument) };
+    let is_it = |name: &&CStr| text.eq_ignore_ascii_case(name.to_bytes());
+    match choice.names.iter().position(is_it) {
+        Some(number) => {
+            *place = number;
+            CONF_OK
+        }
+        None => {
+            conf_error!(
+                cf,
+                "invalid value \"%V\" in \"%V\" directive, it must be %s",
+                ptr::from_ref(argument),
+                &raw const cmd.name,
+                choice.expected.as_ptr()
+            );
+            CONF_ERROR
+        }
+    }
+}
+
+/// `lua_var_log_refused off | level [rate=N/s]`
+unsafe extern "C" fn lua_var_log_refused(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: `cf` is the configuration that nginx is reading.
+    let cf = unsafe { Conf::from_raw(cf) };
+    // SAFETY: `conf` is the module's `MainConf`, and no other reference to it exists while nginx
+    // reads a directive.
+    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
+    let (Some(cf), Some(conf)) = (cf, conf) else {
+        return CONF_ERROR;
+    };
+    if conf.log_level != UNSET_UINT {
+        return DUPLICATE;
+    }
+    let mut arguments = cf.arguments().skip(1);
+    let (Some(level), rate) = (arguments.next(), arguments.next()) else {
+        return CONF_ERROR;
+    };
+    // SAFETY: a directive's arguments live as long as the configuration.
+    let text = unsafe { bytes(*level) };
+    if text == b"off" && rate.is_none() {
+        (conf.log_level, conf.log_rate) = (WARN as ngx_uint_t, 0);
+        return CONF_OK;
+    }
+    let Some((_, number)) = LEVELS.iter().find(|(name, _)| text == *name) else {
+        conf_error!(
+            cf,
+            "invalid value \"%V\" in \"lua_var_log_refused\" directive, it must be \"off\", \
+             or \"info\", \"notice\", \"warn\" or \"error\" and a rate",
+            ptr::from_ref(level)
+        );
+        return CONF_ERROR;
+    };
+    conf.log_level = *number as ngx_uint_t;
+    let Some(rate) = rate else { return CONF_OK };
+    // SAFETY: a directive's arguments live as long as the configuration.
+    match parsed_rate(unsafe { bytes(*rate) }) {
+        Some(number) => {
+            conf.log_rate = number;
+            CONF_OK
+        }
+        None => {
+            conf_error!(
+                cf,
+                "invalid rate \"%V\" in \"lua_var_log_refused\" directive, \
+                 it must look like \"rate=10r/s\"",
+                ptr::from_ref(rate)
+            );
+            CONF_ERROR
+        }
+    }
+}
+
+/// The number in `rate=10r/s` or `rate=10/s`; `None` for anything else, and for 0.
+fn parsed_rate(text: &[u8]) -> Option<ngx_uint_t> {
+    let text = text.strip_prefix(b"rate=")?.strip_suffix(b"/s")?;
+    let digits = text.strip_suffix(b"r").unwrap_or(text);
+    let number = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number > 0 && digits.iter().all(u8::is_ascii_digit)).then_some(number)
+}

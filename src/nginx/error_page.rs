@@ -1,0 +1,159 @@
+//! A hook that runs right before the redirect of an `error_page`.
+//!
+//! nginx has no such hook, but `ngx_http_send_error_page` evaluates the `error_page` value with
+//! `ngx_http_complex_value` immediately before it redirects, while `r->ctx` is still set. So each
+//! value is replaced by a script (`ngx_http_script.h`) of one code of the module's, which
+//! evaluates the original value, calls the hook with the result, and returns it to nginx.
+
+use core::ptr::{self, NonNull};
+
+use ngx::ffi;
+use ngx::ffi::{ngx_http_complex_value_t, ngx_http_err_page_t, ngx_http_script_engine_t};
+
+use super::array::Elements;
+use super::conf::Conf;
+use super::request::Request;
+use super::string::{EMPTY, bytes, str_of};
+use super::{ngx_http_core_loc_conf_t, ngx_str_t};
+
+/// What nginx is about to do for a status.
+pub(crate) struct Redirect<'a> {
+    /// The status that the value is for. `error_page 404 =200 …` replaces `r->err_status` before
+    /// the hook runs.
+    pub(crate) status: usize,
+    /// Whether the value is a URI without arguments and variables, see [`Page::literal`].
+    pub(crate) is_bare: bool,
+    /// The evaluated value. nginx redirects internally if it begins with `/` or `@`.
+    pub(crate) target: &'a [u8],
+}
+
+/// The hook.
+pub(crate) type Hook = fn(r: Request<'_>, redirect: Redirect<'_>);
+
+/// The script that replaces a value: one code of nginx's script engine, with its operands.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Page {
+    code: unsafe extern "C" fn(e: *mut ngx_http_script_engine_t),
+    hook: Hook,
+    original: ngx_http_complex_value_t,
+    /// The result, if the original value has no variables.
+    ///
+    /// nginx splits the arguments off such a value when it reads it, but off a script when it
+    /// evaluates it. If there is no "?" then, `ngx_http_split_args` leaves `args.data`
+    /// uninitialised. So the result always has one, and the arguments of a "bare" value are
+    /// unset after the redirect, as they would have been.
+    literal: ngx_str_t,
+    is_bare: bool,
+    status: usize,
+    /// Null, the end of the script.
+    end: usize,
+}
+
+/// The script that computes the length of the result. It does not matter, because [`run`] gives
+/// nginx a buffer of its own.
+#[repr(transparent)]
+struct Length([Option<unsafe extern "C" fn(*mut ngx_http_script_engine_t) -> usize>; 2]);
+
+static LENGTH: Length = Length([Some(length), None]);
+
+unsafe extern "C" fn length(e: *mut ngx_http_script_engine_t) -> usize {
+    // SAFETY: nginx passes its engine, whose `ip` is at the first of the two codes of `LENGTH`.
+    unsafe { (*e).ip = (*e).ip.byte_add(size_of::<usize>()) };
+    0
+}
+
+/// Evaluates the original value, calls the hook, and gives nginx the result.
+unsafe extern "C" fn run(e: *mut ngx_http_script_engine_t) {
+    // SAFETY: nginx passes its engine, to which nothing else refers while a code runs.
+    let e = unsafe { &mut *e };
+    let page = e.ip.cast::<Page>();
+    e.ip = e.ip.wrapping_byte_add(core::mem::offset_of!(Page, end));
+    // SAFETY: `ip` was at the code of this page, which lives as long as the configuration.
+    let page = unsafe { &*page };
+    // SAFETY: the engine has the live request whose error page nginx evaluates.
+    let Some(r) = (unsafe { Request::from_nginx(e.request) }) else {
+        return;
+    };
+    e.buf = page.literal;
+    if e.buf.data.is_null() {
+        let original = (&raw const page.original).cast_mut();
+        // SAFETY: nginx compiled the value and only reads it. On an error the result is empty.
+        unsafe { ffi::ngx_http_complex_value(r.as_ptr(), original, &raw mut e.buf) };
+    }
+    // Some versions of nginx compute the length from where the script has stopped writing.
+    e.pos = e.buf.data.wrapping_add(e.buf.len);
+    (page.hook)(
+        r,
+        Redirect {
+            status: page.status,
+            is_bare: page.is_bare,
+            // SAFETY: nginx or the configuration has the text, which lives as long as `r`.
+            target: unsafe { bytes(e.buf) },
+        },
+    );
+}
+
+/// There was no memory for a configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMemory;
+
+/// Puts `hook` before every `error_page` redirect that applies in the location being merged, and
+/// returns whether there is one.
+///
+/// The core module has already merged the values. Locations that inherit them share one array, so
+/// a value that has the hook is skipped.
+pub(crate) fn install(cf: Conf<'_>, hook: Hook) -> Result<bool, NoMemory> {
+    // SAFETY: the core module made its entry for the location that nginx is merging.
+    let pages = unsafe { (*cf.conf::<ngx_http_core_loc_conf_t>()).error_pages };
+    // SAFETY: `error_pages` is null or an array of error pages, which nginx does not extend while
+    // it merges locations.
+    let Ok(pages) = (unsafe { Elements::<ngx_http_err_page_t>::of(pages) }) else {
+        return Ok(false);
+    };
+    let mut is_any = false;
+    for mut page in pages {
+        // SAFETY: it is an element of that array, and no other reference to it exists.
+        let page = unsafe { page.as_mut() };
+        is_any |= install_in(cf, hook, page).ok_or(NoMemory)?;
+    }
+    Ok(is_any)
+}
+
+/// Replaces one value, if nginx redirects to it. `None` if there is no memory.
+fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Option<bool> {
+    let lengths = (&raw const LENGTH).cast_mut().cast();
+    if ptr::eq(page.value.lengths, lengths) {
+        return Some(true);
+    }
+    let is_literal = page.value.lengths.is_null();
+    // SAFETY: the value is a string in the configuration's pool.
+    let value = unsafe { bytes(page.value.value) };
+    let has_args = !page.args.data.is_null();
+    let pool = cf.pool()?;
+    let (literal, is_bare) = match value.first() {
+        _ if !is_literal => (EMPTY, false),
+        Some(b'/') => {
+            // SAFETY: the arguments are a string in the configuration's pool.
+            let args = unsafe { bytes(page.args) };
+            (pool.concat(&[value, b"?", args])?, !has_args)
+        }
+        Some(b'@') => (str_of(value), false),
+        // nginx answers with a redirect to this URL, which loses nothing.
+        _ => return Some(false),
+    };
+    let script = pool.put(Page {
+        code: run,
+        hook,
+        original: page.value,
+        literal,
+        is_bare,
+        status: page.status as usize,
+        end: 0,
+    })?;
+    page.args = EMPTY;
+    page.value.flushes = ptr::null_mut();
+    page.value.lengths = lengths;
+    page.value.values = NonNull::as_ptr(script).cast();
+    Some(true)
+}

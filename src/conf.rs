@@ -43,8 +43,7 @@ unsafe impl HttpModule for LuaVarModule {
 
 // ---- Structures --------------------------------------------------------------------------
 
-/// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back. The names are
-/// in [`RESTORE`].
+/// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Restore {
     /// Never; Lua gets a new `ngx.ctx`, as without this module.
@@ -55,7 +54,7 @@ pub enum Restore {
     All,
 }
 
-/// The formats of `lua_var_status`. The names are in [`STATUS`].
+/// The formats of `lua_var_status`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StatusFormat {
     /// Plain text, for people.
@@ -379,9 +378,11 @@ unsafe extern "C" fn set_one_of(
     let cmd = unsafe { &*cmd };
     // SAFETY: `one_of` has set `post` to a `Choice`.
     let choice = unsafe { &*cmd.post.cast::<Choice>() };
-    // SAFETY: `conf` is the structure of the directive's level, which has an `ngx_uint_t` at this
-    // offset, and no other reference to it exists while nginx reads a directive.
-    let place = unsafe { &mut *conf.byte_add(cmd.offset).cast::<ngx_uint_t>() };
+    // SAFETY: `conf` is the structure of the directive's level, and `cmd.offset` is within it.
+    let place = unsafe { conf.byte_add(cmd.offset) }.cast::<ngx_uint_t>();
+    // SAFETY: the structure has an `ngx_uint_t` at this offset, and no other reference to it exists
+    // while nginx reads a directive.
+    let place = unsafe { &mut *place };
     let Some(cf) = cf else { return CONF_ERROR };
     if *place != UNSET_UINT {
         return DUPLICATE;

@@ -5,19 +5,19 @@
 //! 1. `load_module` finds [`ngx_http_lua_var_module`] below, and [`conf`] reads the
 //!    directives. [`module`] runs the rest of the setup: [`variable::nginx_handlers`] records the
 //!    handlers of nginx's own variables, [`layout`] compares offsets, [`api::lua`]
-//!    registers the embedded Lua library with lua-nginx-module, [`error_page`] puts its
-//!    hook in front of every `error_page` value, and [`variable::table`] lists all variables.
-//! 2. The request begins. [`phases`] registers it in the [`registry`]: it gets a slot, an
-//!    entry under its address and a pool cleanup. At the first request of a worker,
+//!    registers the embedded Lua library with lua-nginx-module, and [`error_page`] puts its
+//!    hook in front of every `error_page` value.
+//! 2. The request begins. [`phases`] registers it in the [`registry`]: it gets a slot, which has
+//!    its pool cleanup and is found by the request's address. At the first request of a worker,
 //!    [`layout`] compares what the module reads with what nginx's handlers return.
-//! 3. `ngxvar.request()` gives Lua a handle: the slot's number and generation.
+//! 3. `ngxvar.request()` returns a handle: the slot's number and generation.
 //!    `ngxvar.fetch("uri", req)` enters through [`api`], and [`validation`] turns the handle
-//!    into a `Readable` if slot, generation, signature and connection agree. Only a
-//!    `Readable` has variables ([`variable`]).
+//!    into a `LiveRequest` if slot, generation, signature, connection and pool agree. Only a
+//!    `LiveRequest` has variables ([`variable`]).
 //! 4. The upstream fails and `error_page` applies. The hook of [`error_page`] makes
 //!    [`ngx_ctx`] stash the reference of `ngx.ctx` in the slot; nginx zeroes `r->ctx` and
 //!    redirects. When Lua next uses `ngx.ctx` it is missing, and [`restore`] decides
-//!    whether the request gets the stashed one back.
+//!    whether the stashed one is restored.
 //! 5. The pool is destroyed. Its cleanup frees the slot, whose generation moves on, so a
 //!    handle that Lua still holds is stale.
 

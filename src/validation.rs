@@ -1,7 +1,8 @@
 //! Validation: how the request that Lua names becomes one that may be read.
 //!
 //! The slot, the generation, the signature, the connection and the pool have to agree before any
-//! other member of a request is read. The result is a [`LiveRequest`]. Only this file makes them.
+//! other member of a request is read. The result is a `LiveRequest`. Only this file makes
+//! them.
 
 use core::ops::Deref;
 

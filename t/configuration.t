@@ -1,5 +1,5 @@
-# What the directives take and refuse, and the notice at a start: src/conf/.  lua_var_index is
-# in lua_var_index.t, what lua_var_ctx_restore does in lua_var_ctx_restore.t.
+# What the directives take and refuse, and the notice at a start: src/conf/.  README's tables of
+# contexts and arguments are tried in readme-reference.t.
 
 use v5.36;
 use lib 't/lib';
@@ -10,7 +10,6 @@ use File::Temp qw(tempdir);
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 use NginxServer;
-use RefusedConfiguration;
 
 # lua-var-nginx-module has the same module name as this one.  nginx compares these names,
 # not file names, so a copy of this module stands for it.
@@ -83,6 +82,49 @@ run_tests();
     }
 }
 
+# What nginx -t refuses: the place, what is written there, and the only [emerg], before its place.
+{
+    my $nginx  = NginxServer->new;
+    my %places = (
+        http     => '%s server { }',
+        server   => 'server { %s }',
+        location => 'server { location / { %s } }',
+    );
+    my $rate = 'in "lua_var_log_refused" directive, it must look like "rate=10r/s"';
+    my @refused = (
+        # an enumeration names the values that it knows, or not
+        [ server   => 'lua_var_ctx_restore maybe;',       qr/invalid value "maybe".*/ ],
+        [ location => 'lua_var_ctx_restore "";',          qr/invalid value "".*/ ],
+        [ location => 'lua_var_ctx_restore error_pages;', qr/invalid value "error_pages".*/ ],
+        [ location => 'lua_var_status xml;',              qr/invalid value "xml".*/ ],
+        [ server   => 'lua_var_ssl_ctx on;',              qr/invalid value "on".*/ ],
+        [ http     => 'lua_var_log_refused crit;',        qr/invalid value "crit".*/ ],
+        [ http     => 'lua_var_log_refused off rate=1r/s;', qr/invalid value "off".*/ ],
+        [ http     => 'lua_var_trace_handles yes;', 'invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "off"' ],
+        (map { [ http => "lua_var_log_refused warn $_;", qq{invalid rate "$_" $rate} ] }
+            qw(rate=0r/s rate=r/s rate=-1r/s rate=+1r/s rate=1r/m 1r/s rate=99999999999999999999r/s)),
+        (map { [ @$_[ 0, 1 ], qq{"$_->[2]" directive is duplicate} ] }
+            [ http     => 'lua_var_ctx_restore off; lua_var_ctx_restore off;',        'lua_var_ctx_restore' ],
+            [ server   => 'lua_var_ctx_restore off; lua_var_ctx_restore all;',        'lua_var_ctx_restore' ],
+            [ location => 'lua_var_ctx_restore error_page; lua_var_ctx_restore all;', 'lua_var_ctx_restore' ],
+            [ http     => 'lua_var_log_refused warn; lua_var_log_refused off;',       'lua_var_log_refused' ],
+            [ location => 'lua_var_status; lua_var_status json;',                     'lua_var_status' ],
+            [ server   => 'lua_var_ssl_ctx off; lua_var_ssl_ctx off;',                'lua_var_ssl_ctx' ]),
+        [ http => 'lua_var_replace resty.ctxdump;', 'unknown directive "lua_var_replace"' ],
+        [ http => 'lua_var_index $uri;',            'unknown directive "lua_var_index"' ],
+    );
+    for (@refused) {
+        my ($place, $written, $sentence) = @$_;
+        $sentence = quotemeta $sentence if !ref $sentence;
+        $nginx->configure(http => sprintf $places{$place}, $written);
+        my ($status, $output) = $nginx->test;
+        my @lines = $output =~ /\[emerg\] (.*)/g;
+        isnt($status, 0, "nginx -t refuses $written");
+        is(scalar @lines, 1, 'in one line');
+        like($lines[0] // '', qr/\A(?:\d+#\d+: )?$sentence in \S+:\d+\z/, 'it says why');
+    }
+}
+
 # A Lua module that lacks functions which this module calls.
 SKIP: {
     skip('the Lua module is linked in', 2) if NgxVarTest::Nginx->is_linked('ngx_http_lua_module');
@@ -96,123 +138,7 @@ SKIP: {
 
 __DATA__
 
-=== TEST 1: lua_var_ctx_restore refuses an unknown value
---- config
-    lua_var_ctx_restore maybe;
---- refused
-invalid value "maybe" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
-
-
-
-=== TEST 2: lua_var_ctx_restore refuses an empty value
---- config
-    location = /t { lua_var_ctx_restore ""; }
---- refused
-invalid value "" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
-
-
-
-=== TEST 3: lua_var_ctx_restore refuses a value that begins like a known one
---- config
-    location = /t { lua_var_ctx_restore error_pages; }
---- refused
-invalid value "error_pages" in "lua_var_ctx_restore" directive, it must be "off", "error_page" or "all"
-
-
-
-=== TEST 4: lua_var_ctx_restore is refused twice in http
---- http_config
-    lua_var_ctx_restore off;
-    lua_var_ctx_restore off;
---- refused
-"lua_var_ctx_restore" directive is duplicate
-
-
-
-=== TEST 5: lua_var_ctx_restore is refused twice in server
---- config
-    lua_var_ctx_restore off;
-    lua_var_ctx_restore all;
---- refused
-"lua_var_ctx_restore" directive is duplicate
-
-
-
-=== TEST 6: lua_var_ctx_restore is refused twice in location
---- config
-    location = /t {
-        lua_var_ctx_restore error_page;
-        lua_var_ctx_restore all;
-    }
---- refused
-"lua_var_ctx_restore" directive is duplicate
-
-
-
-=== TEST 7: lua_var_ctx_restore is refused without a value
---- config
-    lua_var_ctx_restore;
---- refused
-invalid number of arguments in "lua_var_ctx_restore" directive
-
-
-
-=== TEST 8: lua_var_ctx_restore is refused with two values
---- config
-    lua_var_ctx_restore off all;
---- refused
-invalid number of arguments in "lua_var_ctx_restore" directive
-
-
-
-=== TEST 9: lua_var_ctx_restore is refused outside http
---- main_config
-    lua_var_ctx_restore off;
---- refused
-"lua_var_ctx_restore" directive is not allowed here
-
-
-
-=== TEST 10: lua_var_ctx_restore is refused in upstream
---- http_config
-    upstream up {
-        server 127.0.0.1:$TEST_NGINX_PORT1;
-        lua_var_ctx_restore off;
-    }
---- refused
-"lua_var_ctx_restore" directive is not allowed here
-
-
-
-=== TEST 11: lua_var_ctx_restore is refused in an if of a server
---- config
-    if ($uri) { lua_var_ctx_restore off; }
---- refused
-"lua_var_ctx_restore" directive is not allowed here
-
-
-
-=== TEST 12: lua_var_ctx_restore is refused in an if of a location
---- config
-    location = /t {
-        if ($uri) { lua_var_ctx_restore off; }
-    }
---- refused
-"lua_var_ctx_restore" directive is not allowed here
-
-
-
-=== TEST 13: lua_var_ctx_restore is refused in limit_except
---- config
-    location = /t {
-        limit_except GET { lua_var_ctx_restore off; }
-    }
---- refused
-"lua_var_ctx_restore" directive is not allowed here
-
-
-
-=== TEST 14: lua_var_ctx_restore takes every value at every level
+=== TEST 1: lua_var_ctx_restore takes every value at every level
 --- http_config
     lua_var_ctx_restore all;
     server { listen 127.0.0.1:$TEST_NGINX_PORT1; lua_var_ctx_restore error_page; }
@@ -241,29 +167,37 @@ good
 
 
 
-=== TEST 15: the module is refused beside lua-var-nginx-module
+=== TEST 2: the module is refused beside lua-var-nginx-module
 --- main_config
     load_module $TEST_NGINX_OTHER_MODULE;
---- refused
-module "ngx_http_lua_var_module" is already loaded
+--- must_die
+--- suppress_stderr
+--- config
+--- error_log
+[emerg]
+module "ngx_http_lua_var_module" is already loaded in
 --- skip_eval
 3: # there is no file of a module that is linked in
 !$ENV{TEST_NGINX_MODULE}
 
 
 
-=== TEST 16: the module is refused when it is loaded twice
+=== TEST 3: the module is refused when it is loaded twice
 --- main_config
     load_module $TEST_NGINX_MODULE;
---- refused
-module "ngx_http_lua_var_module" is already loaded
+--- must_die
+--- suppress_stderr
+--- config
+--- error_log
+[emerg]
+module "ngx_http_lua_var_module" is already loaded in
 --- skip_eval
 3: # there is no file of a module that is linked in
 !$ENV{TEST_NGINX_MODULE}
 
 
 
-=== TEST 17: a map may take the name $from_error_page
+=== TEST 4: a map may take the name $from_error_page
 --- http_config
     map $uri $from_error_page { default "mine"; }
 --- config
@@ -275,104 +209,7 @@ GET /t
 
 
 
-=== TEST 18: lua_var_log_refused refuses an unknown level
---- http_config
-    lua_var_log_refused crit;
---- refused
-invalid value "crit" in "lua_var_log_refused" directive, it must be "off", or "info", "notice", "warn" or "error" and a rate
-
-
-
-=== TEST 19: lua_var_log_refused refuses a rate with off
---- http_config
-    lua_var_log_refused off rate=1r/s;
---- refused
-invalid value "off" in "lua_var_log_refused" directive, it must be "off", or "info", "notice", "warn" or "error" and a rate
-
-
-
-=== TEST 20: lua_var_log_refused refuses rate=0r/s
---- http_config
-    lua_var_log_refused warn rate=0r/s;
---- refused
-invalid rate "rate=0r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 21: lua_var_log_refused refuses rate=r/s
---- http_config
-    lua_var_log_refused warn rate=r/s;
---- refused
-invalid rate "rate=r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 22: lua_var_log_refused refuses rate=-1r/s
---- http_config
-    lua_var_log_refused warn rate=-1r/s;
---- refused
-invalid rate "rate=-1r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 23: lua_var_log_refused refuses rate=+1r/s
---- http_config
-    lua_var_log_refused warn rate=+1r/s;
---- refused
-invalid rate "rate=+1r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 24: lua_var_log_refused refuses rate=1r/m
---- http_config
-    lua_var_log_refused warn rate=1r/m;
---- refused
-invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 25: lua_var_log_refused refuses 1r/s without rate=
---- http_config
-    lua_var_log_refused warn 1r/s;
---- refused
-invalid rate "1r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 26: lua_var_log_refused refuses a rate that does not fit
---- http_config
-    lua_var_log_refused warn rate=99999999999999999999r/s;
---- refused
-invalid rate "rate=99999999999999999999r/s" in "lua_var_log_refused" directive, it must look like "rate=10r/s"
-
-
-
-=== TEST 27: lua_var_log_refused is refused twice
---- http_config
-    lua_var_log_refused warn;
-    lua_var_log_refused off;
---- refused
-"lua_var_log_refused" directive is duplicate
-
-
-
-=== TEST 28: lua_var_log_refused is refused in a server
---- config
-    lua_var_log_refused warn;
---- refused
-"lua_var_log_refused" directive is not allowed here
-
-
-
-=== TEST 29: lua_var_trace_handles refuses what is neither on nor off
---- http_config
-    lua_var_trace_handles yes;
---- refused
-invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "off"
-
-
-
-=== TEST 30: lua_var_log_refused takes rate=10/s, and lua_var_trace_handles off
+=== TEST 5: lua_var_log_refused takes rate=10/s, and lua_var_trace_handles off
 --- http_config
     lua_var_log_refused notice rate=10/s;
     lua_var_trace_handles off;
@@ -382,60 +219,3 @@ invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "of
 GET /t
 --- response_body
 fine
-
-
-
-=== TEST 31: lua_var_status refuses an unknown format
---- config
-    location = /t { lua_var_status xml; }
---- refused
-invalid value "xml" in "lua_var_status" directive, it must be "text", "json" or "prometheus"
-
-
-
-=== TEST 32: lua_var_status is refused twice
---- config
-    location = /t { lua_var_status; lua_var_status json; }
---- refused
-"lua_var_status" directive is duplicate
-
-
-
-=== TEST 33: lua_var_status is refused outside a location
---- config
-    lua_var_status;
---- refused
-"lua_var_status" directive is not allowed here
-
-
-
-=== TEST 34: lua_var_ssl_ctx refuses an unknown value
---- config
-    lua_var_ssl_ctx on;
---- refused
-invalid value "on" in "lua_var_ssl_ctx" directive, it must be "inherit" or "off"
-
-
-
-=== TEST 35: lua_var_ssl_ctx is refused twice
---- config
-    lua_var_ssl_ctx off;
-    lua_var_ssl_ctx off;
---- refused
-"lua_var_ssl_ctx" directive is duplicate
-
-
-
-=== TEST 36: lua_var_ssl_ctx is refused in a location
---- config
-    location = /t { lua_var_ssl_ctx off; }
---- refused
-"lua_var_ssl_ctx" directive is not allowed here
-
-
-
-=== TEST 37: lua_var_replace refuses an unknown library
---- http_config
-    lua_var_replace resty.core;
---- refused
-invalid value "resty.core" in "lua_var_replace" directive, it must be "resty.ctxdump"

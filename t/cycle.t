@@ -22,12 +22,11 @@ my %generations = (
         http => join("\n",
             (map { "map \$uri \$map_$_ { default $_; }" } 1 .. 30),
             'map $http_x_id $added { default "added $http_x_id"; }',
-            'log_format b "$request_time $status $bytes_sent $host $uri $args $http_x_id";',
-            'lua_var_index $http_x_id $arg_id;'),
+            'log_format b "$request_time $status $bytes_sent $host $uri $args $http_x_id $arg_id";'),
         server => join(' ', map { "set \$set_$_ \$map_$_;" } reverse 1 .. 30),
     },
     C => {
-        http   => 'lua_var_index $cookie_none $uri $remote_addr $arg_none $own;',
+        http   => 'log_format c "$cookie_none $uri $remote_addr $arg_none $own";',
         server => 'set $gone "still here"; set $c1 $remote_port; set $c2 "$request_id";',
     },
 );
@@ -235,7 +234,6 @@ my %faults = (
     'a bad value'         => { http => 'lua_var_ctx_restore x;', log => qr/invalid value "x"/ },
     'a bad last line'     => { http => 'no_such;',               log => qr/unknown directive "no_such"/ },
     'no Lua, a bad line'  => { modules => [$OWN], http => 'no_such;', log => qr/unknown directive/ },
-    'an unknown variable' => { http => 'lua_var_index $none;',   log => qr/unknown "none" variable/ },
     'a bad init_by_lua'   => { lua => 'error("no init today")',  log => qr/no init today/ },
 );
 

@@ -12,6 +12,7 @@ END
 
 add_block_preprocessor(sub {
     my ($block) = @_;
+    return if defined $block->alone;
     $block->set_value(http_config => $main::COMMON . ($block->http_config // ''));
     $block->set_value(config => $block->config . <<'END');
     location = /page {
@@ -161,3 +162,44 @@ before []
 /t /t /t 404 GET q
 --- error_log
 log: /t
+
+
+
+=== TEST 9: Lua reads them although the configuration names none of them
+--- alone
+--- http_config
+    init_by_lua_block {
+        function all(read)
+            local texts = {}
+            for i, name in ipairs { "method", "uri", "args", "status" } do
+                texts[i] = tostring(read("error_page_" .. name))
+            end
+            return table.concat(texts, " ")
+        end
+    }
+--- config
+    location = /t {
+        error_page 404 /lua;
+        return 404;
+    }
+    location = /lua {
+        rewrite_by_lua_block { ngx.ctx.first = all(function (name) return ngx.var[name] end) }
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            ngx.say(ngx.ctx.first)
+            ngx.say(all(ngxvar.fetch))
+            ngx.say(all(function (name) return ngxvar.fetch(name, req) end))
+            ngx.say(all(function (name) return ngxvar.getter(name)(req) end))
+            ngx.say(all(function (name) return ngxvar.reader{ name }(req) end))
+            ngx.say(all(function (name) return ngxvar.reader{ name }:table(req)[name] end))
+        }
+        log_by_lua_block { ngx.log(ngx.NOTICE, "log: ", all(require("resty.ngxvar").fetch), ";") }
+    }
+--- request
+POST /t?a=1&b
+--- error_code: 404
+--- response_body eval
+"POST /t a=1&b 404\n" x 6
+--- error_log
+log: POST /t a=1&b 404;

@@ -36,7 +36,7 @@ no request found
 
 
 
-=== TEST 2: requests of worker start and timers have handles and no variables
+=== TEST 2: at worker start and in timers a handle names no request
 --- http_config
     init_worker_by_lua_block {
         local ngxvar = require "resty.ngxvar"
@@ -51,6 +51,8 @@ no request found
                                 .. tostring(err == handle_err)
             end
             out[#out + 1] = select(2, ngxvar.fetch("uri"))
+            out[#out + 1] = type(req) .. " " .. tostring(ngxvar.live(req))
+            out[#out + 1] = select(2, ngxvar.live(req))
             return table.concat(out, "\n")
         end
 
@@ -73,13 +75,15 @@ nil nil true
 nil nil true
 nil nil true
 no variables in this context (TLS handshake, timer or worker start)
+userdata false
+no variables in this context (TLS handshake, timer or worker start)
 true
 --- no_error_log
 [error]
 
 
 
-=== TEST 3: requests of handshakes have handles and no variables
+=== TEST 3: in handshakes a handle names no request
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     init_by_lua_block {
@@ -93,7 +97,8 @@ true
             seen[phase] = table.concat({ tostring(value), tostring(by_handle),
                                          tostring(err == handle_err),
                                          tostring(err == set_err),
-                                         tostring(ngxvar.live(req)), err }, " ")
+                                         tostring(ngxvar.live(req)),
+                                         tostring(select(2, ngxvar.live(req)) == err), err }, " ")
         end
     }
     server {
@@ -117,8 +122,8 @@ true
 --- request
 GET /t
 --- response_body
-client_hello: nil nil true true true no variables in this context (TLS handshake, timer or worker start)
-certificate: nil nil true true true no variables in this context (TLS handshake, timer or worker start)
+client_hello: nil nil true true false true no variables in this context (TLS handshake, timer or worker start)
+certificate: nil nil true true false true no variables in this context (TLS handshake, timer or worker start)
 --- no_error_log
 [error]
 

@@ -25,8 +25,8 @@ __DATA__
 
 === TEST 1: indexed request headers that nginx defines by name have all values
 --- http_config
-    lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_user_agent
-                  $http_referer $http_via $http_x_plain;
+    log_format uses '$http_x_forwarded_for $http_cookie $http_host $http_user_agent $http_referer '
+                    '$http_via $http_x_plain';
 --- config
     location = /t {
         content_by_lua_block {
@@ -58,7 +58,7 @@ http_x_plain: one
 
 === TEST 2: indexed request headers that were not sent are nil
 --- http_config
-    lua_var_index $http_x_forwarded_for $http_cookie $http_user_agent $http_referer $http_via;
+    log_format uses '$http_x_forwarded_for $http_cookie $http_user_agent $http_referer $http_via';
 --- config
     location = /t {
         content_by_lua_block {
@@ -78,9 +78,9 @@ http_via: nil
 
 === TEST 3: indexed response headers that nginx defines by name are read as they are sent
 --- http_config
-    lua_var_index $sent_http_content_type $sent_http_content_length $sent_http_location
-                  $sent_http_last_modified $sent_http_connection $sent_http_keep_alive
-                  $sent_http_transfer_encoding $sent_http_cache_control $sent_http_link;
+    log_format uses '$sent_http_content_type $sent_http_content_length $sent_http_location '
+                    '$sent_http_last_modified $sent_http_connection $sent_http_keep_alive '
+                    '$sent_http_transfer_encoding $sent_http_cache_control $sent_http_link';
 --- config
     keepalive_timeout 60 60;
     location = /t {
@@ -118,9 +118,10 @@ sent_http_link: </a>; rel=a, </b>; rel=b
 
 
 
-=== TEST 4: lua_var_index leaves a prefixed name to the set that defines it
+=== TEST 4: a prefixed name that the configuration uses is the set's that defines it
 --- http_config
-    lua_var_index $arg_x $cookie_x $http_x $sent_http_x $upstream_http_x $arg_y $cookie_y $http_y;
+    log_format uses '$arg_x $cookie_x $http_x $sent_http_x $upstream_http_x $arg_y $cookie_y '
+                    '$http_y';
 --- config
     location = /t {
         set $arg_x "set arg";
@@ -166,7 +167,7 @@ http_y: 6
     geo $cookie_m { default far; 127.0.0.1 near; }
     split_clients "$uri" $sent_http_m { * "split"; }
     map $uri $arg_n { default "not indexed"; }
-    lua_var_index $arg_m $http_m $cookie_m $sent_http_m;
+    log_format uses '$arg_m $http_m $cookie_m $sent_http_m';
 --- config
     location = /t {
         content_by_lua_block { show_all("arg_m http_m cookie_m sent_http_m arg_n") }
@@ -185,9 +186,9 @@ arg_n: not indexed
 
 
 
-=== TEST 6: prefixed names in lua_var_index do not change how ngx.ctx is restored
+=== TEST 6: prefixed names that the configuration uses do not change how ngx.ctx is restored
 --- http_config
-    lua_var_index $http_host $http_user_agent $http_cookie $uri $host;
+    log_format uses '$http_host $http_user_agent $http_cookie $uri $host';
 --- config
     location = /t {
         access_by_lua_block { ngx.ctx.id = "mine" ngx.exit(500) }
@@ -236,7 +237,7 @@ arg_a: 2
 === TEST 8: ngx.ctx is restored in a worker's first request although a map redefines $args
 --- http_config
     map $uri $args { volatile; default "map of $uri"; }
-    lua_var_index $args $query_string;
+    log_format uses '$args $query_string';
 --- config
     location = /t {
         set $uses "$args $query_string";
@@ -291,9 +292,9 @@ from_error_page: page of /t
 
 
 
-=== TEST 11: headers that repeat are joined when lua_var_index names none that the layout check reads
+=== TEST 11: headers that repeat are joined when the configuration uses none that the layout check reads
 --- http_config
-    lua_var_index $http_x_forwarded_for $http_cookie $http_via;
+    log_format uses '$http_x_forwarded_for $http_cookie $http_via';
 --- config
     location = /t {
         content_by_lua_block { show_all("http_x_forwarded_for http_cookie http_via") }

@@ -311,7 +311,7 @@ http_referer: nil
 
 === TEST 10: prefixed variables that the configuration uses are read
 --- http_config
-    lua_var_index $cookie_a $arg_a $http_x_a $sent_http_x_a $upstream_http_x_a;
+    log_format uses '$cookie_a $arg_a $http_x_a $sent_http_x_a $upstream_http_x_a';
 --- config
     location = /t {
         set $all "$cookie_b $arg_b $http_x_b $sent_http_x_b $http_user_agent $http_host";

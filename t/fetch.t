@@ -383,3 +383,72 @@ true
 4000 true
 --- no_error_log
 [error]
+
+
+
+=== TEST 11: a value that nginx has cached is read, as by ngx.var
+--- http_config
+    map $arg_a $kept { default "kept $arg_a"; }
+    map "$remote_addr$host$scheme$request_uri$server_name$kept" $uses { default "x"; }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+            ngx.say(ngx.var.uses)                       -- nginx evaluates them all
+            ngx.req.set_header("Host", "other.test")
+            ngx.req.set_uri_args("a=2")
+            ngx.say(fetch("host"), " ", fetch("kept"))
+            ngx.say(fetch("host") == ngx.var.host, " ", fetch("kept") == ngx.var.kept)
+        }
+    }
+    location = /u {
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+            ngx.say(fetch("host"))                      -- nothing was kept yet
+            ngx.req.set_header("Host", "other.test")
+            ngx.req.set_uri_args("a=2")
+            ngx.say(fetch("host"), " ", fetch("kept"))
+            ngx.say(fetch("host") == ngx.var.host, " ", fetch("kept") == ngx.var.kept)
+        }
+    }
+--- request eval
+["GET /t?a=1", "GET /u?a=1"]
+--- response_body eval
+# Of the cached values, lua-nginx-module drops only $host when it sets the header.
+["x\nother.test kept 1\ntrue true\n", "localhost\nother.test kept 2\ntrue true\n"]
+--- no_error_log
+[error]
+
+
+
+=== TEST 12: a cached value is read although its source has changed
+--- http_config
+    map "$remote_addr" $uses { default "x"; }
+--- config
+    location = /t {
+        set_real_ip_from 127.0.0.1;
+        real_ip_header X-Real-IP;
+        rewrite_by_lua_block {
+            if ngx.var.arg_early then
+                ngx.ctx.early = ngx.var.remote_addr     -- before realip sets it
+            end
+        }
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local stock, is_same = ngx.var.remote_addr, true
+            for _ = 1, 200 do
+                is_same = is_same and ngxvar.fetch("remote_addr") == stock
+                          and ngxvar.fetch("remote_addr", req) == stock
+            end
+            ngx.say(stock, " ", is_same)
+        }
+    }
+--- request eval
+["GET /t?early=1", "GET /t"]
+--- more_headers
+X-Real-IP: 1.2.3.4
+--- response_body eval
+["127.0.0.1 true\n", "1.2.3.4 true\n"]
+--- no_error_log
+[error]

@@ -15,7 +15,6 @@ use Test::Nginx::Socket::Lua 'no_plan';
 $ENV{TEST_NGINX_TURNS} = $ENV{TEST_NGINX_USE_VALGRIND} ? 500 : 6_000;
 
 add_block_preprocessor(sub ($block) {
-    my $only = $block->only ? 'F.only = "' . $block->only . '"' : '';
     my $jit = ($block->jit // 'on') eq 'off' ? 'jit.off()' : '';
     $block->set_value(http_config => <<"EOC" . ($block->http_config // ''));
     lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
@@ -23,7 +22,6 @@ add_block_preprocessor(sub ($block) {
         $jit
         F = require "finalizers"
         F.turns = \$TEST_NGINX_TURNS
-        $only
     }
     large_client_header_buffers 8 16k;
     server {
@@ -96,100 +94,46 @@ return (F.getters[name](F.handle))
 
 
 
-=== TEST 7: interpreted getters are right when each is new
---- jit: off
---- case
-return F.ngxvar.getter(name)(F.handle)
-
-
-
-=== TEST 8: compiled getters are right when each is new
---- case
-return (F.ngxvar.getter(name)(F.handle))
-
-
-
-=== TEST 9: interpreted reads of patched ngx.var are right while finalizers read
+=== TEST 7: interpreted reads of patched ngx.var are right while finalizers read
 --- jit: off
 --- case
 return F.patched(ngx.var, name)
 
 
 
-=== TEST 10: compiled reads of patched ngx.var are right while finalizers read
+=== TEST 8: compiled reads of patched ngx.var are right while finalizers read
 --- case
 return (F.patched(ngx.var, name))
 
 
 
-=== TEST 11: interpreted set and setters assign what they should while finalizers assign
+=== TEST 9: interpreted set and setters assign what they should while finalizers assign
 --- jit: off
 --- case
 return F.set_and_fetch(name)
 
 
 
-=== TEST 12: compiled set and setters assign what they should while finalizers assign
+=== TEST 10: compiled set and setters assign what they should while finalizers assign
 --- case
 return (F.set_and_fetch(name))
 
 
 
-=== TEST 13: the getters' code for traces is right when interpreted
---- jit: off
---- case
-return F.recorded.get(F.getters[name], F.handle)
-
-
-
-=== TEST 14: a getter is right while finalizers read the same variable of another request
---- jit: off
---- only chomp
-http_user_agent
---- case
-return F.recorded.get(F.getters[name], F.handle)
-
-
-
-=== TEST 15: a getter is right while finalizers assign its variable
---- jit: off
---- only chomp
-other
---- case
-return F.recorded.get(F.getters[name], F.handle)
-
-
-
-=== TEST 16: fetch's code for traces is right when interpreted
---- jit: off
---- case
-return F.recorded.fetch(name, F.handle)
-
-
-
-=== TEST 17: fetch of a formatted number is right while finalizers read it of another request
---- jit: off
---- only chomp
-connection
---- case
-return F.recorded.fetch(name, F.handle)
-
-
-
-=== TEST 18: interpreted readers are right while finalizers read
+=== TEST 11: interpreted readers are right while finalizers read
 --- jit: off
 --- case
 return (F.readers[name](F.handle))
 
 
 
-=== TEST 19: compiled readers are right while finalizers read
+=== TEST 12: compiled readers are right while finalizers read
 --- case
 return (F.readers[name](F.handle))
 
 
 
-=== TEST 20: readers that read by name are right while finalizers read
+=== TEST 13: readers that read by name are right while finalizers read
 --- jit: off
 --- case
 return F.readers[name]:table(F.handle)[name]

@@ -497,3 +497,109 @@ GET /t
 Location: http://other.test/sorry
 --- error_log
 from: [true];
+
+
+
+=== TEST 19: a post_action after a 302 of error_page did not come through it
+--- config
+    location = /after {
+        # lua-nginx-module ends a post_action after this phase
+        rewrite_by_lua_block {
+            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, ngx.var.error_page_uri, "];")
+            witness.see("rewrite")
+        }
+    }
+    location = /t {
+        error_page 404 https://other.test/sorry;
+        post_action /after;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(404) }
+    }
+--- request
+GET /t
+--- error_code: 302
+--- response_headers
+Location: https://other.test/sorry
+--- error_log
+from: [];
+--- seen: rewrite=new log=new
+
+
+
+=== TEST 20: a post_action in a named location, after a 302 with variables, neither
+--- config
+    location @after {
+        # lua-nginx-module ends a post_action after this phase
+        rewrite_by_lua_block {
+            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, ngx.var.error_page_uri, "];")
+            witness.see("rewrite")
+        }
+    }
+    location = /t {
+        error_page 404 https://other.test/sorry?from=$uri;
+        post_action @after;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(404) }
+    }
+--- request
+GET /t
+--- error_code: 302
+--- response_headers
+Location: https://other.test/sorry?from=/t
+--- error_log
+from: [];
+--- seen: rewrite=new log=new
+
+
+
+=== TEST 21: a value of error_page that begins with a variable redirects when that is a URI, and not when it is a URL
+--- config
+    location = /after {
+        rewrite_by_lua_block {
+            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "] of [", ngx.var.error_page_uri, "];")
+            witness.see("rewrite")
+        }
+        content_by_lua_block { witness.page() }
+    }
+    location = /t {
+        set $target $arg_to;
+        error_page 404 $target;
+        post_action /after;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(404) }
+    }
+--- request eval
+["GET /t?to=https://other.test/", "GET /t?to=/after"]
+--- error_code eval
+[302, 404]
+--- response_body_like eval
+["302 Found", "^page\$"]
+--- grep_error_log eval
+qr/(?<=seen: )[\w= ]*(?=;)|from: \[.*?\];/
+--- grep_error_log_out eval
+["from: [] of [];\nrewrite=new log=new\n",
+ "from: [true] of [/t];\n" . join(' ', map { "$_=same" } qw(rewrite access content header_filter body_filter log)) . "\n"]
+
+
+
+=== TEST 22: an error page of a subrequest leaves what its parent has set
+--- config
+    location = /t {
+        default_type text/html;
+        set $from_error_page 'by hand';
+        add_after_body /sub;
+        content_by_lua_block { ngx.say("main") }
+        log_by_lua_block { ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "];") }
+    }
+    location = /sub {
+        error_page 404 /sub-page;
+        return 404;
+    }
+    location = /sub-page { return 200 "sub\n"; }
+--- request
+GET /t
+--- response_body
+main
+sub
+--- error_log
+from: [by hand];

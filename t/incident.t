@@ -5,7 +5,8 @@
 # application and for what its verdicts mean.
 #
 # A block's section `app` is what a server with TLS ($TEST_NGINX_PORT1) and without
-# ($TEST_NGINX_PORT2) has for locations; nothing listens on $TEST_NGINX_PORT3.
+# ($TEST_NGINX_PORT2) has for locations; nothing listens on $TEST_NGINX_PORT3.  A line of the section
+# `plays` is what is requested on one connection, "plain" on another without TLS.
 
 use v5.36;
 use lib 't/lib';
@@ -46,10 +47,22 @@ add_block_preprocessor(sub ($block) {
         $app
     }
 END
+    $block->set_value(config => plays($block->plays)) if defined $block->plays;
     $block->set_value(request => 'GET /t') if !defined $block->request;
     # The clients run in the same nginx.
     $block->set_value(timeout => 15) if !defined $block->timeout;
 });
+
+sub plays ($lines) {
+    my $lua = '';
+    for (split /\n/, $lines) {
+        my ($protocol, @uris) = split /[:,] /;
+        my $plain = /plain/ ? ', $TEST_NGINX_PORT2' : '';
+        $lua .= "ngx.say(incident.$protocol(\$TEST_NGINX_PORT1, { " . join(', ', map { qq("$_") } @uris)
+            . " }$plain))\nincident.tell{ " . join(', ', 1 .. @uris) . " }\n";
+    }
+    return "location = /t { content_by_lua_block {\n$lua} }";
+}
 
 repeat_each(2);
 run_tests();
@@ -63,13 +76,8 @@ __DATA__
         access_by_lua_block { incident.access() }
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT3;
     }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http1($TEST_NGINX_PORT1, { "/down", "/fine", "/down", "/down", "/fine" }))
-            incident.tell{ 1, 2, 3, 4, 5 }
-        }
-    }
+--- plays
+http1: /down, /fine, /down, /down, /fine
 --- response_body
 502 200 502 502 200
 1,2,3,4,5 header_filter=own log=own
@@ -86,13 +94,8 @@ qr/\[error\](?!.*connect\(\) failed)/
         access_by_lua_block { incident.access() }
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT3;
     }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/down", "/fine", "/down", "/down", "/fine" }))
-            incident.tell{ 1, 2, 3, 4, 5 }
-        }
-    }
+--- plays
+http2: /down, /fine, /down, /down, /fine
 --- response_body
 502 200 502 502 200, HTTP/2 connections: 1
 1,2,3,4,5 header_filter=own log=own
@@ -151,15 +154,9 @@ workers: 1
         access_by_lua_block { incident.access() }
         proxy_pass http://cleared;
     }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http1($TEST_NGINX_PORT1, { "/none", "/fine", "/gone", "/none", "/none-in-balancer" }))
-            incident.tell{ 1, 2, 3, 4, 5 }
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/none", "/fine", "/none-in-balancer", "/gone", "/none" }))
-            incident.tell{ 1, 2, 3, 4, 5 }
-        }
-    }
+--- plays
+http1: /none, /fine, /gone, /none, /none-in-balancer
+http2: /none, /fine, /none-in-balancer, /gone, /none
 --- response_body
 503 200 502 503 500
 1,2,3,4,5 header_filter=own log=own
@@ -209,15 +206,8 @@ incident.pooled = true
         access_by_lua_block { incident.access() ngx.exit(500) }
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT3;
     }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/exit", "plain /exit", "/exit", "/fine",
-                                                        "plain /exit", "/exit", "/exit" },
-                                   $TEST_NGINX_PORT2))
-            incident.tell{ 1, 2, 3, 4, 5, 6, 7 }
-        }
-    }
+--- plays
+http2: /exit, plain /exit, /exit, /fine, plain /exit, /exit, /exit
 --- response_body
 500 500 500 200 500 500 500, HTTP/2 connections: 1
 1,2,3,4,5,6,7 header_filter=own log=own
@@ -244,14 +234,8 @@ incident.pooled = true
         set $from_error_page 'true';
         return 200 "page\n";
     }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/bug", "plain /bug", "/bug", "/fine", "plain /bug", "/bug" },
-                                   $TEST_NGINX_PORT2))
-            incident.tell{ 1, 2, 3, 4, 5, 6 }
-        }
-    }
+--- plays
+http2: /bug, plain /bug, /bug, /fine, plain /bug, /bug
 --- response_body
 500 500 500 200 500 500, HTTP/2 connections: 1
 1,2,3,4,5,6 header_filter=own log=own
@@ -305,15 +289,9 @@ workers: 1
 === TEST 9: a request without ngx.ctx, as after return 200, finds the handshake's and its reads are refused
 --- app
     location = /ping { return 200 "pong\n"; }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http1($TEST_NGINX_PORT1, { "/ping", "/ping", "/fine", "/ping" }))
-            incident.tell{ 1, 2, 3, 4 }
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/ping", "/ping", "/fine", "/ping" }))
-            incident.tell{ 1, 2, 3, 4 }
-        }
-    }
+--- plays
+http1: /ping, /ping, /fine, /ping
+http2: /ping, /ping, /fine, /ping
 --- response_body
 200 200 200 200
 1,2 header_filter=handshake: stale request log=handshake: stale request
@@ -335,14 +313,8 @@ workers: 1
 incident.pooled = true
 --- app
     location = /ping { return 200 "pong\n"; }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/ping", "plain /fine", "/ping", "plain /fine", "/ping", "/fine" },
-                                   $TEST_NGINX_PORT2))
-            incident.tell{ 1, 2, 3, 4, 5, 6 }
-        }
-    }
+--- plays
+http2: /ping, plain /fine, /ping, plain /fine, /ping, /fine
 --- response_body
 200 200 200 200 200 200, HTTP/2 connections: 1
 1 header_filter=handshake log=handshake
@@ -367,15 +339,9 @@ incident.raw = true
         access_by_lua_block { incident.access() }
         proxy_pass http://127.0.0.1:$TEST_NGINX_PORT3;
     }
---- config
-    location = /t {
-        content_by_lua_block {
-            ngx.say(incident.http1($TEST_NGINX_PORT1, { "/ping", "/down", "/ping", "/fine" }))
-            incident.tell{ 1, 2, 3, 4 }
-            ngx.say(incident.http2($TEST_NGINX_PORT1, { "/ping", "/down", "/ping", "/fine" }))
-            incident.tell{ 1, 2, 3, 4 }
-        }
-    }
+--- plays
+http1: /ping, /down, /ping, /fine
+http2: /ping, /down, /ping, /fine
 --- response_body
 200 502 200 200
 1 header_filter=handshake: stale request log=handshake: stale request

@@ -1,18 +1,16 @@
-# How LuaJIT compiles the library, and that a value read again needs no memory.
+# The library in code that LuaJIT compiles.  Its functions are C functions, so that a trace ends at
+# each call and another one begins after it; what is compiled gives the same values.
 
 use lib 't/lib';
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
-
-# memcheck reports a bit that the map module leaves uninitialised in its values, which
-# getters read with its neighbours and mask.
-$ENV{TEST_NGINX_KEPT_MAP} = $ENV{TEST_NGINX_USE_VALGRIND} ? 'false' : 'true';
 
 add_block_preprocessor(sub {
     my ($block) = @_;
     $block->set_value(http_config => <<'EOC' . ($block->http_config // ''));
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 EOC
+    $block->set_value(no_error_log => '[error]');
 });
 
 repeat_each(2);
@@ -20,227 +18,246 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: getters compile to a loop, with nothing left out
+=== TEST 1: LuaJIT compiles what is between the calls, and gives nothing up
 --- config
-    location ~ "^/(t)$" {
-        set $own "own value";
+    location = /t {
+        set $own "own";
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             local traces = require "traces"
-            local req = ngxvar.request()
-            for _, name in ipairs { "uri", "document_uri", "request_uri", "args", "query_string",
-                                    "host", "server_name", "scheme", "https", "remote_addr",
-                                    "request_method", "server_protocol", "server_port", "status",
-                                    "request_time", "request_length", "bytes_sent", "connection",
-                                    "connection_requests", "msec", "own", "arg_a", "http_host",
-                                    "http_user_agent", "cookie_a", "http_x" }
-            do
-                local get = ngxvar.getter(name)
-                local value = get(req)      -- finds out where the variable is
-                local last
-                local report = traces.of(function ()
-                    for i = 1, 1000 do
-                        last = get(req)
+            local fetch, set, live, request = ngxvar.fetch, ngxvar.set, ngxvar.live, ngxvar.request
+            local get, put = ngxvar.getter("uri"), ngxvar.setter("own")
+            local read = ngxvar.reader{ "uri", "host" }
+            local req = request()
+            local by_name = setmetatable({}, { __index = function (_, name)
+                local value = fetch(name, req)
+                return value
+            end })
+
+            for what, f in pairs {
+                fetch = function () for i = 1, 1000 do fetch("uri") end end,
+                handle = function () for i = 1, 1000 do fetch("uri", req) end end,
+                number = function () for i = 1, 1000 do fetch("status", req) end end,
+                none = function () for i = 1, 1000 do fetch("none", req) end end,
+                several = function ()
+                    for i = 1, 500 do
+                        local a, b, c = fetch("uri"), fetch("host", req), fetch("arg_a")
                     end
-                end)
-                if report ~= "loop" or last ~= ngxvar.fetch(name, req) or last ~= value
-                   and name ~= "request_time" and name ~= "msec"
-                then
-                    ngx.say(name, ": ", report, " ", tostring(last))
+                end,
+                index = function () for i = 1, 1000 do local uri = by_name.uri end end,
+                set = function () for i = 1, 1000 do set("own", "x", req) end end,
+                live = function () for i = 1, 1000 do live(req) end end,
+                request = function () for i = 1, 1000 do request() end end,
+                getter = function () for i = 1, 1000 do get(req) end end,
+                setter = function () for i = 1, 1000 do put("y", req) end end,
+                reader = function () for i = 1, 500 do read(req) end end,
+                table = function () for i = 1, 500 do read:table(req) end end,
+            } do
+                local report = traces.of(f)
+
+                if report ~= "stitched" then
+                    ngx.say(what, ": ", report)
                 end
             end
+
             ngx.say("done")
         }
     }
 --- request
 GET /t?a=1
---- more_headers
-User-Agent: tester
-Cookie: a=1
-X: x
 --- response_body
 done
---- no_error_log
-[error]
 
 
 
-=== TEST 2: the first use of a getter, and of one of another name, compile too
---- config
-    location = /t {
-        content_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local traces = require "traces"
-            for _, name in ipairs { "uri", "host", "http_host", "arg_a" } do
-                local get = ngxvar.getter(name)
-                local report = traces.of(function ()
-                    local req = ngxvar.request()
-                    for i = 1, 1000 do
-                        if get(req) == "no" then return end
-                    end
-                end)
-                ngx.say(name, ": ", report)
-            end
-        }
-    }
---- request
-GET /t?a=1
---- response_body
-uri: loop
-host: loop
-http_host: loop
-arg_a: loop
---- no_error_log
-[error]
-
-
-
-=== TEST 3: getters of unset values compile
---- config
-    location = /t {
-        content_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local traces = require "traces"
-            local req = ngxvar.request()
-            for _, name in ipairs { "args", "arg_none", "http_none", "cookie_none",
-                                    "no_such_variable", "upstream_addr" }
-            do
-                local get = ngxvar.getter(name)
-                get(req)
-                local last = 1
-                local report = traces.of(function ()
-                    for i = 1, 1000 do last = get(req) end
-                end)
-                ngx.say(name, ": ", report, " ", tostring(last))
-            end
-        }
-    }
---- request
-GET /t
---- response_body
-args: loop nil
-arg_none: loop nil
-http_none: loop nil
-cookie_none: loop nil
-no_such_variable: loop nil
-upstream_addr: loop nil
---- no_error_log
-[error]
-
-
-
-=== TEST 4: getters of cached values compile
+=== TEST 2: a handler that runs often is not given up
 --- http_config
-    map $uri $mapped { default "mapped"; }
-    map "$host$remote_addr$scheme$mapped$bytes_sent" $uses { default "x"; }
---- config
-    location = /t {
-        content_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local traces = require "traces"
+    init_by_lua_block {
+        local ngxvar = require "resty.ngxvar"
+        local fetch, get = ngxvar.fetch, ngxvar.getter("args")
+        local read = ngxvar.reader{ "uri", "host", "status" }
+
+        -- straight-line code
+        function handler()
             local req = ngxvar.request()
-            for _, when in ipairs { "not yet kept", "kept" } do
-                for _, name in ipairs { "host", "remote_addr", "scheme" } do
-                    local get = ngxvar.getter(name)
-                    get(req)
-                    local report = traces.of(function ()
-                        for i = 1, 1000 do get(req) end
-                    end)
-                    ngx.say(name, ", ", when, ": ", report)
+            local entry = { fetch("uri", req), fetch("host"), fetch("arg_a"), fetch("http_x"), get(req) }
+
+            entry.all = read:table(req)
+            entry.uri = read(req)
+            ngxvar.set("own", "x", req)
+
+            return #entry
+        end
+
+        -- the function and what it calls that is written in Lua, by file and line
+        function given_up()
+            local util, vmdef = require "jit.util", require "jit.vmdef"
+            local bad = {}
+
+            for _, f in ipairs { handler, get, ngxvar.setter("own"), read.table, getmetatable(read).__call,
+                                 ngxvar.fetch, ngxvar.set, ngxvar.request, ngxvar.reader }
+            do
+                local pc = 0
+                local is_lua = debug.getinfo(f, "S").what ~= "C"
+
+                while is_lua and util.funcbc(f, pc) do
+                    local op = bit.band(util.funcbc(f, pc), 0xff)
+
+                    -- the opcodes of loops and functions that LuaJIT does not try again
+                    if vmdef.bcnames:sub(op * 6 + 1, op * 6 + 6):find("^I[FLI]%u") then
+                        bad[#bad + 1] = util.funcinfo(f, pc).loc
+                    end
+
+                    pc = pc + 1
                 end
-                local value = ngx.var.uses
             end
-            if $TEST_NGINX_KEPT_MAP then
-                local get = ngxvar.getter("mapped")
-                get(req)
-                ngx.say("mapped: ", traces.of(function ()
-                    for i = 1, 1000 do get(req) end
-                end))
-            end
-        }
+
+            return #bad == 0 and "nothing" or table.concat(bad, ", ")
+        end
     }
---- request
-GET /t
---- response_body eval
-"host, not yet kept: loop
-remote_addr, not yet kept: loop
-scheme, not yet kept: loop
-host, kept: loop
-remote_addr, kept: loop
-scheme, kept: loop
-" . ($ENV{TEST_NGINX_KEPT_MAP} eq 'true' ? "mapped: loop\n" : "")
---- no_error_log
-[error]
-
-
-
-=== TEST 5: fetch with a handle, setters and request() compile
 --- config
     location = /t {
         set $own "own";
         content_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local traces = require "traces"
-            local req = ngxvar.request()
-            local fetch = ngxvar.fetch
-            for _, name in ipairs { "uri", "own", "arg_a", "http_host", "status", "none" } do
-                ngx.say("fetch ", name, ": ", traces.of(function ()
-                    for i = 1, 1000 do fetch(name, req) end
-                end))
+            for _ = 1, 5000 do
+                assert(handler() == 5)
             end
-            local put = ngxvar.setter("own")
-            put("x", req)
-            ngx.say("setter: ", traces.of(function ()
-                for i = 1, 1000 do put("y", req) end
-            end), " ", ngx.var.own)
+
+            ngx.say(given_up())
         }
     }
 --- request
 GET /t?a=1
+--- more_headers
+X: x
 --- response_body
-fetch uri: loop
-fetch own: loop
-fetch arg_a: loop
-fetch http_host: loop
-fetch status: loop
-fetch none: loop
-setter: loop y
---- no_error_log
-[error]
+nothing
 
 
 
-=== TEST 6: patched ngx.var compiles
+=== TEST 3: a compiled loop sees a value change
 --- http_config
     init_by_lua_block { require("resty.ngxvar").patch_ngx_var() }
 --- config
     location = /t {
-        set $own "own";
+        set $own "0";
         content_by_lua_block {
-            local traces = require "traces"
-            local var = ngx.var
-            for _, name in ipairs { "uri", "own", "arg_a", "http_host", "status", "none" } do
-                ngx.say(name, ": ", traces.of(function ()
-                    for i = 1, 1000 do local value = var[name] end
-                end))
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+            local getters, put = {}, ngxvar.setter("own")
+            local methods = { [0] = ngx.HTTP_GET, ngx.HTTP_POST, ngx.HTTP_PUT }
+            local method_names = { [0] = "GET", "POST", "PUT" }
+            local wrong = 0
+
+            for _, name in ipairs { "request_method", "own", "status", "host", "http_x", "args", "arg_a" } do
+                getters[name] = ngxvar.getter(name)
             end
+
+            local function check(name, want)
+                if ngxvar.fetch(name) ~= want or ngxvar.fetch(name, req) ~= want
+                   or getters[name](req) ~= want
+                then
+                    wrong = wrong + 1
+                end
+            end
+
+            for i = 1, 1000 do
+                ngx.req.set_method(methods[i % 3])
+                check("request_method", method_names[i % 3])
+                ngx.var.own = tostring(i)
+                check("own", tostring(i))
+                put("s" .. i, req)
+                check("own", "s" .. i)
+                ngxvar.set("own", "t" .. i)
+                check("own", "t" .. i)
+                ngx.status = 200 + i % 2
+                check("status", 200 + i % 2)
+                ngx.req.set_header("Host", "host" .. i)
+                ngx.req.set_header("X", "x" .. i)
+                check("host", "host" .. i)
+                check("http_x", "x" .. i)
+                ngx.req.set_uri_args("a=" .. i)
+                check("args", "a=" .. i)
+                check("arg_a", tostring(i))
+
+                if ngx.var.arg_a ~= tostring(i) or ngx.var.own ~= "t" .. i then
+                    wrong = wrong + 1
+                end
+            end
+
+            ngx.say(wrong)
         }
     }
 --- request
 GET /t?a=1
 --- response_body
-uri: loop
-own: loop
-arg_a: loop
-http_host: loop
-status: loop
-none: loop
---- no_error_log
-[error]
+0
 
 
 
-=== TEST 7: an error raised in compiled code has the same text
+=== TEST 4: a compiled loop sees the time go on
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local req = ngxvar.request()
+
+            for _, name in ipairs { "msec", "request_time" } do
+                local first, changed = ngxvar.fetch(name, req), false
+
+                for _ = 1, 2e6 do
+                    ngx.update_time()
+
+                    if ngxvar.fetch(name, req) ~= first then
+                        changed = true
+                        break
+                    end
+                end
+
+                ngx.say(name, " ", changed)
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+msec true
+request_time true
+
+
+
+=== TEST 5: compiled code refuses what is no request
+--- config
+    location = /t {
+        set $own "value";
+        content_by_lua_block {
+            jit.opt.start("hotloop=2", "hotexit=2")
+
+            local ngxvar = require "resty.ngxvar"
+            local refused = require("strangers").refused
+            local req = ngxvar.request()
+
+            for _ = 1, 100 do
+                ngxvar.fetch("uri", req)
+                ngxvar.set("own", "value", req)
+            end
+
+            ngx.say("fetch: ", refused(function (x) return ngxvar.fetch("uri", x) end, 8))
+            ngx.say("set: ", refused(function (x) return ngxvar.set("own", "x", x) end, 8))
+            ngx.say(ngx.var.own)
+            jit.opt.start("hotloop=56", "hotexit=10")
+        }
+    }
+--- request
+GET /t
+--- response_body
+fetch: refused
+set: refused
+value
+
+
+
+=== TEST 6: an error raised in compiled code has the same text
 --- config
     location = /t {
         content_by_lua_block {
@@ -276,7 +293,7 @@ a number for a name: true nil nil
 
 
 
-=== TEST 8: reading a value again allocates no Lua memory, compiled or not
+=== TEST 7: reading a value again allocates no Lua memory, compiled or not
 --- config
     location = /t {
         set $own "own value";
@@ -303,14 +320,11 @@ a number for a name: true nil nil
             end
 
             for _, name in ipairs(names) do
-                local get = ngxvar.getter(name)
                 local fetch = ngxvar.fetch
-                local by_getter = growth(function () return (get(req)) end)
                 local by_fetch = growth(function () return (fetch(name, req)) end)
                 local without = growth(function () return (fetch(name)) end)
-                if by_getter ~= "flat" or by_fetch ~= "flat" or without ~= "flat" then
-                    ngx.say(name, ": getter ", by_getter, ", fetch ", by_fetch, ", of the current ",
-                            without)
+                if by_fetch ~= "flat" or without ~= "flat" then
+                    ngx.say(name, ": ", by_fetch, ", of the current ", without)
                 end
             end
 
@@ -332,15 +346,13 @@ GET /t?a=1
 --- response_body
 done
 --- timeout: 20s
---- no_error_log
-[error]
 --- skip_eval
 3: # millions of calls
 $ENV{TEST_NGINX_USE_VALGRIND}
 
 
 
-=== TEST 9: reading a value again allocates nothing in the request's pool
+=== TEST 8: reading a value again allocates nothing in the request's pool
 --- config
     location = /t {
         set $own "own value";
@@ -377,9 +389,7 @@ $ENV{TEST_NGINX_USE_VALGRIND}
                                     "request_method", "request_length", "bytes_sent", "own",
                                     "arg_a", "http_host", "none", "request_time" }
             do
-                local get = ngxvar.getter(name)
-                local sum = growth(function () return (get(req)) end)
-                            + growth(function () return (fetch(name, req)) end)
+                local sum = growth(function () return (fetch(name, req)) end)
                             + growth(function () return (fetch(name)) end)
                 if sum > 600 then ngx.say(name, ": ", sum, " KB") end
             end
@@ -392,116 +402,6 @@ GET /t?a=1
 ngx.var: true
 done
 --- timeout: 20s
---- no_error_log
-[error]
 --- skip_eval
 3: # memcheck keeps what is freed, and has memory of its own
 $ENV{TEST_NGINX_USE_VALGRIND}
-
-
-
-=== TEST 10: a listener to other events of LuaJIT's does not pass for one to traces
---- http_config
-    init_by_lua_block {
-        assert(not package.loaded["resty.ngxvar"])
-        local bit = require "bit"
-        local registry = debug.getregistry()
-        local errfin = bit.lshift(0x12d93888, 3)    -- LuaJIT's own, since 2023
-        registry._VMEVENTS = registry._VMEVENTS or {}
-        registry._VMEVENTS[errfin] = registry._VMEVENTS[errfin] or function () end
-        require "resty.ngxvar"
-    }
---- config
-    location = /t {
-        content_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local traces = require "traces"
-            local req = ngxvar.request()
-            local fetch = ngxvar.fetch
-            ngx.say("fetch: ", traces.of(function ()
-                for i = 1, 1000 do fetch("uri", req) end
-            end))
-        }
-    }
---- request
-GET /t
---- response_body
-fetch: loop
---- no_error_log
-[error]
-
-
-
-=== TEST 11: a getter is resolved although another's trace runs it
---- config
-    location = /t {
-        set $one 1;
-        set $two 2;
-        content_by_lua_block {
-            local ngxvar = require "resty.ngxvar"
-            local req = ngxvar.request()
-
-            -- from the interpreter, so that the trace is the getter's own
-            local function call(get, times)
-                for _ = 1, times do
-                    get(req)
-                end
-            end
-            jit.off(call)
-
-            local function is_resolved(get)
-                for i = 1, 20 do
-                    local name, value = debug.getupvalue(get, i)
-                    if name == "is_resolved" then
-                        return value
-                    end
-                end
-            end
-
-            for _, names in ipairs { { "one", "two" }, { "uri", "args" }, { "status", "msec" } } do
-                call(ngxvar.getter(names[1]), 1000)
-                local get = ngxvar.getter(names[2])
-                call(get, 1000)
-                ngx.say(names[2], ": ", is_resolved(get))
-            end
-        }
-    }
---- request
-GET /t?a=1
---- response_body
-two: true
-args: true
-msec: true
---- no_error_log
-[error]
-
-
-
-=== TEST 12: the interpreter is never told that a trace is recorded
---- config
-    location = /t {
-        content_by_lua_block {
-            require "resty.ngxvar"
-            local is_recorded = require("resty.ngxvar.trace").is_recorded
-
-            -- often enough for LuaJIT to make a trace of is_recorded(), if it could
-            local function told()
-                local times = 0
-                for _ = 1, 1000 do
-                    if is_recorded() then
-                        times = times + 1
-                    end
-                end
-                return times
-            end
-            jit.off(told)
-
-            ngx.say(told(), " ", told())
-        }
-    }
---- request
-GET /t
---- response_body
-0 0
---- no_error_log
-[error]

@@ -7,6 +7,46 @@ use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 use CtxWitness;
 
+# Redirects other than error pages: what makes each, in a location whose ngx.ctx is kept.
+my %REDIRECT = (
+    '/exec'            => 'content_by_lua_block { ngx.exec("/page") }',
+    '/exec-args'       => 'content_by_lua_block { ngx.exec("/page", { a = 1 }) }',
+    '/exec-named'      => 'content_by_lua_block { ngx.exec("@page") }',
+    '/exec-in-access'  => 'access_by_lua_block { ngx.exec("/page") }',
+    '/exec-in-rewrite' => 'rewrite_by_lua_block { witness.keep() ngx.exec("/page") }',
+    '/try-files'       => 'root html; try_files /missing /page;',
+    '/try-files-named' => 'root html; try_files /missing @page;',
+    '/dir/'            => 'root html; index page;',
+    '/accel'           => 'proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=/page;',
+    '/accel-named'     => 'proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=@page;',
+);
+
+# With `redirects` a block requests these, with this `setting`.
+add_block_preprocessor(sub ($block) {
+    my $seen = $block->seen;
+    $block->set_value(seen => join ' ', map { "$_=new" } qw(rewrite access content header_filter body_filter log))
+        if defined $seen && $seen =~ /^nowhere\s*$/;
+
+    my @uris = split ' ', $block->redirects // return;
+    my $keep = 'rewrite_by_lua_block { witness.keep() }';
+    $block->set_value(config => join "\n", $block->setting // '',
+        (map { "location = $_ { " . ($REDIRECT{$_} =~ /rewrite_by_lua/ ? '' : $keep) . " $REDIRECT{$_} }" } @uris),
+        'location = /dir/page { content_by_lua_block { witness.page() } }');
+    $block->set_value(http_config => <<'END');
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT1;
+        location / {
+            add_header X-Accel-Redirect $arg_to;
+            return 200;
+        }
+    }
+END
+    # a file, for the index module to find
+    $block->set_value(user_files => ">>> dir/page\n");
+    $block->set_value(request => [ map { "GET $_" } @uris ]);
+    $block->set_value(response_body => [ ("page\n") x @uris ]);
+});
+
 repeat_each(2);
 run_tests();
 
@@ -123,7 +163,7 @@ GET /t
 --- error_code: 500
 --- response_body
 page
---- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+--- seen: nowhere
 
 
 
@@ -217,132 +257,26 @@ location in location: log=same
 
 
 === TEST 8: all restores after ngx.exec, try_files, index and X-Accel-Redirect
---- http_config
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        location / {
-            add_header X-Accel-Redirect $arg_to;
-            return 200;
-        }
-    }
---- config
-    lua_var_ctx_restore all;
-    location = /exec {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("/page") }
-    }
-    location = /exec-args {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("/page", { a = 1 }) }
-    }
-    location = /exec-in-rewrite {
-        rewrite_by_lua_block { witness.keep() ngx.exec("/page") }
-    }
-    location = /exec-in-access {
-        access_by_lua_block { witness.keep() ngx.exec("/page") }
-    }
-    location = /exec-named {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("@page") }
-    }
-    location = /try-files {
-        root html;
-        rewrite_by_lua_block { witness.keep() }
-        try_files /missing /page;
-    }
-    location = /try-files-named {
-        root html;
-        rewrite_by_lua_block { witness.keep() }
-        try_files /missing @page;
-    }
-    location = /dir/ {
-        root html;
-        index page;
-        rewrite_by_lua_block { witness.keep() }
-    }
-    location = /dir/page { content_by_lua_block { witness.page() } }
-    location = /accel {
-        rewrite_by_lua_block { witness.keep() }
-        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=/page;
-    }
-    location = /accel-named {
-        rewrite_by_lua_block { witness.keep() }
-        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=@page;
-    }
---- user_files
->>> dir/page
-a file, for the index module to find
---- request eval
-[map "GET $_", qw(/exec /exec-args /exec-in-rewrite /exec-in-access /exec-named
-                  /try-files /try-files-named /dir/ /accel /accel-named)]
---- response_body eval
-[("page\n") x 10]
+--- setting: lua_var_ctx_restore all;
+--- redirects
+/exec /exec-args /exec-in-rewrite /exec-in-access /exec-named /try-files /try-files-named /dir/ /accel /accel-named
 --- seen: everywhere
 
 
 
 === TEST 9: error_page does not restore after ngx.exec, try_files, index and X-Accel-Redirect
---- http_config
-    server {
-        listen 127.0.0.1:$TEST_NGINX_PORT1;
-        location / {
-            add_header X-Accel-Redirect $arg_to;
-            return 200;
-        }
-    }
---- config
-    lua_var_ctx_restore error_page;
-    location = /exec {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("/page") }
-    }
-    location = /exec-named {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("@page") }
-    }
-    location = /try-files {
-        root html;
-        rewrite_by_lua_block { witness.keep() }
-        try_files /missing /page;
-    }
-    location = /dir/ {
-        root html;
-        index page;
-        rewrite_by_lua_block { witness.keep() }
-    }
-    location = /dir/page { content_by_lua_block { witness.page() } }
-    location = /accel {
-        rewrite_by_lua_block { witness.keep() }
-        proxy_pass http://127.0.0.1:$TEST_NGINX_PORT1/?to=/page;
-    }
---- user_files
->>> dir/page
-a file, for the index module to find
---- request eval
-[map "GET $_", qw(/exec /exec-named /try-files /dir/ /accel)]
---- response_body eval
-[("page\n") x 5]
---- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+--- setting: lua_var_ctx_restore error_page;
+--- redirects
+/exec /exec-named /try-files /dir/ /accel
+--- seen: nowhere
 
 
 
 === TEST 10: off does not restore after other redirects
---- config
-    lua_var_ctx_restore off;
-    location = /exec {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("/page") }
-    }
-    location = /try-files {
-        root html;
-        rewrite_by_lua_block { witness.keep() }
-        try_files /missing @page;
-    }
---- request eval
-["GET /exec", "GET /try-files"]
---- response_body eval
-["page\n", "page\n"]
---- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+--- setting: lua_var_ctx_restore off;
+--- redirects
+/exec /try-files-named
+--- seen: nowhere
 
 
 
@@ -364,27 +298,6 @@ page
 
 
 === TEST 12: the default does not restore after ngx.exec, try_files and index
---- config
-    location = /exec {
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exec("/page") }
-    }
-    location = /try-files {
-        root html;
-        rewrite_by_lua_block { witness.keep() }
-        try_files /missing @page;
-    }
-    location = /dir/ {
-        root html;
-        index page;
-        rewrite_by_lua_block { witness.keep() }
-    }
-    location = /dir/page { content_by_lua_block { witness.page() } }
---- user_files
->>> dir/page
-a file, for the index module to find
---- request eval
-["GET /exec", "GET /try-files", "GET /dir/"]
---- response_body eval
-["page\n", "page\n", "page\n"]
---- seen: rewrite=new access=new content=new header_filter=new body_filter=new log=new
+--- redirects
+/exec /try-files-named /dir/
+--- seen: nowhere

@@ -32,7 +32,7 @@ http {
     client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp;
     uwsgi_temp_path temp; scgi_temp_path temp;
     init_by_lua_block { memory = require "memory" memory.fail(memory.POOL, $ARM) }
-    lua_var_index $arg_a $http_b;
+    log_format uses '$arg_a $http_b';
     error_page 502 /page?a=1;
 
     server {

@@ -16,20 +16,37 @@ use Test::Nginx::Socket::Lua 'no_plan';
 add_block_preprocessor(sub ($block) {
     $block->set_value(http_config => <<"END" . ($block->http_config // ''));
     lua_package_path "\$TEST_NGINX_LUA_DIR/?.lua;;";
-    lua_max_pending_timers 100000;
-    lua_max_running_timers 100000;
     init_by_lua_block { memory = require "memory"; client = require "client" }
 END
     $block->set_value(config => <<"END" . $block->config) if defined $block->config;
     set \$own "own";
     location = /report { content_by_lua_block { memory.report() } }
     location = /bare { return 200 "bare\\n"; }
+    location = /fill { content_by_lua_block { memory.fill_from_here() } }
+    location = /hold { content_by_lua_block { memory.hold() } }
 END
     $block->set_value(request => 'GET /t') if !defined $block->request;
+    if (defined(my $body = $block->response_body)) {
+        $block->set_value(response_body => $body =~ s{(all|no handle) of (\S+)\n}{ report($1 eq 'all', $2) }ger);
+    }
 });
 
-# Timers that fill the registry have a connection each.
-worker_connections(16_384);
+# What memory.report() says for a request of this URI, with a handle or without.
+sub report ($has_handle, $uri) {
+    my ($request, $by_handle, $live) = $has_handle
+        ? ('a handle', $uri, 'true') : ('no memory for the request', '-', 'no memory for the request');
+    return <<"END";
+fetch: $uri
+request: $request
+by handle: $by_handle
+by pointer: $uri
+live: $live
+set: changed
+ctx: $uri
+END
+}
+
+worker_connections(1024);
 no_long_string();
 repeat_each(2);
 run_tests();
@@ -40,13 +57,7 @@ __DATA__
 --- config
     location = /t { content_by_lua_block { ngx.print(memory.get("/report")) } }
 --- response_body
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
+200 all of /report
 --- no_error_log
 [error]
 
@@ -62,13 +73,7 @@ ctx: /report
         }
     }
 --- response_body
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
+200 all of /report
 --- error_log
 lua_var: no memory to register the request, its handle and its ngx.ctx after a redirect are not available
 
@@ -86,21 +91,9 @@ lua_var: no memory to register the request, its handle and its ngx.ctx after a r
         }
     }
 --- response_body
-200 fetch: /report
-request: no memory for the request
-by handle: -
-by pointer: /report
-live: no memory for the request
-set: changed
-ctx: /report
+200 no handle of /report
 and then
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
+200 all of /report
 --- error_log
 lua_var: no memory to register the request
 
@@ -119,13 +112,7 @@ lua_var: no memory to register the request
         }
     }
 --- response_body
-fetch: /t
-request: a handle
-by handle: /t
-by pointer: /t
-live: true
-set: changed
-ctx: /t
+all of /t
 true
 --- no_error_log
 [error]
@@ -205,21 +192,9 @@ lua_var: no memory to register the request
         }
     }
 --- response_body
-200 fetch: /report
-request: no memory for the request
-by handle: -
-by pointer: /report
-live: no memory for the request
-set: changed
-ctx: /report
+200 no handle of /report
 and then
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
+200 all of /report
 --- error_log
 lua_var: no memory to register the request
 
@@ -239,20 +214,8 @@ lua_var: no memory to register the request
         }
     }
 --- response_body
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
+200 all of /report
+200 all of /report
 --- no_error_log
 [error]
 
@@ -281,13 +244,7 @@ true
 set: changed
 ctx: /report
 
-200 fetch: /report
-request: a handle
-by handle: /report
-by pointer: /report
-live: true
-set: changed
-ctx: /report
+200 all of /report
 
 
 
@@ -309,58 +266,39 @@ ctx: /report
         }
     }
 --- response_body
-200 fetch: /report
-request: no memory for the request
-by handle: -
-by pointer: /report
-live: no memory for the request
-set: changed
-ctx: /report
-fetch: /outer
-request: a handle
-by handle: /outer
-by pointer: /outer
-live: true
-set: changed
-ctx: /outer
+200 no handle of /report
+all of /outer
 --- error_log
 lua_var: no memory to register the request
 
 
 
-=== TEST 11: a timer without memory runs without a handle
+=== TEST 11: a timer needs no memory, because its handle names no request
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             local lines
 
-            memory.during(memory.CLEANUP, 0, false, function ()
+            memory.during(memory.CLEANUP, 0, true, function ()
                 local done = require("ngx.semaphore").new()
 
                 ngx.timer.at(0, function ()
-                    local first, err = ngxvar.request()
-                    local second = ngxvar.request()
+                    local req, err = ngxvar.request()
 
-                    lines = { first == nil, err, second and ngxvar.live(second),
-                              select(2, ngxvar.fetch("uri", second)) }
+                    lines = { type(req), tostring(err), tostring(ngxvar.live(req)),
+                              select(2, ngxvar.fetch("uri", req)) }
                     done:post()
                 end)
                 done:wait(10)
             end)
-
-            for _, line in ipairs(lines) do
-                ngx.say(line)
-            end
+            ngx.say(table.concat(lines, ", "))
         }
     }
 --- response_body
-true
-no memory for the request
-true
-no variables in this context (TLS handshake, timer or worker start)
---- error_log
-lua_var: no memory to register the request
+userdata, nil, false, no variables in this context (TLS handshake, timer or worker start)
+--- no_error_log
+[error]
 
 
 

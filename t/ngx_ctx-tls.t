@@ -9,8 +9,23 @@ use CtxWitness;
 
 # 127.0.0.1:$TEST_NGINX_PORT1 speaks TLS, with HTTP/2 where the client asks for
 # it.  A block says with `tls` which Lua runs in the handshake.
+# With `ask` it prints what these URIs give on one connection.
 add_block_preprocessor(sub ($block) {
     my $handshake = $block->tls // return;
+    if (my $uris = $block->ask) {
+        my $bodies = join ', ', map { qq{c:request("$_").body} } split ' ', $uris;
+        $block->set_value(config => <<"END");
+    location = /t {
+        content_by_lua_block {
+            local c = client.connect{ port = \$TEST_NGINX_PORT1, tls = true }
+            ngx.print($bodies)
+            c:close()
+        }
+    }
+END
+        $block->set_value(no_error_log => '[error]');
+    }
+    $block->set_value(request => 'GET /t');
     $block->set_value(http_config => ($block->http_config // '') . <<"END");
     server {
         listen 127.0.0.1:\$TEST_NGINX_PORT1 ssl http2;
@@ -85,8 +100,6 @@ __DATA__
             ngx.say(witness.tally(witness.await(3)))
         }
     }
---- request
-GET /t
 --- response_body
 page
 own nil certificate nil
@@ -104,17 +117,7 @@ fine
 === TEST 2: ssl_client_hello_by_lua's ngx.ctx is inherited after an error page
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-
-            ngx.print(c:request("/handshake").body, c:request("/handshake").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /handshake /handshake
 --- response_body
 own hello nil nil
 own hello nil nil
@@ -143,8 +146,6 @@ own hello nil nil
             ngx.say(witness.await(1)[1])
         }
     }
---- request
-GET /t
 --- response_body
 own hello certificate after hello nil
 page
@@ -188,8 +189,6 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
             ngx.say(witness.tally(witness.await(2)))
         }
     }
---- request
-GET /t
 --- response_body
 own nil nil nil
 page
@@ -202,18 +201,7 @@ page
 === TEST 5: a request without ngx.ctx finds on the error page what it would find without the module
 --- tls
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-
-            ngx.print(c:request("/without").body, c:request("/handshake").body,
-                      c:request("/without").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /without /handshake /without
 --- response_body
 nil nil certificate nil
 own nil certificate nil
@@ -226,17 +214,7 @@ nil nil certificate nil
     lua_var_ctx_restore off;
 --- tls
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-
-            ngx.print(c:request("/handshake").body, c:request("/handshake").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /handshake /handshake
 --- response_body
 nil nil certificate nil
 nil nil certificate nil
@@ -270,8 +248,6 @@ nil nil certificate nil
             ngx.say(witness.tally(witness.await(20)))
         }
     }
---- request
-GET /t
 --- response_body
 10 x fine
 10 x nil hello certificate nil
@@ -285,23 +261,12 @@ GET /t
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /ssl_ctx /ssl_ctx
 --- response_body
 certificate hello true certificate hello nil
 certificate nil
 certificate hello true certificate hello nil
 certificate nil
---- no_error_log
-[error]
 
 
 
@@ -311,23 +276,12 @@ certificate nil
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /ssl_ctx /ssl_ctx
 --- response_body
 nil nil false certificate hello nil
 certificate nil
 nil nil false certificate hello nil
 certificate nil
---- no_error_log
-[error]
 
 
 
@@ -338,23 +292,12 @@ certificate nil
         ssl_client_hello_by_lua_block { ngx.ctx.hello = "hello" }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
         lua_var_ssl_ctx inherit;
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /ssl_ctx /ssl_ctx
 --- response_body
 certificate hello true certificate hello nil
 certificate nil
 certificate hello true certificate hello nil
 certificate nil
---- no_error_log
-[error]
 
 
 
@@ -363,22 +306,11 @@ certificate nil
     lua_var_ssl_ctx off;
 --- tls
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-            ngx.print(c:request("/without").body, c:request("/handshake").body, c:request("/without").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /without /handshake /without
 --- response_body
 nil nil nil nil
 own nil nil nil
 nil nil nil nil
---- no_error_log
-[error]
 
 
 
@@ -388,23 +320,12 @@ nil nil nil nil
 --- tls
         ssl_client_hello_by_lua_block { ngx.ctx = { hello = "first" } ngx.ctx = { hello = "hello" } }
         ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
---- config
-    location = /t {
-        content_by_lua_block {
-            local c = client.connect{ port = $TEST_NGINX_PORT1, tls = true }
-            ngx.print(c:request("/ssl_ctx").body, c:request("/ssl_ctx").body)
-            c:close()
-        }
-    }
---- request
-GET /t
+--- ask: /ssl_ctx /ssl_ctx
 --- response_body
 nil nil false certificate hello nil
 certificate nil
 nil nil false certificate hello nil
 certificate nil
---- no_error_log
-[error]
 
 
 
@@ -433,8 +354,6 @@ certificate nil
             ngx.say("done")
         }
     }
---- request
-GET /t
 --- response_body
 done
 --- no_error_log

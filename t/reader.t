@@ -245,3 +245,34 @@ one two two
 GET /t
 --- response_body
 /t /t localhost nil
+
+
+
+=== TEST 9: read.table() with a dot raises an error that names read:table
+--- config
+    location = /keep { content_by_lua_block { package.loaded.kept = require("resty.ngxvar").request() } }
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local read = ngxvar.reader { "uri" }
+            local arguments = {
+                { n = 0 }, { n = 1, package.loaded.kept }, { n = 1, ngxvar.request() }, { n = 1 },
+                { n = 2, nil, {} }, { n = 1, {} }, { n = 1, require("resty.core.base").get_request() },
+                { n = 1, "uri" },
+            }
+
+            for i, list in ipairs(arguments) do
+                local ok, err = pcall(function () return (read.table(unpack(list, 1, list.n))) end)
+
+                if ok or not tostring(err):find("^content_by_lua%S*:%d+: .*read:table") then
+                    ngx.say(i, ": ", tostring(err))
+                end
+            end
+
+            ngx.say(read:table().uri, " ", read.table(read).uri, " ", read:table(ngxvar.request()).uri)
+        }
+    }
+--- request eval
+["GET /keep", "GET /t"]
+--- response_body eval
+["", "/t /t /t\n"]

@@ -110,11 +110,6 @@ sub check_directives {
         refuses($nginx, $context, "$name @examples @examples;", "invalid number of arguments in \"$name\" directive")
             if $arguments !~ /\.\.\.$/;
     }
-
-    # The names that the text of lua_var_index mentions.
-    my @names = grep { /^\$\w+$/ } Markdown::spans($README->section('lua_var_index')->{text});
-    accepts($nginx, 'http', "lua_var_index @names;");
-    refuses($nginx, 'http', 'lua_var_index $no_such_variable;', 'unknown "no_such_variable" variable');
     return;
 }
 

@@ -1,18 +1,23 @@
 # A request whose slot is occupied, but whose memory no longer looks like that request: it is
 # refused before anything else of it is read.  src/validation.rs.
 #
-# nginx never damages a request so.  Lua overwrites the members that are compared, reads,
-# and restores them.
+# nginx damages no request so, except that it sets the pool to NULL before it destroys it.  Lua
+# overwrites the members that are compared, reads, and restores them.
 
 use v5.36;
 use lib 't/lib';
+use NginxHeaders;
 use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 
+my %of = NginxHeaders::numbers(map { $_ => "offsetof(ngx_http_request_t, $_)" } qw(signature connection pool));
+my $offsets = join ', ', map { "$_ = $of{$_}" } sort keys %of;
+
 add_block_preprocessor(sub ($block) {
-    $block->set_value(http_config => <<'END');
-    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+    $block->set_value(http_config => <<"END" . <<'END');
     init_by_lua_block {
+        local offset_of = { $offsets }
+END
         local ffi = require "ffi"
         local C = ffi.C
         local get_request = require("resty.core.base").get_request
@@ -21,23 +26,7 @@ add_block_preprocessor(sub ($block) {
         own = ngxvar.getter("own")
         set_own = ngxvar.setter("own")
 
-        local recorded = require "recorded"
-
         ffi.cdef "int ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);"
-
-        local layout = ffi.new("ngx_http_lua_var_layout_t")
-        C.ngx_http_lua_var_ffi_layout(layout)
-
-        local function offset_of(name)
-            for i = 0, tonumber(layout.nmembers) - 1 do
-                local member = layout.members[i]
-                if ffi.string(member.structure) == "request"
-                   and ffi.string(member.name) == name
-                then
-                    return tonumber(member.offset)
-                end
-            end
-        end
 
         local text = ffi.new("ngx_str_t")
 
@@ -51,8 +40,6 @@ add_block_preprocessor(sub ($block) {
                 { "fetch, current", ngxvar.fetch("uri") },
                 { "getter", uri(handle) },
                 { "getter, set variable", own(handle) },
-                { "getter, as on a trace", recorded.get(uri, handle) },
-                { "getter, set variable, as on a trace", recorded.get(own, handle) },
                 { "set", ngxvar.set("own", "changed", handle) },
                 { "setter", set_own("changed", handle) },
                 { "C", C.ngx_http_lua_var_ffi_uri(r, text) == 0 and "/t" or nil },
@@ -62,11 +49,11 @@ add_block_preprocessor(sub ($block) {
         -- the result of each way while the member at an offset is overwritten
         function damaged(ctype, member, value)
             local handle = ngxvar.request()
-            local at = ffi.cast("char *", get_request()) + offset_of(member)
+            local at = ffi.cast("char *", get_request()) + offset_of[member]
             local place = ffi.cast(ctype .. "*", at)
             local right = place[0]
 
-            -- getters resolve their names before that
+            -- names are resolved before that
             uri(handle)
             own(handle)
 
@@ -106,8 +93,6 @@ fetch, pointer: /t
 fetch, current: /t
 getter: /t
 getter, set variable: own
-getter, as on a trace: /t
-getter, set variable, as on a trace: own
 set: true
 setter: true
 C: /t
@@ -138,6 +123,19 @@ own: own, live: true
             local another = require("ffi").new("char[1024]")
             damaged("void *", "connection", another)
         }
+    }
+--- response_body
+own: own, live: true
+--- no_error_log
+[error]
+
+
+
+=== TEST 4: a request whose pool is being destroyed is refused
+--- config
+    location = /t {
+        set $own "own";
+        content_by_lua_block { damaged("void *", "pool", nil) }
     }
 --- response_body
 own: own, live: true

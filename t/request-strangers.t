@@ -190,59 +190,47 @@ subrequest: nil stale request
 
 
 
-=== TEST 5: a handle with any bit wrong is refused
+=== TEST 5: another userdata does not become a handle by a handle's metatable
 --- config
     location = /t {
+        set $own "own";
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
-            local ffi = require "ffi"
-            local bit = require "bit"
             local req = ngxvar.request()
-            local refused = 0
+            local bad = 0
 
-            local function forge(id, generation)
-                local forged = ffi.new("ngx_http_lua_var_handle_t", id, generation)
-                local value, err = ngxvar.fetch("uri", forged)
-                if value == nil and err == "stale request"
-                   and not ngxvar.live(forged)
-                   and not ngxvar.set("own", "x", forged)
-                then
-                    refused = refused + 1
-                else
-                    ngx.say("taken: ", id, "/", generation, " ", value)
-                end
-            end
-
-            for n = 0, 31 do
-                local one = bit.lshift(1, n)
-                forge(bit.bxor(req.id, one), req.generation)
-                forge(req.id, bit.bxor(req.generation, one))
-            end
-
-            for _, n in ipairs { 0, 1, 1023, 1024, 4095, 65536, 2^22 - 1, 2^22,
-                                 2^31 - 1, 2^31, 2^32 - 1 }
+            for _, kind in ipairs { function () return newproxy() end, function () return newproxy(true) end,
+                                    function () return io.tmpfile() end }
             do
-                for _, generation in ipairs { 0, 1, 2, 2^31, 2^32 - 2, 2^32 - 1 } do
-                    if n ~= req.id or generation ~= req.generation then
-                        forge(n, generation)
-                    else
-                        refused = refused + 1
+                for _ = 1, 100 do
+                    local forged = debug.setmetatable(kind(), debug.getmetatable(req))
+
+                    if ngxvar.fetch("uri", forged) or ngxvar.live(forged) or ngxvar.set("own", "x", forged)
+                       or ngxvar.getter("uri")(forged) or ngxvar.reader{ "uri" }(forged)
+                    then
+                        bad = bad + 1
                     end
+
+                    pcall(tostring, forged)
+                    pcall(function () return forged.uri end)
                 end
             end
 
-            forge(0, 0)
-            ngx.say(refused)
-            ngx.say(ngxvar.fetch("uri", req), " ",
-                    ngxvar.fetch("uri", ffi.new("ngx_http_lua_var_handle_t",
-                                                req.id, req.generation)))
+            collectgarbage()
+            ngx.say(bad, " ", ngx.var.own)
+
+            -- and a handle without its metatable is none
+            debug.setmetatable(req, nil)
+            ngx.say(tostring(ngxvar.fetch("uri", req)), " ", tostring(ngxvar.live(req)))
+            ngx.say(ngxvar.fetch("uri", ngxvar.request()) or ngxvar.fetch("uri"))
         }
     }
 --- request
 GET /t
 --- response_body
-131
-/t /t
+0 own
+nil false
+/t
 --- no_error_log
 [error]
 

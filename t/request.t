@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: request() returns one opaque cdata for a request
+=== TEST 1: request() returns one opaque userdata for a request
 --- config
     location = /t {
         content_by_lua_block {
@@ -27,7 +27,7 @@ __DATA__
 --- request
 GET /t
 --- response_body
-cdata 1
+userdata 1
 true
 request: N/N
 true
@@ -414,33 +414,39 @@ later: nil stale request;
 
 
 
-=== TEST 10: a timer's handle and pointer end with the timer
+=== TEST 10: in a timer a handle names no request, and is stale everywhere else
 --- config
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
             local base = require "resty.core.base"
-            local req, raw, in_timer
+            local of_timer, pointer
+            local said = {}
+
+            local function add(...)
+                for i = 1, select("#", ...) do
+                    local is_live, err = ngxvar.live(select(i, ...))
+                    local value, refusal = ngxvar.fetch("uri", select(i, ...))
+                    said[#said + 1] = tostring(is_live) .. ", " .. err .. ", " .. tostring(value) .. ", " .. refusal
+                end
+            end
+
             assert(ngx.timer.at(0, function ()
-                raw = base.get_request()
-                req = ngxvar.request()
-                in_timer = tostring(ngxvar.live(req)) .. " " .. tostring(ngxvar.live(raw))
-                           .. " " .. tostring(ngxvar.live(ngxvar.request()))
+                of_timer, pointer = ngxvar.request(), base.get_request()
+                add(of_timer, ngxvar.request(), pointer)
             end))
-            while not req do ngx.sleep(0.001) end
-            ngx.sleep(0.001)
-            ngx.say(in_timer)
-            ngx.say(select(2, ngxvar.live(req)), ", ", select(2, ngxvar.live(raw)))
-            ngx.say(select(2, ngxvar.fetch("uri", req)), ", ",
-                    select(2, ngxvar.fetch("uri", raw)))
+            require("ngx.semaphore").new():wait(0.05)
+            add(of_timer, pointer)
+            ngx.say(table.concat(said, "\n"))
+            ngx.say(type(of_timer), " ", tostring(of_timer):sub(1, 9))
         }
     }
 --- request
 GET /t
---- response_body
-true true true
-stale request, stale request
-stale request, stale request
+--- response_body eval
+("false, no variables in this context (TLS handshake, timer or worker start), nil, "
+    . "no variables in this context (TLS handshake, timer or worker start)\n") x 3
+    . "false, stale request, nil, stale request\n" x 2 . "userdata request: \n"
 --- no_error_log
 [error]
 
@@ -520,16 +526,50 @@ GET /t
         content_by_lua_block {
             local req = require("resty.ngxvar").request()
             ngx.say((select(2, pcall(function () return req.uri end))))
-            ngx.say((select(2, pcall(function () req.uri = 1 end))))
-            ngx.say(type(req.id), " ", type(req.generation))
+            ngx.say((select(2, pcall(function () return req.id end))))
+            ngx.say((select(2, pcall(function () return req[1] end))))
+            ngx.say((select(2, pcall(function () return req[{}] end))))
+            ngx.say((pcall(function () req.uri = 1 end)))
         }
     }
 --- request
 GET /t
 --- response_body_like eval
-qr/\Acontent_by_lua\S+:3: a request's handle has no "uri": use ngxvar\.fetch\("uri", req\)
-content_by_lua\S+:4: .*struct ngx_http_lua_var_handle_s.*
-number number
+my $no = qr/a request's handle has no/;
+qr/\Acontent_by_lua\S+:3: $no "uri": use ngxvar\.fetch\("uri", req\)
+content_by_lua\S+:4: $no "id": use ngxvar\.fetch\("id", req\)
+content_by_lua\S+:5: $no "1": use ngxvar\.fetch\("1", req\)
+content_by_lua\S+:6: $no "table: 0x[0-9a-f]+": use .*
+false
 \z/
+--- no_error_log
+[error]
+
+
+
+=== TEST 14: live() without an argument is live(nil): false and a sentence
+--- config
+    location = /t {
+        content_by_lua_block {
+            local live = require("resty.ngxvar").live
+            local of_nothing, of_nil = { live() }, { live(nil) }
+            ngx.say(tostring(of_nothing[1]), " ", tostring(of_nil[1]))
+            ngx.say(of_nil[2])
+            ngx.say(of_nothing[2] == of_nil[2], " ", select("#", live()), " ", select("#", live(nil)))
+            -- compiled
+            local count = 0
+            for _ = 1, 200 do
+                if live() then count = count + 1 end
+            end
+            ngx.say(count)
+        }
+    }
+--- request
+GET /t
+--- response_body
+false false
+bad request: expected a handle from request() or the current request's pointer, got nil
+true 2 2
+0
 --- no_error_log
 [error]

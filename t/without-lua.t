@@ -39,7 +39,6 @@ run_tests();
     my $port  = NginxServer->port(9);
     my $nginx = NginxServer->new(http => <<"END");
         lua_var_ctx_restore all;
-        lua_var_index \$uri \$http_x;
         server {
             listen 127.0.0.1:$port;
             error_page 500 /page;
@@ -49,7 +48,7 @@ run_tests();
 END
     my ($status, $output) = $nginx->test;
     is($status, 0, 'nginx -t passes');
-    my $warning = "[warn] lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore, lua_var_index and lua_var_replace do nothing\n";
+    my $warning = "[warn] lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore does nothing\n";
     is(join('', map { s/^nginx: //r } grep { !/syntax is ok|test is successful/ } split /^/, $output), $warning,
         'and says which directives do nothing');
 
@@ -548,10 +547,9 @@ main [true]
 
 
 
-=== TEST 34: the other directives are accepted without effect
+=== TEST 34: lua_var_ctx_restore is accepted without effect
 --- http_config
     lua_var_ctx_restore off;
-    lua_var_index $uri $own $http_x;
 --- config
     lua_var_ctx_restore error_page;
     set $own 1;

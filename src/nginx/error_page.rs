@@ -58,8 +58,9 @@ struct Length([Option<unsafe extern "C" fn(*mut ngx_http_script_engine_t) -> usi
 static LENGTH: Length = Length([Some(length), None]);
 
 unsafe extern "C" fn length(e: *mut ngx_http_script_engine_t) -> usize {
-    // SAFETY: nginx passes its engine, whose `ip` is at the first of the two codes of `LENGTH`.
-    unsafe { (*e).ip = (*e).ip.byte_add(size_of::<usize>()) };
+    // SAFETY: nginx passes its engine, to which nothing else refers while a code runs.
+    let e = unsafe { &mut *e };
+    e.ip = e.ip.wrapping_byte_add(size_of::<usize>());
     0
 }
 

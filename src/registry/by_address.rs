@@ -32,14 +32,11 @@ impl Index {
     ///
     /// The hash is the address's page number, without mixing, because most requests begin
     /// a pool of a page or more. Requests that are neighbours in memory then have
-    /// neighbouring heads, so that a few requests touch few pages of heads. Requests within
-    /// one page, such as subrequests, are told apart by the sixteenth of the page.
+    /// neighbouring heads, so that a few requests touch few pages of heads. The few requests
+    /// within one page, a main request and its subrequests, share a chain.
     #[inline(always)]
     fn head(&self, address: usize) -> Option<&'static Cell<Option<&'static Slot>>> {
-        let page = address >> 12;
-        let sixteenth = address >> 8 & 0xf;
-        self.heads
-            .get((page ^ sixteenth << 16) & HEADS.wrapping_sub(1))
+        self.heads.get(address >> 12 & HEADS.wrapping_sub(1))
     }
 
     /// The slot of the live request at `address`, which is only compared.
@@ -87,7 +84,7 @@ impl Index {
 
     /// Number of entries, for the test suite.
     #[cfg(any(test, feature = "testing"))]
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         let mut count = 0u32;
         for head in self.heads {
             let mut link = head.get();

@@ -51,19 +51,18 @@ unsafe extern "C" fn forget(slot: *mut c_void) {
     let slot: &'static Slot = unsafe { &*slot.cast() };
     let Registry { slots, index } = registry();
     index.remove(slot);
-    slots.release(slot, nginx::msec());
     let row = figures::row();
-    row.set(Figure::Live, u64::from(slots.live()));
-    if slots.retired() != 0 {
+    if slots.release(slot, nginx::msec()) {
         row.set(Figure::RetiredSlots, u64::from(slots.retired()));
     }
+    row.set(Figure::Live, u64::from(slots.live()));
 }
 
 impl Registry {
     /// Number of entries in the index.
     #[cfg(feature = "testing")]
     pub fn indexed(&self) -> u32 {
-        self.index.len()
+        self.index.count()
     }
 
     /// The slot of the live request at this address. The address is not dereferenced, so it

@@ -348,9 +348,10 @@ impl Slots {
         Some(slot)
     }
 
-    /// Frees an occupied slot. `now` is the time, in milliseconds.
+    /// Frees an occupied slot. `now` is the time, in milliseconds. Returns true if that was its last
+    /// generation, so that it is retired.
     #[inline(always)]
-    pub fn release(&self, slot: &'static Slot, now: u32) {
+    pub fn release(&self, slot: &'static Slot, now: u32) -> bool {
         slot.request.set(0);
         slot.connection.set(0);
         slot.original.set(0);
@@ -363,11 +364,13 @@ impl Slots {
                 slot.generation.set(next);
                 slot.set_link(self.free.get());
                 self.free.set(Some(slot));
+                false
             }
             None => {
                 slot.generation.set(0);
                 slot.set_link(None);
                 self.retired.set(self.retired.get().wrapping_add(1));
+                true
             }
         }
     }

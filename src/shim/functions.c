@@ -345,33 +345,33 @@ read_known(lua_var_call_t *call, const lua_var_name_t *name, int32_t flavour)
 /*
  * fetch(name, req?) -> value | nil | nil, err
  *
- * Most calls have a name that is in the cache, and a handle or nothing.
+ * Most calls have a name that is in the cache and the handle that was returned last.
+ * Both are recognised by their addresses alone.
  */
 static int
 l_fetch(lua_State *L)
 {
-    lua_var_vm_t            *vm;
-    lua_var_call_t           call;
-    lua_var_name_t          *name;
-    const lua_var_handle_t  *handle;
+    const void      *req;
+    lua_var_vm_t    *vm;
+    lua_var_call_t   call;
+    lua_var_name_t  *name;
 
     vm = vm_of(L);
     name = known_name(vm, api.lua_topointer(L, 1));
+    req = api.lua_topointer(L, 2);
 
-    if (name != NULL && !vm->reads_ngx_var) {
-        handle = handle_at(L, vm, 2);
+    if (name != NULL && !vm->reads_ngx_var
+        && (req == vm->last || api.lua_type(L, 2) <= LUA_TNIL))
+    {
+        call.req.current = NULL;
 
-        if (handle != NULL) {
+        if (req == vm->last) {
             call.req.kind = LUA_VAR_REQ_HANDLE;
-            call.req.value = handle->bits;
-            call.req.current = NULL;
-
-        } else if (api.lua_type(L, 2) <= LUA_TNIL) {
-            call.req.kind = LUA_VAR_REQ_CURRENT;
-            call.req.current = api.ngx_http_lua_get_request(L);
+            call.req.value = vm->last_bits;
 
         } else {
-            return fetch_slow(L, vm);
+            call.req.kind = LUA_VAR_REQ_CURRENT;
+            call.req.current = api.ngx_http_lua_get_request(L);
         }
 
         read_known(&call, name, LUA_VAR_TYPED);
@@ -527,7 +527,7 @@ l_request(lua_State *L)
         rust->made(bits, caller.short_src, caller.currentline);
     }
 
-    if (bits == vm->last) {
+    if (bits == vm->last_bits) {
         api.lua_pushvalue(L, UP_LAST);
         return 1;
     }
@@ -541,7 +541,8 @@ l_request(lua_State *L)
 
     api.lua_pushvalue(L, -1);
     api.lua_replace(L, UP_LAST);
-    vm->last = bits;
+    vm->last = handle;
+    vm->last_bits = bits;
 
     return 1;
 }

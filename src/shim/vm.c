@@ -136,6 +136,8 @@ lua_var_push_core(lua_State *L)
     vm->mark = (uint64_t) ngx_random() << 32 ^ (uint64_t) ngx_random()
                ^ (uintptr_t) vm;
     vm->number = rust->vm();
+    /* no Lua object has this address; NULL would be that of nil */
+    vm->last = vm;
 
     api.lua_createtable(L, 0, 0);
     api.lua_createtable(L, 0, 3);

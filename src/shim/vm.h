@@ -34,7 +34,9 @@ typedef struct {
 /* The first upvalue of each C function. */
 typedef struct {
     uint64_t         mark;
-    uint64_t         last;          /* the handle that request() returned last */
+    /* the handle that request() returned last, which UP_LAST of l_request() anchors */
+    const void      *last;
+    uint64_t         last_bits;
     uint32_t         number;        /* 0 if the VM serves the whole worker */
     uint32_t         nnames;        /* names in the cache */
     uint32_t         nprefixed;     /* names in it that have a prefix */

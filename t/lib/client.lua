@@ -19,7 +19,8 @@ local LIB_DIR = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$")
 
 
 -- options: port; host (127.0.0.1, or "unix:/path" without a port); tls; server_name
--- (localhost; false for none); session, of an earlier connection's handshake; timeout
+-- (localhost; false for none); session, of an earlier connection's handshake; certificate, a
+-- client's { certificate, key }, parsed by ngx.ssl; timeout
 function _M.connect(options)
     local sock = ngx.socket.tcp()
     -- never a connection that another test has left in the pool
@@ -40,6 +41,10 @@ function _M.connect(options)
 
         if name == nil then
             name = "localhost"
+        end
+
+        if options.certificate then
+            assert(sock:setclientcert(unpack(options.certificate)))
         end
 
         self.session = assert(sock:sslhandshake(options.session, name or nil, false))

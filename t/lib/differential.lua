@@ -5,7 +5,6 @@
 local client = require "client"
 local ngxvar = require "resty.ngxvar"
 local base = require "resty.core.base"
-local recorded = require "recorded"
 
 local _M = {}
 
@@ -125,22 +124,12 @@ local function expected(name, text)
 end
 
 
-local getters = {}
-
 -- The ways to read, each a function (name, handle, pointer).
 local readers = {
     { "fetch", function (name) return ngxvar.fetch(name) end },
     { "fetch by handle", function (name, handle) return ngxvar.fetch(name, handle) end },
     { "fetch by pointer", function (name, _, r) return ngxvar.fetch(name, r) end },
     { "fetch in upper case", function (name) return ngxvar.fetch(name:upper()) end },
-    { "getter", function (name, handle)
-        getters[name] = getters[name] or ngxvar.getter(name)
-        return getters[name](handle)
-    end },
-    { "getter, as on a trace", function (name, handle)
-        getters[name] = getters[name] or ngxvar.getter(name)
-        return recorded.get(getters[name], handle)
-    end },
     { "enable_patch(false)", function (name, handle)
         ngxvar.enable_patch(false)
         local value, err = ngxvar.fetch(name, handle)
@@ -186,7 +175,6 @@ function _M.compare_compiled()
 
     compiled("fetch by handle", "name, handle", function () return ngxvar.fetch end)
     compiled("fetch", "name", function () return ngxvar.fetch end)
-    compiled("getter", "handle", function (name) return ngxvar.getter(name) end)
     compiled("ngx.var", "ngx.var, name", function () return getmetatable(ngx.var).__index end)
 end
 

@@ -5,7 +5,6 @@ local base = require "resty.core.base"
 local ngxvar = require "resty.ngxvar"
 
 require "lua_var_c"
-require "resty.ngxvar.call"     -- declares them
 
 local get_request = base.get_request
 local stock_index = getmetatable(ngx.var).__index
@@ -18,36 +17,15 @@ local PREFIX = "ngx_http_lua_var_ffi_"
 local is_trusted = { [PREFIX .. "ctx_made"] = true }
 
 local buffer = ffi.new("char[4096]")
-local found = ffi.new("ngx_http_lua_var_found_t")
-local value = ffi.new("ngx_http_lua_var_value_t")
-
--- kinds of a value that mean: refused, or to be read in another way
-local IS_REFUSAL = {
-    [tonumber(ffi.C.NGX_HTTP_LUA_VAR_ERROR)] = true,
-    [tonumber(ffi.C.NGX_HTTP_LUA_VAR_AGAIN)] = true,
-}
 
 
--- Calls a function; its result, and whether that is a refusal.  number: any number argument,
--- with no handle when it is odd.
-local function call(name, kinds, r, handle, number)
+-- Calls a function; its result, and whether that is a refusal.  number: any number argument.
+local function call(name, kinds, r, number)
     local arguments = {}
-    local has_value
 
     for i, kind in ipairs(kinds) do
         if kind == "request" then
             arguments[i] = r or ffi.cast("ngx_http_request_t *", nil)
-        elseif kind == "handle" then
-            arguments[i] = number % 2 == 0 and handle or nil
-        elseif kind == "found" then
-            arguments[i] = found
-        elseif kind == "value" then
-            arguments[i] = value
-            has_value = true
-        elseif kind == "name" then
-            arguments[i] = ffi.cast("const unsigned char *", "uri")
-        elseif kind == "length" then
-            arguments[i] = 3
         elseif kind == "buffer" then
             arguments[i] = ffi.cast("void *", buffer)
         else
@@ -55,13 +33,7 @@ local function call(name, kinds, r, handle, number)
         end
     end
 
-    value.kind = -1
-
     local rc = ffi.C[name](unpack(arguments, 1, #kinds))    -- nil when it returns void
-
-    if has_value then
-        return value.kind, IS_REFUSAL[value.kind]
-    end
 
     if rc ~= nil then
         rc = tonumber(rc)
@@ -81,12 +53,7 @@ local function sorted(functions)
         names[#names + 1] = name
     end
 
-    -- resolve first, because others take what it finds
-    table.sort(names, function (a, b)
-        local x, y = a == PREFIX .. "resolve", b == PREFIX .. "resolve"
-
-        return x and not y or x == y and a < b
-    end)
+    table.sort(names)
 
     return ipairs(names)
 end
@@ -99,7 +66,7 @@ function _M.refuse_all(seen)
     -- twice, because the first call may leave something behind
     for number = 0, 3 do
         for _, name in sorted(_M.functions) do
-            local rc, is_refused = call(name, _M.functions[name], seen.r, seen.handle, number)
+            local rc, is_refused = call(name, _M.functions[name], seen.r, number)
 
             if not is_refused then
                 bad[#bad + 1] = name:sub(#PREFIX + 1) .. " " .. rc
@@ -113,14 +80,12 @@ end
 
 -- The same for the request of this context, which is remembered as `seen`.
 function _M.refuse()
-    _M.seen = {
-        r = get_request(),
-        handle = ffi.new("ngx_http_lua_var_handle_t"),
-    }
+    _M.seen = { r = get_request() }
 
     local before = _M.refuse_all(_M.seen)
 
-    _M.seen.handle = ngxvar.request() or _M.seen.handle
+    -- registered or not, it makes no difference
+    ngxvar.request()
 
     local after = _M.refuse_all(_M.seen)
 
@@ -159,8 +124,8 @@ function _M.serve()
 
     for number = 0, 3 do
         for _, name in sorted(_M.functions) do
-            if not is_trusted[name] and not name:find("_assign$") then
-                call(name, _M.functions[name], r, handle, number)
+            if not is_trusted[name] then
+                call(name, _M.functions[name], r, number)
             end
         end
     end

@@ -3,14 +3,13 @@
 local client = require "client"
 local ffi = require "ffi"
 local ngxvar = require "resty.ngxvar"
-local recorded = require "recorded"
 
 local gc = ffi.gc
 local new_cdata = ffi.typeof("struct { int n; }")
 local newproxy = newproxy
 local getmetatable = getmetatable
 
-local _M = { ngxvar = ngxvar, recorded = recorded, getters = {}, readers = {} }
+local _M = { ngxvar = ngxvar, getters = {}, readers = {} }
 
 local mt = getmetatable(ngx.var)
 local stock = mt.__index
@@ -93,15 +92,6 @@ local function finalize()
     end
 
     is_busy = true
-
-    -- only one variable, which finalizers read of the other request
-    if _M.only then
-        _M.getters[_M.only](_M.other)
-        ngxvar.fetch(_M.only, _M.other)
-        ngxvar.set("other", assigned[calls % 2 + 1], _M.handle)
-        is_busy = false
-        return
-    end
 
     local handle = calls % 2 == 0 and _M.handle or _M.other
     local name = disturb[calls % #disturb + 1]
@@ -192,7 +182,7 @@ function _M.run(other, read)
 
     for turn = 1, _M.turns do
         for i = 1, #names do
-            local name = _M.only or names[i]
+            local name = names[i]
 
             _M.last = turn % 2 == 0 and newproxy(proxy) or gc(new_cdata(), finalize)
             check(name, read(_M, name))

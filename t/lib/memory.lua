@@ -80,32 +80,45 @@ function _M.during(kind, after, all, f)
 end
 
 
--- Starts timers, each with a registered fake request, until no slot is free, so that the next
--- request needs a new chunk. Returns a function that ends them.
-function _M.fill()
-    local gate = semaphore.new()
-    local ngxvar = require "resty.ngxvar"
-    local wanted = room()
-    local waiting, failed = 0, nil
+local gate
+local waiting = 0
 
-    for _ = 1, wanted do
-        assert(ngx.timer.at(0, function ()
-            local handle, err = ngxvar.request()
+-- Content of a subrequest that has a slot until the gate opens.
+function _M.hold()
+    assert(require("resty.ngxvar").request())
+    waiting = waiting + 1
+    gate:wait(60)
+end
 
-            failed = failed or not handle and err
-            waiting = waiting + 1
-            gate:wait(60)
-        end))
+
+-- Content of a request that takes all free slots: one, and one for each of its subrequests.
+function _M.fill_from_here()
+    assert(require("resty.ngxvar").request())
+
+    local list = {}
+
+    for i = 1, room() do
+        list[i] = { "/hold" }
     end
 
-    client.wait_until(function () return waiting == wanted end)
-    assert(not failed, failed)
-    assert(room() == 0)
+    ngx.location.capture_multi(list)
+end
 
-    local before = _M.live() - wanted
+
+-- Takes all free slots, so that the next request needs a new chunk. Returns a function that gives
+-- them back.
+function _M.fill()
+    local before = _M.live()
+    local filler = client.connect{ port = tonumber(ngx.var.server_port) }
+
+    gate, waiting = semaphore.new(), 0
+    filler:send(client.request_text("/fill"))
+    client.wait_until(function () return room() == 0 end)
 
     return function ()
-        gate:post(wanted)
+        gate:post(waiting)
+        filler:response()
+        filler:close()
         client.wait_until(function () return _M.live() <= before end)
     end
 end

@@ -15,11 +15,6 @@ local kept = {}
 local count = {}
 local has_ended = {}        -- by family, below
 
-local get_uri = ngxvar.getter("uri")
-local get_status = ngxvar.getter("status")
-local get_header = ngxvar.getter("http_x_secret")
-local set_own = ngxvar.setter("own")
-
 -- The functions that take a request; each has to refuse one that has ended.
 local USES = {
     function (req) return ngxvar.fetch("uri", req) end,
@@ -31,15 +26,6 @@ local USES = {
     function (req) return ngxvar.fetch(1, req) end,
     function (req) return ngxvar.set("own", "overwritten", req) end,
 }
-
--- Those that take handles only.
-local HANDLE_USES = {
-    function (req) return get_uri(req) end,
-    function (req) return get_status(req) end,
-    function (req) return get_header(req) end,
-    function (req) return set_own("overwritten", req) end,
-}
-
 
 local function address(r)
     return tonumber(ffi.cast("uintptr_t", r))
@@ -53,18 +39,24 @@ local function add(what)
     count[what] = (count[what] or 0) + 1
 end
 
-local function all_refuse(uses, req)
-    for i, use in ipairs(uses) do
+local function is_refusal(why, is_fake)
+    return why == "stale request"
+           or is_fake and why == "no variables in this context (TLS handshake, timer or worker start)"
+end
+
+-- is_fake: it may be the handle of a context without variables, used in such a context
+local function all_refuse(req, is_fake)
+    for i, use in ipairs(USES) do
         local value, why = use(req)
 
-        if value ~= nil or why ~= "stale request" then
+        if value ~= nil or not is_refusal(why, is_fake) then
             add("use " .. i .. ": " .. tostring(value) .. ", " .. tostring(why))
             return false
         end
     end
 
     local live, why = ngxvar.live(req)
-    return live == false and why == "stale request"
+    return live == false and is_refusal(why, is_fake)
 end
 
 
@@ -103,16 +95,14 @@ function _M.try()
                 add("in a slot in use again")
             end
 
-            if not (all_refuse(USES, other.handle)
-                    and all_refuse(HANDLE_USES, other.handle))
-            then
+            if not all_refuse(other.handle, not other.family and not family()) then
                 add("handle taken")
             end
 
             -- A bare pointer is accepted if it is the current request's address, and then
             -- reads that request.
             if other.address ~= here then
-                if not all_refuse(USES, other.pointer) then
+                if not all_refuse(other.pointer, not other.family and not family()) then
                     add("pointer taken")
                 end
 
@@ -137,8 +127,9 @@ function _M.keep()
         family = family(),
     }
 
-    if not ngxvar.live(kept[#kept].handle) then
-        add("own handle refused")
+    -- one of a context without variables names no request
+    if ngxvar.live(kept[#kept].handle) ~= (family() ~= nil) then
+        add(family() and "own handle refused" or "a handle of no request is live")
     end
 end
 

@@ -83,14 +83,6 @@ local function addresses()
         end
     end
 
-    -- near the handle, so perhaps in the registry
-    local handle = require("resty.ngxvar").request()
-
-    if handle then
-        add("the handle", tonumber(ffi.cast("uintptr_t",
-                                            ffi.cast("void *", handle))))
-    end
-
     return list
 end
 
@@ -132,7 +124,6 @@ local function cdata()
     add("a callback's type", ffi.cast("int (*)(void)", 0))
     add("a function", C.malloc)
     add("a ctype", ffi.typeof("void *"))
-    add("the handle's ctype", ffi.typeof("ngx_http_lua_var_handle_t"))
     add("a struct's reference", ffi.new("stranger_struct_t[2]")[1])
 
     for _, ctype in ipairs { "char *", "const char *", "const void *", "void **",
@@ -161,29 +152,19 @@ local function cdata()
         add("the current request's address, a string", tostring(r))
     end
 
-    -- a live handle that is not from request()
+    -- a live handle in another form
     local handle = require("resty.ngxvar").request()
 
     if handle then
-        add("a pointer to a handle",
-            ffi.cast("ngx_http_lua_var_handle_t *", handle))
-        add("a pointer to const handle",
-            ffi.cast("const ngx_http_lua_var_handle_t *", handle))
-        -- istype() takes these for the structure, and they point to none
-        for _, address in ipairs { 0, 8, 0x7fffffff0000 } do
-            local pointer = ffi.cast("ngx_http_lua_var_handle_t *", address)
-            add("a wild pointer to a handle", pointer)
-            add("a wild pointer to a const handle",
-                ffi.cast("const ngx_http_lua_var_handle_t *", address))
-            add("a wild reference to a handle", pointer[0])
-        end
+        local id, generation = tostring(handle):match("(%d+)/(%d+)")
+        local words = ffi.new("uint32_t[2]", tonumber(id), tonumber(generation))
 
-        add("a good reference to a handle",
-            ffi.cast("ngx_http_lua_var_handle_t *", handle)[0])
-        add("an array of handles", ffi.new("ngx_http_lua_var_handle_t[1]", { handle }))
-        add("a handle's 64 bits", ffi.cast("uint64_t *", handle)[0])
+        add("a handle's numbers", words)
+        add("a pointer to a handle's numbers", ffi.cast("void *", words))
+        add("a handle's 64 bits", ffi.cast("uint64_t *", words)[0])
         add("a handle's text", tostring(handle))
         add("a handle in a table", { handle })
+        add("a handle's metatable", debug.getmetatable(handle))
     end
 
     return list

@@ -1,25 +1,15 @@
 -- How LuaJIT compiles a piece of code: t/jit.t.
 --
 --     local report = traces.of(function () for i = 1, 200 do f() end end)
---     report == "loop"    -- all of it is compiled, as a loop
+--     report == "loop"         -- all of it is compiled, as a loop
+--     report == "stitched"     -- all but the calls of C functions, between which traces are
 --
--- jit.v would say the same, but LuaJIT has one listener for traces, which is resty.ngxvar's:
--- this one passes its events on.
+-- jit.v would say the same, but for people.
 
-local bit = require "bit"
 local vmdef = require "jit.vmdef"
 local util = require "jit.util"
 
 local _M = {}
-
-
--- The listener that is there now.
-local function listener()
-    local events = debug.getregistry()._VMEVENTS
-
-    -- the TRACE event's place, as in src/lua/resty/ngxvar.lua
-    return events and events[bit.lshift(0x12d91467, 3)]
-end
 
 
 local function reason(code, info)
@@ -44,23 +34,18 @@ local harmless = {
 
 
 local function once(f)
-    local previous = listener()
-    local is_loop, bad = false, {}
+    local is_loop, is_stitched, bad = false, false, {}
 
     jit.flush()
 
-    jit.attach(function (what, tr, func, pc, otr, oex)
-        if previous then
-            previous(what, tr, func, pc, otr, oex)
-        end
-
+    local function listener(what, tr, _, _, otr, oex)
         if what == "stop" then
             local link = util.traceinfo(tr).linktype
 
-            if link == "loop" then
-                is_loop = true
+            is_loop = is_loop or link == "loop"
+            is_stitched = is_stitched or link == "stitch"
 
-            elseif link == "stitch" or link == "interpreter" then
+            if link == "interpreter" then
                 bad[#bad + 1] = link
             end
 
@@ -71,35 +56,33 @@ local function once(f)
                 bad[#bad + 1] = "aborted: " .. why
             end
         end
-    end, "trace")
+    end
+
+    jit.attach(listener, "trace")
 
     local ok, err = pcall(f)
 
-    -- there is one listener: this detaches it, and puts the other one back
-    jit.attach(previous or function () end, "trace")
+    jit.attach(listener)    -- detaches it
 
     if not ok then
         error(err, 2)
     end
 
-    return (is_loop and "loop" or "no loop")
+    return (is_stitched and "stitched" or is_loop and "loop" or "no trace")
            .. (#bad > 0 and ", " .. table.concat(bad, ", ") or "")
 end
 
 
--- Runs f, which should loop.  "loop" if it became a loop of machine code, followed by what
--- could not be compiled or was left to the interpreter.
---
--- Where LuaJIT starts a trace depends on hashed counters and chance, and a trace that starts
--- in an unlucky place is aborted.  So f runs several times: what cannot be compiled fails
--- each time.
+-- Runs f, which should loop. Where LuaJIT starts a trace depends on hashed counters and chance,
+-- and a trace that starts in an unlucky place is aborted. So f runs several times: what cannot be
+-- compiled fails each time.
 function _M.of(f)
     local report
 
     for _ = 1, 10 do
         report = once(f)
 
-        if report == "loop" then
+        if report == "loop" or report == "stitched" then
             break
         end
     end

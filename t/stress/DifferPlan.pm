@@ -109,11 +109,11 @@ sub _configured ($self) {
     return one_of(grep { !$not{$_} } @known);
 }
 
-sub _index ($self) {
+sub _used ($self) {
     my @names = (@BUILT_IN, @DEFINED_PREFIXED, (grep { /\A\w+\z/ } @PREFIXED), $self->{own}->@*);
     my %seen;
     my @some = grep { !$seen{ lc $_ }++ } map { one_of(@names) } 1 .. below(25);
-    return @some ? '    lua_var_index ' . join(' ', map { "\$$_" } map { lc } @some) . ";\n" : '';
+    return @some ? "    log_format used '" . join(' ', map { "\$$_" } map { lc } @some) . "';\n" : '';
 }
 
 # Maps, geos and splits.
@@ -383,7 +383,7 @@ sub plan ($connections) {
     my $self = bless { steps => [], own => [], not => [], clears => chance(25) }, __PACKAGE__;
     my $http = $self->_definitions;
     my $jit  = one_of('', '', 'jit.off()', 'jit.opt.start("hotloop=2", "hotexit=2")');
-    $http .= $self->_index if chance(70);
+    $http .= $self->_used if chance(70);
     my @logged = map { $self->_configured } 1 .. 4 + below(8);
     $http .= '    log_format seen "$request_method $request_uri $status ' . join('|', map { "\${$_}" } @logged) . "\";\n";
     $http .= $self->_realip('    ');

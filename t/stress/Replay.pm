@@ -10,10 +10,10 @@ use NginxServer ();
 use NgxVarTest::File qw(read_file);
 use Site ();
 
-# Variables that the sites use anyway; they define some of them.
-my $INDEX = 'lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_user_agent '
+# Uses variables that the sites define or use anyway.
+my $USES = 'log_format uses "$http_x_forwarded_for $http_cookie $http_host $http_user_agent '
     . '$sent_http_content_type $sent_http_connection $arg_x $cookie_x $http_x_n $uri $args $remote_addr '
-    . '$host $status $http_x_a $arg_unheard_of;';
+    . '$host $status $http_x_a $arg_unheard_of";';
 
 # Which modules are loaded.  All variants of a family have to give the records of its first.
 #   lua: the Lua module is loaded; uses: and the configuration has Lua in it;
@@ -23,14 +23,14 @@ my $INDEX = 'lua_var_index $http_x_forwarded_for $http_cookie $http_host $http_u
 my @VARIANTS = (
     { family => 'no Lua', name => 'without' },
     { family => 'no Lua', name => 'with the module', module => 'after' },
-    { family => 'no Lua', name => 'with lua_var_index', module => 'after', before => $INDEX, ctx => 'all' },
+    { family => 'no Lua', name => 'with variables that are used', module => 'after', before => $USES, ctx => 'all' },
     { family => 'idle Lua', name => 'without', lua => 1, long => 1 },
     { family => 'idle Lua', name => 'with the module', lua => 1, module => 'after', long => 1 },
     { family => 'Lua', name => 'without', lua => 1, uses => 1 },
     { family => 'Lua', name => 'with the module', lua => 1, uses => 1, module => 'after' },
     { family => 'Lua', name => 'with lua_var_ctx_restore all', lua => 1, uses => 1, module => 'before', ctx => 'all', long => 1 },
-    { family => 'Lua', name => 'with lua_var_index', lua => 1, uses => 1, module => 'after', before => $INDEX, long => 1 },
-    { family => 'Lua', name => 'with lua_var_index at the end', lua => 1, uses => 1, module => 'before', after => $INDEX, ctx => 'all' },
+    { family => 'Lua', name => 'with variables that are used', lua => 1, uses => 1, module => 'after', before => $USES, long => 1 },
+    { family => 'Lua', name => 'with variables that are used, at the end', lua => 1, uses => 1, module => 'before', after => $USES, ctx => 'all' },
 );
 
 # The variants by families: a list of lists.

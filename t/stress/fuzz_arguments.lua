@@ -1,4 +1,4 @@
--- The arguments of t/bin/fuzz: addresses, handles, odd values, names. All are chosen by one
+-- The arguments of t/bin/fuzz: addresses, odd values, names. All are chosen by one
 -- generator, so that a seed repeats a run.
 
 local bit = require "bit"
@@ -194,60 +194,6 @@ function _M.address()
 end
 
 
--- handles -------------------------------------------------------------------
-
-local retired_ids = {}
-local RETIRED = 16
-
-function _M.retired(id)
-    retired_ids[#retired_ids % RETIRED + 1] = id
-end
-
-
-local function flip(number)
-    return bxor(number, lshift(1, below(32))) % 2 ^ 32
-end
-
-
--- Id and generation of a handle. known: valid ones, each { id =, generation = }
-function _M.handle(known)
-    local from = known[below(#known) + 1]
-    local id, generation = from.id, from.generation
-    local kind = below(16)
-
-    if kind < 4 then
-        return id, generation
-    end
-
-    if kind < 7 then
-        return id, flip(generation)
-    end
-
-    if kind < 10 then
-        return flip(id), generation
-    end
-
-    if kind == 10 then
-        return id, (generation + below(64)) % 2 ^ 32
-    end
-
-    if kind == 11 then
-        return id, (generation - below(64)) % 2 ^ 32
-    end
-
-    if kind == 12 and #retired_ids > 0 then
-        local any = { 0, 1, 2 ^ 32 - 1, 2 ^ 32 - 2, 3 }
-        return retired_ids[below(#retired_ids) + 1], any[below(#any) + 1]
-    end
-
-    if kind == 13 then
-        return below(8192), below(16)
-    end
-
-    return below(2 ^ 32), below(2 ^ 32)
-end
-
-
 -- values that are no request at all -----------------------------------------
 
 local odd = {}
@@ -261,9 +207,8 @@ local function add_odd(...)
 end
 
 
--- handle_t: ctype of the handles, once resty.ngxvar is loaded
-function _M.prepare_odd(handle_t)
-    local handles = ffi.new("ngx_http_lua_var_handle_t[2]")
+-- once resty.ngxvar is loaded
+function _M.prepare_odd()
     local hostile = { __index = error, __tostring = error, __len = error, __eq = error }
 
     add_odd(
@@ -274,12 +219,7 @@ function _M.prepare_odd(handle_t)
         ngx.null, io.stdout, newproxy(true), debug.upvalueid(add_odd, 1),
         1LL, 1ULL, -1LL, ffi.new("int"), ffi.new("double", 1), ffi.new("bool", true),
         ffi.new("complex"), ffi.new("char[8]"), ffi.new("uint64_t[1]"), ffi.new("void *[1]"),
-        ffi.new("fuzz_like_handle_t", 0, 1), handles, handles[0], handles + 1,
-        ffi.cast("ngx_http_lua_var_handle_t *", heap), ffi.cast("ngx_http_lua_var_handle_t *", 0),
-        ffi.cast("ngx_http_lua_var_handle_t *", 1), ffi.cast("ngx_http_lua_var_handle_t *", guard),
-        ffi.cast("ngx_http_lua_var_handle_t *", 16)[0],
-        ffi.new("const ngx_http_lua_var_handle_t"),
-        handle_t, ffi.typeof("int"), ffi.C.getpid, ffi.C,
+        ffi.new("fuzz_like_handle_t", 0, 1), ffi.typeof("int"), ffi.C.getpid, ffi.C,
         ffi.cast("const void *", heap), ffi.cast("char *", heap), ffi.cast("void **", heap),
         ffi.cast("ngx_http_request_t **", heap), ffi.cast("uintptr_t", heap),
         ffi.new("struct { char a[65536]; }"), ffi.new("__attribute__((aligned(64))) int[16]"),

@@ -13,11 +13,9 @@ local _M = {
     known = {},
     -- names of variables whose values are known
     names = {},
-    -- the ctype of handles
-    handle_t = nil,
 }
 
-local by_id = {}            -- id of a slot -> entry
+local live = {}             -- set of entries
 local by_address = {}       -- address, as a number -> entry
 local ended = {}            -- entries, the newest ENDED
 local ENDED = 200
@@ -33,17 +31,12 @@ end
 
 -- Adds the current request. expected: values of variables, by name.
 function _M.enter(expected, marker)
-    local handle = assert(ngxvar.request())
     local address = address_of_current()
-
-    _M.handle_t = _M.handle_t or ffi.typeof(handle)
-
     local entry = {
-        id = handle.id, generation = handle.generation, handle = handle,
-        address = address, expected = expected, marker = marker,
+        handle = assert(ngxvar.request()), address = address, expected = expected, marker = marker,
     }
 
-    by_id[entry.id] = entry
+    live[entry] = true
     by_address[tonumber(address)] = entry
 
     return entry
@@ -57,24 +50,28 @@ end
 
 
 function _M.leave(entry)
-    by_id[entry.id] = nil
+    live[entry] = nil
     by_address[tonumber(entry.address)] = nil
     note_ended(entry)
 end
 
 
--- Gives the entry the last generation of its slot.
-function _M.renew(entry, generation)
-    note_ended({ id = entry.id, generation = entry.generation, address = entry.address })
-    entry.generation = generation
-    entry.handle = _M.handle_t(entry.id, generation)
+-- The current request's slot has another generation now.
+function _M.renew(entry)
+    note_ended({ handle = entry.handle, address = entry.address })
+    entry.handle = assert(ngxvar.request())
 end
 
 
-function _M.of_handle(id, generation)
-    local entry = by_id[id]
+-- The number of an entry's slot.
+function _M.id_of(entry)
+    return tonumber(tostring(entry.handle):match("(%d+)/"))
+end
 
-    return entry and entry.generation == generation and entry or nil
+
+-- The entry, if its request is live and has variables.
+function _M.readable(entry)
+    return live[entry] and not entry.fake and entry or nil
 end
 
 
@@ -102,7 +99,7 @@ function _M.collect(memory)
         known[2] = _M.current
     end
 
-    for _, entry in pairs(by_id) do
+    for entry in pairs(live) do
         addresses[#addresses + 1] = entry.address
         known[#known + 1] = entry
     end

@@ -47,7 +47,7 @@ my $STOCK = 'require("bench.others").add_ngx_var()';
 # The workers, by name. `peers` comes from Bench::Peers.
 sub workers (@peers) {
     my $ours = 'local ours = require "bench.ours"; ours.check();';
-    my %with = (modules => [$Bench::Worker::MODULE], index => 'lua_var_index $arg_indexed;');
+    my %with = (modules => [$Bench::Worker::MODULE], index => 'log_format uses "$arg_indexed";');
     return (
         {   name => 'module', %with,
             setup => "$ours ours.add_getters(); ours.add_fetch(); ours.add_unchecked();"

@@ -105,7 +105,7 @@ miri:
 	    exit 1; }
 	@flags='-Zmiri-strict-provenance -Zmiri-ignore-leaks'; \
 	    MIRIFLAGS="$$flags -Zmiri-disable-stacked-borrows" $(MIRI) && \
-	    MIRIFLAGS="$$flags" $(MIRI) -- names:: scan:: value::
+	    MIRIFLAGS="$$flags" $(MIRI) -- value::
 
 test-hup: build testing
 	@TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)

@@ -210,7 +210,7 @@ impl Slot {
 
     /// The next slot in this slot's chain.
     #[inline(always)]
-    pub(super) fn link(&self) -> Option<&'static Slot> {
+    pub fn link(&self) -> Option<&'static Slot> {
         self.link.get()
     }
 

@@ -14,26 +14,34 @@
 
 
 /*
- * The address in a cdata that is a pointer; 0 if it is none.  LuaJIT has no function for
- * it in C, but tostring() writes "cdata<struct ngx_http_request_s *>: 0x55...".
+ * The address in a cdata that is a pointer to anything or to a request; 0 in any other.
+ * LuaJIT has no function for it in C, but tostring() writes the type and the address.
  */
 static uint64_t
 pointer_at(lua_State *L, int idx)
 {
-    char        *end;
+    size_t       i, len;
     uint64_t     address;
     const char  *text;
+
+    static const char  *types[] = {
+        "cdata<struct ngx_http_request_s *>: 0x",
+        "cdata<void *>: 0x"
+    };
 
     api.lua_pushvalue(L, UP_TOSTRING);
     api.lua_pushvalue(L, idx);
     api.lua_call(L, 1, 1);
 
     text = api.lua_tolstring(L, -1, NULL);
-    text = text ? ngx_strstr(text, "*>: 0x") : NULL;
     address = 0;
 
-    if (text != NULL) {
-        address = strtoull(text + 4, &end, 16);
+    for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        len = ngx_strlen(types[i]);
+
+        if (text != NULL && ngx_strncmp(text, types[i], len) == 0) {
+            address = strtoull(text + len, NULL, 16);
+        }
     }
 
     api.lua_settop(L, -2);
@@ -588,6 +596,7 @@ static int
 l_enable_patch(lua_State *L)
 {
     if (api.lua_type(L, 1) != LUA_TBOOLEAN) {
+        api.lua_settop(L, 1);
         return api.luaL_error(L, "bad argument to enable_patch(): expected true or "
                               "false, got %s",
                               api.lua_typename(L, api.lua_type(L, 1)));

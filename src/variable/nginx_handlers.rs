@@ -11,27 +11,21 @@ use crate::nginx::ngx_http_core_main_conf_t;
 use crate::nginx::value::{Getter, Variable, defined};
 use crate::statics::PerWorker;
 
-/// How the names of headers, arguments and cookies begin. nginx defines the frequent ones by
-/// name (`ngx_http_core_variables`), and prefixes for the others.
-const PREFIXES: [&[u8]; 5] = [
-    b"http_",
-    b"sent_http_",
-    b"upstream_http_",
-    b"cookie_",
-    b"arg_",
-];
+/// How the names of headers begin. nginx defines the frequent ones by name
+/// (`ngx_http_core_variables`), and prefixes for the others.
+const PREFIXES: [&[u8]; 2] = [b"http_", b"sent_http_"];
 
 /// nginx's own handlers, which are the same in every configuration of the process.
 pub(crate) struct NginxHandlers {
     /// Of the variables in [`NAMES`].
     fields: [Cell<Getter>; NAMES.len()],
-    /// Of the variables that begin with one of [`PREFIXES`].
-    headers: [Cell<Getter>; 32],
+    /// Of the variables that begin with one of [`PREFIXES`], each function once.
+    headers: [Cell<Getter>; 16],
 }
 
 static NGINX_HANDLERS: PerWorker<NginxHandlers> = PerWorker(NginxHandlers {
     fields: [const { Cell::new(Getter::NONE) }; NAMES.len()],
-    headers: [const { Cell::new(Getter::NONE) }; 32],
+    headers: [const { Cell::new(Getter::NONE) }; 16],
 });
 
 /// nginx's own handlers; all are [`Getter::NONE`] until [`record`] is called.
@@ -39,15 +33,9 @@ pub(crate) fn nginx_handlers() -> &'static NginxHandlers {
     &NGINX_HANDLERS
 }
 
-/// Whether a name begins like those of headers, arguments and cookies.
-fn is_prefixed(name: &[u8]) -> bool {
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
 /// Records nginx's own handlers. To be called in preconfiguration.
 pub(crate) fn record(cmcf: &ngx_http_core_main_conf_t) {
     let Ok(all) = defined(cmcf) else { return };
-    let mut headers = NGINX_HANDLERS.headers.iter();
     for variable in all {
         let name = variable.name();
         for (place, (other, _)) in NGINX_HANDLERS.fields.iter().zip(NAMES) {
@@ -55,9 +43,13 @@ pub(crate) fn record(cmcf: &ngx_http_core_main_conf_t) {
                 place.set(variable.getter());
             }
         }
-        if is_prefixed(name) {
-            if let Some(place) = headers.next() {
-                place.set(variable.getter());
+        if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            let getter = variable.getter();
+            let is_free = |place: &&Cell<Getter>| {
+                place.get() == Getter::NONE || place.get().is_same_handler(getter)
+            };
+            if let Some(place) = NGINX_HANDLERS.headers.iter().find(is_free) {
+                place.set(getter);
             }
         }
     }
@@ -82,9 +74,9 @@ impl NginxHandlers {
             .map(|(_, field, _)| field)
     }
 
-    /// Whether a variable is a header, an argument or a cookie that nginx itself defines by name.
+    /// Whether a variable is a header that nginx itself defines by name.
     pub(crate) fn is_header(&self, variable: Variable<'_>) -> bool {
         let getter = variable.getter();
-        is_prefixed(variable.name()) && self.headers.iter().any(|own| own.get() == getter)
+        getter != Getter::NONE && (self.headers.iter()).any(|own| own.get().is_same_handler(getter))
     }
 }

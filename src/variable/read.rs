@@ -26,7 +26,7 @@ pub(crate) struct Resolved<'a> {
 #[repr(u32)]
 enum Kind {
     Variable = LUA_VAR_PLAIN,
-    /// A header, argument or cookie that nginx defines by name. Its value may still change, as
+    /// A header that nginx defines by name. Its value may still change, as
     /// with `ngx.req.set_header`, so that reading it stores nothing.
     Header = LUA_VAR_HEADER,
     /// A prefix, whose handler needs the name.
@@ -196,8 +196,9 @@ fn typed<'a>(value: Value<'a>, field: Option<Field>, flavour: Flavour) -> Value<
     }
 }
 
-/// The number in a text of nginx's; nil if there is none.
+/// The number in a text of nginx's; 0 for one without a number, such as the "-" of an attempt
+/// without a time.
 #[cold]
 pub(crate) fn number_in(text: &[u8]) -> Value<'static> {
-    number::parse_sum(text).map_or(Value::Nil, Value::Number)
+    Value::Number(number::parse_sum(text).unwrap_or(0.0))
 }

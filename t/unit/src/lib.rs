@@ -11,9 +11,7 @@ pub mod registry {
 
 #[path = "../../../src/variable"]
 pub mod variable {
-    pub mod name;
     pub mod number;
-    pub mod scan;
 }
 
 #[cfg(test)]

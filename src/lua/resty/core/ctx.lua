@@ -92,7 +92,13 @@ local ref_of, number_of = {}, {}
 
 
 -- Records the ngx.ctx of the handshake for which Lua runs.
-local function record_handshake(r)
+local function record_handshake()
+    local r = get_request()
+
+    if not r then
+        return
+    end
+
     local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
 
     -- a later phase of a handshake has no reference of its own, but that of an earlier one
@@ -135,10 +141,12 @@ end
 
 
 -- Returns the ngx.ctx for a request without one: the one that it lost, or a new one.
-local function missing_ctx(r, ctx)
+local function missing_ctx(ctx)
+    local r = get_request()
+
     if in_ssl_phase[0] ~= 0 then
         local made = stock_get(ctx)
-        record_handshake(r)
+        record_handshake()
         return made
     end
 
@@ -189,7 +197,7 @@ local function get_ctx_table(ctx)
     end
 
     if ref == NO_REF then
-        return missing_ctx(r, ctx)
+        return missing_ctx(ctx)
     end
 
     -- the Lua module has no context for the request: the stock getter raises the error
@@ -197,8 +205,14 @@ local function get_ctx_table(ctx)
 end
 
 
--- Whether r is the request of a TLS handshake.
-local function is_handshake(r)
+-- Whether the current request is that of a TLS handshake.
+local function is_handshake()
+    local r = get_request()
+
+    if not r then
+        return false
+    end
+
     local ref = get_ref(r, in_ssl_phase, ssl_ctx_ref)
 
     if ref >= 0 then
@@ -211,13 +225,12 @@ end
 
 
 local function set_ctx_table(ctx)
-    local r = get_request()
-    local in_handshake = r and is_handshake(r)
+    local in_handshake = is_handshake()
 
     stock_set(ctx)
 
     if in_handshake then
-        record_handshake(r)
+        record_handshake()
 
     elseif stashes_early then
         core.ctx_made()

@@ -1,9 +1,10 @@
 //! `src/registry/by_address.rs`: no entry is lost, and no insertion is expensive.
 
-use std::collections::HashMap;
+use core::ptr;
+use std::collections::HashSet;
 
 use super::many;
-use super::side_table::{SideTable, request_address};
+use super::side_table::{SideTable, request_address, slots_of};
 use crate::registry::slots::{Slot, Slots};
 
 const MANY: usize = many(100_000, 200);
@@ -44,23 +45,15 @@ fn addresses(shape: &str) -> Vec<usize> {
 
 /// Lengths of all chains, from the slots' links alone.
 fn chains(slots: &Slots) -> Vec<usize> {
-    let occupied: Vec<&Slot> = (0..slots.capacity() as u32)
-        .filter_map(|id| slots.by_id(id))
-        .filter(|slot| slot.request() != 0)
-        .collect();
-    let followed: HashMap<u32, ()> = occupied.iter().map(|slot| (slot.link(), ())).collect();
-    occupied
+    let occupied: Vec<&Slot> = slots_of(slots).filter(|slot| slot.request() != 0).collect();
+    let followed: HashSet<_> = occupied
         .iter()
-        .filter(|slot| !followed.contains_key(&(slot.id() + 1)))
-        .map(|first| {
-            let mut length = 1;
-            let mut link = first.link();
-            while link != 0 {
-                length += 1;
-                link = slots.by_id(link - 1).expect("a link names a slot").link();
-            }
-            length
-        })
+        .filter_map(|slot| slot.link().map(ptr::from_ref))
+        .collect();
+    occupied
+        .into_iter()
+        .filter(|&slot| !followed.contains(&ptr::from_ref(slot)))
+        .map(|first| core::iter::successors(Some(first), |slot| slot.link()).count())
         .collect()
 }
 
@@ -76,7 +69,7 @@ fn a_hundred_thousand_entries_are_all_found() {
             let old = addresses[(n * 7) / 11];
             assert_eq!(table.find(old).expect("an old entry").request(), old);
         }
-        assert_eq!(table.index.len() as usize, MANY);
+        assert_eq!(table.index.count() as usize, MANY);
         for &address in &addresses {
             assert_eq!(table.find(address).expect(shape).request(), address);
         }
@@ -116,13 +109,13 @@ fn removal_in_any_order_takes_one_and_leaves_the_rest() {
                 if let Some(&left) = entries.get(probe).filter(|_| probe > n) {
                     let slot = table.slots.get(left).unwrap();
                     assert!(
-                        core::ptr::eq(table.find(slot.request()).unwrap(), slot),
+                        ptr::eq(table.find(slot.request()).unwrap(), slot),
                         "{order}"
                     );
                 }
             }
         }
-        assert!(table.index.is_empty());
+        assert_eq!(table.index.count(), 0);
         assert_eq!(table.slots.live(), 0);
     }
 }
@@ -182,9 +175,13 @@ fn colliding_addresses_are_told_apart() {
 #[test]
 fn what_is_not_in_the_index_is_not_removed_twice() {
     let table = SideTable::new();
-    let slot = table.register(request_address(1)).unwrap();
-    table.register(request_address(2)).unwrap();
-    assert!(table.index.remove(&table.slots, slot));
-    assert!(!table.index.remove(&table.slots, slot));
-    assert_eq!(table.index.len(), 1);
+    // In one chain, so that the second removal has an entry to look at.
+    let [first, second, third] = [0, 16, 32].map(|n| table.register(request_address(1) + n));
+    let second = second.unwrap();
+    table.index.remove(second);
+    table.index.remove(second);
+    assert_eq!(table.index.count(), 2);
+    for slot in [first.unwrap(), third.unwrap()] {
+        assert!(ptr::eq(table.find(slot.request()).unwrap(), slot));
+    }
 }

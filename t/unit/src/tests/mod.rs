@@ -2,8 +2,6 @@
 
 mod index;
 mod model;
-mod names;
-mod scan;
 mod side_table;
 mod slots;
 mod value;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::many;
 use super::side_table::{SideTable, connection_of, request_address};
-use crate::registry::slots::Handle;
+use crate::registry::slots::{Ended, Handle};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -25,8 +25,6 @@ enum Op {
         reference: i32,
         vm: u32,
     },
-    /// An `error_page` value is evaluated.
-    Hook { which: usize, uri_changes: u32 },
     /// A live request gets the last generation of its slot.
     Age { which: usize },
     /// From now on, memory for so many chunks.
@@ -42,8 +40,6 @@ fn op() -> impl Strategy<Value = Op> {
         6 => free.prop_map(|(every, count, newest)| Op::Free { every, count, newest }),
         3 => (any::<usize>(), any::<i32>(), 0u32..3)
             .prop_map(|(which, reference, vm)| Op::Stash { which, reference, vm }),
-        2 => (any::<usize>(), 0u32..12)
-            .prop_map(|(which, uri_changes)| Op::Hook { which, uri_changes }),
         2 => any::<usize>().prop_map(|which| Op::Age { which }),
         1 => (0usize..3).prop_map(|chunks| Op::Memory { chunks }),
         1 => Just(Op::Memory { chunks: usize::MAX }),
@@ -56,7 +52,6 @@ struct Live {
     address: usize,
     handle: Handle,
     ctx: Option<(i32, u32)>,
-    hook: Option<u32>,
 }
 
 /// The model: live requests in the order they began, and all stale handles.
@@ -98,10 +93,14 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
             at.truncate(count);
             for &i in &at {
                 let live = &model.live[i];
-                table.forget(live.handle);
+                let is_last = live.handle.generation == u32::MAX;
+                assert_eq!(table.forget(live.handle), is_last);
                 model.dead.push(live.handle);
-                if live.handle.generation == u32::MAX {
+                if is_last {
                     model.retired.push(live.handle.id);
+                } else {
+                    let later = table.now.get().wrapping_add(5);
+                    assert_eq!(table.slots.ended(live.handle, later), Ended::Ago(5));
                 }
             }
             at.sort_unstable();
@@ -118,17 +117,6 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
                 let live = &mut model.live[i];
                 table.slots.get(live.handle).unwrap().set_ctx(reference, vm);
                 live.ctx = (reference > 0).then_some((reference, vm));
-            }
-        }
-        Op::Hook { which, uri_changes } => {
-            if let Some(i) = model.pick(which) {
-                let live = &mut model.live[i];
-                table
-                    .slots
-                    .get(live.handle)
-                    .unwrap()
-                    .set_hooked(uri_changes);
-                live.hook = Some(uri_changes);
             }
         }
         Op::Age { which } => {
@@ -149,7 +137,7 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
 }
 
 fn register(address: usize, table: &SideTable, model: &mut Model) {
-    let before = (table.slots.live(), table.index.len());
+    let before = table.slots.live();
     match table.register(address) {
         Some(slot) => {
             let handle = slot.handle();
@@ -163,18 +151,16 @@ fn register(address: usize, table: &SideTable, model: &mut Model) {
                 "a handle names a second request"
             );
             assert_eq!(slot.ctx(), None, "the last occupant's ngx.ctx");
-            assert_eq!(slot.hook_changes(), None, "the last occupant's error_page");
             model.live.push(Live {
                 address,
                 handle,
                 ctx: None,
-                hook: None,
             });
         }
         None => {
             let empty = table.chunks.get() == 0;
             assert!(empty, "refused with memory left");
-            assert_eq!((table.slots.live(), table.index.len()), before);
+            assert_eq!(table.slots.live(), before);
         }
     }
 }
@@ -182,13 +168,11 @@ fn register(address: usize, table: &SideTable, model: &mut Model) {
 /// The checks after each step, which do not cover all requests.
 fn check_counts(table: &SideTable, model: &Model) {
     assert_eq!(table.slots.live() as usize, model.live.len());
-    assert_eq!(table.index.len() as usize, model.live.len());
-    assert_eq!(table.index.is_empty(), model.live.is_empty());
     assert_eq!(table.slots.retired() as usize, model.retired.len());
-    assert!(table.slots.capacity() >= model.live.len() + model.retired.len());
 }
 
 fn check_all(table: &SideTable, model: &Model) {
+    assert_eq!(table.index.count() as usize, model.live.len());
     let mut by_handle = HashMap::new();
     for live in &model.live {
         let slot = table
@@ -198,7 +182,7 @@ fn check_all(table: &SideTable, model: &Model) {
         assert_eq!(slot.request(), live.address);
         assert_eq!(slot.connection(), connection_of(live.address));
         assert_eq!(slot.ctx(), live.ctx);
-        assert_eq!(slot.hook_changes(), live.hook);
+        assert_eq!(table.slots.ended(live.handle, 0), Ended::Never);
         let found = table.find(live.address).expect("a live request's address");
         assert!(core::ptr::eq(found, slot));
         assert!(
@@ -208,11 +192,13 @@ fn check_all(table: &SideTable, model: &Model) {
     }
     for handle in &model.dead {
         assert!(table.slots.get(*handle).is_none(), "{handle:?} has ended");
-        assert!(!table.slots.release(*handle), "{handle:?} has ended");
+        let is_unknown = table.slots.ended(*handle, 0) == Ended::Never;
+        assert_eq!(is_unknown, model.retired.contains(&handle.id));
     }
     for id in &model.retired {
         let slot = table.slots.by_id(*id).expect("its memory stays");
-        assert_eq!((slot.request(), slot.link()), (0, 0));
+        assert_eq!(slot.request(), 0);
+        assert!(slot.link().is_none());
     }
     for n in (0..4600).step_by(many(1, 40)) {
         let address = request_address(n);

@@ -1,65 +1,77 @@
 //! Slots and index, combined as in `src/registry/mod.rs`, which itself needs nginx.
 
 use core::cell::Cell;
+use std::alloc::{Layout, alloc_zeroed};
 
-use super::many;
-use crate::registry::by_address::{HEADS, Heads, Index};
-use crate::registry::slots::{CHUNK, Handle, Slot, Slots};
+use crate::registry::by_address::{Heads, Index};
+use crate::registry::slots::{Chunk, Handle, Slot, Slots};
 
-/// Free slots, whose memory is never freed, as in the module.
-pub(super) fn free_slots(count: usize) -> &'static [Slot] {
-    let slots: Vec<Slot> = (0..count).map(|_| Slot::new()).collect();
-    Box::leak(slots.into_boxed_slice())
+/// Zero bytes, which are never freed, as in the module.
+///
+/// # Safety
+/// Zero bytes must be a valid `T`, which has a size.
+unsafe fn zeroed<T>() -> &'static T {
+    // SAFETY: by the contract above.
+    unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_ref() }.expect("there is memory")
 }
 
-/// Heads of empty chains, whose memory is never freed either.
-fn heads() -> &'static Heads {
-    let zeros: &'static mut [u32] = Box::leak(vec![0; HEADS].into_boxed_slice());
-    let heads: &'static [Cell<u32>] = Cell::from_mut(zeros).as_slice_of_cells();
-    heads.try_into().expect("HEADS heads")
+/// Free slots.
+pub(super) fn chunk() -> Option<&'static Chunk> {
+    // SAFETY: zero bytes are free slots, see the fields of `Slot`.
+    Some(unsafe { zeroed() })
+}
+
+/// All slots, free or occupied.
+pub(super) fn slots_of(slots: &Slots) -> impl Iterator<Item = &'static Slot> {
+    (0..).map_while(|id| slots.by_id(id))
 }
 
 /// The registry of a worker whose memory can run out.
 pub(super) struct SideTable {
     pub(super) slots: Box<Slots>,
-    pub(super) index: Box<Index>,
+    pub(super) index: Index,
     /// For how many more chunks there is memory.
     pub(super) chunks: Cell<usize>,
+    /// The time in milliseconds.
+    pub(super) now: Cell<u32>,
 }
 
 impl SideTable {
     /// With unlimited memory.
     pub(super) fn new() -> Self {
-        let table = SideTable {
+        // SAFETY: zero bytes are heads of empty chains.
+        let heads: &'static Heads = unsafe { zeroed() };
+        SideTable {
             slots: Box::new(Slots::new()),
-            index: Box::new(Index::new(heads())),
+            index: Index::new(heads),
             chunks: Cell::new(usize::MAX),
-        };
-        table.slots.place(free_slots(many(200 * CHUNK, 4 * CHUNK)));
-        table
+            // The clock wraps.
+            now: Cell::new(u32::MAX - 100),
+        }
     }
 
-    /// `Registry::register`, of a request that is not in the table.
+    /// `Registry::register_new`
     pub(super) fn register(&self, address: usize) -> Option<&'static Slot> {
-        let slot = self.slots.acquire(address, connection_of(address), |_| {
+        let slot = self.slots.acquire(address, connection_of(address), || {
             let left = self.chunks.get().checked_sub(1);
             self.chunks.set(left.unwrap_or(0));
-            left.is_some()
+            left.and_then(|_| chunk())
         })?;
-        self.index.insert(slot);
+        self.index.insert(address, slot);
         Some(slot)
     }
 
-    /// `Registry::forget`
-    pub(super) fn forget(&self, handle: Handle) {
+    /// `forget` of `src/registry/mod.rs`, a millisecond later.
+    pub(super) fn forget(&self, handle: Handle) -> bool {
         let slot = self.slots.get(handle).expect("the slot is occupied");
-        assert!(self.index.remove(&self.slots, slot));
-        assert!(self.slots.release(handle));
+        self.index.remove(slot);
+        self.now.set(self.now.get().wrapping_add(1));
+        self.slots.release(slot, self.now.get())
     }
 
     /// `Registry::find`
     pub(super) fn find(&self, address: usize) -> Option<&'static Slot> {
-        self.index.find(&self.slots, address)
+        self.index.find(address)
     }
 }
 

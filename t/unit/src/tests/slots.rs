@@ -1,87 +1,103 @@
 //! `src/registry/slots.rs`: edge cases, which `model.rs` seldom reaches.
 
 use super::many;
-use super::side_table::free_slots;
-use crate::registry::slots::{CHUNK, Handle, MAX_LIVE, Slot, Slots};
-
-fn slots_of(count: usize) -> Box<Slots> {
-    let slots = Box::new(Slots::new());
-    slots.place(free_slots(count));
-    slots
-}
-
-fn slots() -> Box<Slots> {
-    slots_of(16 * CHUNK)
-}
+use super::side_table::{chunk, slots_of};
+use crate::registry::slots::{CHUNK, Ended, Handle, MAX_LIVE, Slot, Slots};
 
 fn acquire(slots: &Slots, address: usize) -> Option<&'static Slot> {
-    slots.acquire(address, address + 1, |_| true)
+    slots.acquire(address, address + 1, chunk)
+}
+
+/// A slot that belongs to no `Slots`.
+fn free_slot() -> &'static Slot {
+    &chunk().unwrap()[0]
 }
 
 #[test]
 fn an_empty_table_knows_no_handle() {
-    let slots = slots();
+    let slots = Slots::new();
+    assert!(slots.by_id(0).is_none());
     for bits in [0, 1, 1 << 32, u64::MAX, 0xdead_beef_0000_0000] {
-        assert!(slots.get(Handle::from_bits(bits)).is_none());
+        let handle = Handle::from_bits(bits);
+        assert!(slots.get(handle).is_none());
+        assert_eq!(slots.ended(handle, 1), Ended::Never);
     }
-    assert_eq!((slots.live(), slots.capacity()), (0, 0));
-    assert!(slots.get(slots.by_id(0).unwrap().handle()).is_none());
-
-    let nowhere = Slots::new();
-    assert!(nowhere.by_id(0).is_none());
-    assert!(nowhere.acquire(0x1000, 1, |_| true).is_none());
+    assert_eq!((slots.live(), slots.retired()), (0, 0));
 }
 
 #[test]
 fn handles_are_laid_out_as_luas_cdata() {
-    let handle = Handle::from_bits(0x0000_0007_0000_0401);
+    let bits = 0x0000_0007_0000_0401;
+    let handle = Handle::from_bits(bits);
     assert_eq!((handle.id, handle.generation), (0x401, 7));
+    assert_eq!(handle.to_bits(), bits);
+}
+
+#[test]
+fn a_fake_handle_names_no_request() {
+    let slots = Slots::new();
+    assert!(!acquire(&slots, 0x1000).unwrap().handle().is_fake());
+    for is_handshake in [false, true] {
+        let fake = Handle::fake(is_handshake);
+        assert!(fake.is_fake());
+        assert_eq!(fake.is_of_handshake(), is_handshake);
+        assert_eq!(Handle::from_bits(fake.to_bits()), fake);
+        assert!(slots.get(fake).is_none());
+        assert_eq!(slots.ended(fake, 1), Ended::Never);
+    }
+    // The id tells, and the last slot has another one.
+    let last = Handle {
+        id: MAX_LIVE as u32 - 1,
+        generation: 1,
+    };
+    assert!(!last.is_fake() && !last.is_of_handshake());
 }
 
 #[test]
 fn a_slot_takes_no_more_memory_than_promised() {
-    // 96 bytes for a live request, of which the index takes four for a bucket.
-    assert!(size_of::<Slot>() + 4 <= 96, "{}", size_of::<Slot>());
+    // README.md promises 81 bytes for a request.
+    assert!(size_of::<Slot>() <= 81, "{}", size_of::<Slot>());
 }
 
 #[test]
 fn zeroed_memory_matches_no_handle() {
-    let slots = slots();
+    let slots = Slots::new();
     acquire(&slots, 0x1000).unwrap();
-    // The chunk has 1023 more slots that were never used.
+    // The rest of the chunk was never used.
     for id in 1..CHUNK as u32 {
         for generation in [0, 1, 2, u32::MAX] {
-            assert!(slots.get(Handle { id, generation }).is_none());
+            let handle = Handle { id, generation };
+            assert!(slots.get(handle).is_none());
+            assert_eq!(slots.ended(handle, 1), Ended::Never);
         }
     }
 }
 
 #[test]
 fn the_slot_freed_last_is_used_first_under_another_generation() {
-    let slots = slots();
-    let first = acquire(&slots, 0x1000).unwrap();
+    let slots = Slots::new();
+    let [_, first] = [0x1000, 0x2000].map(|address| acquire(&slots, address).unwrap());
     let handle = first.handle();
-    assert!(slots.release(handle));
-    assert!(!slots.release(handle), "twice");
-    let second = acquire(&slots, 0x1000).unwrap();
+    assert!(!slots.release(first, 0), "it is not retired");
+    let second = acquire(&slots, 0x2000).unwrap();
     assert!(core::ptr::eq(first, second));
     assert_eq!(second.handle().generation, handle.generation + 2);
     assert!(slots.get(handle).is_none());
-    assert!(!slots.release(handle), "of another");
-    assert_eq!(slots.live(), 1);
+    assert_eq!(slots.live(), 2);
 }
 
 #[test]
 fn a_free_slot_keeps_nothing_of_its_occupant() {
-    let slots = slots();
-    let slot = slots.acquire(0x1000, 0x2000, |_| true).unwrap();
+    let slots = Slots::new();
+    let slot = acquire(&slots, 0x1000).unwrap();
     slot.set_ctx(7, 1);
-    slot.set_hooked(5);
-    slot.raise(Slot::FROM_ERROR_PAGE);
-    assert!(slot.has(Slot::FROM_ERROR_PAGE | Slot::HOOKED));
+    slot.set_original(0x3000);
+    slot.raise(Slot::FROM_ERROR_PAGE | Slot::ASSIGNED);
+    slot.count_refused();
+    assert!(slot.has(Slot::FROM_ERROR_PAGE | Slot::ASSIGNED));
 
     let handle = slot.handle();
-    slots.release(handle);
+    slots.release(slot, 0);
     let even = Handle {
         generation: handle.generation + 1,
         ..handle
@@ -91,17 +107,16 @@ fn a_free_slot_keeps_nothing_of_its_occupant() {
         "a free slot's generation is no handle's"
     );
     assert_eq!(
-        (slot.request(), slot.connection(), slot.ctx()),
-        (0, 0, None)
+        (slot.request(), slot.connection(), slot.original()),
+        (0, 0, 0)
     );
-    for flag in [Slot::FROM_ERROR_PAGE, Slot::HOOKED] {
-        assert!(!slot.has(flag));
-    }
+    assert_eq!((slot.ctx(), slot.refused()), (None, 0));
+    assert!(!slot.has(Slot::FROM_ERROR_PAGE) && !slot.has(Slot::ASSIGNED));
 }
 
 #[test]
 fn the_last_generation_retires_the_slot() {
-    let slots = slots();
+    let slots = Slots::new();
     let old = acquire(&slots, 0x1000).unwrap();
     let neighbour = acquire(&slots, 0x2000).unwrap();
     let id = old.id();
@@ -110,38 +125,77 @@ fn the_last_generation_retires_the_slot() {
     assert_eq!(last.generation, u32::MAX);
     assert!(slots.get(last).is_some(), "its last occupant is served");
 
-    assert!(slots.release(last));
+    assert!(slots.release(old, 0));
     assert_eq!((slots.retired(), slots.live()), (1, 1));
     for generation in [0, 1, 3, u32::MAX] {
         assert!(slots.get(Handle { id, generation }).is_none());
     }
-    slots.release(neighbour.handle());
+    assert!(!slots.release(neighbour, 0));
     for n in 0..2 * CHUNK {
         assert_ne!(acquire(&slots, 0x1000 + n).unwrap().id(), id);
     }
     assert_eq!(slots.retired(), 1);
+
+    // A free slot that is aged has one more occupant.
+    slots.release(neighbour, 0);
+    neighbour.age();
+    let last = acquire(&slots, 0x1000).unwrap();
+    assert_eq!(last.handle().generation, u32::MAX);
+    assert!(slots.release(neighbour, 0));
 }
 
 #[test]
-fn the_note_of_an_error_page_is_the_last_one() {
-    let slot = Slot::new();
-    assert_eq!(slot.hook_changes(), None);
-    for uri_changes in (0..=11).rev().chain([11]) {
-        slot.set_hooked(uri_changes);
-        assert_eq!(slot.hook_changes(), Some(uri_changes));
-        assert!(!slot.has(Slot::FROM_ERROR_PAGE));
+fn a_slot_remembers_when_its_last_occupant_ended() {
+    let slots = Slots::new();
+    let slot = acquire(&slots, 0x1000).unwrap();
+    let first = slot.handle();
+    let later = |n: u32| Handle {
+        generation: first.generation + 2 * n,
+        ..first
+    };
+    let ended = |now| [0, 1, 2].map(|n| slots.ended(later(n), now));
+    assert_eq!(ended(9), [Ended::Never; 3]);
+
+    // The clock wraps between the end and the question.
+    slots.release(slot, u32::MAX - 1);
+    let only_first = [Ended::Ago(5), Ended::Never, Ended::Never];
+    assert_eq!(ended(3), only_first);
+    acquire(&slots, 0x1000).unwrap();
+    assert_eq!(ended(3), only_first, "the next occupant has not ended");
+
+    slots.release(slot, 8);
+    let both = [Ended::Before(2), Ended::Ago(2), Ended::Never];
+    assert_eq!(ended(10), both);
+    acquire(&slots, 0x1000).unwrap();
+    assert_eq!(ended(10), both);
+
+    for generation in [0, first.generation + 1] {
+        let even = Handle {
+            generation,
+            ..first
+        };
+        assert_eq!(slots.ended(even, 10), Ended::Never);
     }
-    slot.raise(Slot::FROM_ERROR_PAGE);
-    slot.set_hooked(3);
-    assert!(
-        slot.has(Slot::FROM_ERROR_PAGE),
-        "what was known stays known"
-    );
+}
+
+#[test]
+fn refusals_are_counted_beside_the_flags() {
+    let slot = free_slot();
+    let flags = Slot::FROM_ERROR_PAGE | Slot::RESTORED_OTHER;
+    slot.raise(flags);
+    for n in 0..0x1_0010 {
+        assert_eq!(slot.refused(), n.min(0xffff));
+        slot.count_refused();
+    }
+    assert!(slot.has(flags) && !slot.has(flags | Slot::ASSIGNED));
+    slot.lower(Slot::FROM_ERROR_PAGE);
+    assert!(slot.has(Slot::RESTORED_OTHER) && !slot.has(Slot::FROM_ERROR_PAGE));
+    assert_eq!(slot.refused(), 0xffff);
 }
 
 #[test]
 fn references_below_one_are_none() {
-    let slot = Slot::new();
+    let slot = free_slot();
     for reference in [0, -1, -2, i32::MIN] {
         slot.set_ctx(reference, 0);
         assert_eq!(slot.ctx(), None);
@@ -152,20 +206,21 @@ fn references_below_one_are_none() {
 
 #[test]
 fn without_memory_nothing_changes() {
-    let slots = slots();
-    assert!(slots.acquire(0x1000, 1, |_| false).is_none());
-    assert_eq!((slots.live(), slots.capacity()), (0, 0));
+    let slots = Slots::new();
+    assert!(slots.acquire(0x1000, 1, || None).is_none());
+    assert_eq!((slots.live(), slots_of(&slots).count()), (0, 0));
 
     let held: Vec<_> = (0..CHUNK)
         .map(|n| acquire(&slots, 0x1000 + n).unwrap())
         .collect();
     for _ in 0..3 {
         assert!(
-            slots.acquire(0x9000, 1, |_| false).is_none(),
+            slots.acquire(0x9000, 1, || None).is_none(),
             "the chunk is full"
         );
     }
-    assert_eq!((slots.live() as usize, slots.capacity()), (CHUNK, CHUNK));
+    assert_eq!(slots.live() as usize, CHUNK);
+    assert_eq!(slots_of(&slots).count(), CHUNK);
     assert!(
         held.iter()
             .enumerate()
@@ -173,14 +228,14 @@ fn without_memory_nothing_changes() {
     );
 
     // A slot that comes free needs no memory, and later there is memory again.
-    slots.release(held[17].handle());
-    assert_eq!(slots.acquire(0x9000, 1, |_| false).unwrap().id(), 17);
+    slots.release(held[17], 0);
+    assert_eq!(slots.acquire(0x9000, 1, || None).unwrap().id(), 17);
     assert_eq!(acquire(&slots, 0xa000).unwrap().id() as usize, CHUNK);
 }
 
 #[test]
 fn growing_moves_nothing() {
-    let slots = slots();
+    let slots = Slots::new();
     let before: Vec<_> = (0..100)
         .map(|n| acquire(&slots, 0x1000 + n).unwrap())
         .collect();
@@ -196,18 +251,18 @@ fn growing_moves_nothing() {
 #[test]
 #[cfg_attr(miri, ignore = "takes too long")]
 fn a_full_registry_refuses_and_recovers() {
-    let all = MAX_LIVE;
-    let slots = slots_of(all);
-    for n in 0..all {
+    let slots = Slots::new();
+    for n in 0..MAX_LIVE {
         assert_eq!(acquire(&slots, n + 1).unwrap().id() as usize, n);
     }
-    assert!(acquire(&slots, all + 1).is_none());
-    assert_eq!((slots.live() as usize, slots.capacity()), (all, all));
-    assert!(slots.by_id(all as u32).is_none());
+    assert!(acquire(&slots, MAX_LIVE + 1).is_none());
+    assert_eq!(slots.live() as usize, MAX_LIVE);
+    assert!(slots.by_id(MAX_LIVE as u32).is_none());
     assert!(slots.by_id(u32::MAX).is_none());
 
-    let last = slots.by_id(all as u32 - 1).unwrap().handle();
-    assert!(slots.release(last));
+    let slot = slots.by_id(MAX_LIVE as u32 - 1).unwrap();
+    let last = slot.handle();
+    assert!(!slots.release(slot, 0));
     let again = acquire(&slots, 0x77).unwrap();
     assert_eq!(again.id(), last.id);
     assert!(slots.get(last).is_none());

@@ -58,7 +58,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// in the environment.
 fn build_name() -> Result<String, Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=LUA_VAR_BUILD");
-    if let Some(name) = env::var("LUA_VAR_BUILD").ok().filter(|name| !name.is_empty()) {
+    if let Some(name) = env::var("LUA_VAR_BUILD")
+        .ok()
+        .filter(|name| !name.is_empty())
+    {
         return Ok(name);
     }
     println!("cargo::rerun-if-changed=build/version");

@@ -71,8 +71,6 @@ pub enum StatusFormat {
 pub struct MainConf {
     /// Whether `lua_var_ctx_restore` is used, which has no effect without the Lua module.
     pub wants_lua: bool,
-    /// Whether a location was merged already.
-    pub has_merged: bool,
     /// The level of `lua_var_log_refused`; [`UNSET_UINT`] if the directive is not used.
     log_level: ngx_uint_t,
     /// Lines in a second; 0 with `off`.
@@ -103,7 +101,6 @@ pub struct LocConf {
 impl MainConf {
     const NEW: Self = MainConf {
         wants_lua: false,
-        has_merged: false,
         log_level: UNSET_UINT,
         log_rate: 1,
         trace_handles: UNSET_FLAG,

@@ -19,7 +19,7 @@ use crate::statics::PerWorker;
 use crate::variable::number::decimal;
 
 /// `$from_error_page`
-pub(crate) const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
+const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 
 /// The variables that keep what the request was before its first `error_page`.
 const ORIGINAL: [&[u8]; 4] = [
@@ -226,11 +226,7 @@ unsafe extern "C" fn set_from_error_page(
     let value = unsafe { v.cast::<VarValue>().as_ref() };
     // SAFETY: nginx or Lua made the text, in memory that lives as long as the request.
     let text = value.and_then(|value| unsafe { value.text() });
-    let kept = registry().register(r).and_then(|slot| {
-        ngx_ctx::stash(r, slot);
-        kept(r, slot)
-    });
-    if let Some(kept) = kept {
+    if let Some(kept) = registry().register(r).and_then(|slot| kept(r, slot)) {
         kept.set(Kept {
             assigned: text.map_or(EMPTY, str_of),
             ..kept.get()

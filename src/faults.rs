@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 pub const CHUNK: usize = 0;
 /// Kind of allocation: memory from a pool.
 pub const POOL: usize = 1;
-/// Kind of allocation: a pool cleanup.
-pub const CLEANUP: usize = 2;
+/// Kind of allocation: a slot, which fails when all are occupied.
+pub const SLOT: usize = 2;
 
 /// How many more allocations of each kind succeed before one fails; if negative, all do.
 static COUNTDOWN: [AtomicI64; 3] = [const { AtomicI64::new(-1) }; 3];

@@ -6,13 +6,12 @@ use core::ffi::{c_char, c_void};
 
 use crate::api::lua;
 use crate::conf::{LocConf, MainConf, Restore, main_being_read};
-use crate::error_page::{self, FROM_ERROR_PAGE};
+use crate::error_page;
 use crate::figures;
 use crate::layout;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Complete, Conf};
 use crate::nginx::error_page::NoMemory;
 use crate::nginx::log::{EMERG, WARN, log_error};
-use crate::nginx::value::{Variable, indexed};
 use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t, process};
 use crate::ngx_ctx;
 use crate::phases;
@@ -39,34 +38,17 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
         return CONF_ERROR;
     };
     conf.merge(prev);
-    if is_first_merge(cf) {
-        ngx_ctx::must_stash(false, sets_from_error_page(cf));
-    }
     if conf.has_status() {
         cf.serve_location(Some(status::page));
     }
     match error_page::install(cf) {
         Ok(has_page) => {
-            ngx_ctx::must_stash(has_page, conf.restore() == Restore::All);
+            let needs = has_page || conf.restore() == Restore::All;
+            ngx_ctx::set_needs_filter(needs || ngx_ctx::needs_filter());
             CONF_OK
         }
         Err(NoMemory) => CONF_ERROR,
     }
-}
-
-/// Whether this is the first location to be merged, when all directives have been read.
-fn is_first_merge(cf: Conf<'_>) -> bool {
-    // SAFETY: no other reference to the main configuration exists while a location is merged.
-    let main = unsafe { main_being_read(cf) };
-    main.is_some_and(|main| !core::mem::replace(&mut main.has_merged, true))
-}
-
-/// Whether the configuration may have a `set $from_error_page`, which counts as an error page
-/// whatever redirect precedes it. nginx then uses the variable by index.
-fn sets_from_error_page(cf: Conf<'_>) -> bool {
-    let is_it = |v: Variable<'_>| v.name() == FROM_ERROR_PAGE;
-    let is_used = |core| indexed(core).is_ok_and(|mut all| all.any(is_it));
-    cf.core_main_conf().is_some_and(is_used)
 }
 
 /// Records the handlers of nginx's own variables, compares offsets, defines the module's
@@ -80,7 +62,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     lua::set_configuring(true);
-    ngx_ctx::forget_conf();
+    ngx_ctx::set_needs_filter(false);
     if !figures::share() {
         log_error!(
             EMERG,

@@ -34,7 +34,7 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
     // this one must run before Lua's.
     cf.last_handler_first(LOG_PHASE);
     // Only an error page follows a filter that zeroes `r->ctx`, or a restore of every kind.
-    if ngx_ctx::stashes_in_filter() {
+    if ngx_ctx::needs_filter() {
         NEXT_HEADER_FILTER.set(nginx::swap_header_filter(Some(header_filter)));
     }
     true

@@ -5,7 +5,6 @@ use crate::conf::{LocConf, Restore};
 use crate::error_page;
 use crate::figures::{self, Figure};
 use crate::nginx::log::log_debug;
-use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::validation::LiveRequest;
 
@@ -14,9 +13,8 @@ use crate::validation::LiveRequest;
 ///
 /// `vm` is the Lua VM that asks. References are numbers in a VM's registry, so one of
 /// another VM cannot be used.
-pub(crate) fn restorable(live: LiveRequest<'_>, vm: u32) -> Option<i32> {
+pub(crate) fn restorable(live: LiveRequest<'_>, slot: &Slot, vm: u32) -> Option<i32> {
     let r = *live;
-    let slot = registry().find(r.address())?;
     let (reference, owner) = slot.ctx()?;
     let restore = r.conf::<LocConf>()?.restore();
     let why_not = match restore {
@@ -49,13 +47,8 @@ pub(crate) fn restorable(live: LiveRequest<'_>, vm: u32) -> Option<i32> {
     why_not.is_none().then_some(reference)
 }
 
-/// Counts a restored `ngx.ctx`, whose table has a new reference now, and records it in the slot,
-/// for `$lua_var_restored`.
-pub(crate) fn restored(live: LiveRequest<'_>, reference: i32, vm: u32) {
-    let Some(slot) = registry().find(live.address()) else {
-        return;
-    };
-    slot.set_ctx(reference, vm);
+/// Counts a restored `ngx.ctx`, and records it in the slot for `$lua_var_restored`.
+pub(crate) fn note(slot: &Slot) {
     let (figure, flag) = if error_page::came_through_one(slot) {
         (Figure::RestoredErrorPage, Slot::RESTORED_ERROR_PAGE)
     } else {

@@ -13,7 +13,7 @@ pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
     match which {
         0 => f64::from(registry.slots.live()),
         1 => f64::from(registry.slots.retired()),
-        2 => 0.0,
+        2 => registry.slots.allocated() as f64,
         3 => figures::row().get(Figure::RefusedStale) as f64,
         5 => f64::from(registry.indexed()),
         _ => {

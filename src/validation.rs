@@ -59,7 +59,7 @@ impl<'a> Deref for LiveRequest<'a> {
 impl<'a> LiveRequest<'a> {
     /// The request in a slot, if the memory at its address still holds that request.
     #[inline(always)]
-    fn of(_call: &'a Call, slot: &'static Slot) -> Result<Self, Refusal> {
+    pub(crate) fn of(_call: &'a Call, slot: &'static Slot) -> Result<Self, Refusal> {
         let raw = slot.request() as *mut ngx_http_request_t;
         // SAFETY: `raw` is null, or an occupied slot's request. Its pool has the cleanup that
         // frees the slot, see `Registry::register_new`, so that the memory is still there.

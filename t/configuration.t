@@ -48,40 +48,6 @@ run_tests();
     $nginx->stop_cleanly;
 }
 
-# lua_var_ctx_restore has no effect with lua_code_cache off: one warning, and only when the
-# directive is written.
-{
-    my $nginx  = NginxServer->new;
-    my $listen = 'listen 127.0.0.1:' . NginxServer->port(9) . ';';
-    my $off    = 'lua_code_cache off;';
-    my %said   = (
-        "lua_var_ctx_restore all; $off server { $listen location /a { } }" => 'a server',
-        "server { $listen $off lua_var_ctx_restore error_page; }"          => 'a server',
-        "lua_var_ctx_restore all; server { $listen location /a { $off location /a/b { } } }" =>
-            'location "/a"',
-        "$off server { $listen location /a { lua_var_ctx_restore all; } location /b { } }" =>
-            'location "/a"',
-        "server { $listen location \@a { $off lua_var_ctx_restore all; } location /b { $off } }" =>
-            'location "@a"',
-        "$off server { $listen }"                                    => undef,
-        "$off server { $listen lua_var_ctx_restore off; }"           => undef,
-        "lua_var_ctx_restore all; server { $listen }"                => undef,
-        "lua_var_ctx_restore all; lua_code_cache on; server { $listen }" => undef,
-        "lua_var_ctx_restore all; server { $listen location /a { lua_var_ctx_restore off; $off } }" =>
-            undef,
-    );
-    for my $http (sort keys %said) {
-        $nginx->configure(http => $http);
-        my ($status, $output) = $nginx->test;
-        is($status, 0, "nginx -t passes: $http");
-        my @lines = $output =~ /(lua_var: .*)/g;
-        my $place = $said{$http};
-        is("@lines", defined $place ? "lua_var: lua_var_ctx_restore does nothing in $place: with "
-            . 'lua_code_cache off, each internal redirect has a Lua VM of its own' : '',
-            "nginx -t warns only where lua_var_ctx_restore has no effect: $http");
-    }
-}
-
 # What nginx -t refuses: the place, what is written there, and the only [emerg], before its place.
 {
     my $nginx  = NginxServer->new;

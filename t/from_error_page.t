@@ -231,8 +231,9 @@ GET /t
 
 
 
-=== TEST 10: a request whose Lua sets it to 'true' gets its ngx.ctx back
+=== TEST 10: a request whose Lua sets it to 'true' gets its ngx.ctx back, if the configuration uses it
 --- config
+    location = /unused { set $from_error_page ''; }
     location = /t {
         rewrite_by_lua_block { witness.keep() }
         content_by_lua_block { ngx.exec("/by-hand") }
@@ -552,7 +553,7 @@ from: [];
 
 
 
-=== TEST 21: a value of error_page that begins with a variable redirects when that is a URI, and not when it is a URL
+=== TEST 21: a value of error_page that begins with a variable does not redirect when that is a URL
 --- config
     location = /after {
         rewrite_by_lua_block {
@@ -568,17 +569,43 @@ from: [];
         rewrite_by_lua_block { witness.keep() }
         content_by_lua_block { ngx.exit(404) }
     }
---- request eval
-["GET /t?to=https://other.test/", "GET /t?to=/after"]
---- error_code eval
-[302, 404]
---- response_body_like eval
-["302 Found", "^page\$"]
+--- request
+GET /t?to=https://other.test/
+--- error_code: 302
 --- grep_error_log eval
 qr/(?<=seen: )[\w= ]*(?=;)|from: \[.*?\];/
---- grep_error_log_out eval
-["from: [] of [];\nrewrite=new log=new\n",
- "from: [true] of [/t];\n" . join(' ', map { "$_=same" } qw(rewrite access content header_filter body_filter log)) . "\n"]
+--- grep_error_log_out
+from: [] of [];
+rewrite=new log=new
+
+
+
+=== TEST 23: a value of error_page that begins with a variable redirects when that is a URI
+--- config
+    location = /after {
+        rewrite_by_lua_block {
+            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "] of [", ngx.var.error_page_uri, "];")
+            witness.see("rewrite")
+        }
+        content_by_lua_block { witness.page() }
+    }
+    location = /t {
+        set $target $arg_to;
+        error_page 404 $target;
+        post_action /after;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(404) }
+    }
+--- request
+GET /t?to=/after
+--- error_code: 404
+--- response_body
+page
+--- grep_error_log eval
+qr/(?<=seen: )[\w= ]*(?=;)|from: \[.*?\];/
+--- grep_error_log_out
+from: [true] of [/t];
+rewrite=same access=same content=same header_filter=same body_filter=same log=same
 
 
 

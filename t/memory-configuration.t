@@ -121,24 +121,4 @@ SKIP: {
     $nginx->close;
 }
 
-# ---- Without the variable table ---------------------------------------------------------
-#
-# It is built after init_by_lua, which chooses the allocation.
-
-my $without_table = 0;
-for my $after (0 .. 20) {
-    $nginx = TemplateServer->new(name => 'memory', config => $CONFIG,
-        fill => { MODE => '', ARM => $after, VERSION => 1 });
-    $nginx->start;
-    my $has_table = $nginx->log_text
-        !~ /lua_var: no memory for the variable table, variables are read through nginx's handlers/;
-    get('/fail?after=-1');
-    check(1, "allocation $after for the table");
-    finish("allocation $after for the table");
-    $nginx->close;
-    last if $has_table;
-    $without_table++;
-}
-is($without_table, 3, 'three allocations may fail without a refusal');
-
 done_testing();

@@ -34,7 +34,7 @@ END
 # What memory.report() says for a request of this URI, with a handle or without.
 sub report ($has_handle, $uri) {
     my ($request, $by_handle, $live) = $has_handle
-        ? ('a handle', $uri, 'true') : ('no memory for the request', '-', 'no memory for the request');
+        ? ('a handle', $uri, 'true') : ('no memory for the request', '-', 'true');
     return <<"END";
 fetch: $uri
 request: $request
@@ -63,11 +63,11 @@ __DATA__
 
 
 
-=== TEST 2: a request without memory for its pool cleanup is registered when there is memory
+=== TEST 2: a request without memory for its slot is registered when there is memory
 --- config
     location = /t {
         content_by_lua_block {
-            ngx.print(memory.during(memory.CLEANUP, 0, false, function ()
+            ngx.print(memory.during(memory.SLOT, 0, false, function ()
                 return memory.get("/report")
             end))
         }
@@ -75,15 +75,15 @@ __DATA__
 --- response_body
 200 all of /report
 --- error_log
-lua_var: no memory to register the request, its handle and its ngx.ctx after a redirect are not available
+lua_var: request not registered: out of memory; it has no handle, and loses its ngx.ctx in a redirect
 
 
 
-=== TEST 3: a request that never has memory for its pool cleanup is served without a handle
+=== TEST 3: a request that never has memory for its slot is served without a handle
 --- config
     location = /t {
         content_by_lua_block {
-            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+            ngx.print(memory.during(memory.SLOT, 0, true, function ()
                 return memory.get("/report")
             end))
             ngx.say("and then")
@@ -95,7 +95,7 @@ lua_var: no memory to register the request, its handle and its ngx.ctx after a r
 and then
 200 all of /report
 --- error_log
-lua_var: no memory to register the request
+lua_var: request not registered: out of memory
 
 
 
@@ -105,7 +105,7 @@ lua_var: no memory to register the request
         content_by_lua_block {
             local handle = require("resty.ngxvar").request()
 
-            memory.during(memory.CLEANUP, 0, true, function ()
+            memory.during(memory.SLOT, 0, true, function ()
                 memory.during(memory.CHUNK, 0, true, memory.report)
             end)
             ngx.say(tostring(handle) == tostring(require("resty.ngxvar").request()))
@@ -133,7 +133,7 @@ true
     }
     location = /t {
         content_by_lua_block {
-            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+            ngx.print(memory.during(memory.SLOT, 0, true, function ()
                 return memory.get("/err")
             end))
             ngx.print(memory.get("/err"))
@@ -143,7 +143,7 @@ true
 500 page, no ctx, false
 500 page, kept, true
 --- error_log
-lua_var: no memory to register the request
+lua_var: request not registered: out of memory
 
 
 
@@ -165,7 +165,7 @@ lua_var: no memory to register the request
     }
     location = /t {
         content_by_lua_block {
-            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+            ngx.print(memory.during(memory.SLOT, 0, true, function ()
                 return memory.get("/err")
             end))
         }
@@ -173,7 +173,7 @@ lua_var: no memory to register the request
 --- response_body
 500 page, kept, true
 --- error_log
-lua_var: no memory to register the request
+lua_var: request not registered: out of memory
 
 
 
@@ -196,7 +196,7 @@ lua_var: no memory to register the request
 and then
 200 all of /report
 --- error_log
-lua_var: no memory to register the request
+lua_var: request not registered: out of memory
 
 
 
@@ -252,7 +252,7 @@ ctx: /report
 --- config
     location = /outer {
         content_by_lua_block {
-            memory.fail(memory.CLEANUP, 0, true)
+            memory.fail(memory.SLOT, 0, true)
             local res = ngx.location.capture("/report")
             ngx.print(res.body)
             memory.report()
@@ -260,7 +260,7 @@ ctx: /report
     }
     location = /t {
         content_by_lua_block {
-            ngx.print(memory.during(memory.CLEANUP, -1, true, function ()
+            ngx.print(memory.during(memory.SLOT, -1, true, function ()
                 return memory.get("/outer")
             end))
         }
@@ -269,7 +269,7 @@ ctx: /report
 200 no handle of /report
 all of /outer
 --- error_log
-lua_var: no memory to register the request
+lua_var: request not registered: out of memory
 
 
 
@@ -280,7 +280,7 @@ lua_var: no memory to register the request
             local ngxvar = require "resty.ngxvar"
             local lines
 
-            memory.during(memory.CLEANUP, 0, true, function ()
+            memory.during(memory.SLOT, 0, true, function ()
                 local done = require("ngx.semaphore").new()
 
                 ngx.timer.at(0, function ()
@@ -306,13 +306,13 @@ userdata, nil, false, no variables in this context (TLS handshake, timer or work
 --- config
     location = /t {
         content_by_lua_block {
-            ngx.say(memory.during(memory.CLEANUP, 0, true, function ()
+            ngx.say(memory.during(memory.SLOT, 0, true, function ()
                 local c = client.connect{ port = tonumber(ngx.var.server_port) }
 
                 c:send("BAD\r\n\r\n")
                 return c:response().status
             end))
-            ngx.print(memory.during(memory.CLEANUP, 0, true, function ()
+            ngx.print(memory.during(memory.SLOT, 0, true, function ()
                 return memory.get("/bare")
             end))
             ngx.print(memory.get("/bare"))
@@ -323,7 +323,7 @@ userdata, nil, false, no variables in this context (TLS handshake, timer or work
 200 bare
 200 bare
 --- error_log
-lua_var: no memory to register the request
+lua_var: request not registered: out of memory
 
 
 

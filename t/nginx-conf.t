@@ -217,7 +217,7 @@ subtest 'demo play shows the incident with and without the module' => sub {
         'log lines: a stale request at an address in use again');
     SKIP: {
         skip 'nginx is built without debug', 1 if `'$NGINX' -V 2>&1` !~ /--with-debug/;
-        like($output, qr/\[debug\] lua_var: request \d+\/\d+ gets its ngx\.ctx back, ref \d+, in location/,
+        like($output, qr/\[debug\] lua_var: ngx\.ctx of request \d+\/\d+ restored, ref \d+/,
             'log lines: what the module does');
     }
     ok(!-e "$ROOT/target/demo-$run->{pid}", 'no file is left behind');

@@ -201,43 +201,33 @@ pub(super) unsafe extern "C" fn figure(n: ngx_uint_t, out: *mut lua_var_value_t)
     1
 }
 
+// Lua calls the next two over FFI, which it compiles, so that `r` may be any pointer.
+
 /// The reference of the `ngx.ctx` that the live request at `r` lost in a redirect and gets back in
-/// the Lua VM `vm`; 0 if it gets none. Lua calls it over FFI, so `r` may be any pointer.
+/// the Lua VM `vm`; 0 if it gets none.
 pub(super) unsafe extern "C" fn ctx_lost(r: *mut ngx_http_request_t, vm: u32) -> i32 {
-    let lost = registry().find(r as usize).and_then(Slot::ctx);
-    if lost.is_none() {
+    let found = registry().find(r as usize);
+    let Some(slot) = found.filter(|slot| slot.ctx().is_some()) else {
         return 0;
-    }
+    };
     let call = Call::enter();
-    let live = LiveRequest::by_address(&call, r as usize).ok();
-    live.and_then(|live| restore::restorable(live, vm))
+    let live = LiveRequest::of(&call, slot).ok();
+    live.and_then(|live| restore::restorable(live, slot, vm))
         .unwrap_or(0)
 }
 
-/// Whether [`ctx_made`] has to be called when Lua creates a `ngx.ctx`.
-pub(super) unsafe extern "C" fn ctx_is_early() -> ngx_uint_t {
-    ngx_uint_t::from(ngx_ctx::stashes_early())
-}
-
-/// Stashes the reference that the `ngx.ctx` of the current request has in the Lua VM `vm`.
-pub(super) unsafe extern "C" fn ctx_made(raw: *mut ngx_http_request_t, reference: i32, vm: u32) {
+/// Stashes the `ngx.ctx` that the live request at `r` has got in the Lua VM `vm`. `was_restored` is
+/// 1 if it is the one that it had lost.
+pub(super) unsafe extern "C" fn ctx_made(r: *mut ngx_http_request_t, vm: u32, was_restored: i32) {
+    let Some(slot) = registry().find(r as usize) else {
+        return;
+    };
     let call = Call::enter();
-    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
-    if let Ok(live) = unsafe { current(&call, raw) } {
-        ngx_ctx::made(live, reference, vm);
-    }
-}
-
-/// The same, and counts that the request got this `ngx.ctx` back after a redirect.
-pub(super) unsafe extern "C" fn ctx_restored(
-    raw: *mut ngx_http_request_t,
-    reference: i32,
-    vm: u32,
-) {
-    let call = Call::enter();
-    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
-    if let Ok(live) = unsafe { current(&call, raw) } {
-        restore::restored(live, reference, vm);
+    if let Ok(live) = LiveRequest::of(&call, slot) {
+        ngx_ctx::made(*live, slot, vm);
+        if was_restored != 0 {
+            restore::note(slot);
+        }
     }
 }
 

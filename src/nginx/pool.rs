@@ -107,10 +107,6 @@ impl Pool {
         handler: unsafe extern "C" fn(*mut c_void),
         data: usize,
     ) -> bool {
-        #[cfg(feature = "testing")]
-        if crate::faults::fails(crate::faults::CLEANUP) {
-            return false;
-        }
         // SAFETY: the pool exists, by the contract of `from_raw`.
         let cleanup = unsafe { ffi::ngx_pool_cleanup_add(self.0.as_ptr(), 0) };
         let Some(mut cleanup) = NonNull::new(cleanup) else {

@@ -248,13 +248,3 @@ pub(crate) fn defined(
         .read()
         .filter_map(|key| unsafe { Variable::from_raw(key.value.cast()) }))
 }
-
-/// The indexed variables of a configuration. [`Foreign`] if nginx's layout differs.
-pub(crate) fn indexed(
-    cmcf: &ngx_http_core_main_conf_t,
-) -> Result<impl Iterator<Item = Variable<'_>>, Foreign> {
-    // SAFETY: it is an array of variables, which nginx does not extend once it has read the
-    // configuration.
-    let variables = unsafe { Elements::of(&raw const cmcf.variables) }?;
-    Ok(variables.read().map(Variable))
-}

@@ -86,6 +86,10 @@ impl Registry {
     /// request's pool is being destroyed, because its cleanup would never be called.
     #[inline(always)]
     pub(crate) fn register_new(&self, r: Request<'_>) -> Option<&'static Slot> {
+        #[cfg(feature = "testing")]
+        if crate::faults::fails(crate::faults::SLOT) {
+            return None;
+        }
         let pool = r.pool()?;
         let slot = self.slots.acquire(
             r.address(),

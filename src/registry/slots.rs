@@ -100,7 +100,7 @@ pub enum Ended {
     Ago(u32),
     /// More than this: a later occupant of the slot ended then.
     Before(u32),
-    /// No request that has ended ever had this handle.
+    /// No request that has ended ever had this handle, or its slot is retired.
     Never,
 }
 
@@ -118,7 +118,7 @@ impl Slot {
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 
-    /// Offset of `generation`, for the gdb commands; so are the next seven.
+    /// Offset of `generation`, for the gdb commands; so are the next six.
     pub const GENERATION: usize = offset_of!(Slot, generation);
     /// Offset of `connection`.
     pub const CONNECTION: usize = offset_of!(Slot, connection);
@@ -271,6 +271,16 @@ impl Slots {
     /// Number of occupied slots.
     pub fn live(&self) -> u32 {
         self.live.get()
+    }
+
+    /// Number of slots that are allocated, for the test suite.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn allocated(&self) -> usize {
+        self.chunks
+            .iter()
+            .filter(|chunk| chunk.get().is_some())
+            .count()
+            .saturating_mul(CHUNK)
     }
 
     /// Number of retired slots.

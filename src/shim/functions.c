@@ -627,44 +627,6 @@ l_stats(lua_State *L)
 }
 
 
-/* Calls fn with the reference that the ngx.ctx of the current request has. */
-static int
-tell_ctx(lua_State *L,
-    void (*fn)(ngx_http_request_t *current, int32_t reference, uint32_t vm))
-{
-    int                  reference;
-    ngx_http_request_t  *r;
-
-    r = api.ngx_http_lua_get_request(L);
-
-    if (r != NULL) {
-        reference = api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL);
-
-        if (reference > 0) {
-            fn(r, reference, vm_of(L)->number);
-        }
-    }
-
-    return 0;
-}
-
-
-/* ctx_made(): the current request has a new ngx.ctx */
-static int
-l_ctx_made(lua_State *L)
-{
-    return tell_ctx(L, rust->ctx_made);
-}
-
-
-/* ctx_restored(): the current request has the ngx.ctx again that it had lost */
-static int
-l_ctx_restored(lua_State *L)
-{
-    return tell_ctx(L, rust->ctx_restored);
-}
-
-
 /*
  * connection() -> the number of the current request's TLS connection, or nil
  *
@@ -717,8 +679,6 @@ const lua_var_function_t  lua_var_functions[] = {
     { "var_index", l_var_index },
     { "enable_patch", l_enable_patch },
     { "stats", l_stats },
-    { "ctx_made", l_ctx_made },
-    { "ctx_restored", l_ctx_restored },
     { "connection", l_connection },
     { "inherits", l_inherits },
     { NULL, NULL }

@@ -202,15 +202,11 @@ typedef struct {
     ngx_uint_t (*figure)(ngx_uint_t n, lua_var_value_t *out);
 
     /*
-     * ngx.ctx of the current request in the VM with this number: the reference that it
-     * lost in a redirect and gets back, or 0; whether ctx_made() has to be called when
-     * it was created; and what it has after that, and after it was restored.
+     * For Lua, over FFI: the reference of the ngx.ctx that r lost in a redirect and gets
+     * back in the VM with this number, or 0; and that it has one now.
      */
-    int32_t (*ctx_lost)(ngx_http_request_t *r, uint32_t vm);    /* over FFI */
-    ngx_uint_t (*ctx_is_early)(void);
-    void (*ctx_made)(ngx_http_request_t *current, int32_t reference, uint32_t vm);
-    void (*ctx_restored)(ngx_http_request_t *current, int32_t reference,
-        uint32_t vm);
+    int32_t (*ctx_lost)(ngx_http_request_t *r, uint32_t vm);
+    void (*ctx_made)(ngx_http_request_t *r, uint32_t vm, int32_t was_restored);
 
     /* Whether the ngx.ctx of the handshake shows through that of the request. */
     ngx_uint_t (*inherits_ssl_ctx)(ngx_http_request_t *current);

@@ -100,16 +100,14 @@ new_core(lua_State *L)
     api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
     api.lua_setfield(L, -2, "version");
 
-    /* Lua calls this one over FFI, which it compiles */
+    /* Lua calls these over FFI, which it compiles */
     api.lua_pushlightuserdata(L, (void *) (uintptr_t) rust->ctx_lost);
     api.lua_setfield(L, -2, "ctx_lost");
+    api.lua_pushlightuserdata(L, (void *) (uintptr_t) rust->ctx_made);
+    api.lua_setfield(L, -2, "ctx_made");
 
     api.lua_pushnumber(L, vm_of(L)->number);
     api.lua_setfield(L, -2, "vm");
-
-    /* with a VM for each request, only Lua knows which VM a reference belongs to */
-    api.lua_pushboolean(L, vm_of(L)->number != 0 || rust->ctx_is_early());
-    api.lua_setfield(L, -2, "stashes_early");
 
     return 1;
 }

@@ -16,7 +16,7 @@ local _M = {
     -- kinds of allocations (src/faults.rs)
     CHUNK = 0,
     POOL = 1,
-    CLEANUP = 2,
+    SLOT = 2,
 }
 
 

@@ -18,9 +18,9 @@ local misc = require "resty.core.misc"
 local C = ffi.C
 local connection = core.connection
 local ctx_lost = ffi.cast("int32_t (*)(ngx_http_request_t *, uint32_t)", core.ctx_lost)
+local ctx_made = ffi.cast("void (*)(ngx_http_request_t *, uint32_t, int32_t)", core.ctx_made)
 local get_request = base.get_request
 local ref_in_table = base.ref_in_table
-local stashes_early = core.stashes_early
 local vm = core.vm
 
 
@@ -158,7 +158,7 @@ local function missing_ctx(ctx)
             return nil
         end
 
-        core.ctx_restored()
+        ctx_made(r, vm, 1)
         return lost
     end
 
@@ -175,10 +175,7 @@ local function missing_ctx(ctx)
         made = stock_get(ctx)
     end
 
-    if stashes_early then
-        core.ctx_made()
-    end
-
+    ctx_made(r, vm, 0)
     return made
 end
 
@@ -232,8 +229,8 @@ local function set_ctx_table(ctx)
     if in_handshake then
         record_handshake()
 
-    elseif stashes_early then
-        core.ctx_made()
+    else
+        ctx_made(get_request(), vm, 0)
     end
 end
 

@@ -5,13 +5,24 @@ SHELL    := /bin/bash
 PROVE    := prove $(if $(TEST_NGINX),-I$(TEST_NGINX)/lib)
 T        ?= t
 
+# Twice as many test files at a time as there are cores, because tests often wait. The slowest
+# begin first, so that no core is idle while the last of them runs.
+JOBS     ?= $(shell expr 2 \* $$(nproc))
+SLOWEST  := $(addprefix t/,layout.t gdb.t finalizers.t nothing.t readme.t) $(wildcard t/harness/*.t)
+FILES     = $(if $(filter t,$(T)),$(wildcard $(SLOWEST)) $(filter-out $(SLOWEST),$(wildcard t/*.t)),$(T))
+
 # make … NGINX=/path/to/nginx builds, runs and tests for that nginx instead of the installed
 # one. nginx takes an environment variable of this name for a list of sockets to inherit, so
 # that NGINX_BIN is exported instead.
 unexport NGINX
 export NGINX_BIN := $(if $(NGINX),$(abspath $(NGINX)),$(NGINX_BIN))
 OF_NGINX  = $(shell NGINX_BIN='$(NGINX_BIN)' NGINX_SOURCE_DIR='$(NGINX_SOURCE_DIR)' \
-            NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' .ci/nginx-tree $(1))
+            NGINX_BUILD_DIR='$(NGINX_BUILD_DIR)' build/nginx-tree $(1))
+
+# A cargo that is not in PATH, with the rustc beside it.
+ifdef NGX_CARGO
+export PATH := $(dir $(abspath $(NGX_CARGO))):$(PATH)
+endif
 
 # cargo's target directory for this nginx, and what is built there.
 TARGET    = $(call OF_NGINX,target)
@@ -21,7 +32,7 @@ TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
 # The environment of cargo, when the source tree is there.
 BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
 # Nothing is built for an nginx that has the module linked in: see .ci/linked-nginx.
-CARGO     = .ci/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
+CARGO     = build/nginx-tree linked || $(BUILD_ENV) cargo build --release --locked
 # The targets that start that nginx.
 STARTS   := test test-hup test-valgrind test-leak fuzz soak bench
 $(STARTS): export TEST_NGINX_BINARY = $(call OF_NGINX,nginx)
@@ -37,21 +48,26 @@ demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 all: build
 
-# Install the Debian packages that are missing.
+# Install the Debian packages that are missing: asks first, unless these are what make is to do.
+YES = $(if $(filter setup setup-test,$(MAKECMDGOALS)),--yes)
+
 setup:
-	@.ci/packages build
+	@build/packages build $(YES)
 
 setup-test: setup
-	@.ci/packages test
+	@build/packages test $(YES)
 
 # The module, built against the headers of the nginx that is to load it.
 build: setup
-	@.ci/nginx-tree make
+	@build/nginx-tree make
 	@$(CARGO) --target-dir $(TARGET)
-	@.ci/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
+	@build/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
-# The module with the hooks that some tests need (src/testing.rs).
+# The module with the hooks that some tests need (src/testing.rs). It begins with a copy of
+# the other build, so that what both have in common is not compiled again.
 testing: setup-test build
+	@[ -e $(TARGET)/testing ] || [ ! -e $(TARGET)/release ] || { \
+	    mkdir $(TARGET)/testing && cp -a $(TARGET)/release $(TARGET)/testing/; }
 	@$(CARGO) --features testing --target-dir $(TARGET)/testing
 
 # Installs what is built and builds nothing, because root may have no cargo. DESTDIR and
@@ -59,10 +75,10 @@ testing: setup-test build
 export DESTDIR MODULES_DIR
 
 install:
-	@.ci/install $(SO)
+	@build/install $(SO)
 
 uninstall:
-	@.ci/install
+	@build/install
 
 demo: setup-test build
 	@nginx-conf/demo play
@@ -70,8 +86,10 @@ demo: setup-test build
 run: setup-test build
 	@nginx-conf/demo serve
 
-test: build testing unit
-	@$(PROVE) -r $(T)
+# The whole suite with the unit tests; T=t/fetch.t runs this file only.
+test: setup-test
+	@$(MAKE) --no-print-directory -j2 testing $(if $(filter t,$(T)),unit)
+	@$(PROVE) -j$(JOBS) -r $(FILES)
 
 unit:
 	@cargo test --quiet --locked --manifest-path t/unit/Cargo.toml
@@ -131,16 +149,17 @@ matrix:
 
 # target/dist/…tar.gz, a tarball that builds offline.
 dist: setup
-	@.ci/dist make
+	@build/dist make
 
 # target/deb/libnginx-mod-http-lua-var_….deb, for this release of Debian. The -deb rows of
 # make matrix install, upgrade and remove it.
 deb:
-	@.ci/packages deb
-	@.ci/deb
+	@build/packages deb
+	@build/deb
 
-mutants: setup-test
-	@.ci/mutants
+# FIT=1 only tells which faults no longer fit the source.
+mutants: $(if $(FIT),,setup-test)
+	@.ci/mutants $(if $(FIT),--fit)
 
 clean:
 	rm -rf target t/unit/target

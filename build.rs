@@ -5,6 +5,7 @@ use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/shim");
@@ -17,7 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
 
+    println!("cargo::rustc-env=LUA_VAR_BUILD={}", build_name()?);
+
     let includes = nginx_includes()?;
+    // Paths in debug information would differ from one directory to another.
+    let prefix_map = format!("-ffile-prefix-map={}=.", env::var("CARGO_MANIFEST_DIR")?);
 
     cc::Build::new()
         .files(
@@ -29,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "LUA_VAR_VERSION",
             format!("\"{}\"", env::var("CARGO_PKG_VERSION")?).as_str(),
         )
+        .flag_if_supported(prefix_map)
         .flag("-Wno-unused-parameter")
         .flag("-Wno-missing-field-initializers")
         .compile("lua_var_shim");
@@ -46,6 +52,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         .generate()?
         .write_to_file(PathBuf::from(env::var("OUT_DIR")?).join("shim.rs"))?;
     Ok(())
+}
+
+/// What this build calls itself, such as `0.2.0-git.3f80999`. A tarball of `make dist` sets it
+/// in the environment.
+fn build_name() -> Result<String, Box<dyn Error>> {
+    println!("cargo::rerun-if-env-changed=LUA_VAR_BUILD");
+    if let Some(name) = env::var("LUA_VAR_BUILD")
+        .ok()
+        .filter(|name| !name.is_empty())
+    {
+        return Ok(name);
+    }
+    println!("cargo::rerun-if-changed=build/version");
+    let ask = |what: &[&str]| {
+        Command::new("build/version")
+            .args(what)
+            .output()
+            .ok()
+            .filter(|output| output.status.success())
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for file in ask(&["changes"]).unwrap_or_default().lines() {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    match ask(&[]) {
+        Some(name) => Ok(name.trim_end().to_owned()),
+        None => Ok(env::var("CARGO_PKG_VERSION")?),
+    }
 }
 
 /// The include directories in the Makefile that nginx's configure generated. `CFLAGS` is read,

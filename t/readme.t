@@ -1,14 +1,15 @@
-# Every command, code block, link and file of README.md and CONTRIBUTING.md works as they
+# Every command, code block, link and file of README.md, docs/ and CONTRIBUTING.md works as they
 # show it.  What README says of directives and functions is in readme-reference.t.
 
 use v5.36;
 use lib 't/lib';
 
-use File::Basename qw(basename);
+use File::Basename qw(basename dirname);
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
 use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Process qw(wait_until);
 use Test::More;
 
 NginxServer->skip_unless_plain;
@@ -16,6 +17,7 @@ NginxServer->skip_unless_plain;
 my $ROOT   = NgxVarTest::Env::root();
 my $SO     = "$ROOT/target/release/libngx_http_lua_var_module.so";
 my $README = Markdown->read("$ROOT/README.md");
+my $INSTALL = Markdown->read("$ROOT/docs/INSTALL.md");
 my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
 my $LOAD    = 'load_module modules/ngx_http_lua_var_module.so;';
 my $ENABLED = '/etc/nginx/modules-enabled/60-lua-var.conf';
@@ -34,16 +36,19 @@ my $serving = 0;
 END { kill INT => $serving if $serving }
 
 # Each kind of block has its test below.
-my %blocks;
+my (%blocks, %install);
 push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
-is(in_order(keys %blocks), 'dockerfile lua nginx sh text yaml', 'the kinds of code blocks in README.md');
+push @{ $install{ $_->{language} } }, $_ for $INSTALL->blocks;
+is(in_order(keys %blocks), 'lua nginx sh text', 'the kinds of code blocks in README.md');
+is(in_order(keys %install), 'lua sh yaml', 'the kinds of code blocks in docs/INSTALL.md');
 
 subtest 'links lead to what is there' => \&check_links;
-subtest 'the commands in README.md work' => \&check_commands;
-subtest 'the Dockerfile is right' => sub { check_docker(@{ $blocks{dockerfile} }) };
-subtest 'the configuration of APISIX is right' => sub { check_apisix(@{ $blocks{yaml} }) };
-subtest 'nginx says the sentences that README quotes' => \&check_refusals;
-subtest 'nginx-sys says the sentences that README quotes' => \&check_nginx_sys;
+subtest 'the commands in README.md and docs/INSTALL.md work' => \&check_commands;
+subtest "$_ is right" => sub { check_docker($_) } for map { basename($_) } glob "$ROOT/Dockerfile*";
+subtest 'the configuration of APISIX is right' => \&check_apisix;
+subtest 'nginx says the sentences that are quoted: it does not start' => \&check_refusals;
+subtest 'nginx says the sentences that are quoted: it runs' => \&check_said_later;
+subtest 'nginx-sys says the sentences that are quoted' => \&check_nginx_sys;
 subtest 'the synopsis runs' => sub { check_synopsis(@{ $blocks{nginx} }) };
 subtest 'the Lua blocks run' => sub { check_lua(@{ $blocks{lua} }) };
 subtest 'the log has the lines that README shows' => sub { check_log(@{ $blocks{text} }) };
@@ -111,16 +116,24 @@ END
 # ---- Links and blanks ------------------------------------------------------------------
 
 sub check_links {
-    for my $file (glob "$ROOT/*.md") {
-        my $name = basename($file);
+    for my $file (glob "$ROOT/*.md $ROOT/docs/*.md") {
+        my $name = $file =~ s{^\Q$ROOT\E/}{}r;
         my $document = Markdown->read($file);
         for my $target (uniq grep { !/^https?:/ } $document->links) {
-            ok(-e "$ROOT/" . $target =~ s/#.*//r, "$name: $target");
+            my ($path, $anchor) = split /#/, $target;
+            my $there = $path eq '' ? $file : dirname($file) . "/$path";
+            ok(-e $there, "$name: $target");
+            ok((grep { $_ eq $anchor } anchors($there)), "$name: $target is a heading") if defined $anchor;
         }
         my @blanks = $document->prose =~ /\@[A-Z]+\@/g;
         is("@blanks", '', "$name has no blanks to be filled in");
     }
     return;
+}
+
+# What the headings of a document are linked by.
+sub anchors ($file) {
+    return map { lc($_->{title}) =~ s/[^\w\- ]//gr =~ tr/ /-/r } Markdown->read($file)->sections;
 }
 
 # ---- Commands --------------------------------------------------------------------------
@@ -134,6 +147,8 @@ sub check_commands {
         'make'      => \&try_build,
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
+        q(sudo nginx -g 'error_log stderr notice;') => \&try_notice,
+        'docker build --build-arg LUA_VAR_BUILD="$(build/version)" -t openresty-lua-var .' => \&try_docker,
         # Commands for an operator, which .ci/operator runs in a chroot.
         "echo '$LOAD' | sudo tee $ENABLED"             => in_operator("echo '$LOAD'"),
         "sudo rm $ENABLED"                             => in_operator("by_hand=$ENABLED", 'rm "$by_hand"'),
@@ -144,10 +159,11 @@ sub check_commands {
         'sudo kill -QUIT $(cat /run/nginx.pid.oldbin)' => in_operator('kill -QUIT', '/run/nginx.pid.oldbin'),
         # These take minutes, so it is only checked that they could run.
         map { ($_ => undef) } 'sudo make install', 'sudo make uninstall', "make NGINX=$OPENRESTY", "sudo make install NGINX=$OPENRESTY",
-            map { "make $_" } qw(bench check deb dist fuzz install matrix mutants nothing soak test-hup test-valgrind),
+            map { "make $_" } qw(bench check deb dist fuzz install matrix mutants nothing setup soak test-hup test-valgrind),
     );
-    my @commands = map { commands_of($_) } @{ $blocks{sh} };
-    push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / } Markdown::spans($README->prose);
+    my @commands = map { commands_of($_) } @{ $blocks{sh} }, @{ $install{sh} };
+    push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / }
+        Markdown::spans($README->prose), Markdown::spans($INSTALL->prose);
     for my $command (uniq @commands) {
         if (!exists $forms{$command}) {
             fail("how to try `$command` is written here");
@@ -244,9 +260,9 @@ sub try_run ($recipe) {
 # The module is built already, so cargo has nothing to do.  A command that built something
 # else would have.
 sub try_build ($command) {
-    my ($promised) = $README->prose =~ /`make` alone builds `([^`]+)`/;
+    my ($promised) = $INSTALL->prose =~ /`make` alone builds `([^`]+)`/;
     is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
-    chomp(my $tree = `$ROOT/.ci/nginx-tree path`);
+    chomp(my $tree = `$ROOT/build/nginx-tree path`);
     $command =~ s{/path/to/nginx(?=[ /])}{$tree}g;
     unlike($command, qr{/path/to}, 'the paths of the example are replaced');
 
@@ -272,9 +288,10 @@ sub is_built {
 
 # Without Docker: the commands are a shell's, what they run exists, and the file is copied
 # to where the last stage loads it from.
-sub check_docker (@files) {
-    is(scalar @files, 1, 'there is one Dockerfile') or return;
-    my @lines = split /\n/, $files[0]{text};
+sub check_docker ($file) {
+    my $text  = read_file("$ROOT/$file");
+    my @lines = split /\n/, $text;
+    ok(grep({ index($_, "../$file") == 0 } $INSTALL->links), "docs/INSTALL.md links to $file");
     my %known = map { $_ => 1 } qw(ARG FROM RUN ENV COPY WORKDIR);
     is(join(', ', grep { /^(\w+)/ && !$known{$1} } @lines), '', 'the Dockerfile has known instructions only');
     for my $command (map { /^RUN (.*)/ } @lines) {
@@ -283,22 +300,83 @@ sub check_docker (@files) {
         recipe($command) if $command =~ /^make\b/;
     }
     my ($dest) = map { /^RUN make install .*DESTDIR=(\S+)/ } @lines;
-    like($files[0]{text}, qr{^COPY --from=build \Q$dest\E /$}m, 'the Dockerfile copies what is installed');
-    like($files[0]{text}, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'the Dockerfile loads the module');
+    like($text, qr{^COPY --from=build \Q$dest\E /$}m, 'the Dockerfile copies what is installed');
+    like($text, qr/^RUN sed -i '1i \Q$LOAD\E'/m, 'the Dockerfile loads the module');
+    my @images = $text =~ /^FROM (\S+)/mg;
+    is(scalar @images, 2, 'the Dockerfile has two stages');
+    is($images[0], $images[1], 'of the same image');
     return;
 }
 
-# Apache APISIX puts the snippet before `events`.
-sub check_apisix (@files) {
-    is(scalar @files, 1, 'there is one block for APISIX') or return;
-    my ($snippet) = $files[0]{text} =~ /^nginx_config:\n  main_configuration_snippet: \|\n    (.*)\n\z/;
-    is($snippet, $LOAD, 'the block for APISIX loads the module');
+# What the command gives to the Dockerfile is an argument of it.
+sub try_docker ($command) {
+    my ($argument) = $command =~ /--build-arg (\w+)=/;
+    like(read_file("$ROOT/$_"), qr/^ARG $argument$/m, "$_ has $argument") for qw(Dockerfile Dockerfile.alpine);
+    return;
+}
+
+# With another configuration than the installed one.
+sub try_notice ($command) {
+    my $nginx = NginxServer->new(log_level => 'error', http => 'server { listen 127.0.0.1:' . NginxServer->port . '; }');
+    my $conf  = $nginx->root . '/conf/nginx.conf';
+    my $root  = $nginx->root;
+    my $start = "$ENV{TEST_NGINX_BINARY} -p $root -c $conf";
+    $command =~ s/^sudo nginx/$start/;
+    # nginx keeps the terminal open
+    my ($status, $output) = shell("$command > $root/output 2>&1; rc=\$?; cat $root/output; $start -s quit; exit \$rc");
+    is($status, 0, 'nginx starts') or diag($output);
+    my ($promised) = map { Markdown::spans($_) } $INSTALL->section('How to see that it works')->{text} =~ /(`lua_var: version [^`]*`)/;
+    my $pattern = quotemeta($promised) =~ s/\d+\\\.\d+\\\.\d+/\\S+/gr;
+    like($output, qr/$pattern/, 'the line is in the terminal');
+    ok($nginx->await('the end of nginx', sub { !-e "$root/logs/nginx.pid" }), 'nginx is stopped');
+    $nginx->kill_all;
+    return;
+}
+
+# Apache APISIX puts each snippet where its name says, and starts nginx with -p.
+sub check_apisix {
+    my $yaml = read_file("$ROOT/nginx-conf/apisix.yaml");
+    for my $block (@{ $install{yaml} }) {
+        ok($yaml =~ /^\s*\Q$_\E$/m, "nginx-conf/apisix.yaml: $_") for map { s/^\s+//r } split /\n/, $block->{text};
+    }
+    my %snippet = $yaml =~ /^  (\w+_snippet): \|\n((?:    .*\n)+)/mg;
+    is(in_order(keys %snippet), 'http_configuration_snippet http_server_configuration_snippet main_configuration_snippet',
+        'the snippets of the file');
+    my ($path) = $snippet{main_configuration_snippet} =~ /^ *load_module (.*);$/m;
+    like($path, qr{^/}, 'the path is absolute');
+
+    my ($hook) = @{ $install{lua} };
+    my ($file) = $hook->{text} =~ m{^-- (\S+/hooks/lua_var_hook\.lua)};
+    my ($directory) = $yaml =~ m{^  extra_lua_path: (\S+)/\?\.lua$}m;
+    is($file, "$directory/lua_var_hook.lua", 'the hook is where APISIX looks for it');
+    my $nginx = NginxServer->new;
+    my $root  = $nginx->root;
+    mkdir "$root/hooks" or die "$root/hooks: $!\n";
+    write_file("$root/hooks/lua_var_hook.lua", $hook->{text});
+    $nginx->configure(
+        main => join('', map { s/\Q$path/$MODULE/r } $snippet{main_configuration_snippet}),
+        modules => [ NginxServer->other_modules ],
+        http => <<~"END");
+        lua_package_path "$root/hooks/?.lua;;";
+        $snippet{http_configuration_snippet}
+        init_by_lua_block { require "resty.core" require "lua_var_hook" }
+        server {
+            listen 127.0.0.1:@{[ NginxServer->port ]};
+            $snippet{http_server_configuration_snippet}
+            location / { content_by_lua_block { ngx.say(ngx.var.uri) } }
+        }
+        END
+    $nginx->start;
+    is($nginx->get('/t')->{content}, "/t\n", 'a request');
+    my ($location) = $snippet{http_server_configuration_snippet} =~ /location = (\S+)/;
+    like($nginx->get($location)->{content}, qr/^nginx_lua_var_workers 1$/m, 'the figures');
+    $nginx->stop_cleanly;
     return;
 }
 
 # nginx writes each line that README quotes.
 sub check_refusals {
-    my ($head, @rows) = Markdown::rows($README->section('What nginx says')->{text});
+    my ($rows) = said();
     my $nginx = NginxServer->new;
     my @lua   = grep { $_ ne $MODULE } NginxServer->modules;
     my $load  = join '', map { "load_module $_;\n" } NginxServer->modules;
@@ -319,23 +397,92 @@ sub check_refusals {
     my %refused = (
         'module "…" version'             => { modules => [ @lua, $nginx->root . '/older.so' ] },
         'module "…" is not binary'       => { modules => [ @lua, $nginx->root . '/other.so' ] },
-        'dlopen() "…" failed'            => { modules => [ @lua, 'modules/none.so' ] },
+        'dlopen() "…" failed (…: cannot open shared object file: No such file or directory)'
+            => { modules => [ @lua, 'modules/none.so' ] },
         'module "ngx_http_lua_var_module" is already loaded' => { modules => [ @lua, $MODULE, $MODULE ] },
-        '"load_module" directive'        => { main => "events {}\n$load", modules => [] },
+        '"load_module" directive is specified too late' => { main => "events {}\n$load", modules => [] },
+        '"load_module" directive is not allowed here' => { http => $load, modules => [] },
+        "module 'resty.ngxvar' not found" => { modules => \@lua, http => 'init_by_lua_block { require "resty.ngxvar" }' },
         'unknown directive'              => { modules => \@lua, http => 'lua_var_ctx_restore off;' },
         'unknown "from_error_page"'      => { modules => \@lua, http => q{log_format a "$from_error_page";} },
     );
-    for my $row (@rows) {
+    # The dynamic linker says these for files that root may read, and where it may be read from.
+    my @system = ('cannot open shared object file: Permission denied', 'failed to map segment from shared object');
+    for my $row (@$rows) {
         my ($line)  = Markdown::spans($row->[0]);
+        if (grep { index($line, $_) >= 0 } @system) {
+            try_mounted($nginx, $line, @lua);
+            next;
+        }
         my ($known) = grep { index($line, $_) == 0 } keys %refused;
         if (!defined $known) { fail("how nginx is made to say it is known: $line"); next }
         $nginx->configure(main => '', http => '', modules => [], %{ delete $refused{$known} });
-        my ($status, $output) = $nginx->test;
+        # nginx -t does not run init_by_lua
+        my ($status, $output) = $known =~ /resty/ ? (eval { $nginx->start; 1 } ? 0 : 1, $@) : $nginx->test;
         isnt($status, 0, "nginx refuses: $line");
         my $pattern = join '.*', map { quotemeta($_) =~ s/\d{7}/\\d{7}/gr } split /…/, $line;
+        like($output, qr/\[(?:emerg|error)\] .*$pattern/, $line);
+    }
+    is(join(', ', keys %refused), '', 'every refusal is quoted');
+    return;
+}
+
+# The rows of both tables: nginx does not start, nginx runs.
+sub said {
+    my ($before, $after) = split /^With these, nginx runs/m, $INSTALL->section('What nginx says')->{text};
+    return map { my ($head, @rows) = Markdown::rows($_); \@rows } $before, $after;
+}
+
+# A file that may not be read, or not be run, in a mount of its own.
+sub try_mounted ($nginx, $line, @lua) {
+    my $dir = $nginx->root . '/mounted';
+    mkdir $dir;
+    my ($mount, $user) = $line =~ /Permission denied/
+        ? ("chmod 0700 $dir && chmod a+rx " . $nginx->root, 'setpriv --reuid=65534 --clear-groups')
+        : ("mount -t tmpfs -o noexec none $dir", '');
+    SKIP: {
+        skip("$line: only root can make a mount", 1) if $> != 0;
+        $nginx->configure(main => '', http => '', modules => [ @lua, "$dir/module.so" ]);
+        my $conf = $nginx->root . '/conf/nginx.conf';
+        my (undef, $output) = shell("unshare -m sh -c '$mount && cp $MODULE $dir/module.so"
+            . " && $user $ENV{TEST_NGINX_BINARY} -t -e stderr -p $ROOT/ -c $conf'");
+        chmod 0755, $dir;
+        skip("$line: not in this container", 1) if $output =~ /unshare failed|mount: .*permission denied/;
+        my $pattern = join '.*', map { quotemeta } split /…/, $line;
         like($output, qr/\[emerg\] .*$pattern/, $line);
     }
-    is(join(', ', keys %refused), '', 'README quotes every refusal');
+    return;
+}
+
+# What the log says of an nginx that runs.
+sub check_said_later {
+    my (undef, $rows) = said();
+    my ($not_found, $signal) = map {
+        my ($line) = Markdown::spans($_->[0]);
+        join '\d+', map { quotemeta } split /…/, $line;
+    } @$rows;
+    my $nginx = NginxServer->new(modules => [ NginxServer->other_modules ], http => <<~"END");
+        server {
+            listen 127.0.0.1:@{[ NginxServer->port ]};
+            location / { content_by_lua_block { ngx.say(require("resty.ngxvar").fetch("uri")) } }
+        }
+        END
+    $nginx->start;
+    is($nginx->get('/')->{status}, 500, 'without the module, requiring it is an error');
+    ok((grep { /\[error\] .*$not_found/ } $nginx->log_lines), 'the log says so');
+    $nginx->stop_cleanly;
+
+    # A file that is as if `cp` had begun to overwrite it.
+    my $file = $nginx->root . '/module.so';
+    $nginx = NginxServer->new(modules => [ NginxServer->other_modules, "$ROOT/target/overwritten-$$.so" ], http => $nginx->{http});
+    write_file("$ROOT/target/overwritten-$$.so", read_file($MODULE));
+    $nginx->start;
+    is($nginx->get('/t')->{content}, "/t\n", 'an nginx that runs');
+    truncate "$ROOT/target/overwritten-$$.so", 0 or die "truncate: $!";
+    $nginx->get('/t');
+    ok(wait_until(10, sub { scalar grep { /\[alert\] .*$signal/ } $nginx->log_lines }), 'the log says so');
+    unlink "$ROOT/target/overwritten-$$.so";
+    $nginx->kill_all;
     return;
 }
 
@@ -352,7 +499,7 @@ sub check_nginx_sys {
     my ($manifest) = `cd '$ROOT' && cargo metadata --offline --locked --filter-platform $platform --format-version 1`
         =~ m{"([^"]*/nginx-sys-[^"/]*)/Cargo\.toml"};
     my $script = read_file(($manifest // '') . '/build/main.rs') // '';
-    my ($text) = $README->prose =~ /(Without the two variables.*?absolute paths)/;
+    my ($text) = $INSTALL->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
     is(scalar @quoted, 2, 'README quotes two sentences');
     # its sentences are broken into lines
@@ -475,9 +622,13 @@ sub check_guide_commands {
 
     my ($argument) = grep { /^T=/ } Markdown::spans($GUIDE->prose);
     my $file = $argument =~ s/^T=//r;
-    is(recipe("make test $argument") =~ s/\s+/ /gr, "prove -r $file", "$argument: runs only that file");
-    is(recipe('make test TEST_NGINX=DIR') =~ s/\s+/ /gr, 'prove -IDIR/lib -r t',
-        'TEST_NGINX=DIR: that one is used');
+    my $prove = qr/^prove (?:-j\d+ )?-r/;
+    like(recipe("make test $argument") =~ s/ +/ /gr, qr/$prove \Q$file\E$/, "$argument: runs only that file");
+    my (undef, $unit) = shell('make test -n');
+    my (undef, $one)  = shell("make test $argument -n");
+    like($unit, qr{t/unit}, 'make test: runs the unit tests');
+    unlike($one, qr{t/unit}, "$argument: does not run the unit tests");
+    like(recipe('make test TEST_NGINX=DIR'), qr{^prove -IDIR/lib }, 'TEST_NGINX=DIR: that one is used');
     return;
 }
 

@@ -16,7 +16,7 @@ use NgxVarTest::Env ();
 sub numbers (%expressions) {
     my $root = NgxVarTest::Env::root();
     my $tree = $ENV{NGINX_SOURCE_DIR};
-    chomp($tree = qx{"$root/.ci/nginx-tree" path}) if !defined $tree;
+    chomp($tree = qx{"$root/build/nginx-tree" path}) if !defined $tree;
     my $objs = $ENV{NGINX_BUILD_DIR} // "$tree/objs";
     -f "$objs/ngx_auto_config.h" or die "no configured nginx in $objs: run `make`\n";
 

@@ -43,7 +43,7 @@ demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup setup-test install uninstall demo run \
-        test test-hup test-valgrind test-leak test-guard check unit miri fuzz differ nothing \
+        test test-hup test-valgrind test-leak test-guard check unit loom miri fuzz differ nothing \
         soak bench matrix mutants dist deb clean
 
 all: build
@@ -106,6 +106,11 @@ miri:
 	@flags='-Zmiri-strict-provenance -Zmiri-ignore-leaks'; \
 	    MIRIFLAGS="$$flags -Zmiri-disable-stacked-borrows" $(MIRI) && \
 	    MIRIFLAGS="$$flags" $(MIRI) -- value::
+
+# What processes share, in every order that the memory model allows (loom).
+loom:
+	@RUSTFLAGS='--cfg loom' cargo test --quiet --locked --release orders \
+	    --manifest-path t/unit/Cargo.toml --target-dir t/unit/target/loom
 
 test-hup: build testing
 	@TEST_NGINX_USE_HUP=1 $(PROVE) -r $(T)

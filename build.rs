@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            ["request", "lua", "vm", "functions", "refusal_log", "stream"]
+            ["request", "lua", "vm", "functions", "culprits", "stream"]
                 .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)

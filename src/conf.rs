@@ -63,6 +63,8 @@ pub enum StatusFormat {
     Json,
     /// The text format of Prometheus, version 0.0.4.
     Prometheus,
+    /// A page for a browser.
+    Html,
 }
 
 /// The module's configuration of `http {}`.
@@ -73,7 +75,7 @@ pub struct MainConf {
     pub wants_lua: bool,
     /// The level of `lua_var_log_refused`; [`UNSET_UINT`] if the directive is not used.
     log_level: ngx_uint_t,
-    /// Lines in a second; 0 with `off`.
+    /// Lines about one culprit in a second; 0 with `off`.
     log_rate: ngx_uint_t,
     /// `lua_var_trace_handles`: 1 if it is on.
     pub trace_handles: ngx_flag_t,
@@ -109,14 +111,17 @@ impl MainConf {
     /// The log level of a refusal.
     pub(crate) fn log_level(&self) -> ngx_uint_t {
         match self.log_level {
-            UNSET_UINT => WARN as ngx_uint_t,
+            UNSET_UINT => ERR as ngx_uint_t,
             level => level,
         }
     }
 
-    /// How many refusals a worker may log in a second.
-    pub(crate) fn log_rate(&self) -> ngx_uint_t {
-        self.log_rate
+    /// Milliseconds between two lines about one culprit; 0 with `off`.
+    pub(crate) fn log_interval(&self) -> u64 {
+        match self.log_rate {
+            0 => 0,
+            rate => 1000_u64.checked_div(rate as u64).unwrap_or(1).max(1),
+        }
     }
 }
 
@@ -157,6 +162,7 @@ impl LocConf {
             0 => Some(StatusFormat::Text),
             1 => Some(StatusFormat::Json),
             2 => Some(StatusFormat::Prometheus),
+            3 => Some(StatusFormat::Html),
             _ => None,
         }
     }
@@ -285,8 +291,8 @@ static SSL_CTX: Choice = Choice {
 };
 
 static STATUS: Choice = Choice {
-    names: &[c"text", c"json", c"prometheus"],
-    expected: c"\"text\", \"json\" or \"prometheus\"",
+    names: &[c"text", c"json", c"prometheus", c"html"],
+    expected: c"\"text\", \"json\", \"prometheus\" or \"html\"",
 };
 
 /// The levels of `lua_var_log_refused`, the same as of `limit_req_log_level`.
@@ -439,7 +445,7 @@ unsafe extern "C" fn lua_var_log_refused(
     // SAFETY: a directive's arguments live as long as the configuration.
     let text = unsafe { bytes(*level) };
     if text == b"off" && rate.is_none() {
-        (conf.log_level, conf.log_rate) = (WARN as ngx_uint_t, 0);
+        (conf.log_level, conf.log_rate) = (ERR as ngx_uint_t, 0);
         return CONF_OK;
     }
     let Some((_, number)) = LEVELS.iter().find(|(name, _)| text == *name) else {

@@ -9,13 +9,14 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
+use crate::culprits;
+use crate::culprits::table::{Culprit, ENTRIES};
 use crate::layout::{self, Layout};
 use crate::nginx::{
     self, SIGNATURE, ngx_connection_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_request_t,
     ngx_module_t,
 };
 use crate::refusal::Refusal;
-use crate::refusal_log;
 use crate::registry::slots::{CHUNK, MAX_LIVE, Slot, Slots};
 use crate::registry::{Registry, registry};
 use crate::statics::Shared;
@@ -91,8 +92,8 @@ const NUMBERS: [Number; 31] = numbers! {
     module_index = offset_of!(ngx_module_t, index);
     module_ctx_index = offset_of!(ngx_module_t, ctx_index);
     module_name = offset_of!(ngx_module_t, name);
-    refusal_name = refusal_log::NAME;
-    refusal_source = refusal_log::SOURCE;
+    culprits = ENTRIES + 1;
+    culprit_size = size_of::<Culprit>();
 };
 
 /// The sentence of a [`Refusal`].
@@ -147,14 +148,14 @@ pub struct Facts {
 /// The facts of this build.
 pub(crate) const fn facts() -> Facts {
     Facts {
-        magic: *b"lua_var debug 3\0",
+        magic: *b"lua_var debug 4\0",
         scripts: (&raw const SCRIPTS).cast(),
         http_module: nginx::http_module(),
         cycle: nginx::cycle_address(),
         registry: registry(),
         layout: layout::address(),
         msec: nginx::msec_address(),
-        refusals: refusal_log::ring(),
+        refusals: culprits::address(),
         reason_count: Refusal::ALL.len(),
         number_count: NUMBERS.len(),
         reasons: [
@@ -163,6 +164,7 @@ pub(crate) const fn facts() -> Facts {
             Reason::of(Refusal::ALL[2]),
             Reason::of(Refusal::ALL[3]),
             Reason::of(Refusal::ALL[4]),
+            Reason::of(Refusal::ALL[5]),
         ],
         numbers: NUMBERS,
     }

@@ -168,7 +168,7 @@ fn check(r: Request<'_>) -> bool {
         true => Layout::Agrees,
         false => Layout::Differs,
     });
-    figures::row().set(Figure::LayoutDiffers, u64::from(!agrees));
+    figures::set(Figure::LayoutDiffers, u64::from(!agrees));
     agrees
 }
 

@@ -26,6 +26,7 @@
 #[cfg(feature = "export-modules")]
 use core::ffi::c_char;
 use core::ffi::c_void;
+use core::sync::atomic;
 
 use crate::debugger::DebugInfo;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
@@ -33,6 +34,7 @@ use crate::statics::Shared;
 
 pub mod api;
 pub mod conf;
+pub mod culprits;
 pub mod debugger;
 pub mod error_page;
 #[cfg(feature = "testing")]
@@ -44,7 +46,6 @@ mod nginx;
 pub mod ngx_ctx;
 pub mod phases;
 pub mod refusal;
-pub mod refusal_log;
 pub mod registry;
 pub mod restore;
 mod rt;
@@ -52,6 +53,7 @@ mod statics;
 pub mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod validation;
 pub mod variable;
 mod which_build;

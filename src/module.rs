@@ -6,16 +6,16 @@ use core::ffi::{c_char, c_void};
 
 use crate::api::lua;
 use crate::conf::{LocConf, MainConf, Restore, main_being_read};
+use crate::culprits;
 use crate::error_page;
 use crate::figures;
 use crate::layout;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Complete, Conf};
 use crate::nginx::error_page::NoMemory;
 use crate::nginx::log::{EMERG, WARN, log_error};
-use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t, process};
+use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t};
 use crate::ngx_ctx;
 use crate::phases;
-use crate::refusal_log;
 use crate::status;
 use crate::variable::nginx_handlers;
 use crate::which_build;
@@ -63,11 +63,11 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     }
     lua::set_configuring(true);
     ngx_ctx::set_needs_filter(false);
-    if !figures::share() {
+    if !figures::share() || !culprits::share() {
         log_error!(
             EMERG,
             cf.log(),
-            "lua_var: no memory for the figures of the workers"
+            "lua_var: no memory for the figures and refusals of the workers"
         );
         return ERROR;
     }
@@ -124,20 +124,20 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     };
     which_build::write(&complete);
     if let Some(conf) = complete.conf::<MainConf>() {
-        refusal_log::configure(conf);
+        culprits::configure(conf);
     }
     OK
 }
 
-/// Called when a process begins; a worker takes a row for its figures.
+/// Called when a process begins, such as a worker.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    if process::serves() {
-        figures::claim();
-    }
+    figures::begin();
+    culprits::begin();
     OK
 }
 
 /// Called when a worker exits in the regular way.
 pub(crate) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
-    figures::release();
+    culprits::end();
+    figures::end();
 }

@@ -14,16 +14,19 @@ pub enum Refusal {
     NoMemory,
     /// The layout of nginx's structures is not the one that the module was built for.
     Layout,
+    /// The call had a wrong argument.
+    BadArgument,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Refusal; 5] = [
+    pub const ALL: [Refusal; 6] = [
         Refusal::NoRequest,
         Refusal::Stale,
         Refusal::Fake,
         Refusal::NoMemory,
         Refusal::Layout,
+        Refusal::BadArgument,
     ];
 
     /// The reason with this number; `Layout` if there is none.
@@ -40,6 +43,19 @@ impl Refusal {
             Refusal::Fake => b"no variables in this context (TLS handshake, timer or worker start)",
             Refusal::NoMemory => b"no memory for the request",
             Refusal::Layout => b"the module was built for another nginx, see the error log",
+            Refusal::BadArgument => b"bad argument",
+        }
+    }
+
+    /// The name in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Refusal::NoRequest => "no_request",
+            Refusal::Stale => "stale",
+            Refusal::Fake => "no_variables",
+            Refusal::NoMemory => "no_memory",
+            Refusal::Layout => "layout",
+            Refusal::BadArgument => "bad_argument",
         }
     }
 }

@@ -8,6 +8,46 @@ use crate::nginx::log::log_debug;
 use crate::registry::slots::{Handle, Slot};
 use crate::validation::LiveRequest;
 
+/// What became of a `ngx.ctx` that was lost in a redirect.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Outcome {
+    RestoredErrorPage = 1,
+    RestoredOther,
+    Off,
+    NotErrorPage,
+    OtherVm,
+    Gone,
+    /// Lua has been told its reference, and will restore it unless its table is gone.
+    Pending,
+}
+
+/// The outcomes by their numbers less 1, as `$lua_var_restored` names them.
+const OUTCOMES: [(&str, Figure); 6] = [
+    ("error_page", Figure::RestoredErrorPage),
+    ("other", Figure::RestoredOther),
+    ("off", Figure::NotRestoredOff),
+    ("not_error_page", Figure::NotRestoredNotErrorPage),
+    ("other_vm", Figure::NotRestoredOtherVm),
+    ("gone", Figure::NotRestoredGone),
+];
+
+fn outcome_of(slot: &Slot) -> Option<&'static (&'static str, Figure)> {
+    OUTCOMES.get(slot.outcome().checked_sub(1)? as usize)
+}
+
+/// The name of what became of the request's `ngx.ctx`; empty if it lost none.
+pub(crate) fn outcome(slot: &Slot) -> &'static str {
+    outcome_of(slot).map_or("", |(name, _)| name)
+}
+
+fn conclude(slot: &Slot, outcome: Outcome) {
+    slot.set_outcome(outcome as u32);
+    if let Some((_, figure)) = outcome_of(slot) {
+        figures::count(*figure);
+    }
+}
+
 /// The reference of the `ngx.ctx` that the request lost and gets back; `None` if none was lost or
 /// it must not be restored.
 ///
@@ -19,20 +59,23 @@ pub(crate) fn restorable(live: LiveRequest<'_>, slot: &Slot, vm: u32) -> Option<
     let restore = r.conf::<LocConf>()?.restore();
     let why_not = match restore {
         _ if owner != vm => {
-            Some(c"the reference belongs to another Lua VM, as with lua_code_cache off")
+            let why = c"the reference belongs to another Lua VM, as with lua_code_cache off";
+            Some((Outcome::OtherVm, why))
         }
-        Restore::Off => Some(c"lua_var_ctx_restore is off here"),
-        Restore::ErrorPage if !error_page::came_through_one(slot) => {
-            Some(c"not reached through error_page, and lua_var_ctx_restore is not \"all\" here")
-        }
+        Restore::Off => Some((Outcome::Off, c"lua_var_ctx_restore is off here")),
+        Restore::ErrorPage if !error_page::came_through_one(slot) => Some((
+            Outcome::NotErrorPage,
+            c"not reached through error_page, and lua_var_ctx_restore is not \"all\" here",
+        )),
         Restore::ErrorPage | Restore::All => None,
     };
     let Handle { id, generation } = slot.handle();
     let location = r.location_name();
-    let (not, why) = match why_not {
-        Some(why) => (c"not ", why),
-        None => (c"", c"as lua_var_ctx_restore says"),
+    let (outcome, not, why) = match why_not {
+        Some((outcome, why)) => (outcome, c"not ", why),
+        None => (Outcome::Pending, c"", c"as lua_var_ctx_restore says"),
     };
+    conclude(slot, outcome);
     log_debug!(
         r,
         "lua_var: ngx.ctx of request %uD/%uD %srestored, ref %d: %s, in location \"%*s\"",
@@ -47,13 +90,13 @@ pub(crate) fn restorable(live: LiveRequest<'_>, slot: &Slot, vm: u32) -> Option<
     why_not.is_none().then_some(reference)
 }
 
-/// Counts a restored `ngx.ctx`, and records it in the slot for `$lua_var_restored`.
-pub(crate) fn note(slot: &Slot) {
-    let (figure, flag) = if error_page::came_through_one(slot) {
-        (Figure::RestoredErrorPage, Slot::RESTORED_ERROR_PAGE)
-    } else {
-        (Figure::RestoredOther, Slot::RESTORED_OTHER)
-    };
-    figures::row().count(figure);
-    slot.raise(flag);
+/// Notes what became of a lost `ngx.ctx`, when the request has one again.
+pub(crate) fn note(slot: &Slot, was_restored: bool) {
+    match (was_restored, error_page::came_through_one(slot)) {
+        (true, true) => conclude(slot, Outcome::RestoredErrorPage),
+        (true, false) => conclude(slot, Outcome::RestoredOther),
+        // Lua was told a reference, and did not find the table.
+        (false, _) if slot.outcome() == Outcome::Pending as u32 => conclude(slot, Outcome::Gone),
+        (false, _) => {}
+    }
 }

@@ -1,130 +1,141 @@
-//! The output of the figures: the `lua_var_status` page, `ngxvar.stats()`, and two variables
-//! about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
+//! What the figures and culprits look like: the `lua_var_status` page, `ngxvar.stats()`, and two
+//! variables about one request for the access log, `$lua_var_refused` and `$lua_var_restored`.
+
+use core::{iter, mem};
 
 use crate::conf::{self, StatusFormat};
-use crate::figures::{self, FIGURES, Figure};
+use crate::culprits;
+use crate::culprits::table::{Culprit, OTHER};
+use crate::figures::{self, Figure};
 use crate::nginx::conf::Conf;
 use crate::nginx::request::Request;
 use crate::nginx::value::{Variable, fill};
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
+use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
-use crate::variable::number;
+use crate::restore;
+use crate::text::{Html, Quoted, Writer, put, written};
+use crate::which_build;
 
-/// The names of a figure.
-struct Name {
-    /// The name in `ngxvar.stats()`, in plain text and in JSON.
-    plain: &'static [u8],
-    /// The name in Prometheus' text format. Figures with the same name are one metric, with
-    /// different labels.
-    metric: &'static [u8],
-    /// The labels in Prometheus' text format.
-    labels: &'static [u8],
-    /// The description of the metric; empty in all but the first figure of a metric.
-    help: &'static [u8],
+// ---- What there is to tell ---------------------------------------------------------------
+
+/// Writes the name of series `n`, as `ngxvar.stats()` has it, and returns its value: first the
+/// figures, then the refusals by culprit. `None` after the last.
+pub(crate) fn numbered(n: usize, w: &mut Writer<'_>) -> Option<u64> {
+    let Some(after) = n.checked_sub(Figure::ALL.len()) else {
+        let figure = *Figure::ALL.get(n)?;
+        put!(w; figure.name());
+        return Some(figures::sum(figure));
+    };
+    let culprit = first_of_each().nth(after)?;
+    refused_by(w, culprit);
+    Some(refused_alike(culprit))
 }
 
-/// The names of each [`Figure`], in the order of [`Figure::ALL`].
-const NAMES: [Name; FIGURES] = [
-    Name {
-        plain: b"live",
-        metric: b"nginx_lua_var_live_requests",
-        labels: b"",
-        help: b"Requests that handles may name now.",
-    },
-    Name {
-        plain: b"registered",
-        metric: b"nginx_lua_var_registered_total",
-        labels: b"",
-        help: b"Requests that handles could name.",
-    },
-    Name {
-        plain: b"not_registered",
-        metric: b"nginx_lua_var_not_registered_total",
-        labels: b"",
-        help: b"Requests without a handle, for want of memory.",
-    },
-    Name {
-        plain: b"refused_stale",
-        metric: b"nginx_lua_var_refused_total",
-        labels: b"{reason=\"stale\"}",
-        help: b"Accesses that were refused.",
-    },
-    Name {
-        plain: b"refused_no_variables",
-        metric: b"nginx_lua_var_refused_total",
-        labels: b"{reason=\"no_variables\"}",
-        help: b"",
-    },
-    Name {
-        plain: b"refused_layout",
-        metric: b"nginx_lua_var_refused_total",
-        labels: b"{reason=\"layout\"}",
-        help: b"",
-    },
-    Name {
-        plain: b"restored_error_page",
-        metric: b"nginx_lua_var_restored_total",
-        labels: b"{redirect=\"error_page\"}",
-        help: b"ngx.ctx given back after an internal redirect.",
-    },
-    Name {
-        plain: b"restored_other",
-        metric: b"nginx_lua_var_restored_total",
-        labels: b"{redirect=\"other\"}",
-        help: b"",
-    },
-    Name {
-        plain: b"retired_slots",
-        metric: b"nginx_lua_var_retired_slots",
-        labels: b"",
-        help: b"Slots of the registry that are never used again.",
-    },
-    Name {
-        plain: b"layout_differs",
-        metric: b"nginx_lua_var_layout_differs_workers",
-        labels: b"",
-        help: b"Workers in which the module does nothing, because it was built for another nginx.",
-    },
-];
+/// The first culprit of each series: others may differ from it in what is no label.
+fn first_of_each() -> impl Iterator<Item = &'static Culprit> {
+    culprits::all().filter(|culprit| {
+        let first = culprits::all().find(|other| other.is_alike(culprit));
+        first.is_some_and(|first| core::ptr::eq(first, *culprit))
+    })
+}
 
-/// The name of figure `n` in `ngxvar.stats()`, and its sum over all workers. The number of
-/// workers follows the last figure; `None` after that.
-pub(crate) fn numbered(n: usize) -> Option<(&'static [u8], u64)> {
-    match Figure::ALL.get(n) {
-        Some(figure) => Some((NAMES.get(n)?.plain, figures::sum(*figure))),
-        None if n == FIGURES => Some((b"workers", figures::rows().count() as u64)),
-        None => None,
+fn refused_alike(culprit: &Culprit) -> u64 {
+    let alike = culprits::all().filter(|other| other.is_alike(culprit));
+    alike.fold(0, |sum, other| sum.wrapping_add(other.count()))
+}
+
+fn refused_by(w: &mut Writer<'_>, culprit: &Culprit) {
+    let mut before = "refused_by_total{";
+    fields(culprit, |name, text| {
+        if matches!(name, "at" | "variable" | "reason") {
+            put!(w; before, name, "=", Quoted(text));
+            before = ",";
+        }
+    });
+    put!(w; "}");
+}
+
+/// Calls `each` with the name and the text of what is known of a culprit. The texts are
+/// escaped for the error log already.
+fn fields(culprit: &Culprit, mut each: impl FnMut(&'static str, &[u8])) {
+    if culprit.is_other() {
+        each("at", OTHER.as_bytes());
+        each("variable", b"");
+        each("reason", b"");
+        return;
     }
+    each("at", culprit.at.load().bytes());
+    each("asked", culprit.asked.load().bytes());
+    each("variable", culprit.variable.load().bytes());
+    let reason = Refusal::numbered(culprit.reason() as u32);
+    each("reason", reason.label().as_bytes());
+    each("phase", culprit.phase.load().bytes());
+    if culprit.has_example() {
+        each("request", culprit.request.load().bytes());
+        each("while", culprit.request_line.load().bytes());
+    }
+}
+
+/// The culprits, the last one that was refused first.
+fn newest_first() -> impl Iterator<Item = &'static Culprit> {
+    let mut before = (u64::MAX, 0);
+    iter::from_fn(move || {
+        let all = culprits::all().enumerate();
+        let keyed = all.map(|(n, culprit)| ((culprit.last(), n), culprit));
+        let (key, culprit) = keyed
+            .filter(|(key, _)| *key < before)
+            .max_by_key(|(key, _)| *key)?;
+        before = key;
+        Some(culprit)
+    })
+}
+
+/// The build: the labels of `nginx_lua_var_info`.
+fn info() -> [(&'static str, &'static [u8]); 4] {
+    [
+        ("version", which_build::VERSION.as_bytes()),
+        ("nginx", which_build::BUILT_FOR.to_bytes()),
+        ("restore", which_build::restore().to_bytes()),
+        ("layout", which_build::layout_state().as_bytes()),
+    ]
 }
 
 // ---- Variables ---------------------------------------------------------------------------
 
-const REFUSED: &[u8] = b"lua_var_refused";
-const RESTORED: &[u8] = b"lua_var_restored";
-
 /// Defines `$lua_var_refused` and `$lua_var_restored`. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(REFUSED, refused, 0, None) && cf.add_variable(RESTORED, restored, 0, None)
+    cf.add_variable(b"lua_var_refused", of_request, REFUSED, None)
+        && cf.add_variable(b"lua_var_restored", of_request, RESTORED, None)
 }
 
-/// Get handler of `$lua_var_refused`: how many accesses were refused while the request was
-/// running. It may be read in any phase.
+/// How many accesses were refused while the request was running.
+const REFUSED: usize = 0;
+/// The redirect after which `ngx.ctx` was restored, `error_page` or `other`, or why it was
+/// not; empty if it was not lost.
+const RESTORED: usize = 1;
+
+/// Get handler of both; they may be read in any phase.
 ///
 /// # Safety
 /// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn refused(
+unsafe extern "C" fn of_request(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
-    _data: usize,
+    which: usize,
 ) -> ngx_int_t {
     // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    let count = registry().find(r.address()).map_or(0, Slot::refused);
-    let text = number::decimal(u64::from(count));
-    let Some(text) = r.pool().and_then(|pool| pool.copy(&[text.as_bytes()])) else {
+    let slot = registry().find(r.address());
+    let mut room = [0; 16];
+    let text = written(&mut room, |w| match which {
+        REFUSED => put!(w; u64::from(slot.map_or(0, Slot::refused))),
+        _ => put!(w; slot.map_or("", restore::outcome)),
+    });
+    let Some(text) = r.pool().and_then(|pool| pool.copy(&[text])) else {
         return ERROR;
     };
     // SAFETY: `v` is null or a value to fill; the text is in the request's pool.
@@ -132,126 +143,167 @@ unsafe extern "C" fn refused(
     OK
 }
 
-/// Get handler of `$lua_var_restored`: the kind of redirect after which `ngx.ctx` was
-/// restored, `error_page` or `other`; empty if it was not. It may be read in any phase.
-///
-/// # Safety
-/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn restored(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    _data: usize,
-) -> ngx_int_t {
-    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
-    let r = unsafe { Request::from_nginx(r) };
-    let slot = r.and_then(|r| registry().find(r.address()));
-    let text: &[u8] = match slot {
-        Some(slot) if slot.has(Slot::RESTORED_ERROR_PAGE) => b"error_page",
-        Some(slot) if slot.has(Slot::RESTORED_OTHER) => b"other",
-        _ => b"",
+// ---- Formats -----------------------------------------------------------------------------
+
+fn plain(w: &mut Writer<'_>) {
+    for (name, value) in info() {
+        put!(w; name, " ", value, "\n");
+    }
+    for figure in Figure::ALL {
+        put!(w; figure.name(), " ", figures::sum(*figure), "\n");
+    }
+    for row in figures::workers() {
+        put!(w; "\nworker ", row.pid(), "\n");
+        for figure in Figure::ALL {
+            put!(w; "    ", figure.name(), " ", row.get(*figure), "\n");
+        }
+    }
+    for culprit in newest_first() {
+        put!(w; "\nrefused ", culprit.count(), " times, last ");
+        ago(w, culprit);
+        fields(culprit, |name, text| put!(w; "\n    ", name, " ", text));
+        put!(w; "\n");
+    }
+}
+
+fn json(w: &mut Writer<'_>) {
+    let mut before = "{";
+    for (name, value) in info() {
+        put!(w; before, Quoted(name.as_bytes()), ":", Quoted(value));
+        before = ",";
+    }
+    json_figures(w, figures::sum);
+    put!(w; ",\"by_worker\":[");
+    before = "";
+    for row in figures::workers() {
+        put!(w; before, "{\"pid\":", row.pid());
+        json_figures(w, |figure| row.get(figure));
+        put!(w; "}");
+        before = ",";
+    }
+    put!(w; "],\"culprits\":[");
+    before = "";
+    for culprit in newest_first() {
+        put!(w; before, "{\"count\":", culprit.count(), ",\"last\":", culprit.last() / 1000);
+        fields(
+            culprit,
+            |name, text| put!(w; ",", Quoted(name.as_bytes()), ":", Quoted(text)),
+        );
+        put!(w; "}");
+        before = ",";
+    }
+    put!(w; "]}\n");
+}
+
+fn json_figures(w: &mut Writer<'_>, value: impl Fn(Figure) -> u64) {
+    for figure in Figure::ALL {
+        put!(w; ",", Quoted(figure.name().as_bytes()), ":", value(*figure));
+    }
+}
+
+fn prometheus(w: &mut Writer<'_>) {
+    for figure in Figure::ALL {
+        if !figure.help().is_empty() {
+            let metric = figure.name().as_bytes().split(|byte| *byte == b'{').next();
+            metric_head(w, metric.unwrap_or_default(), figure.help());
+        }
+        put!(w; PREFIX, figure.name(), " ", figures::sum(*figure), "\n");
+    }
+    metric_head(
+        w,
+        b"info",
+        "The build, its nginx, and lua_var_ctx_restore of http.",
+    );
+    let mut before = "info{";
+    put!(w; PREFIX);
+    for (name, value) in info() {
+        put!(w; before, name, "=", Quoted(value));
+        before = ",";
+    }
+    put!(w; "} 1\n");
+    let help = "Refusals by the line of Lua that asked: repair it. The first 64 culprits have \
+                series of their own; a restart forgets them.";
+    metric_head(w, b"refused_by_total", help);
+    for culprit in first_of_each() {
+        put!(w; PREFIX);
+        refused_by(w, culprit);
+        put!(w; " ", refused_alike(culprit), "\n");
+    }
+}
+
+const PREFIX: &str = "nginx_lua_var_";
+
+fn metric_head(w: &mut Writer<'_>, metric: &[u8], help: &str) {
+    let is_counter = metric.ends_with(b"_total");
+    let kind = if is_counter { " counter\n" } else { " gauge\n" };
+    put!(w; "# HELP ", PREFIX, metric, " ", help, "\n# TYPE ", PREFIX, metric, kind);
+}
+
+const HTML_HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
+<meta name=viewport content='width=device-width'><meta http-equiv=refresh content=10>\
+<title>lua_var</title><style>\
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em;color:#222}\
+h1{font-size:1.3em}h2{font-size:1.1em;margin-top:2em}div{overflow-x:auto}\
+table{border-collapse:collapse;width:100%}\
+th,td{text-align:left;padding:.25em .7em;border-bottom:1px solid #ddd;white-space:nowrap}\
+th{font-weight:600;background:#f4f4f4}.n{text-align:right}.z{color:#aaa}\
+.at{font:600 13px ui-monospace,monospace;color:#a00;white-space:normal;overflow-wrap:anywhere;\
+min-width:9em}@media(min-width:60em){.at{white-space:nowrap}}\
+</style><h1>ngx_http_lua_var_module</h1><p>";
+
+fn html(w: &mut Writer<'_>) {
+    put!(w; HTML_HEAD);
+    for (name, value) in info() {
+        put!(w; name, " <b>", Html(value), "</b> ");
+    }
+    put!(w; "<h2>Refused, the last first</h2>");
+    let mut head = "<div><table><tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason\
+                    <th>in<th>for example<th>while";
+    for culprit in newest_first() {
+        put!(w; mem::take(&mut head), "<tr><td class=n>", culprit.count(), "<td>");
+        ago(w, culprit);
+        fields(culprit, |name, text| {
+            let cell = match name {
+                "at" => "<td class=at>",
+                "variable" => " ",
+                _ => "<td>",
+            };
+            put!(w; cell, Html(text));
+        });
+    }
+    put!(w; if head.is_empty() { "</table></div>" } else { "<p>Nothing was refused." });
+    put!(w; "<h2>Figures</h2><div><table><tr><th class=n>all<th>");
+    for row in figures::workers() {
+        put!(w; "<th class=n>", row.pid());
+    }
+    for figure in Figure::ALL {
+        put!(w; "<tr>");
+        cell(w, figures::sum(*figure));
+        put!(w; "<td title='", Html(figure.help().as_bytes()), "'>", figure.name());
+        for row in figures::workers() {
+            cell(w, row.get(*figure));
+        }
+    }
+    put!(w; "</table></div>\n");
+}
+
+fn cell(w: &mut Writer<'_>, number: u64) {
+    put!(w; if number == 0 { "<td class='n z'>" } else { "<td class=n>" }, number);
+}
+
+/// How long ago a culprit was last refused.
+fn ago(w: &mut Writer<'_>, culprit: &Culprit) {
+    let seconds = culprits::now().saturating_sub(culprit.last()) / 1000;
+    let (number, unit) = match seconds {
+        0..120 => (seconds, " s ago"),
+        120..7200 => (seconds / 60, " min ago"),
+        7200..172_800 => (seconds / 3600, " h ago"),
+        _ => (seconds / 86_400, " d ago"),
     };
-    // SAFETY: `v` is null or a value to fill; the text is a constant.
-    unsafe { fill(v, text) };
-    OK
+    put!(w; number, unit);
 }
 
 // ---- The page ----------------------------------------------------------------------------
-
-/// Bytes for the sums over all workers, in any format.
-const PAGE: usize = 4096;
-/// Bytes for the figures of one worker, in any format.
-const PAGE_PER_WORKER: usize = 512;
-
-/// A page that is being written.
-struct Page<'a> {
-    room: &'a mut [u8],
-    len: usize,
-    /// The number of workers when `room` was allocated. Workers that started since are left
-    /// out, because there is no room for them.
-    workers: usize,
-}
-
-impl Page<'_> {
-    /// Appends a text; one that does not fit is left out.
-    fn text(&mut self, text: &[u8]) -> &mut Self {
-        let end = self.len.saturating_add(text.len());
-        if let Some(place) = self.room.get_mut(self.len..end) {
-            for (to, from) in place.iter_mut().zip(text) {
-                *to = *from;
-            }
-            self.len = end;
-        }
-        self
-    }
-
-    /// Appends a number in decimal.
-    fn number(&mut self, number: u64) -> &mut Self {
-        self.text(number::decimal(number).as_bytes())
-    }
-
-    /// Appends the members of a JSON object, one for each figure, each after a comma. `read`
-    /// returns the value of a figure.
-    fn json_object(&mut self, read: impl Fn(Figure) -> u64) -> &mut Self {
-        for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-            self.text(b",\"").text(name.plain).text(b"\":");
-            self.number(read(figure));
-        }
-        self
-    }
-
-    fn json(&mut self) {
-        let workers = self.workers;
-        self.text(b"{\"workers\":")
-            .number(workers as u64)
-            .json_object(figures::sum)
-            .text(b",\"by_worker\":[");
-        for (n, row) in figures::rows().take(workers).enumerate() {
-            self.text(if n == 0 { b"" } else { b"," });
-            self.text(b"{\"pid\":").number(row.pid());
-            self.json_object(|figure| row.get(figure)).text(b"}");
-        }
-        self.text(b"]}\n");
-    }
-
-    fn prometheus(&mut self) {
-        let workers = self.workers;
-        let mut last: &[u8] = b"";
-        for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-            if name.metric != last {
-                last = name.metric;
-                self.text(b"# HELP ").text(name.metric).text(b" ");
-                self.text(name.help).text(b"\n# TYPE ").text(name.metric);
-                self.text(if figure.is_counter() {
-                    b" counter\n"
-                } else {
-                    b" gauge\n"
-                });
-            }
-            self.text(name.metric).text(name.labels).text(b" ");
-            self.number(figures::sum(figure)).text(b"\n");
-        }
-        self.text(b"# HELP nginx_lua_var_workers Workers.\n")
-            .text(b"# TYPE nginx_lua_var_workers gauge\nnginx_lua_var_workers ")
-            .number(workers as u64)
-            .text(b"\n");
-    }
-
-    fn plain(&mut self) {
-        let workers = self.workers;
-        self.text(b"workers ").number(workers as u64).text(b"\n");
-        for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-            self.text(name.plain).text(b" ");
-            self.number(figures::sum(figure)).text(b"\n");
-        }
-        for row in figures::rows().take(workers) {
-            self.text(b"\nworker ").number(row.pid()).text(b"\n");
-            for (name, figure) in NAMES.iter().zip(Figure::ALL) {
-                self.text(b"    ").text(name.plain).text(b" ");
-                self.number(row.get(figure)).text(b"\n");
-            }
-        }
-    }
-}
 
 /// Whether `text` contains `what`.
 fn contains(text: &[u8], what: &[u8]) -> bool {
@@ -268,10 +320,15 @@ fn accepted(r: Request<'_>) -> StatusFormat {
         StatusFormat::Json
     } else if accepts(b"application/openmetrics-text") || accepts(b"version=0.0.4") {
         StatusFormat::Prometheus
+    } else if accepts(b"text/html") {
+        StatusFormat::Html
     } else {
         StatusFormat::Text
     }
 }
+
+/// Bytes beyond those of the page as it was measured.
+const SPARE: usize = 4096;
 
 /// Content handler of `lua_var_status`.
 ///
@@ -282,31 +339,22 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
     let Some(r) = (unsafe { Request::from_nginx(r) }) else {
         return ERROR;
     };
-    let workers = figures::rows().count();
-    let size = workers.saturating_mul(PAGE_PER_WORKER).saturating_add(PAGE);
+    let format = r.conf::<conf::LocConf>().and_then(conf::LocConf::status);
+    let (write, content_type): (fn(&mut Writer<'_>), &[u8]) =
+        match format.unwrap_or_else(|| accepted(r)) {
+            StatusFormat::Text => (plain, b"text/plain"),
+            StatusFormat::Json => (json, b"application/json"),
+            StatusFormat::Prometheus => (prometheus, b"text/plain; version=0.0.4"),
+            StatusFormat::Html => (html, b"text/html"),
+        };
+    let mut measured = Writer::new(&mut []);
+    write(&mut measured);
+    // It may have grown until it is written.
+    let size = measured.whole().saturating_add(SPARE);
     let Some(room) = r.pool().and_then(|pool| pool.bytes(size)) else {
         return ERROR;
     };
-    let mut page = Page {
-        room,
-        len: 0,
-        workers,
-    };
-    let format = r.conf::<conf::LocConf>().and_then(conf::LocConf::status);
-    let content_type: &[u8] = match format.unwrap_or_else(|| accepted(r)) {
-        StatusFormat::Text => {
-            page.plain();
-            b"text/plain"
-        }
-        StatusFormat::Json => {
-            page.json();
-            b"application/json"
-        }
-        StatusFormat::Prometheus => {
-            page.prometheus();
-            b"text/plain; version=0.0.4"
-        }
-    };
-    let Page { room, len, .. } = page;
-    r.respond(content_type, room.get(..len).unwrap_or_default())
+    let mut page = Writer::new(room);
+    write(&mut page);
+    r.respond(content_type, page.finish())
 }

@@ -14,12 +14,11 @@ pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
         0 => f64::from(registry.slots.live()),
         1 => f64::from(registry.slots.retired()),
         2 => registry.slots.allocated() as f64,
-        3 => figures::row().get(Figure::RefusedStale) as f64,
+        3 => figures::own(Figure::RefusedStale) as f64,
         5 => f64::from(registry.indexed()),
         _ => {
-            let row = figures::row();
-            let other = row.get(Figure::RestoredOther);
-            row.get(Figure::RestoredErrorPage).wrapping_add(other) as f64
+            let other = figures::own(Figure::RestoredOther);
+            figures::own(Figure::RestoredErrorPage).wrapping_add(other) as f64
         }
     }
 }

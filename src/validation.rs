@@ -157,7 +157,7 @@ pub(crate) fn register(r: Request<'_>) -> Option<&'static Slot> {
 /// Counts and logs that there was no memory for a slot.
 #[cold]
 pub(crate) fn not_registered(r: Request<'_>) {
-    figures::row().count(Figure::NotRegistered);
+    figures::count(Figure::NotRegistered);
     log_error!(
         ERR,
         r.log(),

@@ -37,7 +37,7 @@ run_tests();
         $nginx->configure(http => "$http server { listen 127.0.0.1:" . NginxServer->port(9) . '; }');
         $nginx->new_log_lines;
         $nginx->test;
-        is(join('', $nginx->new_log_lines(qr/lua_var: version/)), '', "nginx -t logs no notice of the version: $http");
+        is(scalar(() = $nginx->new_log_lines(qr/lua_var: version/)), 1, "nginx -t logs a notice of the version: $http");
         $nginx->start;
         my @lines = $nginx->new_log_lines(qr/lua_var: /);
         is(scalar @lines, 1, "a start logs one notice of the version: $http");

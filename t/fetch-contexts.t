@@ -194,7 +194,7 @@ GET /t
 --- response_body
 /inner /t
 nilstale request
-nilbad request: expected a handle from request() or the current request's pointer, got number
+nilbad request: expected a handle from request() or the current request's pointer, got number: it is ngxvar.fetch(name, req)
 stale request
 --- no_error_log
 [error]
@@ -220,7 +220,7 @@ stale request
 GET /t
 --- response_body
 /t /t true true c=3
-falsebad request: expected a handle from request() or the current request's pointer, got nil
+falsebad request: expected a handle from request() or the current request's pointer, got nil: it is ngxvar.live(req)
 --- no_error_log
 [error]
 

@@ -97,7 +97,7 @@ makes('install', "SO=$MODULE", "MODULES_DIR=$dir");
 $nginx->start;
 is($nginx->get('/t?id=1')->{content}, "1 /t ok\n", 'nginx loads the installed module by its name');
 
-my $warning = qr/\[warn\] \S+ lua_var: "\Q$file\E" was replaced or removed/;
+my $warning = qr/\[error\] \S+ lua_var: "\Q$file\E" was replaced; restart nginx/;
 $nginx->await_end($nginx->reload);
 is(scalar(grep { $_ =~ $warning } $nginx->log_lines), 0, 'a reload with the same file logs no warning');
 

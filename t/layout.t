@@ -218,6 +218,7 @@ sub configuration () {
     my $port = NginxServer->port;
     return <<"CONF" . <<'CONF';
     lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
+    lua_var_log_refused warn;
     server {
         listen 127.0.0.1:$port;
         set \$upstream 127.0.0.1:$port;

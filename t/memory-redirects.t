@@ -64,9 +64,10 @@ my $nginx = NginxServer->new(workers => 1, log_level => 'crit', http => <<'END' 
                 if type(ctx) == "table" then tables = tables + 1 end
             end
             ngx.say("memory=", tonumber(heap.uordblks + heap.hblkhd) + collectgarbage("count") * 1024,
-                    " live=", stats.live, " tables=", tables,
+                    " live=", stats.live_requests, " tables=", tables,
                     " places=", #debug.getregistry().ngx_lua_ctx_tables,
-                    " restored=", stats.restored_error_page + stats.restored_other,
+                    " restored=", stats['restored_total{redirect="error_page"}']
+                        + stats['restored_total{redirect="other"}'],
                     " pages=", pages, " wrong=", wrong, " waiting=", waiting,
                     " active=", ngx.var.connections_active)
         end

@@ -138,11 +138,11 @@ done
             local ngxvar = require "resty.ngxvar"
             local read = ngxvar.reader { "uri", "host" }
             local kept = package.loaded.kept
-            local count = ngxvar.stats().refused_stale
+            local count = ngxvar.stats()['refused_total{reason="stale"}']
 
             ngx.say(select("#", read(kept)), select(2, read(kept)), " ", select(2, read:table(kept)))
             -- once for all of its names
-            ngx.say(ngxvar.stats().refused_stale - count)
+            ngx.say(ngxvar.stats()['refused_total{reason="stale"}'] - count)
             ngx.say(select(2, read("a string")))
 
             local strangers = require "strangers"
@@ -153,7 +153,7 @@ done
 --- request eval
 ["GET /keep", "GET /t"]
 --- response_body eval
-["", "2stale request stale request\n3\nbad request: expected a handle from request() or the current request's pointer, got string\nrefused refused\n"]
+["", "2stale request stale request\n3\nbad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.fetch(name, req)\nrefused refused\n"]
 
 
 

@@ -72,7 +72,7 @@ sub examples ($arguments) {
 sub defaults {
     return {
         lua_var_ctx_restore   => 'lua_var_ctx_restore error_page;',     # lua_var_ctx_restore.t
-        lua_var_log_refused   => 'lua_var_log_refused warn rate=1r/s;', # refused.t
+        lua_var_log_refused   => 'lua_var_log_refused error rate=1r/s;', # refused.t
         lua_var_ssl_ctx       => 'lua_var_ssl_ctx inherit;',            # ngx_ctx-tls.t
         lua_var_trace_handles => 'lua_var_trace_handles off;',          # refused.t
     };
@@ -136,7 +136,8 @@ sub refuses ($nginx, $context, $directive, $sentence) {
 
 sub check_variables {
     is(in_order(map { $_->{title} } $README->sections_of('Variables')),
-        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g, sources() =~ /^    b"(error_page_\w+)",$/gm), 'all of them are there');
+        in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g, sources() =~ /^    b"(error_page_\w+)",$/gm,
+            sources() =~ /add_variable\(b"(\w+)"/g), 'all of them are there');
     return;
 }
 

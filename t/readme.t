@@ -104,7 +104,7 @@ END
         is($nginx->get('/t')->{content}, "nil\n", 'the read is refused');
         my $shape = sub ($text) { $text =~ s{\Q$root\E/}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
         my $wanted = $shape->($traces eq 'on' ? $part : $whole);
-        my ($line) = grep { /lua_var: fetch/ } map { s/\n//r } $nginx->log_lines;
+        my ($line) = grep { /lua_var: \S+ read/ } map { s/\n//r } $nginx->log_lines;
         $traces eq 'on'
             ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the line has the part with lua_var_trace_handles')
             : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line is the one in README');
@@ -602,7 +602,7 @@ sub check_lua (@scripts) {
     my $nginx = NginxServer->new(http => "server { listen 127.0.0.1:$port;\n$config }");
     $nginx->start;
     for my $n (0 .. $#scripts) {
-        is($nginx->get("/$n")->{content}, 'ran', "the block at line $scripts[$n]{line}");
+        like($nginx->get("/$n")->{content}, qr/^ran\z/m, "the block at line $scripts[$n]{line}");
     }
     is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
     $nginx->stop_cleanly;

@@ -83,18 +83,18 @@ enable_patch(false): refused
 --- request
 GET /t
 --- response_body
-bad request: expected a handle from request() or the current request's pointer, got number
-bad request: expected a handle from request() or the current request's pointer, got string
-bad request: expected a handle from request() or the current request's pointer, got boolean
-bad request: expected a handle from request() or the current request's pointer, got table
-bad request: expected a handle from request() or the current request's pointer, got function
-bad request: expected a handle from request() or the current request's pointer, got userdata
-bad request: expected a handle from request() or the current request's pointer, got thread
-bad request: expected a handle from request() or the current request's pointer, got cdata
-bad request: expected a handle from request() or the current request's pointer, got cdata
+bad request: expected a handle from request() or the current request's pointer, got number: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got boolean: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got table: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got function: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got thread: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got cdata: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got cdata: it is ngxvar.fetch(name, req)
 stale request
 stale request
-stale request
+bad request: expected a handle from request() or the current request's pointer, got a null pointer: it is ngxvar.fetch(name, req)
 --- no_error_log
 [error]
 

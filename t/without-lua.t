@@ -56,15 +56,17 @@ END
         return join '', map { s/version [\d.]+, built for \S+,/version V, built for N,/r }
             map { /(\[\w+\]) \S+ (lua_var.*\n)/ ? "$1 $2" : () } $nginx->log_lines;
     };
+    my $notice = "[notice] lua_var: version V, built for N, layout agrees, lua_var_ctx_restore all\n";
     my $line = "[info] lua_var: ngx_http_lua_module is not loaded, only the module's variables are served\n"
-        . $warning . "[notice] lua_var: version V, built for N, layout agrees, lua_var_ctx_restore all\n";
+        . $warning . $notice;
+    my $all = $line . $warning . $notice;
     $nginx->start;
     is($nginx->get('/t', port => $port)->{content}, '[true]', '$from_error_page is "true" on an error page');
     # `nginx -t` wrote to the same log
-    is($said->() =~ s/\Q$warning\E//r, $line, 'the notice at the start says that the Lua module is not loaded');
+    is($said->(), $all, 'the notice at the start says that the Lua module is not loaded');
     $nginx->reload;
     is($nginx->get('/t', port => $port)->{content}, '[true]', '$from_error_page is "true" on an error page after a reload');
-    is($said->() =~ s/\Q$warning\E//r, $line x 2, 'the notice comes again with a reload');
+    is($said->(), $all . $line, 'the notice comes again with a reload');
     $nginx->stop_cleanly;
 }
 

@@ -9,10 +9,10 @@
 use core::ffi::{CStr, c_int};
 
 use super::declared_in_shim;
+use crate::culprits;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
 use crate::refusal::Refusal;
-use crate::refusal_log;
 use crate::validation::{Call, LiveRequest};
 use crate::variable::field::{self, UpstreamTime};
 use crate::variable::number::{self, Text};
@@ -35,7 +35,7 @@ fn readable<'a>(
 ) -> Result<LiveRequest<'a>, Refusal> {
     let live = LiveRequest::by_address(call, address);
     if let Err(why) = live {
-        refusal_log::by_address(why, address, asked);
+        culprits::by_address(why, address, asked);
     }
     live
 }

@@ -5,7 +5,9 @@ use core::slice;
 use super::Failure;
 use crate::conf::SrvConf;
 use crate::nginx::request::AnyRequest;
-use crate::nginx::shim::{LUA_VAR_AGAIN, lua_var_call_t, lua_var_found_t, lua_var_value_t};
+use crate::nginx::shim::{
+    LUA_VAR_AGAIN, LUA_VAR_SERIES, lua_var_call_t, lua_var_found_t, lua_var_value_t,
+};
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::ngx_ctx;
 use crate::refusal::Refusal;
@@ -13,6 +15,7 @@ use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::restore;
 use crate::status;
+use crate::text::Writer;
 use crate::validation::{self, Call, LiveRequest, Named};
 use crate::variable::assign;
 use crate::variable::field::Field;
@@ -188,16 +191,26 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
         .put_done(made.map(|made| call.req.value = made.to_bits()));
 }
 
-/// `stats`: the name of figure `n` in `out.data` and `out.len`, its sum over all workers in
-/// `out.number`. Returns 0 after the last figure.
-pub(super) unsafe extern "C" fn figure(n: ngx_uint_t, out: *mut lua_var_value_t) -> ngx_uint_t {
-    // SAFETY: it is on the stack of `shim/functions.c`, and nothing else refers to it.
+/// `stats`: the name of series `n` in `buf`, its length in `out.len`, and its value in
+/// `out.number`. Returns 0 after the last series.
+///
+/// # Safety
+/// `out` and the `LUA_VAR_SERIES` bytes at `buf` are on the stack of `shim/functions.c`.
+pub(super) unsafe extern "C" fn figure(
+    n: ngx_uint_t,
+    buf: *mut u8,
+    out: *mut lua_var_value_t,
+) -> ngx_uint_t {
+    // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &mut *out };
-    let Some((name, sum)) = status::numbered(n) else {
+    // SAFETY: so is this.
+    let room = unsafe { &mut *buf.cast::<[u8; LUA_VAR_SERIES as usize]>() };
+    let mut name = Writer::new(room);
+    let Some(value) = status::numbered(n, &mut name) else {
         return 0;
     };
-    out.put(Value::Text(name));
-    out.number = sum as f64;
+    out.len = name.finish().len() as i32;
+    out.number = value as f64;
     1
 }
 
@@ -225,9 +238,7 @@ pub(super) unsafe extern "C" fn ctx_made(r: *mut ngx_http_request_t, vm: u32, wa
     let call = Call::enter();
     if let Ok(live) = LiveRequest::of(&call, slot) {
         ngx_ctx::made(*live, slot, vm);
-        if was_restored != 0 {
-            restore::note(slot);
-        }
+        restore::note(slot, was_restored != 0);
     }
 }
 

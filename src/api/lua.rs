@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ptr;
 
 use super::lua_files::CHUNKS;
-use super::{functions, refusal_log};
+use super::{culprits, functions};
 use crate::nginx::conf::{Conf, conf_error};
 use crate::nginx::log::{INFO, Log, log_error};
 use crate::nginx::shim::lua_var_rust_t;
@@ -20,10 +20,11 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     number: Some(functions::number),
     live: Some(functions::live),
     acquire: Some(functions::acquire),
-    refused: Some(refusal_log::count),
-    describe: Some(refusal_log::describe),
-    is_tracing: Some(refusal_log::is_tracing),
-    made: Some(refusal_log::handle_made),
+    refused: Some(culprits::refused),
+    log_refusal: Some(culprits::log),
+    flush_refusals: Some(culprits::flush),
+    is_tracing: Some(culprits::is_tracing),
+    made: Some(culprits::handle_made),
     figure: Some(functions::figure),
     ctx_lost: Some(functions::ctx_lost),
     ctx_made: Some(functions::ctx_made),

@@ -5,10 +5,10 @@
 //! creates the Lua values, for example, and `functions.rs` reads the variables.
 
 pub mod compat;
+mod culprits;
 mod functions;
 pub mod lua;
 mod lua_files;
-mod refusal_log;
 
 use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{

@@ -65,7 +65,7 @@ class LuaVarModule:
 
     SYMBOL = "ngx_http_lua_var_debug"
     MAGIC = b"lua_var debug "
-    VERSION = b"3\0"
+    VERSION = b"4\0"
     SCRIPTS = b"\4lua_var.py\n"
     HEAD = ("own module magic scripts http_module cycle registry layout msec refusals"
             " reason_count number_count").split()
@@ -370,47 +370,44 @@ command prints when, and which request is in the slot now."""
 
 
 class LuaVarRefusals(LuaVarCommand):
-    """Lists what the module refused last, the newest first.
+    """Lists which Lua was refused what, in all workers, the last one first.
 
 lua-var refusals
 
-For each it prints the time (UTC), the function that was called, the reason, the handle or
-pointer that was passed, the request that was running, and the line of Lua code."""
+For each it prints when it was refused last (UTC), how often, the line of Lua code, what it
+asked for, the reason, what nginx was running, and an example."""
 
     NAME = "refusals"
-    HANDLE, POINTER = 1, 2
+    # Culprit in src/culprits/table.rs
+    FORM = struct.Struct("<8Q80s48s64s32s40s128s")
 
     def lines(self, arguments):
         if arguments:
             raise LuaVarError("lua-var refusals takes no arguments")
         module = LuaVarModule.find()
-        count, size, entry_size = LuaVarMemory.numbers("<3Q", module.refusals)
-        form = "<qqQQIIi%ds%ds%ds" % (module.refusal_name, module.refusal_name,
-                                      module.refusal_source)
-        if not 0 < size <= 65536 or not struct.calcsize(form) <= entry_size <= 4096:
-            raise LuaVarError("the ring of refusals is damaged")
-        kept = min(count, size)
-        yield ("no refusals" if not count else "the last refusal" if kept == 1 else
-               "the last %u refusals, the newest first" % kept)
-        for n in range(count - 1, count - 1 - kept, -1):
-            yield self.line(module, LuaVarMemory.numbers(
-                form, module.refusals + 24 + n % size * entry_size))
+        table = LuaVarMemory.u64(module.refusals)
+        if not table or module.culprit_size != self.FORM.size:
+            raise LuaVarError("the table of refusals is damaged")
+        data = LuaVarMemory.read(table, module.culprits * module.culprit_size)
+        found = [entry for entry in self.FORM.iter_unpack(data) if entry[1]]
+        yield "refusals of %u culprits" % len(found) if found else "no refusals"
+        for entry in sorted(found, key=lambda entry: -entry[4]):
+            yield self.line(module, entry)
 
     def line(self, module, entry):
-        sec, msec, given, current, kind, why, line, *texts = entry
-        asked, name, source = (LuaVarMemory.printable(text.split(b"\0")[0]) for text in texts)
-        facts = ["%s%s refused: %s" % (asked, " \"%s\"" % name if name else "",
-                                       module.reason(why))]
-        if kind == self.HANDLE:
-            facts.append("handle %u/%u" % (given & 0xffffffff, given >> 32))
-        elif kind == self.POINTER:
-            facts.append("pointer 0x%x" % given)
-        if current:
-            facts.append("while the request at 0x%x was running" % current)
-        if source:
-            facts.append("at %s:%d" % (source, line))
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sec))
-        return "%s.%03u %s" % (when, msec, ", ".join(facts))
+        hash_, _, reason, count, last, _, _, example, *texts = entry
+        at, asked, variable, phase, request, request_line = (
+            LuaVarMemory.printable(text.split(b"\0")[0]).replace("\\x5C", "\\") for text in texts)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(last // 1000))
+        line = "%s.%03u %u times: " % (when, last % 1000, count)
+        if not hash_:
+            return line + "others, for which the table has no room"
+        line += "%s %s%s (%s)" % (at, asked, " \"%s\"" % variable if variable else "",
+                                  module.reason(reason))
+        facts = ["in " + phase if phase else "", request if example == 2 else "",
+                 "while \"%s\" was running" % request_line
+                 if example == 2 and request_line else ""]
+        return ", ".join([line] + [fact for fact in facts if fact])
 
 
 class LuaVarPrefix(gdb.Command):

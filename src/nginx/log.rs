@@ -33,11 +33,6 @@ impl Log {
         Log(unsafe { cycle.as_ref() }.map_or(ptr::null_mut(), |cycle| cycle.log))
     }
 
-    /// The pointer, to pass to C; it may be null.
-    pub(crate) fn as_ptr(self) -> *mut ngx_log_t {
-        self.0
-    }
-
     /// Calls `write`, with nginx's level and the log, if the log takes lines of this level.
     #[inline]
     pub(crate) fn at(self, level: usize, write: impl FnOnce(usize, *mut ngx_log_t)) {

@@ -73,13 +73,6 @@ pub(crate) struct Foreign;
 /// The name and version of the nginx that the module was built for (`NGINX_VER`).
 pub(crate) const BUILT_FOR: &CStr = ffi::NGINX_VER;
 
-/// Whether nginx only tests the configuration (`nginx -t`).
-pub(crate) fn is_testing_configuration() -> bool {
-    let flag = &raw const ffi::ngx_test_config;
-    // SAFETY: nginx sets `ngx_test_config` from its arguments, and never again.
-    unsafe { flag.read() != 0 }
-}
-
 /// An entry of an array of nginx's that has one for each module.
 ///
 /// # Safety

@@ -1,6 +1,17 @@
-//! The kinds and the ids of nginx's processes.
+//! The kinds, the slots and the ids of nginx's processes.
 
 use ngx::ffi;
+
+/// How many slots there are (`NGX_MAX_PROCESSES`).
+pub(crate) const MAX: usize = ffi::NGX_MAX_PROCESSES as usize;
+
+/// The slot of this process. nginx gives a slot to another one only when it has reaped the
+/// one before.
+pub(crate) fn slot() -> usize {
+    let slot = &raw const ffi::ngx_process_slot;
+    // SAFETY: `ngx_process_slot` is a static integer, which nginx sets before it forks.
+    (unsafe { *slot }) as usize
+}
 
 /// Whether this process serves requests: it is a worker, or `master_process` is off.
 pub(crate) fn serves() -> bool {

@@ -51,11 +51,10 @@ unsafe extern "C" fn forget(slot: *mut c_void) {
     let slot: &'static Slot = unsafe { &*slot.cast() };
     let Registry { slots, index } = registry();
     index.remove(slot);
-    let row = figures::row();
     if slots.release(slot, nginx::msec()) {
-        row.set(Figure::RetiredSlots, u64::from(slots.retired()));
+        figures::set(Figure::RetiredSlots, u64::from(slots.retired()));
     }
-    row.set(Figure::Live, u64::from(slots.live()));
+    figures::set(Figure::Live, u64::from(slots.live()));
 }
 
 impl Registry {
@@ -101,9 +100,8 @@ impl Registry {
         // its cleanup is in no other pool.
         unsafe { pool.link_cleanup(&slot.cleanup, forget, core::ptr::from_ref(slot) as usize) };
         self.index.insert(r.address(), slot);
-        let row = figures::row();
-        row.set(Figure::Live, u64::from(self.slots.live()));
-        row.count(Figure::Registered);
+        figures::set(Figure::Live, u64::from(self.slots.live()));
+        figures::count(Figure::Registered);
         Some(slot)
     }
 }

@@ -111,10 +111,8 @@ impl Slot {
     pub const ASSIGNED: u32 = 1 << 1;
     /// Flag: `$from_error_page` was assigned `true`.
     pub const ASSIGNED_TRUE: u32 = 1 << 2;
-    /// Flag: `ngx.ctx` was restored after an `error_page`.
-    pub const RESTORED_ERROR_PAGE: u32 = 1 << 3;
-    /// Flag: `ngx.ctx` was restored after another internal redirect.
-    pub const RESTORED_OTHER: u32 = 1 << 4;
+    /// The three bits of [`Slot::outcome`] begin at this bit of the flags.
+    const OUTCOME_SHIFT: u32 = 3;
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 
@@ -171,6 +169,18 @@ impl Slot {
     /// Clears the bits of `flag`.
     pub fn lower(&self, flag: u32) {
         self.flags.set(self.flags.get() & !flag);
+    }
+
+    /// What became of a lost `ngx.ctx`, a number of `restore.rs`; 0 at first.
+    pub fn outcome(&self) -> u32 {
+        self.flags.get() >> Self::OUTCOME_SHIFT & 7
+    }
+
+    /// Sets [`Slot::outcome`], a number below 8.
+    pub fn set_outcome(&self, outcome: u32) {
+        let others = self.flags.get() & !(7 << Self::OUTCOME_SHIFT);
+        self.flags
+            .set(others | (outcome & 7) << Self::OUTCOME_SHIFT);
     }
 
     /// Counts a refusal while this request was running, up to 65535.

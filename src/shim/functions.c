@@ -163,13 +163,39 @@ push_value(lua_State *L, const lua_var_value_t *v)
 
 /* Pushes nil and a message for an argument that cannot name a request. */
 static int
-refuse_argument(lua_State *L, int idx)
+refuse_argument(lua_State *L, int idx, const char *usage)
 {
+    int          type;
+    const char  *got;
+
+    type = api.lua_type(L, idx);
+    got = api.lua_typename(L, type);
+
+    /* ngx.null is one */
+    if (type == LUA_TLIGHTUSERDATA && api.lua_touserdata(L, idx) == NULL) {
+        got = "a null pointer";
+    }
+
     api.lua_pushnil(L);
     api.lua_pushfstring(L, "bad request: expected a handle from request() or "
-                        "the current request's pointer, got %s",
-                        api.lua_typename(L, api.lua_type(L, idx)));
+                        "the current request's pointer, got %s: it is "
+                        "ngxvar.%s", got, usage);
     return 2;
+}
+
+
+/* Counts and logs a wrong argument, for which the sentence is on top of the stack. */
+static void
+count_bad_argument(lua_State *L, const char *asked, const lua_var_call_t *call)
+{
+    size_t            len;
+    lua_var_value_t   out;
+
+    out.data = (const u_char *) api.lua_tolstring(L, -1, &len);
+    out.len = (int32_t) len;
+    out.number = LUA_VAR_BAD_ARGUMENT;
+
+    lua_var_refuse(L, asked, call->name, call->name_len, &call->req, &out);
 }
 
 
@@ -178,7 +204,8 @@ refuse_argument(lua_State *L, int idx)
  * with a colon or of swapped arguments, so the error shows the right call.
  */
 static int
-bad_name(lua_State *L, const char *expected, const char *call)
+bad_name(lua_State *L, const char *expected, const char *asked,
+    const char *usage, const lua_var_call_t *call)
 {
     int          type;
     const char  *dot;
@@ -187,13 +214,18 @@ bad_name(lua_State *L, const char *expected, const char *call)
     dot = (type == LUA_TTABLE) ? ", with a dot" : "";
 
     if (type != LUA_TTABLE && type != LUA_TUSERDATA && type != LUA_TCDATA) {
-        return api.luaL_error(L, "bad variable name: expected %s, got %s",
-                              expected, api.lua_typename(L, type));
+        api.lua_pushfstring(L, "bad variable name: expected %s, got %s",
+                            expected, api.lua_typename(L, type));
+
+    } else {
+        api.lua_pushfstring(L, "bad variable name: expected %s, got %s: "
+                            "it is ngxvar.%s%s", expected,
+                            api.lua_typename(L, type), usage, dot);
     }
 
-    return api.luaL_error(L, "bad variable name: expected %s, got %s: "
-                          "it is ngxvar.%s%s", expected,
-                          api.lua_typename(L, type), call, dot);
+    count_bad_argument(L, asked, call);
+
+    return api.luaL_error(L, "%s", api.lua_tolstring(L, -1, NULL));
 }
 
 
@@ -304,27 +336,30 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     ngx_memzero(&call, sizeof(call));
     request_arg(L, vm, 2, &call.req);
 
+    if (api.lua_type(L, 1) != LUA_TSTRING && api.lua_type(L, 1) != LUA_TNUMBER) {
+        return bad_name(L, "string or number", "read", "fetch(name, req)", &call);
+    }
+
     if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
-        return refuse_argument(L, 2);
+        if (api.lua_type(L, 1) == LUA_TSTRING) {
+            call.name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
+        }
+
+        refuse_argument(L, 2, "fetch(name, req)");
+        count_bad_argument(L, "read", &call);
+        return 2;
     }
 
     if (vm->reads_ngx_var && is_current(&call.req)) {
         return fetch_by_ngx_var(L, &call);
     }
 
-    switch (api.lua_type(L, 1)) {
-
-    case LUA_TSTRING:
+    if (api.lua_type(L, 1) == LUA_TSTRING) {
         fetch_by_name(L, vm, 1, LUA_VAR_TYPED, &call);
-        break;
 
-    case LUA_TNUMBER:
+    } else {
         call.number = (ptrdiff_t) api.lua_tonumber(L, 1);
         rust->capture(&call);
-        break;
-
-    default:
-        return bad_name(L, "string or number", "fetch(name, req)");
     }
 
     if (call.out.kind == LUA_VAR_REFUSED && call.out.number == LUA_VAR_LAYOUT
@@ -333,7 +368,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
         return fetch_by_ngx_var(L, &call);
     }
 
-    return give(L, call.name ? "fetch" : "fetch of a capture", &call);
+    return give(L, call.name ? "read" : "read a capture", &call);
 }
 
 
@@ -446,12 +481,16 @@ l_set(lua_State *L)
     ngx_memzero(&call, sizeof(call));
     request_arg(L, vm_of(L), 3, &call.req);
 
-    if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
-        return refuse_argument(L, 3);
+    if (api.lua_type(L, 1) != LUA_TSTRING) {
+        return bad_name(L, "string", "set", "set(name, value, req)", &call);
     }
 
-    if (api.lua_type(L, 1) != LUA_TSTRING) {
-        return bad_name(L, "string", "set(name, value, req)");
+    call.name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
+
+    if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
+        refuse_argument(L, 3, "set(name, value, req)");
+        count_bad_argument(L, "set", &call);
+        return 2;
     }
 
     if (api.lua_type(L, 2) > LUA_TNIL) {
@@ -494,7 +533,7 @@ l_live(lua_State *L)
     if (call.req.kind == LUA_VAR_REQ_CURRENT
         || call.req.kind == LUA_VAR_REQ_FOREIGN)
     {
-        refuse_argument(L, 1);
+        refuse_argument(L, 1, "live(req)");
 
     } else {
         rust->live(&call);
@@ -608,17 +647,18 @@ l_enable_patch(lua_State *L)
 }
 
 
-/* stats() -> table: the figures of all workers, by name */
+/* stats() -> table: figures of all workers and refusals by culprit, by the metrics' names */
 static int
 l_stats(lua_State *L)
 {
+    u_char            name[LUA_VAR_SERIES];
     ngx_uint_t        n;
     lua_var_value_t   out;
 
-    api.lua_createtable(L, 0, 16);
+    api.lua_createtable(L, 0, 32);
 
-    for (n = 0; rust->figure(n, &out); n++) {
-        api.lua_pushlstring(L, (const char *) out.data, out.len);
+    for (n = 0; rust->figure(n, name, &out); n++) {
+        api.lua_pushlstring(L, (const char *) name, out.len);
         api.lua_pushnumber(L, out.number);
         api.lua_rawset(L, -3);
     }

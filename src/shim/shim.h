@@ -39,7 +39,7 @@ ngx_uint_t lua_var_uri_changes(const ngx_http_request_t *r);
 uint32_t lua_var_value_word(unsigned len, unsigned valid,
     unsigned no_cacheable, unsigned not_found);
 
-/* -- functions.c, refusal_log.c: what C asks of Rust --------------------- */
+/* -- functions.c, culprits.c: what C asks of Rust ------------------------ */
 
 /* How a call from Lua names its request. */
 #define LUA_VAR_REQ_CURRENT   0     /* it does not: the current request */
@@ -102,40 +102,37 @@ typedef struct {
     { "http", "https", "GET", "POST", "HTTP/1.1", "HTTP/2.0", "on", "" }
 #define LUA_VAR_FIXED_N   8
 
-/* Sizes of copied texts, with the terminating zero. */
-#define LUA_VAR_SOURCE        60
-#define LUA_VAR_REQUEST_LINE  128
-
-#define LUA_VAR_ENDED_AGO     1     /* ended_ms milliseconds ago */
-#define LUA_VAR_ENDED_BEFORE  2     /* longer ago than that */
-
-/* A refusal: the call that was refused, and the facts for its line in the log. */
+/* A function of the Lua call stack.  Texts end at a zero or where the array ends. */
 typedef struct {
-    /* set by the caller */
-    const char          *asked;     /* the function that was called */
-    const u_char        *name;      /* the variable's name, or NULL */
-    size_t               name_len;
-    const char          *source;    /* the file of the calling Lua code, or NULL */
+    u_char               source[60];    /* short_src of a lua_Debug */
+    u_char               function[32];  /* its name, if that is known */
     int32_t              line;
-    uint32_t             kind;      /* LUA_VAR_REQ_HANDLE and so on */
-    uint64_t             given;     /* the value of the lua_var_req_t */
-    ngx_http_request_t  *current;
+} lua_var_frame_t;
 
-    /* set by Rust, if there is to be a line */
-    ngx_log_t           *log;
-    ngx_uint_t           level;
-    uint64_t             left_out;  /* refusals without a line since the last one */
-    uint32_t             id;        /* the handle */
-    uint32_t             generation;
-    uint32_t             ended;     /* LUA_VAR_ENDED_AGO and so on; 0: not known */
-    uint32_t             ended_ms;
-    uint32_t             running_id;            /* the current request's handle */
-    uint32_t             running_generation;    /* 0: it has none */
-    int64_t              made_ago;  /* where the handle was made, and seconds since then */
-    int32_t              made_line;
-    u_char               made_source[LUA_VAR_SOURCE];   /* empty: not known */
-    u_char               made_request[LUA_VAR_REQUEST_LINE];
+/* The most functions of a call stack that are logged. */
+#define LUA_VAR_FRAMES  12
+
+/* A refusal, by which texts are copied so that it has no pointers but the request's. */
+typedef struct {
+    ngx_http_request_t  *current;
+    uint64_t             given;         /* the value of the lua_var_req_t */
+    uint32_t             kind;          /* LUA_VAR_REQ_HANDLE and so on */
+    int32_t              context;       /* NGX_HTTP_LUA_CONTEXT_*, 0 if not known */
+    uint64_t             since;         /* refusals since the last line, set by Rust */
+    u_char               asked[48];     /* what was asked: "read", "set" */
+    u_char               name[64];      /* the variable; empty: none */
+    u_char               why[192];      /* the sentence that Lua gets */
+    uint32_t             nframes;       /* the first is the culprit; 0: not known */
+    uint32_t             nresumer;      /* of the thread that resumed the coroutine */
+    lua_var_frame_t      frames[LUA_VAR_FRAMES];
+    lua_var_frame_t      resumer[LUA_VAR_FRAMES];
 } lua_var_refusal_t;
+
+/* The reason, beside those of Rust, of a wrong argument (Refusal::BadArgument). */
+#define LUA_VAR_BAD_ARGUMENT  5
+
+/* Size of the buffer for the name of a series, with its labels. */
+#define LUA_VAR_SERIES  512
 
 /* A Lua source file embedded in the module. */
 typedef struct {
@@ -185,21 +182,23 @@ typedef struct {
     /* Writes the bits of the current request's handle to req.value. */
     void (*acquire)(lua_var_call_t *call);
 
-    /*
-     * refused() counts the refusal in *out, while current is running.  If it returns
-     * 1, describe() has to record it.  If that returns 1, it has filled in the rest
-     * of *refusal, which has to be logged.
-     */
-    ngx_uint_t (*refused)(const lua_var_value_t *out, ngx_http_request_t *current);
-    ngx_uint_t (*describe)(const lua_var_value_t *out,
+    /* Counts the refusal in *out.  If it returns 1, it has to be logged with all frames. */
+    ngx_uint_t (*refused)(const lua_var_value_t *out,
         lua_var_refusal_t *refusal);
+    void (*log_refusal)(const lua_var_refusal_t *refusal);
+
+    /* Logs what was left out; the timer of lua_var_flush_later() calls it. */
+    void (*flush_refusals)(void);
 
     /* Whether made() has to be called for each new handle, with its place in Lua. */
     ngx_uint_t (*is_tracing)(void);
     void (*made)(uint64_t handle, const char *source, int32_t line);
 
-    /* Figure n: its name in data and len, its value in number.  Returns 0 after the last. */
-    ngx_uint_t (*figure)(ngx_uint_t n, lua_var_value_t *out);
+    /*
+     * Series n: its name in the LUA_VAR_SERIES bytes at buf, with its length in out->len, and
+     * its value in out->number.  Returns 0 after the last.
+     */
+    ngx_uint_t (*figure)(ngx_uint_t n, u_char *buf, lua_var_value_t *out);
 
     /*
      * For Lua, over FFI: the reference of the ngx.ctx that r lost in a redirect and gets
@@ -249,8 +248,9 @@ void lua_var_lua_commit(void);
 /* The reference of the request's ngx.ctx; less than 1 if it has none. */
 ngx_int_t lua_var_lua_ctx_ref(ngx_http_request_t *r);
 
-/* Logs a refusal without the calling Lua code, which is not known in an FFI call. */
-void lua_var_log_refusal(const lua_var_refusal_t *refusal, const u_char *why,
-    size_t len);
+/* -- culprits.c: what Rust asks of C -------------------------------------- */
+
+/* Calls flush_refusals() after so many milliseconds, unless it is going to. */
+void lua_var_flush_later(ngx_uint_t ms);
 
 #endif

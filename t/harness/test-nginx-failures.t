@@ -26,7 +26,7 @@ $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', NgxVarTest::Env::lua_modules();
 
 my $PROLOGUE = <<'END';
 use lib 't/lib';
-use NgxVarTest;
+use NgxVarTest log_refused => 0;
 use Test::Nginx::Socket::Lua 'no_plan';
 END
 

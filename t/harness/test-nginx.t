@@ -12,7 +12,7 @@ BEGIN {
     $ENV{HARNESS_FROM_PERL} = 'from perl';
 }
 
-use NgxVarTest;
+use NgxVarTest log_refused => 0;
 use Test::Nginx::Socket::Lua 'no_plan';
 
 repeat_each(2);

@@ -34,7 +34,9 @@ END {
     }
 }
 
-sub import ($class) {
+# With log_refused => 0 a block has the default of lua_var_log_refused, `error`. In most files a
+# refusal is what is tested, and `--- no_error_log: [error]` is about everything else.
+sub import ($class, %options) {
     state $done = 0;
     return if $done++;
 
@@ -50,6 +52,7 @@ sub import ($class) {
     require Test::Nginx::Util;
     require NgxVarTest::Guard;
     NgxVarTest::Guard::install();
+    Test::Nginx::Util::add_block_preprocessor(\&_warn_of_refusals) if $options{log_refused} // 1;
     if ($is_upstream) {
         require NgxVarTest::Upstream;
         NgxVarTest::Upstream::adapt();
@@ -58,6 +61,15 @@ sub import ($class) {
     Test::More::note('Test::Nginx: ' . ($is_upstream
         ? "upstream $Test::Nginx::Util::VERSION"
         : "the project's own (t/lib/own)"));
+    return;
+}
+
+# The first preprocessor that is added runs last.
+sub _warn_of_refusals ($block) {
+    my $http = $block->http_config // '';
+    return if $http =~ /lua_var_log_refused/ || ($block->config // '') =~ /lua_var_log_refused/;
+    # without another line, because errors have the number of theirs
+    $block->set_value(http_config => $http =~ s/\s*\z/ lua_var_log_refused warn;\n/r);
     return;
 }
 

@@ -271,8 +271,8 @@ end
 local function lua_figures()
     local stats = ngxvar.stats()
 
-    if type(stats.live) ~= "number" or stats.live < 0 then
-        return wrong("stats", stats.live)
+    if type(stats.live_requests) ~= "number" or stats.live_requests < 0 then
+        return wrong("stats", stats.live_requests)
     end
 
     -- only a handshake has a ngx.ctx to return here

@@ -181,15 +181,18 @@ fn a_slot_remembers_when_its_last_occupant_ended() {
 #[test]
 fn refusals_are_counted_beside_the_flags() {
     let slot = free_slot();
-    let flags = Slot::FROM_ERROR_PAGE | Slot::RESTORED_OTHER;
+    let flags = Slot::FROM_ERROR_PAGE | Slot::ASSIGNED_TRUE;
     slot.raise(flags);
+    slot.set_outcome(7);
+    slot.set_outcome(5);
     for n in 0..0x1_0010 {
         assert_eq!(slot.refused(), n.min(0xffff));
         slot.count_refused();
     }
     assert!(slot.has(flags) && !slot.has(flags | Slot::ASSIGNED));
     slot.lower(Slot::FROM_ERROR_PAGE);
-    assert!(slot.has(Slot::RESTORED_OTHER) && !slot.has(Slot::FROM_ERROR_PAGE));
+    assert!(slot.has(Slot::ASSIGNED_TRUE) && !slot.has(Slot::FROM_ERROR_PAGE));
+    assert_eq!(slot.outcome(), 5);
     assert_eq!(slot.refused(), 0xffff);
 }
 

@@ -1,0 +1,111 @@
+//! Where handles were made: what a handle itself tells, and `lua_var_trace_handles`.
+
+use core::cell::Cell;
+
+use super::table::Text;
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::Relaxed;
+use crate::nginx::{self, mem};
+use crate::refusal::Refusal;
+use crate::registry::slots::Handle;
+use crate::statics::PerWorker;
+use crate::text::{Place, escaped, place};
+use crate::validation::{Call, LiveRequest};
+
+/// What made a handle that names no request in a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Context {
+    /// Lua of a TLS handshake.
+    Handshake,
+    /// A timer, or Lua that runs when a worker starts or ends.
+    Other,
+}
+
+/// In what a handle was made, if that can be seen from the handle alone: one of a fake request
+/// has no slot, and its kind in the low bits of the generation.
+pub(crate) fn made_in(handle: Handle) -> Option<Context> {
+    match (handle.id, handle.generation & 3) {
+        (u32::MAX, 1) => Some(Context::Handshake),
+        (u32::MAX, 3) => Some(Context::Other),
+        _ => None,
+    }
+}
+
+/// Handles that are remembered: a newer one replaces an older one with the same hash.
+const ORIGINS: usize = 4096;
+
+/// Where the first `request()` for a handle was.
+#[repr(C)]
+pub(super) struct Origin {
+    handle: AtomicU64,
+    /// `ngx_current_msec` modulo 2^32.
+    made: AtomicU64,
+    /// 1 if other lines of Lua called `request()` for it, too.
+    has_others: AtomicU64,
+    pub(super) at: Text<10>,
+    pub(super) request_line: Text<16>,
+}
+
+impl Origin {
+    /// Milliseconds since then.
+    pub(super) fn ago(&self) -> u32 {
+        nginx::msec().wrapping_sub(self.made.load(Relaxed) as u32)
+    }
+
+    /// Whether this is the only place where the handle was given to Lua.
+    pub(super) fn is_only(&self) -> bool {
+        self.has_others.load(Relaxed) == 0
+    }
+}
+
+/// The table, if `lua_var_trace_handles` is on. It is not shared with other processes.
+static TABLE: PerWorker<Cell<Option<&'static [Origin; ORIGINS]>>> = PerWorker(Cell::new(None));
+
+/// Allocates the table of this process.
+pub(super) fn begin() {
+    // SAFETY: it consists of atomic integers, for which zero bytes are valid.
+    TABLE.set(unsafe { mem::shared() });
+}
+
+/// Whether `lua_var_trace_handles` is on.
+pub(crate) fn is_tracing() -> bool {
+    TABLE.get().is_some()
+}
+
+fn entry(handle: Handle) -> Option<&'static Origin> {
+    let mixed = handle.id ^ handle.generation.wrapping_mul(0x9e37_79b1);
+    TABLE.get()?.get(mixed as usize % ORIGINS)
+}
+
+/// Where a handle was made.
+pub(super) fn of(handle: Handle) -> Option<&'static Origin> {
+    entry(handle).filter(|origin| origin.handle.load(Relaxed) == handle.to_bits())
+}
+
+/// Remembers where Lua got a handle.
+pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
+    let mut room = Place::default();
+    let at = place(&mut room, source, line);
+    if let Some(origin) = of(handle) {
+        if origin.at.load().bytes() != at {
+            origin.has_others.store(1, Relaxed);
+        }
+        return;
+    }
+    let Some(origin) = entry(handle) else { return };
+    let call = Call::enter();
+    let request_line = request_line(LiveRequest::by_handle(&call, handle));
+    origin.handle.store(handle.to_bits(), Relaxed);
+    origin.made.store(u64::from(nginx::msec()), Relaxed);
+    origin.has_others.store(0, Relaxed);
+    origin.at.store(at);
+    let mut room = [0; 128];
+    origin.request_line.store(escaped(&mut room, request_line));
+}
+
+/// The request line of a live request.
+pub(super) fn request_line(live: Result<LiveRequest<'_>, Refusal>) -> &[u8] {
+    let live = live.ok();
+    live.and_then(|live| live.request_line())
+        .unwrap_or_default()
+}

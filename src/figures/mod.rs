@@ -1,0 +1,86 @@
+//! The figures of all processes, such as live requests and refusals, in shared memory, so that
+//! any worker can report them.
+//!
+//! The process that reads the first configuration maps the memory. It is never unmapped, so
+//! it outlives reloads.
+
+pub mod rows;
+
+use core::cell::Cell;
+
+use crate::nginx::{mem, process};
+use crate::statics::PerWorker;
+pub use rows::Figure;
+use rows::{Row, Rows};
+
+type AllRows = Rows<{ process::MAX }>;
+
+/// Set by the first process, and inherited by those that it forks.
+static SHARED: PerWorker<Cell<Option<&'static AllRows>>> = PerWorker(Cell::new(None));
+
+/// The row of this process; the master has none.
+static OWN: PerWorker<Cell<Option<&'static Row>>> = PerWorker(Cell::new(None));
+
+/// Maps the shared memory, once. Returns false if the system has no memory.
+pub(crate) fn share() -> bool {
+    if SHARED.get().is_none() {
+        // SAFETY: it consists of atomic integers, for which zero bytes are valid.
+        SHARED.set(unsafe { mem::shared() });
+    }
+    SHARED.get().is_some()
+}
+
+/// Takes the row of this process, which begins. Only one that serves requests is listed.
+pub(crate) fn begin() {
+    let row = SHARED.get().and_then(|all| all.of(process::slot()));
+    if let Some(row) = row {
+        row.hand_to(if process::serves() {
+            process::own_pid()
+        } else {
+            0
+        });
+    }
+    OWN.set(row);
+}
+
+/// Leaves the row of this process, which exits.
+pub(crate) fn end() {
+    if let Some(row) = OWN.take() {
+        row.hand_to(0);
+    }
+}
+
+/// Adds 1 to a figure of this process.
+#[inline(always)]
+pub fn count(figure: Figure) {
+    if let Some(row) = OWN.get() {
+        row.count(figure);
+    }
+}
+
+/// Sets a figure of this process.
+#[inline(always)]
+pub fn set(figure: Figure, value: u64) {
+    if let Some(row) = OWN.get() {
+        row.set(figure, value);
+    }
+}
+
+/// A figure of this process.
+#[cfg(feature = "testing")]
+pub fn own(figure: Figure) -> u64 {
+    OWN.get().map_or(0, |row| row.get(figure))
+}
+
+/// The rows of the workers that are running.
+pub fn workers() -> impl Iterator<Item = &'static Row> {
+    let all = SHARED.get().into_iter();
+    all.flat_map(|all| all.running(process::is_alive))
+}
+
+/// The sum of a figure over all processes; a counter includes those that have ended.
+pub fn sum(figure: Figure) -> u64 {
+    SHARED
+        .get()
+        .map_or(0, |all| all.sum(figure, process::is_alive))
+}

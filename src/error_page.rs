@@ -55,15 +55,22 @@ pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
 }
 
 /// Runs right before each redirect of an `error_page`: stashes what the redirect will clear.
-pub(crate) fn before_redirect(r: Request<'_>, redirect: Redirect<'_>) {
+/// Returns false where the module does nothing.
+fn before_redirect(r: Request<'_>, redirect: Redirect<'_>) -> bool {
     REDIRECTING.set(None);
-    // To any other target nginx answers with a redirect, which loses nothing.
-    if !matches!(redirect.target.first(), Some(b'/' | b'@')) || !layout::agrees(r) {
-        return;
+    if !layout::agrees(r) {
+        return false;
     }
-    let Some(slot) = registry().register(r) else {
-        return;
-    };
+    // To any other target nginx answers with a redirect, which loses nothing.
+    if matches!(redirect.target.first(), Some(b'/' | b'@')) {
+        if let Some(slot) = registry().register(r) {
+            note(r, slot, &redirect);
+        }
+    }
+    true
+}
+
+fn note(r: Request<'_>, slot: &Slot, redirect: &Redirect<'_>) {
     let is_first = !slot.has(Slot::FROM_ERROR_PAGE);
     slot.raise(Slot::FROM_ERROR_PAGE);
     if let Some(kept) = kept(r, slot) {

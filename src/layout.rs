@@ -129,7 +129,7 @@ pub(crate) fn check_offsets(cf: Conf<'_>) -> bool {
         cf,
         "ngx_http_lua_var_module is not binary compatible with this nginx, which was built from \
          other sources: the member for \"%*s\" is at offset %uz in nginx and at %uz in the module; \
-         build the module against the sources of this nginx",
+         rebuild ngx_http_lua_var_module against the sources of this nginx",
         name.len(),
         name.as_ptr(),
         theirs,
@@ -176,7 +176,7 @@ fn check(r: Request<'_>) -> bool {
 fn is_plausible(r: Request<'_>) -> bool {
     let changes = r.uri_changes();
     if !r.is_main() {
-        report("main", b"", b"");
+        report("main", b"another request", b"the request itself");
     } else if changes == 0 || changes > FRESH_URI_CHANGES {
         let changes = number::decimal(changes as u64);
         report("uri_changes", changes.as_bytes(), b"1 to 11");
@@ -236,10 +236,10 @@ fn report(name: &str, ours: &[u8], theirs: &[u8]) {
     log_error!(
         EMERG,
         Log::of_cycle(),
-        "lua_var: this nginx was built from other sources than this module was built against: \
-         \"%*s\" reads \"%*s\" in the module, \"%*s\" in nginx; build the module against the \
-         sources of this nginx; until then it does nothing: fetch reads ngx.var, handles are \
-         refused, no ngx.ctx is restored",
+        "lua_var: the layout of nginx's structures is not the one this module was built for: \
+         %*s reads \"%*s\" in the module, \"%*s\" in nginx; rebuild ngx_http_lua_var_module \
+         against the sources of this nginx; until then fetch reads ngx.var, handles are refused and \
+         no ngx.ctx is restored",
         name.len(),
         name.as_ptr(),
         ours.len(),

@@ -219,7 +219,7 @@ subrequest: nil stale request
             collectgarbage()
             ngx.say(bad, " ", ngx.var.own)
 
-            -- and a handle without its metatable is none
+            -- and a handle without its metatable still names its request
             debug.setmetatable(req, nil)
             ngx.say(tostring(ngxvar.fetch("uri", req)), " ", tostring(ngxvar.live(req)))
             ngx.say(ngxvar.fetch("uri", ngxvar.request()) or ngxvar.fetch("uri"))
@@ -229,7 +229,7 @@ subrequest: nil stale request
 GET /t
 --- response_body
 0 own
-nil false
+/t true
 /t
 --- no_error_log
 [error]

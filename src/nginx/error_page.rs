@@ -27,8 +27,8 @@ pub(crate) struct Redirect<'a> {
     pub(crate) target: &'a [u8],
 }
 
-/// The hook.
-pub(crate) type Hook = fn(r: Request<'_>, redirect: Redirect<'_>);
+/// The hook. It returns false to be removed from the value for good, as if it had not run.
+pub(crate) type Hook = fn(r: Request<'_>, redirect: Redirect<'_>) -> bool;
 
 /// The script that replaces a value: one code of nginx's script engine, with its operands.
 #[derive(Clone, Copy)]
@@ -36,7 +36,10 @@ pub(crate) type Hook = fn(r: Request<'_>, redirect: Redirect<'_>);
 struct Page {
     code: unsafe extern "C" fn(e: *mut ngx_http_script_engine_t),
     hook: Hook,
+    /// The value that this replaces, and what it and its arguments were.
+    page: *mut ngx_http_err_page_t,
     original: ngx_http_complex_value_t,
+    args: ngx_str_t,
     /// The result, if the original value has no variables.
     ///
     /// nginx splits the arguments off such a value when it reads it, but off a script when it
@@ -84,15 +87,23 @@ unsafe extern "C" fn run(e: *mut ngx_http_script_engine_t) {
     }
     // Some versions of nginx compute the length from where the script has stopped writing.
     e.pos = e.buf.data.wrapping_add(e.buf.len);
-    (page.hook)(
-        r,
-        Redirect {
-            status: page.status,
-            is_bare: page.is_bare,
-            // SAFETY: nginx or the configuration has the text, which lives as long as `r`.
-            target: unsafe { bytes(e.buf) },
-        },
-    );
+    let redirect = Redirect {
+        status: page.status,
+        is_bare: page.is_bare,
+        // SAFETY: nginx or the configuration has the text, which lives as long as `r`.
+        target: unsafe { bytes(e.buf) },
+    };
+    if !(page.hook)(r, redirect) {
+        // SAFETY: nginx evaluates this value, which lives as long as the configuration, and has
+        // no reference to it.
+        let replaced = unsafe { &mut *page.page };
+        replaced.value = page.original;
+        replaced.args = page.args;
+        if page.original.lengths.is_null() {
+            e.buf = page.original.value;
+            e.pos = e.buf.data.wrapping_add(e.buf.len);
+        }
+    }
 }
 
 /// There was no memory for a configuration.
@@ -146,7 +157,9 @@ fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Optio
     let script = pool.put(Page {
         code: run,
         hook,
+        page: ptr::from_mut(page),
         original: page.value,
+        args: page.args,
         literal,
         is_bare,
         status: page.status as usize,

@@ -282,14 +282,37 @@ fetch_by_name(lua_State *L, lua_var_vm_t *vm, int idx, int32_t flavour,
 }
 
 
-/* Pushes ngx.var[name], name being the argument 1, as fetch() returns it. */
-static int
-fetch_by_ngx_var(lua_State *L, lua_var_call_t *call)
+/* The contexts of the Lua module in which there are variables (NGX_HTTP_LUA_CONTEXT_*). */
+#define VARIABLES_CONTEXTS  0x2827f
+
+
+/* Whether ngx.var can be used, which raises an error in a timer and the like. */
+static ngx_uint_t
+has_ngx_var(ngx_http_request_t *r)
+{
+    char  *err;
+
+    return r != NULL
+           && (api.ngx_http_lua_ffi_get_phase(r, &err) & ~VARIABLES_CONTEXTS) == 0;
+}
+
+
+/* Pushes ngx.var[name], name being the argument 1. */
+static void
+push_ngx_var(lua_State *L)
 {
     api.lua_getfield(L, LUA_GLOBALSINDEX, "ngx");
     api.lua_getfield(L, -1, "var");
     api.lua_pushvalue(L, 1);
     api.lua_gettable(L, -2);
+}
+
+
+/* fetch() after enable_patch(false): ngx.var[name], in which numbers are numbers. */
+static int
+fetch_by_ngx_var(lua_State *L, lua_var_call_t *call)
+{
+    push_ngx_var(L);
 
     if (api.lua_type(L, 1) != LUA_TSTRING || api.lua_type(L, -1) != LUA_TSTRING) {
         return 1;
@@ -363,9 +386,10 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     }
 
     if (call.out.kind == LUA_VAR_REFUSED && call.out.number == LUA_VAR_LAYOUT
-        && call.req.kind != LUA_VAR_REQ_HANDLE)
+        && call.req.kind != LUA_VAR_REQ_HANDLE && has_ngx_var(call.req.current))
     {
-        return fetch_by_ngx_var(L, &call);
+        push_ngx_var(L);
+        return 1;
     }
 
     return give(L, call.name ? "read" : "read a capture", &call);
@@ -622,8 +646,11 @@ l_no_member(lua_State *L)
 {
     const char  *key;
 
-    key = (api.lua_type(L, 2) == LUA_TSTRING) ? api.lua_tolstring(L, 2, NULL)
-                                              : api.lua_typename(L, api.lua_type(L, 2));
+    api.lua_pushvalue(L, UP_TOSTRING);
+    api.lua_pushvalue(L, 2);
+    api.lua_call(L, 1, 1);
+
+    key = api.lua_tolstring(L, -1, NULL);
 
     return api.luaL_error(L, "a request's handle has no \"%s\": use "
                           "ngxvar.fetch(\"%s\", req)", key, key);

@@ -47,7 +47,12 @@ function _M.getter(name)
 
     return function (req)
         local value, err = fetch(name, req)
-        return value, err
+
+        if err then
+            return nil, err
+        end
+
+        return value
     end
 end
 
@@ -58,7 +63,12 @@ function _M.setter(name)
 
     return function (value, req)
         local ok, err = set(name, value, req)
-        return ok, err
+
+        if err then
+            return nil, err
+        end
+
+        return ok
     end
 end
 

@@ -55,8 +55,8 @@ fn a_fake_handle_names_no_request() {
 
 #[test]
 fn a_slot_takes_no_more_memory_than_promised() {
-    // README.md promises 81 bytes for a request.
-    assert!(size_of::<Slot>() <= 81, "{}", size_of::<Slot>());
+    // README.md promises 80 bytes for a slot.
+    assert!(size_of::<Slot>() <= 80, "{}", size_of::<Slot>());
 }
 
 #[test]

@@ -60,35 +60,28 @@ class LuaVarMemory:
 
 
 class LuaVarModule:
-    """The module's DebugInfo (src/debugger.rs).  The members below are in its order."""
+    """The module's DebugInfo (src/debugger.rs): the members below, texts, and more members by
+    name."""
 
     SYMBOL = "ngx_http_lua_var_debug"
     MAGIC = b"lua_var debug "
-    VERSION = b"3\0"
+    VERSION = b"4\0"
     SCRIPTS = b"\4lua_var.py\n"
-    HEAD = ("own module magic scripts http_module cycle registry layout msec refusals"
-            " reason_count number_count").split()
-    HEAD_FORM = "<2Q16s%dQ" % (len(HEAD) - 3)
+    HEAD = struct.Struct("<2Q16s3Q")
 
     def __init__(self, address):
-        for name, value in zip(self.HEAD, LuaVarMemory.numbers(self.HEAD_FORM, address)):
-            setattr(self, name, value)
-        self.has_version = self.magic == self.MAGIC + self.VERSION
-        if self.has_version:
-            self.read_lists(address + struct.calcsize(self.HEAD_FORM))
-        self.is_own = (self.magic.startswith(self.MAGIC) and self.own == address
-                       and self.has_its_file())
-
-    def read_lists(self, at):
-        """The sentences of refusals, and numbers by name."""
-        if self.reason_count > 64 or self.number_count > 1024:
-            raise LuaVarError("what the module says of itself is damaged")
-        values = LuaVarMemory.numbers("<%dQ" % (2 * self.reason_count), at)
-        self.reasons = list(zip(values[::2], values[1::2]))
-        at += 16 * self.reason_count
-        numbers = LuaVarMemory.read(at, 24 * self.number_count)
-        for name, number in struct.iter_unpack("<20sI", numbers):
-            setattr(self, name.rstrip(b"\0").decode("ascii", "replace"), number)
+        (own, self.module, magic, self.scripts, reasons, facts) = self.HEAD.unpack(
+            LuaVarMemory.read(address, self.HEAD.size))
+        self.has_version = magic == self.MAGIC + self.VERSION
+        self.is_own = magic.startswith(self.MAGIC) and own == address and self.has_its_file()
+        if self.is_own and self.has_version:
+            if reasons > 64 or facts > 1024:
+                raise LuaVarError("what the module says of itself is damaged")
+            data = LuaVarMemory.read(address + self.HEAD.size, 24 * (reasons + facts))
+            facts = [(LuaVarMemory.read(text, min(length, 256)).decode("ascii", "replace"), value)
+                     for text, length, value in struct.iter_unpack("<3Q", data)]
+            self.reasons = [text for text, _ in facts[:reasons]]
+            vars(self).update(facts[reasons:])
 
     def has_its_file(self):
         """Whether gdb reads the file of this build.  The scripts are in the file, but not in a
@@ -162,7 +155,7 @@ class LuaVarModule:
         """The message that Lua got for a refusal."""
         if number >= len(self.reasons):
             raise LuaVarError("a refusal for a reason that the module does not have")
-        return LuaVarMemory.read(*self.reasons[number]).decode("ascii", "replace")
+        return self.reasons[number]
 
     def lua_main_conf(self):
         """The Lua module's main configuration; None if the module is not loaded."""

@@ -10,10 +10,6 @@ import gdb
 import struct
 
 
-class LuaVarUnsure(LuaVarError):
-    """What was read is not consistent, so nothing is printed about it."""
-
-
 class LuaVarBytecode:
     """An instruction, decoded as far as it shows how a function was called."""
 
@@ -46,14 +42,14 @@ class LuaVarBytecode:
         for table in cls.TABLES:
             if len(table) == 3 * (funcc + 1):
                 return list(zip(table[0::3], table[1::3], table[2::3]))
-        raise LuaVarUnsure("this LuaJIT has other instructions than the versions that are known: "
-                           "the opcode of FUNCC is %u" % funcc)
+        raise LuaVarError("this LuaJIT has other instructions than the versions that are known: "
+                          "the opcode of FUNCC is %u" % funcc)
 
     def __init__(self, word, table):
         op, self.a, self.c = word & 0xff, word >> 8 & 0xff, word >> 16 & 0xff
         self.d = word >> 16
         if op >= len(table):
-            raise LuaVarUnsure("an instruction that LuaJIT 2.1 does not have")
+            raise LuaVarError("an instruction that LuaJIT 2.1 does not have")
         self.name, self.mode, self.metamethod = table[op]
 
 
@@ -70,9 +66,9 @@ class LuaVarObject:
     def check(cls, address, expected):
         """Raises an error unless the address is that of an object of this type."""
         if not cls.is_address(address):
-            raise LuaVarUnsure("0x%x is not the address of an object" % address)
+            raise LuaVarError("0x%x is not the address of an object" % address)
         if LuaVarMemory.read(address + 9, 1)[0] != expected:
-            raise LuaVarUnsure("the object at 0x%x has another type than expected" % address)
+            raise LuaVarError("the object at 0x%x has another type than expected" % address)
 
     @classmethod
     def string(cls, address):
@@ -96,10 +92,10 @@ class LuaVarProto:
          self.line_info, self.upvalue_info, self.variable_info) = struct.unpack(
              "<12x I 16x Q 20x B 3x Q i i Q Q Q", LuaVarMemory.read(address, self.SIZE))
         if not 0 < self.size < 1 << 26:
-            raise LuaVarUnsure("a function of %u instructions" % self.size)
+            raise LuaVarError("a function of %u instructions" % self.size)
         if not self.instruction(0).name.endswith(("FUNCF", "FUNCV")):
-            raise LuaVarUnsure("a function that begins with another instruction than FUNCF or "
-                               "FUNCV: this LuaJIT is not known, or its memory is damaged")
+            raise LuaVarError("a function that begins with another instruction than FUNCF or "
+                              "FUNCV: this LuaJIT is not known, or its memory is damaged")
         self.chunk = LuaVarObject.string(chunk)
 
     def position(self, pc):
@@ -190,16 +186,6 @@ class LuaVarProto:
         return None
 
 
-class LuaVarFunction:
-    """A Lua function or a C function: GCfunc."""
-
-    def __init__(self, address, table):
-        LuaVarObject.check(address, LuaVarObject.FUNCTION)
-        self.ffid = LuaVarMemory.read(address + 10, 1)[0]
-        pc, self.c_function = LuaVarMemory.numbers("<2Q", address + 32)
-        self.proto = LuaVarProto(pc - LuaVarProto.SIZE, table) if self.ffid == 0 else None
-
-
 class LuaVarFrame:
     """A frame of the Lua stack.  Its address is that of the slot with its link (LJ_FR2)."""
 
@@ -209,17 +195,20 @@ class LuaVarFrame:
         self.state = state
         self.address = address
         tagged, self.link = state.slots(address - 8, 2)
+        self.type = self.link & 3
         # The tag is the inverted type of an object.
         kind, self.object = tagged >> 47 ^ 0x1ffff, tagged & (1 << 47) - 1
-        self.function = self.proto = None
-        if kind == LuaVarObject.FUNCTION:
-            self.function = LuaVarFunction(self.object, state.glob.table)
-            self.proto = self.function.proto
-        elif kind == LuaVarObject.THREAD:
-            LuaVarObject.check(self.object, kind)
-        else:
-            raise LuaVarUnsure("a frame without a function")
-        self.type = self.link & 3
+        if kind not in (LuaVarObject.FUNCTION, LuaVarObject.THREAD):
+            raise LuaVarError("a frame without a function")
+        LuaVarObject.check(self.object, kind)
+        self.is_function = kind == LuaVarObject.FUNCTION
+        self.proto = None
+        if self.is_function:
+            # GCfunc.  Its ffid is 0 for Lua, 1 for C, and above for a builtin.
+            self.ffid = LuaVarMemory.read(self.object + 10, 1)[0]
+            pc, self.c_function = LuaVarMemory.numbers("<2Q", self.object + 32)
+            if self.ffid == 0:
+                self.proto = LuaVarProto(pc - LuaVarProto.SIZE, state.glob.table)
 
     def is_continuation(self):
         return self.link & 7 == self.CONT
@@ -236,16 +225,16 @@ class LuaVarFrame:
         if self.type == self.LUA:
             # The call is the instruction before the one that the link returns to.
             if not 0x1000 <= self.link < 1 << 47:
-                raise LuaVarUnsure("a frame without a return address")
+                raise LuaVarError("a frame without a return address")
             call = LuaVarBytecode(LuaVarMemory.u32(self.link - 4), self.state.glob.table)
             size = 8 * (2 + call.a)
         if not 0 < size <= self.address - self.state.bottom:
-            raise LuaVarUnsure("a frame that is larger than the stack")
+            raise LuaVarError("a frame that is larger than the stack")
         before = LuaVarFrame(self.state, self.address - size)
         if call and (not before.proto or before.proto.position(self.link - 4) is None):
-            raise LuaVarUnsure("a frame that returns to another function than the one below it")
+            raise LuaVarError("a frame that returns to another function than the one below it")
         if call and call.metamethod != "call":
-            raise LuaVarUnsure("a frame that returns to where no function is called")
+            raise LuaVarError("a frame that returns to where no function is called")
         return before
 
 
@@ -275,7 +264,7 @@ class LuaVarCFrame:
     def previous(self):
         address = LuaVarMemory.u64(self.address + self.layout["PREV"]) & ~3
         if address and address <= self.address:
-            raise LuaVarUnsure("the C stack is damaged")
+            raise LuaVarError("the C stack is damaged")
         return LuaVarCFrame(address, self.layout) if address else None
 
 
@@ -335,8 +324,8 @@ class LuaVarGlobal:
         self.has_exdata = self.is_main(address - 112)
         self.main = address - (112 if self.has_exdata else 96)
         if not self.is_main(self.main):
-            raise LuaVarUnsure("LuaJIT's global state was not found: this is not LuaJIT 2.1 "
-                               "with GC64, or its memory is damaged")
+            raise LuaVarError("LuaJIT's global state was not found: this is not LuaJIT 2.1 "
+                              "with GC64, or its memory is damaged")
         words = LuaVarMemory.numbers("<96Q", address)
         # The offsets of vmstate and cur_L differ between versions.  vmstate precedes the link
         # to the main thread.  cur_L follows bc_cfunc_int and bc_cfunc_ext, which are FUNCC, or
@@ -346,8 +335,8 @@ class LuaVarGlobal:
         calls = [n for n in range(24, 94) if (words[n] & 0xffffff00) == 20 << 8 and
                  (words[n] >> 32) - (words[n] & 0xffffffff) in (0, 1)]
         if not states or len(calls) != 1:
-            raise LuaVarUnsure("LuaJIT's global state has another layout than in the versions "
-                               "that are known")
+            raise LuaVarError("LuaJIT's global state has another layout than in the versions "
+                              "that are known")
         self.vmstate = states[0]
         self.table = LuaVarBytecode.table(words[calls[0]] & 0xff)
         self.current, self.jit_base = words[calls[0] + 1:calls[0] + 3]
@@ -392,11 +381,11 @@ class LuaVarTrace:
         proto, pc = LuaVarMemory.numbers("<2Q", address + 64)
         found, root = LuaVarMemory.numbers("<H2xH", address + 104)
         if found != number:
-            raise LuaVarUnsure("a trace with another number")
+            raise LuaVarError("a trace with another number")
         self.proto = LuaVarProto(proto, table)
         position = self.proto.position(pc)
         if position is None:
-            raise LuaVarUnsure("a trace that does not start in a function")
+            raise LuaVarError("a trace that does not start in a function")
         self.line = self.proto.line(position)
         # A side trace was entered through its root trace.
         self.entry = LuaVarTrace(array, root, table).line if root else self.line
@@ -418,12 +407,12 @@ class LuaVarState:
         self.bottom = self.stack + 8
         if (size > 1 << 20 or not LuaVarObject.is_address(self.stack)
                 or not self.bottom <= self.base - 8 <= self.end):
-            raise LuaVarUnsure("the lua_State at 0x%x is damaged" % address)
+            raise LuaVarError("the lua_State at 0x%x is damaged" % address)
         self.glob = LuaVarGlobal(glref)
 
     def slots(self, address, count):
         if address % 8 or not self.stack <= address <= self.end - 8 * count:
-            raise LuaVarUnsure("a frame outside of the Lua stack")
+            raise LuaVarError("a frame outside of the Lua stack")
         return LuaVarMemory.numbers("<%dQ" % count, address)
 
     def name(self):
@@ -506,18 +495,18 @@ class LuaVarStack:
 
     def frame_line(self, frame, above):
         """A line of the stack, as luaL_traceback writes it."""
-        function, proto, name = frame.function, frame.proto, self.name(frame)
-        if function is None:
+        proto, name = frame.proto, self.name(frame)
+        if not frame.is_function:
             return "[a thread]"
         where = "[C]:"
         if proto:
             line = (self.line if above is None and self.line is not None
                     else proto.line(self.position(frame, above)))
             where = "%s:%s" % (proto.source(), "%d:" % line if line and line > 0 else "")
-        elif function.ffid > 1 and name is None:
-            where = "[builtin#%d]:" % function.ffid
+        elif frame.ffid > 1 and name is None:
+            where = "[builtin#%d]:" % frame.ffid
         return where + (" in function '%s'" % LuaVarMemory.printable(name) if name is not None else
-                        " at 0x%x" % function.c_function if proto is None else
+                        " at 0x%x" % frame.c_function if proto is None else
                         " in main chunk" if proto.first_line == 0 and proto.lines > 0 else
                         " in " + proto.definition())
 
@@ -559,9 +548,9 @@ waits.  What cannot be determined for certain is not printed."""
             return
         state = running[0][0]
         if state.glob.current != state.address:
-            raise LuaVarUnsure("LuaJIT was switching between threads: its global state names "
-                               "0x%x as the current one, its C stack 0x%x"
-                               % (state.glob.current, state.address))
+            raise LuaVarError("LuaJIT was switching between threads: its global state names "
+                              "0x%x as the current one, its C stack 0x%x"
+                              % (state.glob.current, state.address))
         # There are several if a coroutine was resumed without lua-nginx-module's scheduler, and
         # in a finalizer, which has a thread of its own since November 2025.
         shown = []
@@ -582,7 +571,7 @@ waits.  What cannot be determined for certain is not printed."""
         except LuaVarError as error:
             raise LuaVarError("0x%x is not a lua_State: %s" % (address, error)) from None
         if state.cframe:
-            raise LuaVarUnsure("0x%x runs, but not on the C stack of this thread" % address)
+            raise LuaVarError("0x%x runs, but not on the C stack of this thread" % address)
         return self.thread(cpu, state, None, False)
 
     def without_interpreter(self, cpu):
@@ -600,8 +589,8 @@ waits.  What cannot be determined for certain is not printed."""
             yield "no Lua was running"
             return
         if state.glob.is_in_trace() or state.glob.vmstate != LuaVarGlobal.C_FUNCTION:
-            raise LuaVarUnsure("the C stack is not in the core dump, and LuaJIT was not in a C "
-                               "function: the newest Lua frames are lost with it")
+            raise LuaVarError("the C stack is not in the core dump, and LuaJIT was not in a C "
+                              "function: the newest Lua frames are lost with it")
         yield from self.thread(cpu, state, None, True)
 
     def thread(self, cpu, state, cframe, is_innermost):
@@ -614,8 +603,8 @@ waits.  What cannot be determined for certain is not printed."""
         glob = state.glob
         if is_innermost:
             if glob.vmstate == LuaVarGlobal.TRACE_EXIT:
-                raise LuaVarUnsure("LuaJIT was leaving compiled code: its frames were not written "
-                                   "yet")
+                raise LuaVarError("LuaJIT was leaving compiled code: its frames were not written "
+                                  "yet")
             if glob.is_in_trace():
                 return self.stack_of_trace(state, cframe)
             if glob.vmstate == LuaVarGlobal.INTERPRETER:
@@ -628,7 +617,7 @@ waits.  What cannot be determined for certain is not printed."""
             what += ", trace %u, which starts at %s:%s in %s" % (
                 state.glob.vmstate, trace.proto.source(), trace.line, trace.proto.definition())
         if not state.glob.jit_base:
-            raise LuaVarUnsure(what + "; the address of its frames is not known")
+            raise LuaVarError(what + "; the address of its frames is not known")
         return LuaVarStack(state, cframe, state.glob.jit_base, 0, trace and trace.entry, what +
                            "; it writes no frames, so that this is the stack at its entry")
 
@@ -641,7 +630,7 @@ waits.  What cannot be determined for certain is not printed."""
         # In a builtin, PC is the address that it returns to.
         is_sure = (frame.proto.position(pc - 4) is not None if frame.proto else pc == frame.link)
         if not is_sure:
-            raise LuaVarUnsure("the interpreter was running, and its newest frame is not known")
+            raise LuaVarError("the interpreter was running, and its newest frame is not known")
         return base, pc
 
 

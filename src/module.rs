@@ -12,7 +12,7 @@ use crate::figures;
 use crate::layout;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Complete, Conf};
 use crate::nginx::error_page::NoMemory;
-use crate::nginx::log::{EMERG, WARN, log_error};
+use crate::nginx::log::{EMERG, INFO, WARN, log_error};
 use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t};
 use crate::ngx_ctx;
 use crate::phases;
@@ -123,6 +123,13 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         return OK;
     };
     which_build::write(&complete);
+    if !lua::is_running() {
+        log_error!(
+            INFO,
+            complete.log,
+            "lua_var: ngx_http_lua_module is not loaded, only the module's variables are served"
+        );
+    }
     if let Some(conf) = complete.conf::<MainConf>() {
         culprits::configure(conf);
     }

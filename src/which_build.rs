@@ -19,6 +19,8 @@ static LOADED: PerWorker<Cell<Option<Identity>>> = PerWorker(Cell::new(None));
 static RESTORE: PerWorker<Cell<&CStr>> = PerWorker(Cell::new(c"off"));
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version and, unless this is a release, the commit that was built (`build.rs`).
+const BUILD: &str = env!("LUA_VAR_BUILD");
 
 /// The `lua_var_ctx_restore` of `http {}`.
 pub(crate) fn restore() -> &'static CStr {
@@ -45,8 +47,8 @@ pub(crate) fn write(complete: &Complete) {
         NOTICE,
         complete.log,
         "lua_var: version %*s, built for %s, layout %*s, lua_var_ctx_restore %s",
-        VERSION.len(),
-        VERSION.as_ptr(),
+        BUILD.len(),
+        BUILD.as_ptr(),
         BUILT_FOR.as_ptr(),
         layout.len(),
         layout.as_ptr(),

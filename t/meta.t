@@ -1,5 +1,5 @@
 # The annotations for LuaLS, src/lua/meta/resty/ngxvar.lua, name exactly what the module has,
-# with the parameters and results of README.md.
+# with the parameters and results of docs/REFERENCE.md.
 
 use v5.36;
 use lib 't/lib';
@@ -62,9 +62,9 @@ for my $name (sort keys %{ $of{meta} }) {
 is($of{made}{get}{count}, 1, 'what getter gives takes a request');
 is($of{made}{set}{count}, 2, 'what setter gives takes a value and a request');
 
-# ---- Against README.md -----------------------------------------------------------------
+# ---- Against docs/REFERENCE.md ---------------------------------------------------------
 
-# The annotations as README's syntax: "value, err = fetch(name, req?)".
+# The annotations as the reference's syntax: "value, err = fetch(name, req?)".
 my %annotated;
 my ($in, @parameters, @results);
 for (split /\n/, read_file($FILE)) {
@@ -80,9 +80,9 @@ for (split /\n/, read_file($FILE)) {
 }
 
 my %documented;
-for my $section (Markdown->read("$ROOT/README.md")->sections_of('Lua API')) {
+for my $section (Markdown->read("$ROOT/docs/REFERENCE.md")->sections_of('Lua API')) {
     $documented{ $_->[0] } = $_->[1]
         for map { /ngxvar\.(\w+)\(/ ? [ $1, $_ ] : () } Markdown::spans($section->{text} =~ s/^(?!\*\*syntax).*//gmr);
 }
-is_deeply(\%annotated, \%documented, 'the annotations have the syntax of README.md');
+is_deeply(\%annotated, \%documented, 'the annotations have the syntax of docs/REFERENCE.md');
 done_testing;

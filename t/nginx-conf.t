@@ -206,7 +206,7 @@ subtest 'demo play shows the incident with and without the module' => sub {
     like($output, qr/^Everything is as it should be\.\n\z/m, 'demo play says that everything is as it should be');
     like($output, qr/^$_\. /m, "demo play shows step $_") for 1 .. 4;
     unlike($output, qr/WRONG|NOT AS IT/, 'no row is marked as wrong');
-    like($output, qr/^The line that ends the search.*\n\n.*lua_var: \S*demo\.lua:\d+ \w+\(\) read "\w+" of request \S+,\n(?:   .*\n)*   called at /m,
+    like($output, qr/^The line that ends the search.*\n\n.*lua_var: \S*demo\.lua:\d+ \w+\(\) read "\w+" .*\(stale request\),\n(?:   .*\n)*   called at /m,
         'the Lua that asked is named');
     unlike($output, qr/\e/, 'there are no colours in a file');
     unlike($output, qr/[^\n]{161}/, 'no line is longer than 160 characters');

@@ -1,7 +1,7 @@
-# The reference in README.md is complete and agrees with the module: its tables of
-# directives, its variables, functions, sentences, numbers and versions.  Its commands
-# and code blocks are tried in readme.t.  What each of them does is tested in files of
-# its own; here it is only that README names it as it is.
+# docs/REFERENCE.md is complete and agrees with the module: its tables of directives, its
+# variables, functions and sentences; README.md agrees with it, and its numbers and versions with
+# the sources.  Commands and code blocks are tried in readme.t.  What each of them does is tested
+# in files of its own; here it is only that the documents name it as it is.
 
 use v5.36;
 use lib 't/lib';
@@ -16,14 +16,17 @@ NginxServer->skip_unless_plain;
 
 my $ROOT   = NgxVarTest::Env::root();
 my $README = Markdown->read("$ROOT/README.md");
+my $REFERENCE = Markdown->read("$ROOT/docs/REFERENCE.md");
+my $SECURITY  = Markdown->read("$ROOT/SECURITY.md");
 my $PROSE  = $README->prose;
 my $PORT   = NginxServer->port;
 
 subtest 'the directives are those of the module' => \&check_directives;
 subtest 'the variables are those of the module' => \&check_variables;
 subtest 'Lua API: each syntax line can be run' => \&check_syntax;
-subtest 'Lua API: the variables that are numbers are those of README' => \&check_types;
-subtest 'Lua API: the sentences are in the sources' => \&check_sentences;
+subtest 'Lua API: the variables that are numbers are those of the table' => \&check_types;
+subtest 'the sentences are in the sources' => \&check_sentences;
+subtest 'README.md has the directives, functions and types of docs/REFERENCE.md' => \&check_summary;
 subtest 'versions and limits are those of the sources' => \&check_numbers;
 done_testing;
 
@@ -61,7 +64,6 @@ sub table_of ($section) {
 
 # Arguments that the directive takes.
 sub examples ($arguments) {
-    return ('$uri', '$uri $args $arg_a') if $arguments eq '$name ...';
     return split / \| /, $1 if $arguments =~ /^\[(.*)\]$/;
     my ($first, $more) = $arguments =~ /^(.*?)(?: \[(.*)\])?$/;
     my @alternatives = split / \| /, $first;
@@ -79,10 +81,10 @@ sub defaults {
 }
 
 sub check_directives {
-    my @directives = map { table_of($_) } $README->sections_of('Directives');
+    my @directives = map { table_of($_) } $REFERENCE->sections_of('Directives');
     my %contexts   = contexts();
     is(in_order(map { $_->{name} } @directives),
-        in_order(sources() =~ /name: \S*\(c"(lua_var_\w+)"\)/g), 'all of them are there');
+        in_order(sources() =~ /(?:name: name\(|one_of\(\s*)c"(lua_var_\w+)"/g), 'all of them are there');
 
     my $nginx = NginxServer->new;
     for my $directive (@directives) {
@@ -135,7 +137,7 @@ sub refuses ($nginx, $context, $directive, $sentence) {
 # ---- Variables -------------------------------------------------------------------------
 
 sub check_variables {
-    is(in_order(map { $_->{title} } $README->sections_of('Variables')),
+    is(in_order(map { $_->{title} } $REFERENCE->sections_of('Variables')),
         in_order(map { "\$$_" } sources() =~ /const \w+: &\[u8\] = b"(?!lua_var_on_)(\w+)"/g, sources() =~ /^    b"(error_page_\w+)",$/gm,
             sources() =~ /add_variable\(b"(\w+)"/g), 'all of them are there');
     return;
@@ -144,14 +146,14 @@ sub check_variables {
 # ---- Lua API ---------------------------------------------------------------------------
 
 # Functions by their headings; one heading may have two.
-sub documented { return map { split /, /, $_->{title} } $README->sections_of('Lua API') }
+sub documented { return map { split /, /, $_->{title} } $REFERENCE->sections_of('Lua API') }
 
 # Every line of syntax is Lua that runs, with an argument that may be left out and
 # without it; and each function has one.
 sub check_syntax {
     my %arguments = (names => '{ "foo", "uri" }', t => '{}', name => '"foo"', value => '"x"', req => 'ngxvar.request()', state => 'true');
     my (%results, @calls, %has_syntax);
-    for my $section ($README->sections_of('Lua API')) {
+    for my $section ($REFERENCE->sections_of('Lua API')) {
         for my $line ($section->{text} =~ /^\*\*syntax:\*\*(.*)/mg) {
             for my $span (Markdown::spans($line)) {
                 my ($results, $function, $list) = $span =~ /^(?:([\w, ]+) = )?([\w.:]+)\((.*)\)$/
@@ -199,10 +201,13 @@ sub check_syntax {
     return;
 }
 
-# Of all variables that nginx has, those that fetch gives as numbers.
+# The variables of a table of types that are numbers.
+sub numbers_in ($section) {
+    return map { Markdown::spans($_->[0]) } grep { $_->[1] =~ /^number\b/ } Markdown::rows($section->{text});
+}
+
+# Of all variables that nginx has, those that fetch returns as numbers.
 sub check_types {
-    my ($text) = $README->section('fetch')->{text} =~ /A number\s+for\s+(`status`.*?);\s+a\s+string\s+otherwise/s
-        or return fail('README says which are numbers');
     my $nginx = NginxServer->new(http => <<~"END");
         lua_package_path "$ROOT/t/lib/?.lua;;";
         init_by_lua_block { numbers = {} }
@@ -234,27 +239,60 @@ sub check_types {
         my $names = $nginx->get('/numbers')->{content};
         return $names =~ s/\bdone // ? $names : undef;
     });
-    is(in_order(split ' ', $numbers), in_order(uniq(Markdown::spans($text))), 'README names the variables that are numbers');
+    is(in_order(split ' ', $numbers), in_order(numbers_in($REFERENCE->section('fetch'))), 'the table names the variables that are numbers');
     $nginx->stop_cleanly;
     return;
 }
 
-# README quotes sentences of the module.
+# What the documents quote: each part between "…" is in the sources.
 sub check_sentences {
-    my $sources   = sources();
-    my @sentences = uniq map { /^nil, "(.+)"$/ } Markdown::spans($PROSE);
-    cmp_ok(scalar @sentences, '>=', 2, 'README quotes at least two sentences');
-    ok(index($sources, $_) >= 0, $_) for @sentences;
+    my $sources = sources() =~ s/",?\s*\n\s*"//gr =~ s/\\\s*\n\s*//gr =~ s/\\"/"/gr;
+    my ($head, @rows) = Markdown::rows($REFERENCE->section('Errors')->{text});
+    my @sentences = map { Markdown::spans($_->[0]) } @rows;
+    push @sentences, map { /^nil, "(.+)"$/ } map { Markdown::spans($_->prose) } $README, $REFERENCE, $SECURITY;
+    cmp_ok(scalar @sentences, '>=', 15, 'at least 15 sentences');
+    for my $sentence (uniq @sentences) {
+        # its line is the one of readme.t
+        next if $sentence =~ /^lua_var: … read/;
+        my @missing = grep { index($sources, $_) < 0 } grep { /\w/ } split /…/, $sentence;
+        is("@missing", '', $sentence);
+    }
+    return;
+}
+
+sub check_summary {
+    my ($head, @rows) = Markdown::rows($README->section('Directives')->{text});
+    my @directives = map { join ': ', Markdown::spans($_->[0]), $_->[1] } @rows;
+    my @tables     = map { table_of($_) } $REFERENCE->sections_of('Directives');
+    is(join("\n", @directives),
+        join("\n", map { ($_->{default} // $_->{name}) . ': ' . join ', ', @{ $_->{contexts} } } @tables),
+        'the directives with their defaults and contexts');
+
+    my %syntax;
+    for my $section ($REFERENCE->sections_of('Lua API')) {
+        $syntax{$_} = 1 for map { Markdown::spans($_) } $section->{text} =~ /^\*\*syntax:\*\*(.*)/mg;
+    }
+    my @calls = grep { /^(?!docs)/ } map { Markdown::spans($_->[0]) } grep { $_->[0] =~ /ngxvar/ } Markdown::rows($README->section('Lua API')->{text});
+    is(join(', ', grep { !$syntax{$_} } @calls), '', 'the functions have the syntax of the reference');
+    my @others = map { "ngxvar.$_(" } qw(getter setter enable_patch);
+    my @left   = grep { my $call = $_; /ngxvar\./ && !grep { $_ eq $call || index($call, $_) >= 0 } @calls, @others } keys %syntax;
+    is(in_order(@left), '', 'no function is left out');
+
+    is(in_order(numbers_in($README->section('Lua API'))), in_order(numbers_in($REFERENCE->section('fetch'))), 'the types');
+    is(in_order(grep { /^\$/ } Markdown::spans($README->section('Directives')->{text})),
+        in_order(map { $_->{title} } $REFERENCE->sections_of('Variables')), 'the variables');
     return;
 }
 
 # ---- Numbers and versions --------------------------------------------------------------
 
 sub check_numbers {
-    my $slots = sources();
-    my %const = $slots =~ /^pub const (\w+): usize = (\d+);/mg;
-    my ($limit) = $PROSE =~ /(\d[\d ]*\d) requests can be live/ or return fail('how many requests can be live');
-    is($limit =~ tr/ //dr, $const{MAX_LIVE}, "$limit requests can be live");
+    my %const = sources() =~ /^pub const (\w+): usize = (\d+);/mg;
+    for my $text ($PROSE, $SECURITY->prose) {
+        my ($limit) = $text =~ /(\d[\d ]*\d) (?:requests can be live|live requests)/ or return fail('how many requests can be live');
+        is($limit =~ tr/ //dr, $const{CHUNK} * $const{CHUNKS}, "$limit requests can be live");
+    }
+    cmp_ok(-s "$ROOT/README.md", '<=', 18_000, 'README.md has at most 18 kB');
 
     my ($rust)     = $PROSE =~ /stable Rust toolchain \(([\d.]+) or later/;
     my ($declared) = read_file("$ROOT/Cargo.toml") =~ /^rust-version = "(.*)"/m;

@@ -8,6 +8,8 @@ use File::Basename qw(basename dirname);
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
+use NgxVarTest::Cert ();
+use NgxVarTest::Client ();
 use NgxVarTest::File qw(read_file write_file);
 use NgxVarTest::Process qw(wait_until);
 use Test::More;
@@ -18,6 +20,8 @@ my $ROOT   = NgxVarTest::Env::root();
 my $SO     = "$ROOT/target/release/libngx_http_lua_var_module.so";
 my $README = Markdown->read("$ROOT/README.md");
 my $INSTALL = Markdown->read("$ROOT/docs/INSTALL.md");
+my $REFERENCE = Markdown->read("$ROOT/docs/REFERENCE.md");
+my $TROUBLES  = Markdown->read("$ROOT/docs/TROUBLESHOOTING.md");
 my $GUIDE  = Markdown->read("$ROOT/CONTRIBUTING.md");
 my $LOAD    = 'load_module modules/ngx_http_lua_var_module.so;';
 my $ENABLED = '/etc/nginx/modules-enabled/60-lua-var.conf';
@@ -33,25 +37,28 @@ delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL T TEST_NGINX)};
 
 # A server that still runs is stopped with the test.
 my $serving = 0;
+my $demo_output = '';
 END { kill INT => $serving if $serving }
 
 # Each kind of block has its test below.
-my (%blocks, %install);
-push @{ $blocks{ $_->{language} } }, $_ for $README->blocks;
-push @{ $install{ $_->{language} } }, $_ for $INSTALL->blocks;
-is(in_order(keys %blocks), 'lua nginx sh text', 'the kinds of code blocks in README.md');
-is(in_order(keys %install), 'lua sh yaml', 'the kinds of code blocks in docs/INSTALL.md');
+my %blocks    = by_language($README, 'README.md', 'lua nginx sh text');
+my %install   = by_language($INSTALL, 'docs/INSTALL.md', 'lua sh yaml');
+my %reference = by_language($REFERENCE, 'docs/REFERENCE.md', 'lua');
+my %troubles  = by_language($TROUBLES, 'docs/TROUBLESHOOTING.md', 'nginx text');
 
 subtest 'links lead to what is there' => \&check_links;
-subtest 'the commands in README.md and docs/INSTALL.md work' => \&check_commands;
+subtest 'the commands in README.md and docs/ work' => \&check_commands;
+subtest 'make demo prints what README shows' => sub { check_demo($blocks{text}[0]) };
 subtest "$_ is right" => sub { check_docker($_) } for map { basename($_) } glob "$ROOT/Dockerfile*";
 subtest 'the configuration of APISIX is right' => \&check_apisix;
 subtest 'nginx says the sentences that are quoted: it does not start' => \&check_refusals;
 subtest 'nginx says the sentences that are quoted: it runs' => \&check_said_later;
 subtest 'nginx-sys says the sentences that are quoted' => \&check_nginx_sys;
 subtest 'the synopsis runs' => sub { check_synopsis(@{ $blocks{nginx} }) };
-subtest 'the Lua blocks run' => sub { check_lua(@{ $blocks{lua} }) };
-subtest 'the log has the lines that README shows' => sub { check_log(@{ $blocks{text} }) };
+subtest 'the Lua blocks run' => sub { check_lua(@$_) for $blocks{lua}, $reference{lua} };
+subtest 'the log has the lines about a refusal' => \&check_log;
+subtest 'the log has the lines about ngx.ctx' => \&check_why;
+subtest 'the error pages are served' => \&check_error_pages;
 subtest 'the commands in CONTRIBUTING.md work' => \&check_guide_commands;
 subtest 'the files in CONTRIBUTING.md are there' => \&check_guide_files;
 done_testing;
@@ -69,13 +76,14 @@ sub write_lines ($file, %lines) {
     return;
 }
 
-# The lines that README shows, made by Lua at the places that they name.
-sub check_log (@blocks) {
-    my ($whole, $part, @more) = map { $_->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr } @blocks;
-    # What t/ngx_ctx-why.t finds in a log.
-    my ($why) = grep { /^\s*lua_var: request/ } @more;
-    my $found = read_file("$ROOT/t/ngx_ctx-why.t") =~ s/\\d\+/1/gr =~ s/\\//gr =~ s/\s*\n/ /gr;
-    like($found, qr/\Q$_\E/, "the log has: $_") for split / *lua_var: request 0\/1 /, $why =~ s/^\s*lua_var: request 0\/1 //r;
+# A block of text in one line, without the dots for what is left out.
+sub in_one_line ($block) { return $block->{text} =~ s/\s*\n/ /gr =~ s/^\.\.\. | \.\.\. *$| +$//gr }
+
+# The lines that are shown, made by Lua at the places that they name.
+sub check_log {
+    my ($whole, $part) = map { in_one_line($_) } @{ $troubles{text} };
+    my $short = in_one_line($blocks{text}[1]);
+    ok(index($whole, $short) > 0, 'README shows a part of the line');
     for my $traces (qw(off on)) {
         my $nginx = NginxServer->new(master => 'off');
         my $root  = $nginx->root;
@@ -107,9 +115,96 @@ END
         my ($line) = grep { /lua_var: \S+ read/ } map { s/\n//r } $nginx->log_lines;
         $traces eq 'on'
             ? like($shape->($line // ''), qr/\Q$wanted\E/, 'the line has the part with lua_var_trace_handles')
-            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line is the one in README');
+            : is($shape->($line // '') =~ s{^\S+ \S+}{}r, $wanted =~ s{^\S+ \S+}{}r, 'the line is the one that is shown');
         $nginx->stop_cleanly;
     }
+    return;
+}
+
+# The lines of the debug log: after an error page, and the table of others.
+sub check_why {
+    SKIP: {
+        skip('nginx is built without debug', 1) if `$ENV{TEST_NGINX_BINARY} -V 2>&1` !~ /--with-debug/;
+        my ($page) = grep { /^lua_var: error_page/ } map { $_->{text} } @{ $troubles{text} };
+        my ($head, @rows) = Markdown::rows($TROUBLES->section('Why is my ngx.ctx (not) there?')->{text});
+        my @wanted = ((split /\n/, $page), map { Markdown::spans($_->[0]) } @rows);
+        my $nginx  = NginxServer->new(log_level => 'debug', http => <<~"END");
+            server {
+                listen 127.0.0.1:@{[ NginxServer->port ]};
+                error_page 404 /page;
+                access_by_lua_block { ngx.ctx.id = ngx.ctx.id or "mine" }
+                location = /lost { content_by_lua_block { ngx.exit(404) } }
+                location = /moved { content_by_lua_block { ngx.exec("/page") } }
+                location = /off { error_page 404 /page-off; content_by_lua_block { ngx.exit(404) } }
+                location = /other { lua_code_cache off; content_by_lua_block { ngx.exit(404) } }
+                location = /captured { content_by_lua_block { ngx.location.capture("/lost", { ctx = ngx.ctx }) } }
+                location = /page { content_by_lua_block { ngx.say(ngx.ctx.id) } }
+                location = /page-off { lua_var_ctx_restore off; content_by_lua_block { ngx.say("off") } }
+            }
+            END
+        $nginx->start;
+        $nginx->get("/$_") for qw(lost moved off other captured);
+        my @lines = grep { /lua_var:/ } $nginx->log_lines;
+        for my $wanted (@wanted) {
+            my $pattern = join '.*', map { quotemeta =~ s/\d+/\\d+/gr } split /…/, $wanted;
+            $pattern =~ s{request \\d\+\\/\\d\+}{request \\d+/\\d+};
+            ok((grep { /$pattern/ } @lines), $wanted);
+        }
+        # nginx has an alert about lua_code_cache off
+        $nginx->stop;
+    }
+    return;
+}
+
+# ---- Error pages -----------------------------------------------------------------------
+
+# The servers that docs/TROUBLESHOOTING.md shows, and what it says of post_action.
+sub check_error_pages {
+    my ($tls, $backend, @more) = map { $_->{text} } @{ $troubles{nginx} };
+    is(scalar @more, 0, 'there are two servers');
+    my @port = map { NginxServer->port($_) } 0 .. 3;
+    my $nginx = NginxServer->new;
+    my $cert  = NgxVarTest::Cert::make_once($nginx->root . '/cert', 'demo', 'demo.test');
+    my %ports = (8080 => $port[1], 8081 => $port[2]);
+    $backend = $backend =~ s/\b(8080|8081)\b/$ports{$1}/gr;
+    $tls     = $tls =~ s/\b8080\b/$port[0]/r =~ s{ demo\.(crt|key);}{ $cert/demo.$1;}gr;
+    $nginx->configure(http => <<~"END");
+        init_by_lua_block { after = {} }
+        $tls
+        $backend
+        server {
+            listen 127.0.0.1:$port[2];
+            location / { return 404 "\$http_x_code \$http_x_original_uri"; }
+        }
+        server {
+            listen 127.0.0.1:$port[3];
+            set \$x '';
+            location = /set { rewrite_by_lua_block { ngx.var.x = "lua" ngx.exit(404) } error_page 404 =200 /x; }
+            location = /named { rewrite_by_lua_block { ngx.var.x = "lua" ngx.exit(404) } error_page 404 =200 \@x; }
+            location = /x { return 200 "[\$x]"; }
+            location \@x { return 200 "[\$x]"; }
+
+            access_by_lua_block { ngx.ctx.id = ngx.ctx.id or ngx.var.uri }
+            location = /default { content_by_lua_block { ngx.say("ok") } post_action /after; }
+            location = /all { content_by_lua_block { ngx.say("ok") } post_action /after-all; }
+            location = /error { content_by_lua_block { ngx.exit(404) } error_page 404 =200 /page; }
+            location = /page { content_by_lua_block { ngx.say("ok") } post_action /after; }
+            location = /after { access_by_lua_block { table.insert(after, tostring(ngx.ctx.id) .. ngx.var.from_error_page) } content_by_lua_block { } }
+            location = /after-all { lua_var_ctx_restore all; access_by_lua_block { table.insert(after, tostring(ngx.ctx.id) .. ngx.var.from_error_page) } content_by_lua_block { } }
+            location = /result { content_by_lua_block { ngx.print(table.concat(after, " ")) } }
+        }
+        END
+    $nginx->start;
+    my $get = sub ($port, $path) { NgxVarTest::Client->ask($port, $path) };
+    my $answer = $get->($port[0], '/secret');
+    is("$answer->{status} $answer->{content}", "400 497 at /secret\n", 'plain HTTP to a TLS port');
+    is($get->($port[1], '/shop')->{content}, '502 /shop', 'a backend is told what the request was');
+    is($get->($port[3], '/set')->{content}, '[]', 'set in server {} runs again for a URI');
+    is($get->($port[3], '/named')->{content}, '[lua]', 'and not for a named location');
+    $get->($port[3], "/$_") for qw(default all error);
+    $nginx->await('post_action', sub { () = $get->($port[3], '/result')->{content} =~ /\S+/g; });
+    is($get->($port[3], '/result')->{content}, 'nil /all /errortrue', 'ngx.ctx and $from_error_page in post_action');
+    $nginx->stop_cleanly;
     return;
 }
 
@@ -147,7 +242,7 @@ sub check_commands {
         'make'      => \&try_build,
         'NGINX_SOURCE_DIR=/path/to/nginx NGINX_BUILD_DIR=/path/to/nginx/objs cargo build --release'
             => \&try_build,
-        q(sudo nginx -g 'error_log stderr notice;') => \&try_notice,
+        q(sudo nginx -t -g 'error_log stderr notice;') => \&try_notice,
         'docker build --build-arg LUA_VAR_BUILD="$(build/version)" -t openresty-lua-var .' => \&try_docker,
         # Commands for an operator, which .ci/operator runs in a chroot.
         "echo '$LOAD' | sudo tee $ENABLED"             => in_operator("echo '$LOAD'"),
@@ -163,7 +258,7 @@ sub check_commands {
     );
     my @commands = map { commands_of($_) } @{ $blocks{sh} }, @{ $install{sh} };
     push @commands, grep { /^make\b|^(?:apt-get|bash|cargo|curl|prove|sudo) / }
-        Markdown::spans($README->prose), Markdown::spans($INSTALL->prose);
+        map { Markdown::spans($_->prose) } $README, $INSTALL, $REFERENCE, $TROUBLES;
     for my $command (uniq @commands) {
         if (!exists $forms{$command}) {
             fail("how to try `$command` is written here");
@@ -209,6 +304,19 @@ sub try_demo ($recipe) {
     local @ENV{qw(NGINX MODULE_SO)} = ($ENV{TEST_NGINX_BINARY}, $MODULE);
     my ($status, $output) = shell($recipe);
     is($status, 0, "$recipe: exits with 0") or diag($output);
+    $demo_output = $output;
+    return;
+}
+
+# The lines of the block, in this order; which data a pointer that was kept reads is not certain.
+sub check_demo ($block) {
+    my $shape = sub ($text) { $text =~ s/data of request \d+|freed request/…/gr =~ s/-{3,}/--/gr =~ s/ +/ /gr };
+    my $printed = $shape->($demo_output);
+    pos($printed) = 0;
+    for my $line (grep { /\S/ } split /\n/, $block->{text}) {
+        my $wanted = $shape->($line);
+        ok(scalar($printed =~ /^\Q$wanted\E$/mg), $line);
+    }
     return;
 }
 
@@ -261,7 +369,7 @@ sub try_run ($recipe) {
 # else would have.
 sub try_build ($command) {
     my ($promised) = $INSTALL->prose =~ /`make` alone builds `([^`]+)`/;
-    is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where README says');
+    is($promised, $SO =~ s{^\Q$ROOT\E/}{}r, 'the file is where docs/INSTALL.md says');
     chomp(my $tree = `$ROOT/build/nginx-tree path`);
     $command =~ s{/path/to/nginx(?=[ /])}{$tree}g;
     unlike($command, qr{/path/to}, 'the paths of the example are replaced');
@@ -318,18 +426,15 @@ sub try_docker ($command) {
 # With another configuration than the installed one.
 sub try_notice ($command) {
     my $nginx = NginxServer->new(log_level => 'error', http => 'server { listen 127.0.0.1:' . NginxServer->port . '; }');
-    my $conf  = $nginx->root . '/conf/nginx.conf';
     my $root  = $nginx->root;
-    my $start = "$ENV{TEST_NGINX_BINARY} -p $root -c $conf";
-    $command =~ s/^sudo nginx/$start/;
-    # nginx keeps the terminal open
-    my ($status, $output) = shell("$command > $root/output 2>&1; rc=\$?; cat $root/output; $start -s quit; exit \$rc");
-    is($status, 0, 'nginx starts') or diag($output);
-    my ($promised) = map { Markdown::spans($_) } $INSTALL->section('How to see that it works')->{text} =~ /(`lua_var: version [^`]*`)/;
-    my $pattern = quotemeta($promised) =~ s/\d+\\\.\d+\\\.\d+/\\S+/gr;
-    like($output, qr/$pattern/, 'the line is in the terminal');
-    ok($nginx->await('the end of nginx', sub { !-e "$root/logs/nginx.pid" }), 'nginx is stopped');
-    $nginx->kill_all;
+    $command =~ s{^sudo nginx}{$ENV{TEST_NGINX_BINARY} -p $root -c $root/conf/nginx.conf};
+    my ($status, $output) = shell($command);
+    is($status, 0, 'nginx -t') or diag($output);
+    for my $section ($README->section('Installation'), $INSTALL->section('How to see that it works')) {
+        my ($promised) = map { Markdown::spans($_) } $section->{text} =~ /(`lua_var: version [^`]*`)/;
+        my $pattern = quotemeta($promised) =~ s/\d+\\\.\d+\\\.\d+/\\S+/gr;
+        like($output, qr/$pattern/, "$section->{title}: the line is in the terminal");
+    }
     return;
 }
 
@@ -374,7 +479,7 @@ sub check_apisix {
     return;
 }
 
-# nginx writes each line that README quotes.
+# nginx writes each line that docs/INSTALL.md quotes.
 sub check_refusals {
     my ($rows) = said();
     my $nginx = NginxServer->new;
@@ -501,7 +606,7 @@ sub check_nginx_sys {
     my $script = read_file(($manifest // '') . '/build/main.rs') // '';
     my ($text) = $INSTALL->prose =~ /(Without the two variables.*?absolute paths)/;
     my @quoted = grep { /^(?:neither|Invalid)/ } Markdown::spans($text);
-    is(scalar @quoted, 2, 'README quotes two sentences');
+    is(scalar @quoted, 2, 'docs/INSTALL.md quotes two sentences');
     # its sentences are broken into lines
     $script =~ s/\s*\\\n\s*/ /g;
     ok(index($script, $_) >= 0, $_) for @quoted;
@@ -513,7 +618,7 @@ sub check_nginx_sys {
 sub check_synopsis (@synopses) {
     is(scalar @synopses, 1, 'there is one nginx block') or return;
     my $text = $synopses[0]{text};
-    my ($path, $answer) = $README->prose =~ /A request for `(\S+)` is answered `([^`]+)`/
+    my ($path, $answer) = $README->prose =~ /A request for `(\S+)` returns `([^`]+)`/
         or return fail('README says what is answered');
 
     for my $order (orders($text)) {
@@ -637,7 +742,7 @@ sub check_guide_files {
     my @files = uniq
         grep { !m{^target/} }
         grep { m{^[\w./-]+(?:\.(?:rs|c|h|lua|t|md|pm|toml)|/)$} || m{^(?:t|src|nginx-conf)/[\w./-]+$} }
-        map { s/^T=//r } map { Markdown::spans($_) } $README->prose, $GUIDE->prose;
+        map { s/^T=//r } map { Markdown::spans($_->prose) } $README, $INSTALL, $REFERENCE, $TROUBLES, $GUIDE;
     cmp_ok(scalar @files, '>', 20, 'CONTRIBUTING has more than 20 files');
     for my $file (@files) {
         ok((grep { -e "$ROOT/$_/$file" } '.', 'src', 'src/lua'), $file);
@@ -651,9 +756,17 @@ sub check_guide_code {
     my $sources = join '', map { NgxVarTest::Process::read_file($_) } grep { -f }
         map { glob "$ROOT/src/" . '*/' x $_ . '*.*' } 0 .. 3;
     my @blocks  = $GUIDE->blocks;
-    cmp_ok(scalar @blocks, '>', 2, 'code blocks');
+    cmp_ok(scalar @blocks, '>=', 2, 'code blocks');
     ok(index($sources, $_->{text}) >= 0, "the block at line $_->{line}") for @blocks;
     return;
+}
+
+# The code blocks of a document by their language, which have to be these.
+sub by_language ($document, $name, $languages) {
+    my %by;
+    push @{ $by{ $_->{language} } }, $_ for $document->blocks;
+    is(in_order(keys %by), $languages, "the kinds of code blocks in $name");
+    return %by;
 }
 
 # Names, to be compared as a text.

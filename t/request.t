@@ -568,7 +568,7 @@ false
 GET /t
 --- response_body
 false false
-bad request: expected a handle from request() or the current request's pointer, got nil
+bad request: expected a handle from request() or the current request's pointer, got nil: it is ngxvar.live(req)
 true 2 2
 0
 --- no_error_log

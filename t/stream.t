@@ -35,9 +35,9 @@ stream {
             local req, err = ngxvar.request()
             ngx.say(ngxvar.fetch("server_port", req), " ", ngxvar.fetch("remote_addr"), " ",
                     tostring(ngxvar.fetch("no_such_variable")), " ", tostring(err))
-            for _, name in ipairs { "set", "live", "getter", "setter", "patch_ngx_var",
-                                    "enable_patch" }
-            do
+            ngxvar.patch_ngx_var()
+            ngxvar.patch_ngx_var()
+            for _, name in ipairs { "set", "live", "getter", "setter", "enable_patch" } do
                 local ok, why = pcall(ngxvar[name], "uri")
                 ngx.say(tostring(ok), " ", (tostring(why):gsub("^.-resty", "resty")))
             end
@@ -63,12 +63,14 @@ isnt($version // '', '', 'http {} has the library beside stream {}');
 my $refusals = join '', map {
     "false resty.ngxvar: no $_() in the stream subsystem, its sessions have no handles: use fetch()"
         . " or ngx.var\n"
-} qw(set live getter setter patch_ngx_var enable_patch);
+} qw(set live getter setter enable_patch);
 my $expected = "$PORT 127.0.0.1 nil nil\n$refusals$version\n";
 is(session(), $expected, 'fetch reads and the rest is refused in stream {}, which is before http {}');
 $nginx->reload;
 is(session(), $expected, 'fetch reads and the rest is refused in stream {} after a reload');
 is(join('', grep { /\[(?:warn|error)\]/ } $nginx->log_lines), '', 'no warning or error is logged');
+is(scalar(grep { /\[notice\] .*patch_ngx_var\(\) does nothing in the stream subsystem/ } $nginx->log_lines), 2,
+    'patch_ngx_var() does nothing, and says so once in each VM');
 
 $nginx->configure(main => '', http => $HTTP);
 $nginx->reload;

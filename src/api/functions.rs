@@ -4,6 +4,7 @@ use core::slice;
 
 use super::Failure;
 use crate::conf::SrvConf;
+use crate::culprits::origins;
 use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{
     LUA_VAR_AGAIN, LUA_VAR_SERIES, lua_var_call_t, lua_var_found_t, lua_var_value_t,
@@ -184,7 +185,10 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
         Ok(live) => validation::register(*live)
             .map(Slot::handle)
             .ok_or(Refusal::NoMemory),
-        Err(Refusal::Fake) => Ok(Handle::fake(current.is_some_and(AnyRequest::is_tls))),
+        Err(Refusal::Fake) => {
+            let is_handshake = current.is_some_and(AnyRequest::is_tls);
+            Ok(Handle::fake(is_handshake, origins::next_number()))
+        }
         Err(why) => Err(why),
     };
     call.out

@@ -7,7 +7,6 @@ use core::ptr;
 use super::lua_files::CHUNKS;
 use super::{culprits, functions};
 use crate::nginx::conf::{Conf, conf_error};
-use crate::nginx::log::{INFO, Log, log_error};
 use crate::nginx::shim::lua_var_rust_t;
 use crate::nginx::{self, DECLINED, OK};
 use crate::statics::{PerWorker, Shared};
@@ -92,15 +91,7 @@ pub(crate) fn init(cf: Conf<'_>) -> bool {
     // its main configuration already.
     let rc = unsafe { nginx::shim::lua_var_lua_init(cf.as_ptr(), functions, &raw mut missing) };
     match rc {
-        OK => true,
-        DECLINED => {
-            log_error!(
-                INFO,
-                Log::of_cycle(),
-                "lua_var: ngx_http_lua_module is not loaded, only the module's variables are served"
-            );
-            true
-        }
+        OK | DECLINED => true,
         _ => {
             conf_error!(
                 cf,

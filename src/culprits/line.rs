@@ -44,7 +44,11 @@ pub(super) fn phase(context: i32) -> &'static [u8] {
 
 impl Part for Handle {
     fn write(self, w: &mut Writer<'_>) {
-        put!(w; "request ", u64::from(self.id), "/", u64::from(self.generation));
+        if self.is_fake() {
+            put!(w; "no request");
+        } else {
+            put!(w; "request ", u64::from(self.id), "/", u64::from(self.generation));
+        }
     }
 }
 

@@ -21,14 +21,24 @@ pub(crate) enum Context {
     Other,
 }
 
-/// In what a handle was made, if that can be seen from the handle alone: one of a fake request
-/// has no slot, and its kind in the low bits of the generation.
+/// In what a handle was made, if that can be seen from the handle alone, because it is that of a
+/// fake request.
 pub(crate) fn made_in(handle: Handle) -> Option<Context> {
-    match (handle.id, handle.generation & 3) {
-        (u32::MAX, 1) => Some(Context::Handshake),
-        (u32::MAX, 3) => Some(Context::Other),
-        _ => None,
+    handle.is_fake().then(|| match handle.is_of_handshake() {
+        true => Context::Handshake,
+        false => Context::Other,
+    })
+}
+
+/// The number of the handle of a fake request that was made last, if origins are remembered.
+static NUMBER: PerWorker<Cell<u32>> = PerWorker(Cell::new(0));
+
+/// A number for the handle of a fake request. All have the same if origins are not remembered.
+pub(crate) fn next_number() -> u32 {
+    if is_tracing() {
+        NUMBER.set(NUMBER.get().wrapping_add(1));
     }
+    NUMBER.get()
 }
 
 /// Handles that are remembered: a newer one replaces an older one with the same hash.

@@ -40,11 +40,11 @@ impl Handle {
     }
 
     /// A handle that names no request, for code that runs in a TLS handshake or in another context
-    /// that lua-nginx-module makes a fake request for.
-    pub const fn fake(is_handshake: bool) -> Self {
+    /// that lua-nginx-module makes a fake request for. `number` tells such handles apart.
+    pub const fn fake(is_handshake: bool, number: u32) -> Self {
         Handle {
             id: u32::MAX,
-            generation: if is_handshake { 1 } else { 3 },
+            generation: number << 2 | if is_handshake { 1 } else { 3 },
         }
     }
 
@@ -53,9 +53,9 @@ impl Handle {
         self.id == u32::MAX
     }
 
-    /// Whether it was made in a TLS handshake.
+    /// Whether such a handle was made in a TLS handshake.
     pub const fn is_of_handshake(self) -> bool {
-        self.is_fake() && self.generation == 1
+        self.is_fake() && self.generation & 3 == 1
     }
 
     /// The same 64 bits.

@@ -169,7 +169,7 @@ refuse_argument(lua_State *L, int idx, const char *usage)
     const char  *got;
 
     type = api.lua_type(L, idx);
-    got = api.lua_typename(L, type);
+    got = api.lua_typename(L, ngx_max(type, LUA_TNIL));
 
     /* ngx.null is one */
     if (type == LUA_TLIGHTUSERDATA && api.lua_touserdata(L, idx) == NULL) {
@@ -632,8 +632,14 @@ l_tostring(lua_State *L)
         return api.luaL_error(L, "bad argument: expected a request's handle");
     }
 
-    end = ngx_snprintf(text, sizeof(text), "request: %uD/%uD",
-                       (uint32_t) handle->bits, (uint32_t) (handle->bits >> 32));
+    if ((uint32_t) handle->bits == NGX_MAX_UINT32_VALUE) {
+        end = ngx_snprintf(text, sizeof(text), "request: none");
+
+    } else {
+        end = ngx_snprintf(text, sizeof(text), "request: %uD/%uD", (uint32_t) handle->bits,
+                           (uint32_t) (handle->bits >> 32));
+    }
+
     api.lua_pushlstring(L, (const char *) text, end - text);
 
     return 1;

@@ -1,20 +1,21 @@
 ---@meta resty.ngxvar
 
 -- Annotations of resty.ngxvar for LuaLS, the language server for Lua. nginx does not run this
--- file. To use it, name the directory above resty/ in `workspace.library`. README.md describes
--- the functions; t/meta.t compares this file with README.md and with the module.
+-- file. To use it, name the directory above resty/ in `workspace.library`. docs/REFERENCE.md
+-- describes the functions; t/meta.t compares this file with it and with the module.
 
 ---@class resty.ngxvar
 ---@field _VERSION string the module's version
 local _M = { _VERSION = "" }
 
----An opaque value that names one request, and still no other when that has ended.
+---A userdata that names one request, and never another one.
 ---@class resty.ngxvar.handle
 
 ---The value of a variable.
 ---@alias resty.ngxvar.value string|number|nil
 
----Returns a handle of the current request, or `nil, "no request found"` in `init_by_lua*`.
+---Returns a handle for the current request, or `nil, "no request found"` in `init_by_lua*`.
+---In timers, the TLS handshake and at the start of a worker it names no request.
 ---@return resty.ngxvar.handle? req
 ---@return string? err
 function _M.request() end
@@ -34,15 +35,15 @@ function _M.fetch(name, req) end
 ---@return string? err
 function _M.set(name, value, req) end
 
----Tells whether a request is live, and otherwise the reason.
+---Returns whether a request is live, and otherwise the reason. nil is not the current request.
 ---@param req resty.ngxvar.handle|ffi.cdata*
 ---@return boolean ok
 ---@return string? err
 function _M.live(req) end
 
----Returns a function that fetches one variable, for loops that LuaJIT compiles.
+---Returns `fetch` with a name, for code that has it: it is no faster.
 ---@param name string
----@return fun(req: resty.ngxvar.handle|ffi.cdata*): value: resty.ngxvar.value, err: string? get
+---@return fun(req?: resty.ngxvar.handle|ffi.cdata*): value: resty.ngxvar.value, err: string? get
 function _M.getter(name) end
 
 ---Reads several variables of one request, and returns the values in the order of the names.
@@ -59,20 +60,20 @@ reader.table = nil
 ---@return resty.ngxvar.reader read
 function _M.reader(names) end
 
----Returns a function that sets one variable, for loops that LuaJIT compiles.
+---Returns `set` with a name, for code that has it: it is no faster.
 ---@param name string
----@return fun(value: string|number|nil, req: resty.ngxvar.handle|ffi.cdata*): ok: true?, err: string? set
+---@return fun(value: string|number|nil, req?: resty.ngxvar.handle|ffi.cdata*): ok: true?, err: string? set
 function _M.setter(name) end
 
 ---Returns a copy of what Lua left in `ngx.ctx` during this connection's TLS handshake, or nil.
 ---@return table? left
 function _M.ssl_ctx() end
 
----Returns the figures of all workers, by name.
+---Returns the figures of all workers, by the names of the metrics without `nginx_lua_var_`.
 ---@return table<string, number> figures
 function _M.stats() end
 
----Makes `ngx.var.name` read variables as `fetch` does. To be called in `init_by_lua*`.
+---Makes `ngx.var.name` about as fast as `fetch` and `set`. To be called in `init_by_lua*`.
 function _M.patch_ngx_var() end
 
 ---With `false`, `fetch` of the current request returns `ngx.var[name]`.

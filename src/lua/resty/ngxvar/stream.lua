@@ -34,7 +34,14 @@ function _M.fetch(name)
 end
 
 
-for _, name in ipairs { "set", "live", "getter", "setter", "patch_ngx_var", "enable_patch" } do
+-- Code that runs in both subsystems calls this, too. ngx.var stays as it is.
+function _M.patch_ngx_var()
+    ngx.log(ngx.NOTICE, "lua_var: patch_ngx_var() does nothing in the stream subsystem")
+    _M.patch_ngx_var = function () end
+end
+
+
+for _, name in ipairs { "set", "live", "getter", "setter", "enable_patch" } do
     _M[name] = function ()
         error("resty.ngxvar: no " .. name .. "() in the stream subsystem, its sessions have"
               .. " no handles: use fetch() or ngx.var", 2)

@@ -11,12 +11,11 @@ mod registry {
     pub mod slots;
 }
 
-use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Instant;
 
-use registry::by_address::{HEADS, Heads, Index};
-use registry::slots::{Handle, Slot, Slots};
+use registry::by_address::{Heads, Index};
+use registry::slots::{Chunk, Handle, Slot, Slots};
 
 const LIVE: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
 const GROWTH: usize = 100_000;
@@ -29,37 +28,39 @@ struct Table {
     index: Box<Index>,
 }
 
-/// `count` values that are never freed.
-fn forever<T>(count: usize, make: impl Fn() -> T) -> &'static [T] {
-    Box::leak((0..count).map(|_| make()).collect())
+/// A value of zero bytes that is never freed.
+///
+/// # Safety
+/// Zero bytes must be a valid `T`.
+unsafe fn zeroed<T>() -> &'static T {
+    let layout = std::alloc::Layout::new::<T>();
+    let place = unsafe { std::alloc::alloc_zeroed(layout) };
+    unsafe { place.cast::<T>().as_ref() }.expect("no memory")
 }
 
 impl Table {
-    fn new(live: usize) -> Self {
-        let heads: &'static Heads = forever(HEADS, || Cell::new(0)).try_into().unwrap();
-        let table = Table {
+    fn new() -> Self {
+        Table {
             slots: Box::new(Slots::new()),
-            index: Box::new(Index::new(heads)),
-        };
-        table.slots.place(forever(live + 2048, Slot::new));
-        table
+            // A head of zero bytes is an empty chain.
+            index: Box::new(Index::new(unsafe { zeroed::<Heads>() })),
+        }
     }
 
-    /// As `Registry::register`.
+    /// As `Registry::register_new`.
     fn register(&self, address: usize) -> &'static Slot {
-        let slot = self.slots.acquire(address, address, |_| true);
+        // A slot of zero bytes is free.
+        let more = || Some(unsafe { zeroed::<Chunk>() });
+        let slot = self.slots.acquire(address, address, more);
         let slot = slot.expect("no memory");
-        self.index.insert(slot);
+        self.index.insert(address, slot);
         slot
     }
 
-    /// As `Registry::forget`.
-    fn forget(&self, slot: &Slot) {
-        self.index.remove(&self.slots, slot);
-        assert!(
-            self.slots.release(slot.handle()),
-            "a live handle was refused"
-        );
+    /// As the cleanup of a request's pool.
+    fn forget(&self, slot: &'static Slot) {
+        self.index.remove(slot);
+        self.slots.release(slot, 0);
     }
 }
 
@@ -101,7 +102,7 @@ fn time(of: &[usize], mut call: impl FnMut(usize)) -> f64 {
 }
 
 fn measure(live: usize) {
-    let table = Table::new(live);
+    let table = Table::new();
     let handles: Vec<Handle> = (0..live)
         .map(|n| table.register(address(n)).handle())
         .collect();
@@ -123,7 +124,7 @@ fn measure(live: usize) {
         println!("validate a handle, {order}\t{live}\t{fetch:.2}");
 
         let restore = time(of, |which| {
-            let slot = table.index.find(&table.slots, black_box(address(which)));
+            let slot = table.index.find(black_box(address(which)));
             let slot = slot.expect("a live request was not found");
             slot.set_ctx(which as i32 + 1, 0);
             assert_eq!(black_box(slot.ctx()), Some((which as i32 + 1, 0)));
@@ -144,7 +145,7 @@ fn worst() -> (u128, u128) {
     let mut best = vec![u128::MAX; GROWTH];
     let mut once = u128::MAX;
     for _ in 0..ROUNDS {
-        let table = Table::new(GROWTH);
+        let table = Table::new();
         let mut longest = 0;
         for (n, best) in best.iter_mut().enumerate() {
             let start = Instant::now();

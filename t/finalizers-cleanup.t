@@ -36,21 +36,38 @@ end
 END
     c => "C: refused\nend\n",
 );
+$WRITES{left} = "current: another\n" . $WRITES{current} =~ s/(?=^end)/request: nil\n/mr;
 
 add_block_preprocessor(sub ($block) {
     my ($kind, $is_vm_closed) = ($block->name =~ /\[(\w+)\]/, $block->code_cache ? 'true' : 'false');
     $block->set_value(http_config => <<'EOC' . ($block->http_config // ''));
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 EOC
-    $block->set_value(config => <<"EOC");
+    my $leave = <<"EOC";
+        log_by_lua_block {
+            require("leaving").leave("\$TEST_NGINX_HTML_DIR/written", $is_vm_closed)
+        }
+EOC
+    $block->set_value(config => ($kind eq 'left' ? <<"EOC" : <<"EOC") . <<"EOC");
+    location = /t {
+        set \$own "own";
+        rewrite_by_lua_block { require("leaving").begin() }
+        auth_request /last;
+        alias \$TEST_NGINX_HTML_DIR/ok.txt;
+    }
+    location = /last {
+        log_subrequest on;
+        return 204;
+$leave
+    }
+EOC
     location = /t {
         set \$own "own";
         access_by_lua_block { require("leaving").begin() }
         content_by_lua_block { ngx.say("ok") }
-        log_by_lua_block {
-            require("leaving").leave("\$TEST_NGINX_HTML_DIR/written", $is_vm_closed)
-        }
+$leave
     }
+EOC
     location = /sub { content_by_lua_block { require("leaving").sub() } }
     location = /written { alias \$TEST_NGINX_HTML_DIR/written; }
 EOC
@@ -105,3 +122,11 @@ __DATA__
 --- code_cache
 --- http_config
     lua_code_cache off;
+
+
+
+=== TEST 9: without a handle, when the last Lua code was that of a subrequest [left]
+The slot of the subrequest is freed first, because its cleanup was the last.
+--- user_files
+>>> ok.txt
+ok

@@ -258,3 +258,31 @@ false
 /t
 --- no_error_log
 [error]
+
+
+
+=== TEST 7: the library's own userdata, which begins as a handle does, is refused
+--- config
+    location = /t {
+        set $own "own";
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local _, vm = debug.getupvalue(ngxvar.fetch, 1)
+
+            ngx.say(type(vm))
+            ngx.say((select(2, ngxvar.fetch("uri", vm))))
+            ngx.say((select(2, ngxvar.live(vm))))
+            ngx.say((select(2, ngxvar.set("own", "changed", vm))))
+            ngx.say(ngx.var.own)
+        }
+    }
+--- request
+GET /t
+--- response_body
+userdata
+bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.live(req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.set(name, value, req)
+own
+--- no_error_log
+[error]

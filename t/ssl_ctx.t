@@ -19,6 +19,14 @@ add_block_preprocessor(sub ($block) {
         ssl_certificate_key \$TEST_NGINX_CERT_DIR/test.key;
         $lua
         location / { content_by_lua_block { ngx.say(left()) } }
+        location = /assigned {
+            content_by_lua_block {
+                -- the first use makes a table, which has a reference before another is assigned
+                ngx.ctx.used = true
+                ngx.ctx = { name = "assigned" }
+                ngx.say(left())
+            }
+        }
     }
 END
     };
@@ -278,3 +286,29 @@ shared nil
     }
 --- response_body eval
 join '', map { "own $_\n" } 2, 4, 1, 9, 3, 5 .. 8
+
+
+
+=== TEST 9: a request whose ngx.ctx has the reference that an ended handshake had finds nothing
+--- handshake
+        ssl_certificate_by_lua_block { ngx.ctx = { name = "handshake" } }
+--- config
+    location = /t {
+        content_by_lua_block {
+            for _ = 1, 3 do
+                ngx.say(finish(connect($TEST_NGINX_PORT1)))
+
+                local c = connect($TEST_NGINX_PORT2)
+
+                ngx.print(c:request("/assigned").body)
+                c:close()
+            end
+        }
+    }
+--- response_body
+handshake nil
+nothing
+handshake nil
+nothing
+handshake nil
+nothing

@@ -87,6 +87,16 @@ function kinds.current()
 end
 
 
+-- The current request is a subrequest that is no longer registered.
+function kinds.left()
+    local r = base.get_request()
+
+    write("current: ", (r and r ~= _M.pointer) and "another" or "the main request")
+    kinds.current()
+    write("request: ", tostring(ngxvar.request()))
+end
+
+
 function kinds.c()
     write("C: ", lua_var_c.refused(_M.pointer))
 end
@@ -121,7 +131,8 @@ end
 -- allocation, or when the VM is closed.
 function _M.leave(name, is_vm_closed)
     file = assert(io.open(name, "w"))
-    _M.finalizer = assert(kinds[ngx.var.arg_do])
+    -- a subrequest of auth_request has no arguments
+    _M.finalizer = assert(kinds[ngx.var.arg_do or "left"])
 
     if is_vm_closed then
         _M.kept = ffi.gc(ffi.new("int[1]"), finalize)

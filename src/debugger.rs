@@ -5,9 +5,9 @@
 //! LuaJIT or this module. The compilers know where the members of structures are, so that
 //! knowledge is stored here for `gdb/*.py`. Nothing of this is used while nginx runs.
 
-use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::offset_of;
+use core::ptr::null;
 
 use crate::culprits;
 use crate::culprits::table::{Culprit, ENTRIES};
@@ -40,36 +40,38 @@ static SCRIPTS: [u8; TEXT.len()] = match TEXT.as_bytes().first_chunk() {
     None => [0; TEXT.len()],
 };
 
-/// A number that depends on this build, with its name in `gdb/lua_var.py`.
+/// The name and the value of a member of `LuaVarModule` in `gdb/lua_var.py`, or a text alone.
 #[repr(C)]
-struct Number {
-    name: [u8; 20],
-    value: u32,
+#[derive(Clone, Copy)]
+struct Fact {
+    text: *const u8,
+    len: usize,
+    value: *const c_void,
 }
 
-macro_rules! numbers {
-    ($($name:ident = $value:expr;)+) => {
-        [$(Number {
-            name: match concat!(stringify!($name), "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
-                .as_bytes()
-                .first_chunk()
-            {
-                Some(name) => *name,
-                None => [0; 20],
-            },
-            value: $value as u32,
-        },)+]
+impl Fact {
+    const fn new(text: &'static [u8], value: *const c_void) -> Self {
+        Fact {
+            text: text.as_ptr(),
+            len: text.len(),
+            value,
+        }
+    }
+}
+
+macro_rules! facts {
+    ($type:ty: $($name:ident = $value:expr;)+) => {
+        [$(Fact::new(stringify!($name).as_bytes(), $value as $type as *const c_void),)+]
     };
 }
 
-const NUMBERS: [Number; 31] = numbers! {
+const NUMBERS: [Fact; 30] = facts! { usize:
     chunk = CHUNK;
     max_live = MAX_LIVE;
     slots = offset_of!(Registry, slots);
     slots_chunks = Slots::CHUNKS;
     slots_used = Slots::USED;
     slots_live = Slots::LIVE;
-    slots_retired = Slots::RETIRED;
     slot_size = size_of::<Slot>();
     slot_generation = Slot::GENERATION;
     slot_connection = Slot::CONNECTION;
@@ -96,22 +98,16 @@ const NUMBERS: [Number; 31] = numbers! {
     culprit_size = size_of::<Culprit>();
 };
 
-/// The sentence of a [`Refusal`].
-#[repr(C)]
-struct Reason {
-    text: *const u8,
-    len: usize,
-}
-
-impl Reason {
-    const fn of(refusal: Refusal) -> Self {
-        let sentence = refusal.reason();
-        Reason {
-            text: sentence.as_ptr(),
-            len: sentence.len(),
-        }
+/// The sentences of refusals, in the order of their numbers.
+const REASONS: [Fact; Refusal::ALL.len()] = {
+    let mut reasons = [Fact::new(b"", null()); Refusal::ALL.len()];
+    let mut n = 0;
+    while n < reasons.len() {
+        reasons[n] = Fact::new(Refusal::ALL[n].reason(), null());
+        n += 1;
     }
-}
+    reasons
+};
 
 /// The structure at `ngx_http_lua_var_debug`, whose members `gdb/lua_var.py` reads in this order.
 ///
@@ -130,19 +126,14 @@ pub struct DebugInfo {
 /// The part of [`DebugInfo`] that does not depend on `lib.rs`.
 #[repr(C)]
 pub struct Facts {
-    /// Ends with a version, to be raised when anything but the list of numbers changes.
+    /// Ends with a version, to be raised when anything but the list of facts changes.
     magic: [u8; 16],
     scripts: *const u8,
-    http_module: *const ngx_module_t,
-    cycle: *const *mut ngx_cycle_t,
-    registry: *const Registry,
-    layout: *const Cell<Layout>,
-    msec: *const c_void,
-    refusals: *const c_void,
     reason_count: usize,
-    number_count: usize,
-    reasons: [Reason; Refusal::ALL.len()],
-    numbers: [Number; NUMBERS.len()],
+    fact_count: usize,
+    reasons: [Fact; REASONS.len()],
+    numbers: [Fact; NUMBERS.len()],
+    addresses: [Fact; 6],
 }
 
 /// The facts of this build.
@@ -150,22 +141,17 @@ pub(crate) const fn facts() -> Facts {
     Facts {
         magic: *b"lua_var debug 4\0",
         scripts: (&raw const SCRIPTS).cast(),
-        http_module: nginx::http_module(),
-        cycle: nginx::cycle_address(),
-        registry: registry(),
-        layout: layout::address(),
-        msec: nginx::msec_address(),
-        refusals: culprits::address(),
-        reason_count: Refusal::ALL.len(),
-        number_count: NUMBERS.len(),
-        reasons: [
-            Reason::of(Refusal::ALL[0]),
-            Reason::of(Refusal::ALL[1]),
-            Reason::of(Refusal::ALL[2]),
-            Reason::of(Refusal::ALL[3]),
-            Reason::of(Refusal::ALL[4]),
-            Reason::of(Refusal::ALL[5]),
-        ],
+        reason_count: REASONS.len(),
+        fact_count: NUMBERS.len() + 6,
+        reasons: REASONS,
         numbers: NUMBERS,
+        addresses: facts! { *const c_void:
+            http_module = nginx::http_module();
+            cycle = nginx::cycle_address();
+            registry = &raw const *registry();
+            layout = layout::address();
+            msec = nginx::msec_address();
+            refusals = culprits::address();
+        },
     }
 }

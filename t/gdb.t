@@ -260,10 +260,37 @@ my $main  = $cores{main}{core};
 for my $name (sort keys %CRASHES) {
     subtest "lua-var bt: $name" => sub {
         my ($frames, $said) = backtrace($cores{$name}{core});
+        my $told = frames($cores{$name}{told});
+        # Since November 2025 a finalizer has a thread of its own, and debug.traceback shows only that.
+        if ($name eq 'finalizer' && $told !~ /'collectgarbage'/) {
+            ($frames, my $outer) = map { frames($_) } split /^which was resumed or called by\n/m, $said;
+            like($outer, qr/\A\t\[C\]: in function 'collectgarbage'\n/, 'the thread that ran the collector follows');
+        }
         like($frames, qr/\A\t\[C\]: in function 'strlen'\n/, 'the first frame is the C function that crashed');
-        is($frames =~ s/\A.*\n//r, frames($cores{$name}{told}), 'the other frames are those of debug.traceback');
+        is($frames =~ s/\A.*\n//r, $told, 'the other frames are those of debug.traceback');
         is_no_traceback($said);
     };
+}
+
+# bc_cfunc_int and bc_cfunc_ext in LuaJIT's global state: two instructions with 20 slots.
+sub opcode_of_funcc ($data) {
+    return unpack 'C', ($data =~ /((?:[\x5f\x66]\x14\0\0){2})/)[0] // die "no FUNCC\n";
+}
+
+# A core dump in which FUNCC and the opcodes before it, from FUNCF on, have other numbers.
+sub with_funcc ($data, $new, $changes_functions = 1) {
+    my $old = opcode_of_funcc($data);
+    my ($before, $after) = map { pack('L<', 20 << 8 | $_) x 2 } $old, $new;
+    $data =~ s/\Q$before\E/$after/g;
+    # FUNCF or FUNCV, as it is or compiled, is the first instruction of each Lua function, which
+    # is 104 bytes behind the start of its GCproto, whose type at the offset 9 is 7.
+    my $at = -1;
+    while ($changes_functions && ($at = index $data, "\7", $at + 1) >= 0) {
+        next if $at % 8 != 1 || $at + 96 > length $data;
+        my $opcode = unpack 'C', substr $data, $at + 95, 1;
+        substr $data, $at + 95, 1, pack 'C', $opcode - $old + $new if $old - 6 <= $opcode && $opcode < $old;
+    }
+    return $data;
 }
 
 # The frames that lua-var bt prints, and all of its output.
@@ -272,6 +299,22 @@ sub backtrace ($core, $command = 'lua-var bt') {
     my ($stack) = $said =~ /^(lua_State 0x.*)/ms;
     return (frames($stack // $said), $said);
 }
+
+subtest 'lua-var bt: it knows the opcodes before and since July 2026, and no others' => sub {
+    my ($frames) = backtrace($main);
+    my $funcc    = opcode_of_funcc(read_file($main));
+    my $core     = "$PREFIX/logs/opcodes.core";
+    write_file($core, with_funcc(read_file($main), $funcc == 95 ? 102 : 95));
+    is((backtrace($core))[0], $frames, 'with the opcodes of the other LuaJIT the stack is the same');
+    write_file($core, with_funcc(read_file($main), 98));
+    my ($nothing, $said) = backtrace($core);
+    is($nothing, '', 'with unknown opcodes there is no stack');
+    like($said, qr/^this LuaJIT has other instructions than .*: the opcode of FUNCC is 98$/m, 'but a message');
+    write_file($core, with_funcc(read_file($main), $funcc == 95 ? 102 : 95, 0));
+    like((backtrace($core))[0], qr/\A\t\(the frames below are not known: an? (?:function|instruction) that .*\n\z/,
+        'nor is there one if functions begin with other instructions than FUNCF and FUNCV');
+    is_no_traceback($said);
+};
 
 subtest 'lua-var bt: for compiled code it shows the stack at its entry' => sub {
     my ($frames, $said) = backtrace(core_of('/compiled'));

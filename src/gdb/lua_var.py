@@ -47,10 +47,9 @@ class LuaVarMemory:
         """The bytes up to a zero.  They are read in pieces that do not cross a page, because
         memory may end behind the string."""
         text = b""
-        while len(text) < limit:
-            text += LuaVarMemory.read(address + len(text), 16 - address % 16 if not text else 16)
-            if b"\0" in text:
-                break
+        while len(text) < limit and b"\0" not in text:
+            at = address + len(text)
+            text += LuaVarMemory.read(at, 16 - at % 16)
         return text.split(b"\0")[0][:limit]
 
     @staticmethod
@@ -61,36 +60,28 @@ class LuaVarMemory:
 
 
 class LuaVarModule:
-    """The module's DebugInfo (src/debugger.rs).  The members below are in its order."""
+    """The module's DebugInfo (src/debugger.rs): the members below, texts, and more members by
+    name."""
 
     SYMBOL = "ngx_http_lua_var_debug"
     MAGIC = b"lua_var debug "
     VERSION = b"4\0"
     SCRIPTS = b"\4lua_var.py\n"
-    HEAD = ("own module magic scripts http_module cycle registry layout msec refusals"
-            " reason_count number_count").split()
-    HEAD_FORM = "<2Q16s%dQ" % (len(HEAD) - 3)
+    HEAD = struct.Struct("<2Q16s3Q")
 
     def __init__(self, address):
-        for name, value in zip(self.HEAD, LuaVarMemory.numbers(self.HEAD_FORM, address)):
-            setattr(self, name, value)
-        self.is_known = self.magic.startswith(self.MAGIC)
-        self.has_version = self.magic == self.MAGIC + self.VERSION
-        self.reasons = []
-        if self.has_version:
-            self.read_lists(address + struct.calcsize(self.HEAD_FORM))
-        self.is_own = self.own == address and self.has_its_file()
-
-    def read_lists(self, at):
-        """The sentences of refusals, and numbers by name."""
-        if self.reason_count > 64 or self.number_count > 1024:
-            raise LuaVarError("what the module says of itself is damaged")
-        values = LuaVarMemory.numbers("<%dQ" % (2 * self.reason_count), at)
-        self.reasons = list(zip(values[::2], values[1::2]))
-        at += 16 * self.reason_count
-        numbers = LuaVarMemory.read(at, 24 * self.number_count)
-        for name, number in struct.iter_unpack("<20sI", numbers):
-            setattr(self, name.rstrip(b"\0").decode("ascii", "replace"), number)
+        (own, self.module, magic, self.scripts, reasons, facts) = self.HEAD.unpack(
+            LuaVarMemory.read(address, self.HEAD.size))
+        self.has_version = magic == self.MAGIC + self.VERSION
+        self.is_own = magic.startswith(self.MAGIC) and own == address and self.has_its_file()
+        if self.is_own and self.has_version:
+            if reasons > 64 or facts > 1024:
+                raise LuaVarError("what the module says of itself is damaged")
+            data = LuaVarMemory.read(address + self.HEAD.size, 24 * (reasons + facts))
+            facts = [(LuaVarMemory.read(text, min(length, 256)).decode("ascii", "replace"), value)
+                     for text, length, value in struct.iter_unpack("<3Q", data)]
+            self.reasons = [text for text, _ in facts[:reasons]]
+            vars(self).update(facts[reasons:])
 
     def has_its_file(self):
         """Whether gdb reads the file of this build.  The scripts are in the file, but not in a
@@ -106,12 +97,10 @@ class LuaVarModule:
         found, why = [], None
         for address in cls.addresses():
             try:
-                module = cls(address)
+                found.append(cls(address))
             except LuaVarError as error:
                 why = error
-                continue
-            if module.is_known and module.is_own:
-                found.append(module)
+        found = [module for module in found if module.is_own]
         if not found:
             raise why or LuaVarError(
                 "this is another build: the file of the module that gdb reads is not the one "
@@ -166,24 +155,18 @@ class LuaVarModule:
         """The message that Lua got for a refusal."""
         if number >= len(self.reasons):
             raise LuaVarError("a refusal for a reason that the module does not have")
-        return LuaVarMemory.read(*self.reasons[number]).decode("ascii", "replace")
+        return self.reasons[number]
 
     def lua_main_conf(self):
         """The Lua module's main configuration; None if the module is not loaded."""
         for module in self.modules():
             name = LuaVarMemory.cstring(LuaVarMemory.u64(module + self.module_name))
             if name == b"ngx_http_lua_module":
-                conf_ctx = LuaVarMemory.u64(LuaVarMemory.u64(self.cycle) + self.cycle_conf_ctx)
-                index = LuaVarMemory.u64(self.http_module + self.module_index)
-                http = LuaVarMemory.u64(conf_ctx + 8 * index)
-                main_conf = LuaVarMemory.u64(http + self.conf_ctx_main_conf)
-                return LuaVarMemory.u64(
-                    main_conf + 8 * LuaVarMemory.u64(module + self.module_ctx_index))
+                at = LuaVarMemory.u64(LuaVarMemory.u64(self.cycle) + self.cycle_conf_ctx)
+                at += 8 * LuaVarMemory.u64(self.http_module + self.module_index)
+                at = LuaVarMemory.u64(LuaVarMemory.u64(at) + self.conf_ctx_main_conf)
+                return LuaVarMemory.u64(at + 8 * LuaVarMemory.u64(module + self.module_ctx_index))
         return None
-
-    def reads_members(self):
-        """Whether nginx has the layout of requests that the module was built for."""
-        return LuaVarMemory.read(self.layout, 1)[0] != self.layout_differs
 
 
 class LuaVarRegistry:
@@ -195,7 +178,6 @@ class LuaVarRegistry:
         self.chunks = slots + module.slots_chunks
         self.used = LuaVarMemory.u32(slots + module.slots_used)
         self.live = LuaVarMemory.u32(slots + module.slots_live)
-        self.retired = LuaVarMemory.u32(slots + module.slots_retired)
         if self.used > module.max_live or self.live > self.used:
             raise LuaVarError("the registry of requests is damaged: %u of %u slots live"
                               % (self.live, self.used))
@@ -206,12 +188,9 @@ class LuaVarRegistry:
         place = chunk + number % self.module.chunk * size
         return LuaVarSlot(self.module, number, LuaVarMemory.read(place, size))
 
-    def slots(self):
-        """Yields the slots that were ever used."""
-        return (self.slot(number) for number in range(self.used))
-
     def occupied(self):
-        return (slot for slot in self.slots() if slot.is_occupied())
+        slots = (self.slot(number) for number in range(self.used))
+        return (slot for slot in slots if slot.is_occupied())
 
     def at(self, address):
         """The slot of the live request at this address, or None."""
@@ -221,45 +200,34 @@ class LuaVarRegistry:
 class LuaVarSlot:
     """A slot, and the request in it."""
 
-    def __init__(self, module, number, data):
-        def member(form, name):
-            return struct.unpack_from(form, data, getattr(module, "slot_" + name))[0]
+    MEMBERS = dict(generation="<I", connection="<Q", request="<Q", flags="<I", ctx_ref="<i",
+                   ctx_vm="<I", ended="<I")
 
+    def __init__(self, module, number, data):
         self.module = module
         self.number = number
-        self.generation = member("<I", "generation")
-        self.connection = member("<Q", "connection")
-        self.request = member("<Q", "request")
-        self.flags = member("<I", "flags")
-        self.ctx_ref = member("<i", "ctx_ref")
-        self.ctx_vm = member("<I", "ctx_vm")
-        self.ended = member("<I", "ended")
+        for name, form in self.MEMBERS.items():
+            at = getattr(module, "slot_" + name)
+            setattr(self, name, struct.unpack_from(form, data, at)[0])
 
     def is_occupied(self):
         return self.generation & 1 == 1
 
-    def handle(self):
-        return "%u/%u" % (self.number, self.generation)
-
     def name(self):
         """A description of the request."""
-        words = ["request: %s" % self.handle(), "at 0x%x" % self.request]
-        return " ".join(words) + "".join(", " + fact for fact in self.facts())
+        handle = "request: %u/%u at 0x%x" % (self.number, self.generation, self.request)
+        return ", ".join([handle, *self.facts()])
 
     def facts(self):
-        module = self.module
-        if not module.reads_members():
+        if LuaVarMemory.read(self.module.layout, 1)[0] == self.module.layout_differs:
             yield "its members are not known, because the module was built for another nginx"
         else:
             try:
                 yield from self.members()
             except LuaVarError:
                 yield "its memory is not in the core dump"
-        if self.ctx_ref > 0:
-            vm = " of the Lua VM %u" % self.ctx_vm if self.ctx_vm else ""
-            yield "ngx.ctx ref %d%s" % (self.ctx_ref, vm)
-        else:
-            yield "no ngx.ctx"
+        vm = " of the Lua VM %u" % self.ctx_vm if self.ctx_vm else ""
+        yield "ngx.ctx ref %d%s" % (self.ctx_ref, vm) if self.ctx_ref > 0 else "no ngx.ctx"
 
     def members(self):
         """Yields what is read from the request itself."""
@@ -272,8 +240,8 @@ class LuaVarSlot:
             return
         yield "*%u" % LuaVarMemory.u64(connection + module.connection_number)
         length, data = LuaVarMemory.numbers("<2Q", r + module.request_uri)
-        uri = LuaVarMemory.printable(LuaVarMemory.read(data, min(length, 2048))) if length else ""
-        yield "\"%s\"%s" % (uri, "..." if length > 2048 else "")
+        uri = LuaVarMemory.read(data, min(length, 2048)) if length else b""
+        yield "\"%s\"%s" % (LuaVarMemory.printable(uri), "..." if length > 2048 else "")
         if main != r:
             yield "subrequest of 0x%x" % main
         if self.flags & module.from_error_page:

@@ -258,14 +258,12 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Offset of `chunks`, for the gdb commands; so are the next three.
+    /// Offset of `chunks`, for the gdb commands; so are the next two.
     pub const CHUNKS: usize = offset_of!(Slots, chunks);
     /// Offset of `used`.
     pub const USED: usize = offset_of!(Slots, used);
     /// Offset of `live`.
     pub const LIVE: usize = offset_of!(Slots, live);
-    /// Offset of `retired`.
-    pub const RETIRED: usize = offset_of!(Slots, retired);
 
     /// No slots.
     pub const fn new() -> Self {

@@ -36,7 +36,7 @@ end
 END
     c => "C: refused\nend\n",
 );
-$WRITES{left} = "current: another\n" . $WRITES{current} =~ s/(?=^end)/request: nil\n/mr;
+$WRITES{left} = "current: another\nrequest: nil\n$WRITES{current}";
 
 add_block_preprocessor(sub ($block) {
     my ($kind, $is_vm_closed) = ($block->name =~ /\[(\w+)\]/, $block->code_cache ? 'true' : 'false');

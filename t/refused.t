@@ -511,3 +511,32 @@ GET /t
 nil stale request
 --- error_log eval
 qr{, first made \d+\.\d\d\ds ago at content_by_lua\S*:3 for "GET /twice}
+
+
+
+=== TEST 18: with lua_var_trace_handles each timer's handle has a place of its own
+--- http_config
+    lua_var_trace_handles on;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local first, second
+            ngx.timer.at(0, function () first = require("resty.ngxvar").request() end)
+            while not first do ngx.sleep(0.005) end
+            ngx.timer.at(0, function () second = require("resty.ngxvar").request() end)
+            while not second do ngx.sleep(0.005) end
+            ngx.say((app.read("uri", first)))
+            ngx.say((app.read("host", second)))
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil
+nil
+--- error_log eval
+[
+    qr{read "uri" of no request .*, made in a timer or at the start of a worker \d+\.\d\d\ds ago at content_by_lua\S*:4\b},
+    qr{read "host" of no request .*, made in a timer or at the start of a worker \d+\.\d\d\ds ago at content_by_lua\S*:6\b},
+]

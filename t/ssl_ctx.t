@@ -312,3 +312,34 @@ handshake nil
 nothing
 handshake nil
 nothing
+
+
+
+=== TEST 10: what is known of a connection is forgotten when its reference is used again
+--- handshake
+        ssl_certificate_by_lua_block { ngx.ctx = { name = "handshake" } }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function upvalue(f, wanted)
+                for n = 1, 60 do
+                    local name, value = debug.getupvalue(f, n)
+                    if name == wanted then return value end
+                end
+            end
+
+            local function known()
+                local core = upvalue(require("resty.ngxvar").ssl_ctx, "core")
+                local n = 0
+                for _ in pairs(upvalue(core.ssl_ctx, "ref_of")) do n = n + 1 end
+                return n
+            end
+
+            finish(connect($TEST_NGINX_PORT1))
+            local before = known()
+            for _ = 1, 10 do finish(connect($TEST_NGINX_PORT1)) end
+            ngx.say(before > 0, " ", known() - before)
+        }
+    }
+--- response_body
+true 0

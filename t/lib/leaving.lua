@@ -92,8 +92,8 @@ function kinds.left()
     local r = base.get_request()
 
     write("current: ", (r and r ~= _M.pointer) and "another" or "the main request")
-    kinds.current()
     write("request: ", tostring(ngxvar.request()))
+    kinds.current()
 end
 
 

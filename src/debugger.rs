@@ -50,18 +50,21 @@ struct Fact {
 }
 
 impl Fact {
-    const fn new(text: &'static [u8], value: *const c_void) -> Self {
+    const fn named(text: &'static [u8]) -> Self {
         Fact {
             text: text.as_ptr(),
             len: text.len(),
-            value,
+            value: null(),
         }
     }
 }
 
 macro_rules! facts {
     ($type:ty: $($name:ident = $value:expr;)+) => {
-        [$(Fact::new(stringify!($name).as_bytes(), $value as $type as *const c_void),)+]
+        [$(Fact {
+            value: $value as $type as *const c_void,
+            ..Fact::named(stringify!($name).as_bytes())
+        },)+]
     };
 }
 
@@ -99,15 +102,14 @@ const NUMBERS: [Fact; 30] = facts! { usize:
 };
 
 /// The sentences of refusals, in the order of their numbers.
-const REASONS: [Fact; Refusal::ALL.len()] = {
-    let mut reasons = [Fact::new(b"", null()); Refusal::ALL.len()];
-    let mut n = 0;
-    while n < reasons.len() {
-        reasons[n] = Fact::new(Refusal::ALL[n].reason(), null());
-        n += 1;
-    }
-    reasons
-};
+const REASONS: [Fact; Refusal::ALL.len()] = [
+    Fact::named(Refusal::ALL[0].reason()),
+    Fact::named(Refusal::ALL[1].reason()),
+    Fact::named(Refusal::ALL[2].reason()),
+    Fact::named(Refusal::ALL[3].reason()),
+    Fact::named(Refusal::ALL[4].reason()),
+    Fact::named(Refusal::ALL[5].reason()),
+];
 
 /// The structure at `ngx_http_lua_var_debug`, whose members `gdb/lua_var.py` reads in this order.
 ///
@@ -142,7 +144,7 @@ pub(crate) const fn facts() -> Facts {
         magic: *b"lua_var debug 4\0",
         scripts: (&raw const SCRIPTS).cast(),
         reason_count: REASONS.len(),
-        fact_count: NUMBERS.len() + 6,
+        fact_count: NUMBERS.len().wrapping_add(6),
         reasons: REASONS,
         numbers: NUMBERS,
         addresses: facts! { *const c_void:

@@ -266,6 +266,7 @@ fetch_by_name(lua_State *L, lua_var_vm_t *vm, int idx, int32_t flavour,
     name = (const u_char *) api.lua_tolstring(L, idx, &call->name_len);
 
     call->name = name;
+    call->text = NULL;
     call->flavour = flavour;
 
     rust->fetch(call);
@@ -402,6 +403,7 @@ read_known(lua_var_call_t *call, const lua_var_name_t *name, int32_t flavour)
 {
     call->name = name->data;
     call->name_len = name->len;
+    call->text = NULL;
     call->known = &name->found;
     call->flavour = flavour;
 

@@ -262,3 +262,23 @@ X: first
 GET /t
 --- response_body
 compared
+
+
+
+=== TEST 7: a no-cacheable variable that has an index is read anew after the request changed
+--- config
+    # gives them indices
+    set $used "$uri $args";
+    location = /u {
+        content_by_lua_block {
+            read("uri")
+            read("args")
+            ngx.req.set_uri("/changed")
+            ngx.req.set_uri_args("b=2")
+            ngx.say(ngx.var.uri, " ", ngx.var.args)
+        }
+    }
+--- request eval
+[map { "GET /u?way=$_" } qw(stock patched fetch getter none)]
+--- response_body eval
+[("/changed b=2\n") x 5]

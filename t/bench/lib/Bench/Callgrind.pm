@@ -14,17 +14,18 @@ use constant { WARM_UP => 400, COUNTED => 1000 };
 # The locations that start counting and write the counts.
 use constant SERVER => <<'CONF';
     location = /count {
-        content_by_lua_block { require("bench.floor").floor_count() ngx.say("ok") }
+        content_by_lua_block { require("bench.probe").probe_count() ngx.say("ok") }
     }
     location = /dump {
-        content_by_lua_block { require("bench.floor").floor_dump() ngx.say("ok") }
+        content_by_lua_block { require("bench.probe").probe_dump() ngx.say("ok") }
     }
 CONF
 
 my $cpus = () = do { open my $file, '<', '/proc/cpuinfo'; join '', readline $file } =~ /^processor/mg;
 
 # Counts the instructions of one request to each of a worker's `paths`: adds `instructions`,
-# { path => number }, to each worker (arguments of Bench::Worker->start).
+# { path => number }, to each worker (arguments of Bench::Worker->start). A worker's `request`
+# returns the URI and headers to send for a path.
 sub count ($progress, @workers) {
     my ($done, $all) = (0, scalar @workers);
     my @queue = @workers;
@@ -68,7 +69,7 @@ sub _count_group (@group) {
 # Sends a request to all workers at once.
 sub _together ($path, $times, @group) {
     for (1 .. $times) {
-        $_->{nginx}->send_get($path . ($_->{query} ? $_->{query}->() : '')) for @group;
+        $_->{nginx}->send_get($_->{request} ? $_->{request}->($path) : $path) for @group;
         for my $worker (@group) {
             my $body = $worker->{nginx}->receive($path, $worker->{status});
             die "$worker->{name}: $path read a wrong value\n" if $body =~ /wrong/;

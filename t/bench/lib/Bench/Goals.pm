@@ -10,6 +10,7 @@ use utf8;
 
 use List::Util qw(all max reduce);
 
+use Bench::Requests  ();
 use Bench::Stats     qw(median);
 use Bench::Variables ();
 
@@ -73,13 +74,13 @@ sub _request_lines ($of) {
     return (
         map {
             my ($title, $limit, $with, $without) = @$_;
-            my $more = $of->{$with} - $of->{$without};
+            my $more = Bench::Requests::more($of, $with, $without);
             [ $title, "$limit instructions",
                 { value => $more, limit => $limit, text => sprintf '%+.0f', $more } ]
         } @above
     ), [
         'error page with restore, against stashing by hand', '1.0 of its instructions',
-        _part($of->{'error-module'} / $of->{'by-hand-stock'}, 1, 'of them'),
+        _part(median(@{ $of->{'error-module'} }) / median(@{ $of->{'by-hand-stock'} }), 1, 'of them'),
     ];
 }
 

@@ -8,6 +8,7 @@ use utf8;
 use List::Util qw(max min);
 
 use Bench::Handlers  ();
+use Bench::Requests  ();
 use Bench::Stats     qw(median);
 use Bench::Variables ();
 
@@ -127,25 +128,22 @@ sub _handlers ($run) {
 
 sub _requests ($run) {
     my $requests = $run->{requests};
-    my @rows     = ([ 'one request, instructions', 'with the module', 'without', 'more' ]);
+    my @rows     = ([ 'instructions', 'with', 'without', 'more' ]);
     my @titles   = (
-        [ plain => 'return 200' ],
-        [ say   => 'a bare ngx.say' ],
-        [ ctx   => 'Lua makes a ngx.ctx' ],
+        [ 'return 200: the module',             qw(plain-module plain-stock) ],
+        [ 'a bare ngx.say: the module',         qw(say-module say-stock) ],
+        [ 'Lua makes a ngx.ctx: the module',    qw(ctx-module ctx-stock) ],
+        [ 'a handler: request()',               qw(handle-module no-handle-module) ],
+        [ 'an error page: ngx.ctx restored',    qw(error-module lost-stock) ],
+        [ 'an error page: stashed by hand',     qw(by-hand-stock lost-stock) ],
     );
     for (@titles) {
-        my ($name, $title) = @$_;
-        my ($with, $without) = @$requests{ "$name-module", "$name-stock" };
-        push @rows, [ $title, map({ sprintf '%.0f', $_ } $with, $without), sprintf '%+.0f', $with - $without ];
+        my ($title, @kinds) = @$_;
+        push @rows, [ $title, (map { _spread(@{ $requests->{$_} }) } @kinds),
+            sprintf '%+.0f', Bench::Requests::more($requests, @kinds) ];
     }
-    push @rows, [ 'request()', map({ sprintf '%.0f', $_ } @$requests{qw(handle-module no-handle-module)}),
-        sprintf '%+.0f', $requests->{'handle-module'} - $requests->{'no-handle-module'} ];
-    push @rows, [ 'error page, ngx.ctx restored', sprintf('%.0f', $requests->{'error-module'}), '',
-        sprintf '%+.0f', $requests->{'error-module'} - $requests->{'lost-stock'} ];
-    push @rows, [ 'error page, ngx.ctx lost', '', sprintf '%.0f', $requests->{'lost-stock'} ];
-    push @rows, [ 'error page, stashed by hand', '', sprintf('%.0f', $requests->{'by-hand-stock'}),
-        sprintf '%+.0f', $requests->{'by-hand-stock'} - $requests->{'lost-stock'} ];
-    return _grid('Whole requests', @rows);
+    return _grid('Whole requests, with something and without it; median of three fresh workers '
+            . '(least to most)', @rows);
 }
 
 sub _table ($run) {

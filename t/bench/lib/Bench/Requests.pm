@@ -94,7 +94,7 @@ sub workers () {
     );
 }
 
-# { worker => instructions, the median of fresh workers }
+# { worker => instructions, of each of its restarts }
 sub run ($progress) {
     my @workers;
     for my $restart (1 .. RESTARTS) {
@@ -106,7 +106,10 @@ sub run ($progress) {
 
     my %of;
     push @{ $of{ $_->{kind} } }, $_->{instructions}{'/request'} for @workers;
-    return { map { $_ => median(@{ $of{$_} }) } keys %of };
+    return \%of;
 }
+
+# What a request takes more in one kind of worker than in another.
+sub more ($of, $with, $without) { return median(@{ $of->{$with} }) - median(@{ $of->{$without} }) }
 
 1;

@@ -44,8 +44,8 @@ sub write_to ($path, $run) {
 
     open my $file, '>:encoding(UTF-8)', $path or die "$path: $!\n";
     print $file _head($height), _legend(\%title, @readers),
-        _text(MARGIN, 110, 'unit', 'A handler that reads twenty variables, ten of which are new in each '
-            . 'request: instructions per read, medians of five workers'),
+        _text(MARGIN, 110, 'unit', 'A handler that reads twenty variables, ten of which change from '
+            . 'request to request: instructions per read, medians of five workers'),
         _at(MARGIN, TOP, $panels[0]{svg}), _at(MARGIN + PANEL + GAP, TOP, $panels[1]{svg}),
         _text(MARGIN, $height - 16, 'note', join ' · ', _note($run)), "</svg>\n";
     close $file or die "$path: $!\n";

@@ -16,7 +16,6 @@ use Getopt::Long qw(GetOptions);
 use JSON::PP ();
 use Time::HiRes qw(time);
 
-use Bench::Gateway  ();
 use Bench::Goals    ();
 use Bench::Handlers ();
 use Bench::Loops    ();
@@ -31,8 +30,9 @@ use Bench::Table    ();
 use Bench::Worker   ();
 use NgxVarTest::Signals ();
 
-GetOptions('json' => \my $json, 'loops' => \my $loops_only) && !@ARGV
-    or die "usage: t/bin/bench [--json | --loops]\n";
+GetOptions('json' => \my $json, 'loops' => \my $loops_only, 'counted' => \my $counted)
+    && !@ARGV
+    or die "usage: t/bin/bench [--json | --loops] [--counted]\n";
 
 binmode STDOUT, ':encoding(UTF-8)';
 NgxVarTest::Signals::set_up(130);
@@ -57,8 +57,8 @@ make_path($Bench::Worker::TARGET);
 open my $lock, '>', "$Bench::Worker::TARGET/lock" or die "lock: $!\n";
 flock $lock, LOCK_EX | LOCK_NB or die "another make bench is running\n";
 my $dir = abs_path(dirname(__FILE__));
-system('cc', qw(-O2 -Wall -fPIC -shared -o), "$Bench::Worker::TARGET/floor.so", "$dir/floor.c") == 0
-    or die "floor.c does not compile\n";
+system('cc', qw(-O2 -Wall -fPIC -shared -o), "$Bench::Worker::TARGET/probe.so", "$dir/probe.c") == 0
+    or die "probe.c does not compile\n";
 
 my @peers = Bench::Peers::given();
 my %run   = (
@@ -67,16 +67,17 @@ my %run   = (
 );
 
 # These are timed, so nothing runs beside them.
-$run{loops}    = Bench::Loops::run(\&progress, @peers);
-if ($loops_only) {
-    print Bench::Report::loops(\%run);
-    exit;
+if (!$counted) {
+    $run{loops} = Bench::Loops::run(\&progress, @peers);
+    if ($loops_only) {
+        print Bench::Report::loops(\%run);
+        exit;
+    }
+    $run{table} = Bench::Table::run(\&progress);
 }
-$run{table}    = Bench::Table::run(\&progress);
 $run{requests} = Bench::Requests::run(\&progress);
 $run{memory}   = Bench::Memory::run(\&progress);
 $run{handlers} = Bench::Handlers::run(\&progress, @peers);
-$run{gateway}  = Bench::Gateway::run(\&progress, @peers);
 $run{refused}  = Bench::Refused::run(\&progress);
 $run{lines}    = [ Bench::Goals::lines(\%run) ];
 $run{reached}  = grep { $_->{reached} } @{ $run{lines} };

@@ -7,6 +7,8 @@ package Bench::Callgrind;
 
 use v5.36;
 
+use List::Util qw(max);
+
 use Bench::Worker ();
 
 use constant { WARM_UP => 400, COUNTED => 1000 };
@@ -14,17 +16,18 @@ use constant { WARM_UP => 400, COUNTED => 1000 };
 # The locations that start counting and write the counts.
 use constant SERVER => <<'CONF';
     location = /count {
-        content_by_lua_block { require("bench.floor").floor_count() ngx.say("ok") }
+        content_by_lua_block { require("bench.probe").probe_count() ngx.say("ok") }
     }
     location = /dump {
-        content_by_lua_block { require("bench.floor").floor_dump() ngx.say("ok") }
+        content_by_lua_block { require("bench.probe").probe_dump() ngx.say("ok") }
     }
 CONF
 
 my $cpus = () = do { open my $file, '<', '/proc/cpuinfo'; join '', readline $file } =~ /^processor/mg;
 
 # Counts the instructions of one request to each of a worker's `paths`: adds `instructions`,
-# { path => number }, to each worker (arguments of Bench::Worker->start).
+# { path => number }, to each worker (arguments of Bench::Worker->start). A worker's `request`
+# returns the URI and headers to send for a path.
 sub count ($progress, @workers) {
     my ($done, $all) = (0, scalar @workers);
     my @queue = @workers;
@@ -44,20 +47,25 @@ sub _count_group (@group) {
     ) for @group;
     $_->{nginx}->await_ready for @group;
 
-    my $paths = $group[0]{paths};
-    for my $path (@$paths) {
-        _together($path, WARM_UP, @group);
+    # Workers may have fewer paths than others.
+    my @rounds = map {
+        my $n = $_;
+        [ grep { $_->{paths}[$n] } @group ]
+    } 0 .. max(map { $#{ $_->{paths} } } @group);
+    for my $n (0 .. $#rounds) {
+        _together(sub ($worker) { $worker->{paths}[$n] }, WARM_UP, @{ $rounds[$n] });
     }
-    _together('/count', 1, @group);
-    _together('/dump',  1, @group);
-    for my $path (@$paths) {
-        _together($path,   COUNTED, @group);
-        _together('/dump', 1,       @group);
+    _together(sub (@) { '/count' }, 1, @group);
+    _together(sub (@) { '/dump' },  1, @group);
+    for my $n (0 .. $#rounds) {
+        _together(sub ($worker) { $worker->{paths}[$n] }, COUNTED, @{ $rounds[$n] });
+        _together(sub (@) { '/dump' }, 1, @{ $rounds[$n] });
     }
     for my $worker (@group) {
         $worker->{nginx}->stop;
         # Each part includes the request that wrote it; the first part is only that.
         my $dumping = _total($worker, 1);
+        my $paths   = $worker->{paths};
         $worker->{instructions} = {
             map { $paths->[$_] => (_total($worker, $_ + 2) - $dumping) / COUNTED } 0 .. $#$paths
         };
@@ -65,13 +73,17 @@ sub _count_group (@group) {
     return;
 }
 
-# Sends a request to all workers at once.
+# Sends a request to all workers at once; `path` returns a worker's.
 sub _together ($path, $times, @group) {
     for (1 .. $times) {
-        $_->{nginx}->send_get($path . ($_->{query} ? $_->{query}->() : '')) for @group;
         for my $worker (@group) {
-            my $body = $worker->{nginx}->receive($path, $worker->{status});
-            die "$worker->{name}: $path read a wrong value\n" if $body =~ /wrong/;
+            my $to = $path->($worker);
+            $worker->{nginx}->send_get($worker->{request} ? $worker->{request}->($to) : $to);
+        }
+        for my $worker (@group) {
+            my $to   = $path->($worker);
+            my $body = $worker->{nginx}->receive($to, $worker->{status});
+            die "$worker->{name}: $to read a wrong value\n" if $body =~ /wrong/;
         }
     }
     return;

@@ -1,7 +1,7 @@
 package Bench::Handlers;
 
-# Twenty different variables in one handler (lua/bench/handlers.lua): instructions per read,
-# in fresh workers.
+# Twenty different variables in one handler (lua/bench/handlers.lua): instructions of the whole
+# request, and per read, in fresh workers.
 
 use v5.36;
 
@@ -10,67 +10,75 @@ use List::Util qw(shuffle);
 use Bench::Callgrind ();
 use Bench::Worker    ();
 
-# FEW: restarts for readers without a limit.
-use constant { RESTARTS => 5, FEW => 2, READS => 20 };
+# Fresh workers, because LuaJIT compiles and hashes differently in each.
+use constant { RESTARTS => 5, READS => 20 };
 
 our @SHAPES = qw(straight entry loop metatable);
 
-sub _worker ($reader, $shape, $restart, %more) {
+# The shapes of each reader's handlers: `reader` and the patch have no code of their own for a
+# loop or a metatable.
+my %SHAPES = (reader => [qw(straight entry)], patched => [qw(straight entry)],
+    current => [qw(straight loop)]);
+
+sub _worker ($reader, $restart, %more) {
     my $lua_reader = $more{lua_reader} // $reader;
+    my $shapes     = $SHAPES{$reader} // \@SHAPES;
+    my %made       = (
+        (map { $_ => qq{make("$lua_reader", "$_")} } @$shapes),
+        map { ("bare-$_" => qq{make_bare("$_")}) } qw(straight entry),
+    );
     return {
         %more,
-        name   => "handlers-$reader-$shape-$restart",
-        reader => $reader,
-        shape  => $shape,
-        paths  => [ '/handler', '/bare' ],
-        # other arguments each time
-        query  => sub { sprintf '?id=%08d&page=%04d', int rand 1e8, int rand 1e4 },
-        init   => 'require("bench.handlers").shift_memory() ' . ($more{init} // ''),
-        server => <<"CONF",
-            location = /handler {
-                content_by_lua_block {
-                    local handlers = require "bench.handlers"
-                    handlers.run("handler", function () return handlers.make("$lua_reader", "$shape") end)
-                }
-            }
-            location = /bare {
-                content_by_lua_block {
-                    local handlers = require "bench.handlers"
-                    handlers.run("bare", function () return handlers.make_bare("$shape") end)
-                }
-            }
-CONF
+        name    => "handlers-$reader-$restart",
+        reader  => $reader,
+        shapes  => $shapes,
+        paths   => [ map { "/$_" } sort keys %made ],
+        request => \&Bench::Worker::vary,
+        init    => 'require("bench.handlers").shift_memory() ' . ($more{init} // ''),
+        server  => join('', map { _location($_, $made{$_}) } sort keys %made),
     };
 }
 
-# { reader => { shape => [instructions per read, by restart] } }
+sub _location ($name, $make) {
+    return <<"CONF";
+        location = /$name {
+            content_by_lua_block {
+                local handlers = require "bench.handlers"
+                handlers.run("$name", function () return handlers.$make end)
+            }
+        }
+CONF
+}
+
+# { reader => { shape => { reads => [instructions per read, by restart], share => [of the
+# request, by restart] } } }
 sub run ($progress, @peers) {
     my %ours = (modules => [$Bench::Worker::MODULE]);
-    # reader, restarts, shapes, arguments of Bench::Worker->start
+    # reader, arguments of Bench::Worker->start
     my @kinds = (
-        [ ours      => RESTARTS, \@SHAPES, %ours ],
-        [ 'ngx.var' => RESTARTS, \@SHAPES ],
-        [ patched   => RESTARTS, [qw(straight entry)], %ours, lua_reader => 'ngx.var',
-            init => 'require("resty.ngxvar").patch_ngx_var()' ],
-        [ current => FEW, [qw(straight loop)], %ours ],
-        [ reader  => RESTARTS, [qw(straight entry)], %ours ],
-        [ getter  => FEW, \@SHAPES, %ours ],
-        map { [ $_->{reader}, RESTARTS, \@SHAPES, %$_ ] } @peers,
+        ['ngx.var'],
+        [ ours    => %ours ],
+        [ current => %ours ],
+        [ reader  => %ours ],
+        [ patched => %ours, lua_reader => 'ngx.var', init => 'require("resty.ngxvar").patch_ngx_var()' ],
+        map { [ $_->{reader}, %$_ ] } @peers,
     );
     my @workers;
-    for my $kind (@kinds) {
-        my ($reader, $restarts, $shapes, %more) = @$kind;
-        for my $restart (1 .. $restarts) {
-            push @workers, map { _worker($reader, $_, $restart, %more) } @$shapes;
-        }
+    for my $restart (1 .. RESTARTS) {
+        push @workers, map { my ($reader, %more) = @$_; _worker($reader, $restart, %more) } @kinds;
     }
-    # in random order, so that load on the machine hits no kind alone
-    Bench::Callgrind::count($progress, shuffle @workers);
+    Bench::Callgrind::count(sub ($what) { $progress->("twenty variables, $what") }, shuffle @workers);
 
     my %result;
     for my $worker (@workers) {
-        my $more = $worker->{instructions}{'/handler'} - $worker->{instructions}{'/bare'};
-        push @{ $result{$worker->{reader}}{$worker->{shape}} }, $more / READS;
+        my $of = $worker->{instructions};
+        for my $shape (@{ $worker->{shapes} }) {
+            my $bare = $of->{ $shape eq 'entry' ? '/bare-entry' : '/bare-straight' };
+            my $more = $of->{"/$shape"} - $bare;
+            my $into = $result{ $worker->{reader} }{$shape} //= {};
+            push @{ $into->{reads} }, $more / READS;
+            push @{ $into->{share} }, $more / $of->{"/$shape"};
+        }
     }
     return \%result;
 }

@@ -10,7 +10,7 @@ use Bench::Worker ();
 
 use constant ROUNDS => 21;
 
-# The variables need values, about as long as the floor's. The upstream is this nginx itself,
+# The variables need values. The upstream is this nginx itself,
 # whose X-Accel-Redirect leads to the location where the loops run.
 sub server ($port, $setup) {
     return <<"CONF";
@@ -33,7 +33,6 @@ sub server ($port, $setup) {
                 ngx.header["X-Sent"] = "sent-header"
                 local loops = require "bench.loops"
                 if #loops.cases == 0 then
-                    loops.add_floors()
                     $setup
                 end
                 loops.round()
@@ -50,8 +49,7 @@ sub workers (@peers) {
     my %with = (modules => [$Bench::Worker::MODULE], index => 'log_format uses "$arg_indexed";');
     return (
         {   name => 'module', %with,
-            setup => "$ours ours.add_getters(); ours.add_fetch(); ours.add_unchecked();"
-                . "$STOCK; require('bench.others').add_ngx_ctx()",
+            setup => "$ours ours.add_fetch(); $STOCK; require('bench.others').add_ngx_ctx()",
         },
         { name => 'stock', setup => "$STOCK; require('bench.others').add_ngx_ctx()" },
         {   name => 'patched', %with, setup => $STOCK,

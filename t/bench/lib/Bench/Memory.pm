@@ -1,26 +1,26 @@
 package Bench::Memory;
 
 # The memory of a live request: the heap of a worker with this module and of one without,
-# while thousands of requests wait in each; and the memory of the registry, which is not in
-# the heap.
+# while thousands of requests wait in each. Those of the former have asked for a handle.
 
 use v5.36;
 
-use POSIX       ();
+use POSIX ();
 
 use Bench::Worker ();
 
-# sizeof(ngx_pool_cleanup_t): handler, data, next. It is in the request's pool, whose block
-# nginx allocates anyway, so the heap does not show it.
-use constant CLEANUP => 24;
+# Slots are allocated in chunks of this many (src/registry/slots.rs). The first chunk is there when
+# the measurement begins.
+use constant CHUNK => 512;
 
-# Registry::RESERVED in src/registry/mod.rs.
-use constant TABLE => 4096 * 1024 * 64;
+# The slot's place in the index (src/registry/by_address.rs), which is not in the heap.
+use constant HEAD => 8;
 
 use constant SERVER => <<'CONF';
     location = /wait {
         content_by_lua_block {
             WAITING = WAITING or require("ngx.semaphore").new()
+            ASK()
             assert(WAITING:wait(300))
             ngx.say("done")
         }
@@ -33,7 +33,7 @@ use constant SERVER => <<'CONF';
             collectgarbage()
             collectgarbage()
             ngx.say(WAITING and -WAITING:count() or 0, " ", ngx.var.connections_active,
-                    " ", require("bench.floor").floor_heap())
+                    " ", require("bench.probe").probe_heap())
         }
     }
 CONF
@@ -44,11 +44,12 @@ sub run ($progress) {
     $requests = 8000 if $requests > 8000;
 
     $progress->("memory, $requests live requests");
-    my ($ours, $again) = _heap($requests, 'memory-module', modules => [$Bench::Worker::MODULE]);
-    my ($stock)        = _heap($requests, 'memory-stock');
+    my ($ours, $again) = _heap($requests, 'memory-module', modules => [$Bench::Worker::MODULE],
+        init => 'ASK = require("resty.ngxvar").request');
+    my ($stock)        = _heap($requests, 'memory-stock', init => 'ASK = function () end');
     return {
         requests => $requests,
-        bytes    => ($ours - $stock) / $requests + CLEANUP,
+        bytes    => ($ours - $stock) / ($requests - CHUNK) + HEAD,
         kept     => $again / $requests,
     };
 }
@@ -84,23 +85,7 @@ sub _wave ($nginx, $requests) {
 sub _figures ($nginx) {
     my %now;
     @now{qw(waiting active heap)} = split ' ', $nginx->get('/heap');
-    $now{heap} += _table($nginx->pid);
     return \%now;
-}
-
-# Bytes of the registry that have memory: its mapping before the reserved rest, which is
-# read-only. 0 in a worker without the module.
-sub _table ($pid) {
-    no warnings 'portable';    # addresses have more than 32 bits
-    open my $maps, '<', "/proc/$pid/maps" or die "maps: $!\n";
-    my ($writable, $end) = (0, '');
-    while (readline $maps) {
-        my ($from, $to, $rights) = /^(\w+)-(\w+) (\S+) 0+ 00:00 0 *$/ or next;
-        my $size = hex($to) - hex($from);
-        return $from eq $end ? $writable : 0 if $rights eq 'r--p' && $size > TABLE / 2;
-        ($writable, $end) = $rights eq 'rw-p' ? ($size, $to) : (0, '');
-    }
-    return 0;
 }
 
 sub _await ($nginx, $condition) {

@@ -1,6 +1,6 @@
 package Bench::Plot;
 
-# A plot of the figures: bars, shorter is better, each with its value and its ratio to
+# A plot of the counted figures: bars, shorter is better, each with its value and its ratio to
 # ngx.var's.
 
 use v5.36;
@@ -14,12 +14,11 @@ use constant {
     WIDTH   => 1080,
     MARGIN  => 32,
     GAP     => 48,      # between the panels
-    TOP     => 118,     # where the panels begin
+    TOP     => 132,     # where the panels begin
     BAR     => 18,
     PITCH   => 22,      # from bar to bar
     LABEL   => 150,     # room to the right of a panel's longest bar
     HEADING => 26,      # of a group
-    BETWEEN => 52,      # from a panel to the one below it
 };
 use constant PANEL => (WIDTH - 2 * MARGIN - GAP) / 2;
 
@@ -35,75 +34,40 @@ sub write_to ($path, $run) {
     my @readers = ('ngx.var', (map { $_->{reader} } @{ $run->{peers} }), 'ours');
     my %title   = (
         'ngx.var' => 'ngx.var',
-        ours      => 'this module',
+        ours      => 'fetch',
         map { $_->{reader} => $_->{title} } @{ $run->{peers} },
     );
-    my @left = (
-        _panel({ title => 'A handler that reads twenty variables',
-                unit => 'instructions per read, worst of five restarts' },
-            _handlers($run, @readers)),
-        _panel({ title => 'One read, interpreted', unit => 'nanoseconds, the JIT off' },
-            _interpreted($run)),
-    );
-    my $right = _panel({ title => 'One read in a compiled loop', unit => 'nanoseconds',
-            floor => $run->{loops}{module}{'floor F'}{ns}{median} },
-        _loops($run, @readers));
-    my $below  = TOP + $left[0]{height} + BETWEEN;
-    my $height = max($below + $left[1]{height}, TOP + $right->{height}) + 40;
+    my @all     = _handlers($run, @readers);
+    my $longest = max map { $_->[1] } map { @$_[ 1 .. $#$_ ] } @all;
+    my @panels  = map { _panel((PANEL - LABEL) / $longest, @$_) } [ @all[ 0, 1 ] ], [ @all[ 2, 3 ] ];
+    my $height = TOP + max(map { $_->{height} } @panels) + 40;
 
     open my $file, '>:encoding(UTF-8)', $path or die "$path: $!\n";
     print $file _head($height), _legend(\%title, @readers),
-        _at(MARGIN, TOP, $left[0]{svg}), _at(MARGIN, $below, $left[1]{svg}),
-        _at(MARGIN + PANEL + GAP, TOP, $right->{svg}),
+        _text(MARGIN, 110, 'unit', 'A handler that reads twenty variables, ten of which change from '
+            . 'request to request: instructions per read, medians of five workers'),
+        _at(MARGIN, TOP, $panels[0]{svg}), _at(MARGIN + PANEL + GAP, TOP, $panels[1]{svg}),
         _text(MARGIN, $height - 16, 'note', join ' · ', _note($run)), "</svg>\n";
     close $file or die "$path: $!\n";
     return;
 }
 
-# Groups of a panel: [title, [reader, value, format] ...]
-
+# A group of each shape: [title, [reader, value] ...]
 sub _handlers ($run, @readers) {
     my %title = (
-        straight  => 'straight code: twenty lines',
+        straight  => 'straight-line code: twenty lines',
         entry     => 'a log entry: a table with twenty keys',
-        loop      => 'a loop: four times five',
+        loop      => 'a loop over the names',
         metatable => 'a metatable’s __index, as APISIX’s ctx.var',
     );
     return map {
         my $shape = $_;
-        [ $title{$shape}, map { [ $_, max(@{ $run->{handlers}{$_}{$shape} }), '%.0f' ] } @readers ]
+        [ $title{$shape}, map { [ $_, median(@{ $run->{handlers}{$_}{$shape}{reads} }) ] } @readers ]
     } qw(straight entry loop metatable);
 }
 
-sub _loops ($run, @readers) {
-    my $loops = $run->{loops};
-    my %worker = map { $_->{reader} => $_->{name} } @{ $run->{peers} };
-    my $case   = sub ($reader, $name) {
-        return $loops->{module}{"getter $name"} if $reader eq 'ours';
-        return $loops->{stock}{"ngx.var $name"} if $reader eq 'ngx.var';
-        return $loops->{ $worker{$reader} }{"$reader $name"};
-    };
-    return map {
-        my $name = $_;
-        [ "\$$name", map { [ $_, $case->($_, $name)->{ns}{median}, '%.1f' ] } @readers ]
-    } qw(uri scheme request_time foo http_user_agent);
-}
-
-sub _interpreted ($run) {
-    my $loops = $run->{loops}{'jit-off'};
-    return map {
-        my $name = $_;
-        [ "\$$name", map { [ $_->[0], $loops->{"$_->[1] $name"}{ns}{median}, '%.0f' ] }
-                [ 'ngx.var', 'ngx.var' ], [ ours => 'fetch' ] ]
-    } qw(uri http_user_agent);
-}
-
-# about: title, unit, and perhaps a floor, where a line is drawn.
-sub _panel ($about, @groups) {
-    my $longest = max map { $_->[1] } map { @$_[ 1 .. $#$_ ] } @groups;
-    my $scale   = (PANEL - LABEL) / $longest;
-    my $svg     = _text(0, -22, 'panel', $about->{title}) . _text(0, -5, 'unit', $about->{unit});
-    my $y       = 8;
+sub _panel ($scale, @groups) {
+    my ($svg, $y) = ('', 0);
 
     for my $group (@groups) {
         my ($heading, @bars) = @$group;
@@ -111,9 +75,9 @@ sub _panel ($about, @groups) {
         $svg .= _text(0, $y + 15, 'group', $heading);
         $y += HEADING;
         for my $bar (@bars) {
-            my ($reader, $value, $format) = @$bar;
+            my ($reader, $value) = @$bar;
             my $width = max(2, $value * $scale);
-            my $label = sprintf $format, $value;
+            my $label = sprintf '%.0f', $value;
             $label .= ' · ' . _of($value / $stock) if $reader ne 'ngx.var';
             $svg .= sprintf qq{<rect x="0" y="%d" width="%.1f" height="%d" rx="2" fill="%s"/>\n},
                 $y, $width, BAR, $COLOUR{$reader};
@@ -121,14 +85,6 @@ sub _panel ($about, @groups) {
             $y += PITCH;
         }
         $y += 10;
-    }
-    if (my $floor = $about->{floor}) {
-        my $x = $floor * $scale;
-        # First, so that the bars and their labels cover it.
-        $svg = qq{<line x1="$x" y1="6" x2="$x" y2="$y" class="mark"/>\n} . $svg;
-        $svg .= _text(0, $y + 16, 'unit',
-            sprintf 'dashed: the floor, a call over FFI that gives a string, %.1f', $floor);
-        $y += 20;
     }
     return { svg => $svg, height => $y };
 }
@@ -167,10 +123,8 @@ sub _head ($height) {
 text { font-family: "DejaVu Sans", Verdana, sans-serif; font-size: 13px; fill: #30363d;
        paint-order: stroke; stroke: #ffffff; stroke-width: 4px; }
 .title { font-size: 21px; font-weight: bold; }
-.panel { font-size: 15px; font-weight: bold; }
 .unit, .note { font-size: 12px; fill: #6a737d; }
 .group { font-weight: bold; }
-.mark { stroke: #d1242f; stroke-dasharray: 3 4; }
 .ours { font-weight: bold; fill: #0a7d4f; }
 </style>
 <rect width="100%" height="100%" fill="#ffffff"/>

@@ -5,18 +5,19 @@ package Bench::Report;
 use v5.36;
 use utf8;
 
-use List::Util qw(max);
+use List::Util qw(max min);
 
-use Bench::Gateway   ();
+use Bench::Handlers  ();
+use Bench::Requests  ();
 use Bench::Stats     qw(median);
 use Bench::Variables ();
 
 sub text ($run) {
-    return join "\n", _machine($run), _handlers($run), _gateway($run), _requests($run),
-        _loops($run), _jit_off($run), _table($run), _lines($run);
+    return join "\n", _machine($run), _handlers($run), _requests($run),
+        $run->{loops} ? (_loops($run), _jit_off($run), _table($run)) : (), _lines($run);
 }
 
-# Only how LuaJIT compiles the library, for .ci/matrix.
+# Only how LuaJIT compiles what calls the library, for .ci/matrix.
 sub loops ($run) { return join "\n", _machine($run), _loops($run), _jit_off($run) }
 
 sub _machine ($run) {
@@ -67,41 +68,19 @@ sub _loops ($run) {
     my @peers = @{ $run->{peers} };
 
     my @rows = ([
-        'one read, compiled loop', 'to floor', 'to ngx.var', 'getter', 'compiled', 'ngx.var',
-        (map { $_->{title} } @peers), 'patched ngx.var', 'fetch', 'compiled',
+        'one read, compiled loop', 'to ngx.var', 'fetch', 'compiled', 'ngx.var',
+        (map { $_->{title} } @peers), 'patched ngx.var',
     ]);
-    for my $floor (qw(F N)) {
-        my $title = $floor eq 'F' ? 'floor F (FFI call, ffi.string)' : 'floor N (FFI call, int)';
-        push @rows, [ $title, '', '', _time($ours->{"floor $floor"}) ];
+    for my $name (Bench::Variables::all(), 'set') {
+        my ($fetch, $var) = ($ours->{"fetch $name"}, $stock->{"ngx.var $name"});
+        push @rows, [
+            $name, _ratio($fetch, $var), _time($fetch), _compiled($fetch), _time($var),
+            (map { _time($loops->{ $_->{name} }{"$_->{reader} $name"}) } @peers),
+            _time($loops->{patched}{"ngx.var $name"}),
+        ];
     }
-    for my $kind (qw(strings values numbers other)) {
-        my $floor = $kind eq 'numbers' ? 'N' : 'F';
-        for my $name (Bench::Variables::of($kind)) {
-            my $getter = $ours->{"getter $name"};
-            my $fetch  = $ours->{"fetch $name"};
-            push @rows, [
-                $name,
-                _ratio($getter, $ours->{"floor $floor"}) . " $floor",
-                _ratio($getter, $stock->{"ngx.var $name"}),
-                _time($getter), _compiled($getter),
-                _time($stock->{"ngx.var $name"}),
-                (map { _time($loops->{ $_->{name} }{"$_->{reader} $name"}) } @peers),
-                _time($loops->{patched}{"ngx.var $name"}),
-                _time($fetch), _compiled($fetch),
-            ];
-        }
-    }
-    my ($setter, $set, $stock_set)
-        = ($ours->{'getter set'}, $ours->{'fetch set'}, $stock->{'ngx.var set'});
-    push @rows, [
-        'set', '', _ratio($setter, $stock_set), _time($setter), _compiled($setter),
-        _time($stock_set),
-        (map { _time($loops->{ $_->{name} }{"$_->{reader} set"}) } @peers), '',
-        _time($set), _compiled($set),
-    ];
     my @ctx = map { $_->{'ngx.ctx key'} } $ours, $stock;
-    push @rows, [ 'ngx.ctx', '', _ratio(@ctx), _time($ctx[0]), _compiled($ctx[0]), _time($ctx[1]) ];
-    push @rows, [ "$_ unchecked", '', '', _time($ours->{"unchecked $_"}) ] for qw(uri request_length);
+    push @rows, [ 'ngx.ctx', _ratio(@ctx), _time($ctx[0]), _compiled($ctx[0]), _time($ctx[1]) ];
     return _grid('Compiled loops: nanoseconds, medians ± half the distance of the quartiles', @rows);
 }
 
@@ -115,83 +94,56 @@ sub _jit_off ($run) {
     return _grid('The JIT off: nanoseconds', @rows);
 }
 
+# The median, and the least and the most.
+sub _spread (@counts) {
+    return '' if !@counts;
+    return sprintf '%.0f (%.0f–%.0f)', median(@counts), min(@counts), max(@counts);
+}
+
 sub _handlers ($run) {
     my $handlers = $run->{handlers};
-    my @shapes   = qw(straight entry loop metatable);
+    my @shapes   = @Bench::Handlers::SHAPES;
     my %title    = (
         ours      => 'fetch, with a handle',
         current   => 'fetch, without one',
-        getter    => 'getter',
         reader    => 'reader',
         'ngx.var' => 'ngx.var',
         patched   => 'ngx.var, patched',
         map { $_->{reader} => $_->{title} } @{ $run->{peers} },
     );
-    my @rows = ([ 'instructions per read', map { ($_, 'to ngx.var') } @shapes ]);
-    my @readers = ('ngx.var', (map { $_->{reader} } @{ $run->{peers} }),
-        qw(patched getter current ours reader));
-    for my $reader (@readers) {
+    my @rows = ([ 'instructions per read', map { ($_, 'of request') } @shapes ]);
+    for my $reader ('ngx.var', (map { $_->{reader} } @{ $run->{peers} }), qw(patched current ours reader)) {
         push @rows, [
             $title{$reader},
             map {
-                my @of = @{ $handlers->{$reader}{$_} // [] };
-                my $stock = median(@{ $handlers->{'ngx.var'}{$_} });
-                @of ? (join('/', map { int $_ + 0.5 } sort { $a <=> $b } @of),
-                        sprintf '%.2f', median(@of) / $stock)
+                my $of = $handlers->{$reader}{$_};
+                $of ? (_spread(@{ $of->{reads} }), sprintf '%.0f %%', 100 * median(@{ $of->{share} }))
                     : ('', '');
             } @shapes,
         ];
     }
     return _grid('Twenty different variables in one handler: instructions per read above a bare ngx.say, '
-            . 'fresh worker, each restart', @rows);
-}
-
-sub _gateway ($run) {
-    my $gateway = $run->{gateway};
-    my @rows    = ([ 'one request', 'instructions', 'of which reading' ]);
-    my @readers = (
-        [ constants => 'reading nothing' ],
-        [ 'ngx.var' => 'ngx.var' ],
-        (map { [ $_->{reader} => $_->{title} ] } @{ $run->{peers} }),
-        [ patched => 'ngx.var, patched' ],
-        [ ours    => 'fetch, with a handle' ],
-    );
-    for (@readers) {
-        my ($reader, $title) = @$_;
-        push @rows, [
-            $title,
-            join('/', map { int $_ + 0.5 } sort { $a <=> $b } @{ $gateway->{$reader} }),
-            $reader eq 'constants' ? '' : sprintf '%.1f %%', 100 * Bench::Gateway::share($gateway, $reader),
-        ];
-    }
-    return _grid('A request as a gateway handles it: thirty variables, ten of them computed, through a table '
-            . 'that caches them, in the access, header filter and log phases', @rows);
+            . 'and the share of the whole request; median of five fresh workers (least to most)', @rows);
 }
 
 sub _requests ($run) {
     my $requests = $run->{requests};
-    my @rows     = ([ 'one request', 'instructions', 'requests/s', 'per second of CPU' ]);
+    my @rows     = ([ 'instructions', 'with', 'without', 'more' ]);
     my @titles   = (
-        [ 'plain-module',  'return 200, with the module' ],
-        [ 'plain-stock',   'return 200, without' ],
-        [ 'ctx-module',    'with a ngx.ctx, with the module' ],
-        [ 'ctx-stock',     'with a ngx.ctx, without' ],
-        [ 'error-module',  'error page, ngx.ctx restored' ],
-        [ 'error-by-hand', 'error page, stashed by hand' ],
-        [ 'error-lost',    'error page, ngx.ctx lost' ],
+        [ 'return 200: the module',             qw(plain-module plain-stock) ],
+        [ 'a bare ngx.say: the module',         qw(say-module say-stock) ],
+        [ 'Lua makes a ngx.ctx: the module',    qw(ctx-module ctx-stock) ],
+        [ 'a handler: request()',               qw(handle-module no-handle-module) ],
+        [ 'an error page: ngx.ctx restored',    qw(error-module lost-stock) ],
+        [ 'an error page: stashed by hand',     qw(by-hand-stock lost-stock) ],
     );
     for (@titles) {
-        my ($name, $title) = @$_;
-        my $of = $requests->{$name};
-        push @rows, [ $title, sprintf('%.0f', $of->{instructions}), _rate($of->{rate}),
-            _rate($of->{per_cpu}) ];
+        my ($title, @kinds) = @$_;
+        push @rows, [ $title, (map { _spread(@{ $requests->{$_} }) } @kinds),
+            sprintf '%+.0f', Bench::Requests::more($requests, @kinds) ];
     }
-    return _grid('Whole requests', @rows);
-}
-
-sub _rate ($rate) {
-    return '' if !$rate;
-    return sprintf '%.0f ±%2.0f%%', $rate->{median}, 100 * $rate->{spread};
+    return _grid('Whole requests, with something and without it; median of three fresh workers '
+            . '(least to most)', @rows);
 }
 
 sub _table ($run) {

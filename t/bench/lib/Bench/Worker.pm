@@ -28,6 +28,20 @@ my @HEADERS = (
     'Cookie' => 'c=some-cookie',
 );
 
+# The URI and the headers of a request like which there was none before: of the twenty variables
+# (variables.txt), those about the arguments, User-Agent, Cookie and X-Custom have other values
+# each time, of the same length.
+sub vary ($path) {
+    my $id = sub { sprintf '%08d', int rand 1e8 };
+    return (
+        sprintf('%s?id=%s&page=%04d', $path, $id->(), int rand 1e4),
+        'Host'       => 'bench.test',
+        'User-Agent' => 'ngxvar-bench/' . $id->(),
+        'X-Custom'   => 'trace-' . $id->(),
+        'Cookie'     => 'c=session-' . $id->(),
+    );
+}
+
 my @ports = NgxVarTest::Ports::reserve(15);
 
 # name, and: modules (beside the Lua module), init (Lua), http, server
@@ -110,8 +124,8 @@ sub get ($self, $path, $status = 200) {
 }
 
 # The two halves of get.
-sub send_get ($self, $path) {
-    $self->{client}->send($path);
+sub send_get ($self, $path, @headers) {
+    $self->{client}->send($path, @headers);
     return;
 }
 

@@ -1,11 +1,8 @@
--- Handlers that read twenty different variables, once each, in the shapes of real ones. The
+-- Handlers that read twenty different variables, once each, in the shapes of real ones. Ten of the
 -- values change from request to request, but not in length.
 --
 -- Each is generated, so that all readers get the same handler. The lengths of the values are
--- added up and compared, so that all are used and right. A log entry is encoded as JSON, as log
--- plugins do.
-
-local encode = require("cjson").encode
+-- added up and compared, so that all are used and right.
 
 local NAMES = require("bench.variables").twenty
 
@@ -20,15 +17,6 @@ local READERS = {
     },
     current = {
         [[local fetch = require("resty.ngxvar").fetch]], "", "fetch('%s')",
-    },
-    getter = {
-        [[local request = require("resty.ngxvar").request
-          local getter = require("resty.ngxvar").getter
-          local get = {}
-          for _, name in ipairs(require("bench.handlers").names) do
-              get[name] = getter(name)
-          end]],
-        "local req = request()", "get.%s(req)",
     },
     reader = {
         [[local request = require("resty.ngxvar").request
@@ -78,15 +66,16 @@ function _M.by_key(expression)
 end
 
 
--- The current values, by name.
+-- The current values, by name, and the sum of their lengths.
 local function values()
-    local all = {}
+    local all, sum = {}, 0
 
     for _, name in ipairs(NAMES) do
         all[name] = ngx.var[name]
+        sum = sum + #all[name]
     end
 
-    return all
+    return all, sum
 end
 
 
@@ -98,14 +87,28 @@ local function each(read, line)
         lines[i] = line(name, read(name))
     end
 
-    return lines
+    return table.concat(lines, "\n")
 end
 
 
--- The sum of the lengths, for a reader of all at once.
+-- A log entry: a table with a key for each name. `make` is the code that makes it.
+local function entry(make)
+    return "local entry = " .. make
+           .. "\nfor i = 1, #names do sum = sum + #entry[names[i]] end"
+end
+
+
+local function constructor(read)
+    return "{\n" .. each(read, function (name, code)
+        return name .. " = " .. code .. ","
+    end) .. "\n}"
+end
+
+
+-- The code of a handler that calls reader(names) once.
 local function reader_lines(shape)
     if shape == "entry" then
-        return "local entry = read:table(req)\nsum = #encode(entry)"
+        return entry("read:table(req)")
     end
 
     local locals = {}
@@ -135,69 +138,49 @@ local function source(reader, shape)
         by_name = function (name) return "ctx_var." .. name end
     end
 
-    local lines
-
     if not expression then
-        lines = reader_lines(shape)
-
-    elseif shape == "loop" then
-        setup = setup .. "\nlocal names = require('bench.handlers').names"
-        lines = "for i = 1, #names do local key = names[i] sum = sum + #" .. by_key .. " end"
-
-    elseif shape == "entry" then
-        lines = "local entry = {\n" .. table.concat(each(by_name, function (name, read)
-            return name .. " = " .. read .. ","
-        end), "\n") .. "\n}\nsum = #encode(entry)"
-
-    else
-        lines = table.concat(each(by_name, function (_, read)
-            return "sum = sum + #" .. read
-        end), "\n")
+        return setup, ask, reader_lines(shape)
     end
 
-    return setup .. [[
+    if shape == "loop" then
+        return setup, ask,
+               "for i = 1, #names do local key = names[i] sum = sum + #" .. by_key .. " end"
+    end
 
-local say, want, encode = ngx.say, ...
+    if shape == "entry" then
+        return setup, ask, entry(constructor(by_name))
+    end
+
+    return setup, ask, each(by_name, function (_, read) return "sum = sum + #" .. read end)
+end
+
+
+local function compile(shape, setup, ask, lines)
+    local all, want = values()
+
+    return assert(loadstring(setup .. [[
+
+local say, want, names, values = ngx.say, ...
 return function ()
-    ]] .. ask .. "\nlocal sum = 0\n" .. lines .. [[
+    local sum = 0
+    ]] .. ask .. "\n" .. lines .. [[
 
     say(sum == want and "right" or "wrong")
-end]]
+end]], "=" .. shape))(want, NAMES, all)
 end
 
 
 -- A handler of this shape that reads with this reader.
 function _M.make(reader, shape)
-    local all, want = values(), 0
-
-    for _, value in pairs(all) do
-        want = want + #value
-    end
-
-    if shape == "entry" then
-        want = #encode(all)
-    end
-
-    return assert(loadstring(source(reader, shape), "=" .. shape))(want, encode)
+    return compile(shape, source(reader, shape))
 end
 
 
--- What a handler of this shape does besides reading: an entry is made of the same values, as
--- constants, and encoded.
+-- What a handler of this shape does besides reading: a log entry is made of strings that exist.
 function _M.make_bare(shape)
-    local lines = ""
-
-    if shape == "entry" then
-        local all = values()
-
-        lines = "local entry = {\n" .. table.concat(each(function (name)
-            return string.format("%q", all[name])
-        end, function (name, text) return name .. " = " .. text .. "," end), "\n")
-            .. "\n}\nlocal sum = #encode(entry)\n"
-    end
-
-    return assert(loadstring("local say, encode = ngx.say, ...\nreturn function ()\n" .. lines
-                             .. "say('right')\nend", "=bare"))(encode)
+    return compile("bare", "", "", shape == "entry"
+        and entry(constructor(function (name) return "values." .. name end))
+        or "sum = want")
 end
 
 

@@ -7,11 +7,10 @@
 -- of its type only.)
 
 local ffi = require "ffi"
-local floor = require "bench.floor"
-local get_request = require("resty.core.base").get_request
+local probe = require "bench.probe"
 local traceinfo = require("jit.util").traceinfo
 
-local now = floor.floor_now
+local now = probe.probe_now
 
 local _M = { cases = {} }
 
@@ -72,21 +71,6 @@ function _M.add(reader, name, kind, code, subject, request, want)
 end
 
 
--- The floors: in every worker, so that each has them measured in its own process.
-function _M.add_floors()
-    local out = ffi.new("ngx_str_t[1]")
-
-    local function text(r)
-        floor.floor_str(r, out)
-        return ffi.string(out[0].data, out[0].len)
-    end
-
-    _M.add("floor", "F", "read", "subject(request)", text, get_request)
-    _M.add("floor", "N", "read", "subject.floor_int(request)", floor,
-           get_request)
-end
-
-
 local MAX_TRACES = 8000
 
 local function traces()
@@ -105,7 +89,7 @@ jit.off(traces)     -- no traces of its own
 
 -- How LuaJIT compiled a case's loop, from the traces that its first run adds: "loop" is a loop
 -- of machine code, "stitch" one that calls a C function outside of it, "interpreted" no
--- machine code at all. (LuaJIT has one jit.attach listener for traces, resty.ngxvar's.)
+-- machine code at all.
 local function watch(case, n, request, want)
     local before = traces()
 

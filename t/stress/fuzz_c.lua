@@ -21,10 +21,6 @@ intptr_t fuzz_request_time(uint64_t r, uint8_t *buf)
     __asm__("ngx_http_lua_var_ffi_request_time");
 intptr_t fuzz_upstream_response_time(uint64_t r, uint8_t *buf, int kind)
     __asm__("ngx_http_lua_var_ffi_upstream_response_time");
-int fuzz_handshake(uint64_t r, const void **connection) __asm__("ngx_http_lua_var_ffi_handshake");
-int fuzz_ctx_lost(uint64_t r, uint32_t vm) __asm__("ngx_http_lua_var_ffi_ctx_lost");
-void fuzz_ctx_made(uint64_t r, int reference, uint32_t vm, int again)
-    __asm__("ngx_http_lua_var_ffi_ctx_made");
 ]]
 
 local OK, ERROR = 0, -1
@@ -136,38 +132,6 @@ local function c_upstream_response_time()
 end
 
 
-local connection = ffi.new("const void *[1]")
-
-local function c_ctx()
-    local address = any_address()
-
-    -- only the requests of handshakes have TLS here, and all servers inherit
-    local tls = C.fuzz_handshake(address, below(4) ~= 0 and connection or nil)
-
-    if tls ~= ERROR and (tls ~= 1 or requests.current and not requests.current.fake) then
-        return wrong("C handshake", address, tls)
-    end
-
-    -- not for a live request, where only Lua that made a ngx.ctx may call it
-    if not requests.is_at(address) then
-        C.fuzz_ctx_made(address, below(2 ^ 31), below(4), below(2))
-    end
-
-    -- none of the requests here was redirected
-    local lost = C.fuzz_ctx_lost(address, below(4) == 0 and below(2 ^ 31) or 0)
-
-    if lost ~= 0 then
-        return wrong("C ctx_lost", address, lost)
-    end
-
-    if requests.current and not requests.current.fake and ngx.ctx.marker ~= requests.current.marker then
-        return wrong("ngx.ctx", ngx.ctx.marker)
-    end
-
-    outcome.refused()
-end
-
-
 -- Addresses of the module's own memory: its code, and beside it.
 local function module_memory()
     local code = ffi.cast("uint64_t", ffi.cast("uintptr_t", ffi.cast("void *", C.fuzz_uri)))
@@ -179,12 +143,12 @@ end
 return {
     -- by name, after ngx_http_lua_var_ffi_
     tried = { "uri", "host", "remote_addr", "scheme", "request_time",
-              "upstream_response_time", "handshake", "ctx_lost", "ctx_made" },
+              "upstream_response_time" },
     -- more often those that take any address
     cases = {
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
         c_string "uri", c_string "host", c_string "remote_addr", c_string "scheme",
-        c_request_time, c_upstream_response_time, c_ctx,
+        c_request_time, c_upstream_response_time,
     },
     module_memory = module_memory,
 }

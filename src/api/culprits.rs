@@ -3,8 +3,8 @@
 use core::ffi::{CStr, c_char};
 
 use crate::culprits;
-use crate::nginx::ngx_uint_t;
 use crate::nginx::shim::{lua_var_refusal_t, lua_var_value_t};
+use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
 
@@ -31,6 +31,11 @@ pub(super) unsafe extern "C" fn refused(
 pub(super) unsafe extern "C" fn log(refusal: *const lua_var_refusal_t) {
     // SAFETY: it is on the stack of the C function that calls this one.
     culprits::log(unsafe { &*refusal });
+}
+
+/// Returns 1 if lua-nginx-module may be asked for the context of `r`.
+pub(super) unsafe extern "C" fn has_context(r: *mut ngx_http_request_t) -> ngx_uint_t {
+    ngx_uint_t::from(culprits::has_context(r))
 }
 
 /// Logs the refusals that were left out, when their time has come.

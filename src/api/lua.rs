@@ -21,6 +21,7 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     acquire: Some(functions::acquire),
     refused: Some(culprits::refused),
     log_refusal: Some(culprits::log),
+    has_context: Some(culprits::has_context),
     flush_refusals: Some(culprits::flush),
     is_tracing: Some(culprits::is_tracing),
     made: Some(culprits::handle_made),

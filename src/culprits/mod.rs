@@ -13,10 +13,11 @@ use core::ffi::{CStr, c_void};
 
 use crate::conf::MainConf;
 use crate::figures::{self, Figure};
+use crate::layout;
 use crate::nginx::log::{Log, log_error};
 use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{LUA_VAR_REQ_POINTER, lua_var_flush_later, lua_var_refusal_t};
-use crate::nginx::{self, SIGNATURE, mem};
+use crate::nginx::{self, mem, ngx_http_request_t};
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::statics::PerWorker;
@@ -183,8 +184,19 @@ fn log_of_fake(refusal: &lua_var_refusal_t) -> Option<Log> {
     }
     // SAFETY: it is null or the request for which lua-nginx-module runs Lua.
     let fake = unsafe { AnyRequest::from_raw(refusal.current) };
-    let fake = fake.filter(|fake| fake.signature() == SIGNATURE);
+    let fake = fake.filter(|fake| fake.is_running_fake());
     fake.map(AnyRequest::log)
+}
+
+/// Whether lua-nginx-module may be asked for the context of a request: it is registered, or fake
+/// and running.
+pub(crate) fn has_context(r: *mut ngx_http_request_t) -> bool {
+    if registry().find(r as usize).is_some() {
+        return true;
+    }
+    // SAFETY: it is null or what lua-nginx-module names as the request for which it runs Lua.
+    let any = unsafe { AnyRequest::from_raw(r) };
+    !layout::differs() && any.is_some_and(AnyRequest::is_running_fake)
 }
 
 fn write_to(log: Log, text: &[u8]) {

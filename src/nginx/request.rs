@@ -17,9 +17,9 @@ use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{bytes_or_null, str_of};
 use super::{
-    Foreign, ngx_connection_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
-    shim,
+    Foreign, SIGNATURE, cycle_address, ngx_connection_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, shim,
 };
 
 /// A request that is live during `'a`. It may be a fake request.
@@ -81,6 +81,33 @@ impl<'a> AnyRequest<'a> {
     #[inline(always)]
     pub(crate) fn served(self) -> Option<Request<'a>> {
         (self.connection().fd != -1).then_some(Request(self))
+    }
+
+    /// Whether this is a fake request that still runs, although `from_raw` had to be told so: a
+    /// coroutine that outlives its request keeps the pointer to it, and lua-nginx-module returns
+    /// that (`ngx_http_lua_get_request`). A fake request has a connection of the cycle's, whose
+    /// `data` names it until the connection is freed (`ngx_free_connection`).
+    pub(crate) fn is_running_fake(self) -> bool {
+        let r = self.members();
+        if r.signature != SIGNATURE || r.pool.is_null() {
+            return false;
+        }
+        // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module, and its array
+        // of connections lasts as long as the worker.
+        let (first, n) = unsafe {
+            let cycle = &**cycle_address();
+            (cycle.connections as usize, cycle.connection_n)
+        };
+        let at = (r.connection as usize).wrapping_sub(first);
+        if first == 0 || at % size_of::<ngx_connection_t>() != 0 {
+            return false;
+        }
+        if at / size_of::<ngx_connection_t>() >= n {
+            return false;
+        }
+        // SAFETY: it is one of the connections of the array.
+        let c = unsafe { &*r.connection };
+        c.fd == -1 && c.data as usize == self.address()
     }
 
     /// Whether the connection uses TLS. A fake request for a TLS handshake has the client's

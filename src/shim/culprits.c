@@ -12,17 +12,16 @@
 
 /* What the Lua module runs for a request (NGX_HTTP_LUA_CONTEXT_*); 0 if that is not known. */
 static int
-context_of(const ngx_http_request_t *r)
+context_of(ngx_http_request_t *r)
 {
     int    context;
     char  *err;
 
-    /* a request that is damaged has no context that could be read */
-    if (r == NULL || !api.is_running || r->signature != NGX_HTTP_MODULE) {
+    if (!api.is_running || !rust->has_context(r)) {
         return 0;
     }
 
-    context = api.ngx_http_lua_ffi_get_phase((ngx_http_request_t *) r, &err);
+    context = api.ngx_http_lua_ffi_get_phase(r, &err);
 
     return context > 0 ? context : 0;
 }

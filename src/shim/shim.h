@@ -187,6 +187,9 @@ typedef struct {
         lua_var_refusal_t *refusal);
     void (*log_refusal)(const lua_var_refusal_t *refusal);
 
+    /* Whether r, which a coroutine may have outlived, has a context that can be read. */
+    ngx_uint_t (*has_context)(ngx_http_request_t *r);
+
     /* Logs what was left out; the timer of lua_var_flush_later() calls it. */
     void (*flush_refusals)(void);
 

@@ -184,19 +184,19 @@ fn log_of_fake(refusal: &lua_var_refusal_t) -> Option<Log> {
     }
     // SAFETY: it is null or the request for which lua-nginx-module runs Lua.
     let fake = unsafe { AnyRequest::from_raw(refusal.current) };
-    let fake = fake.filter(|fake| fake.is_running_fake());
+    let fake = fake.filter(|fake| fake.has_connection());
     fake.map(AnyRequest::log)
 }
 
-/// Whether lua-nginx-module may be asked for the context of a request: it is registered, or fake
-/// and running.
+/// Whether lua-nginx-module may be asked for the context of a request: it is registered, or a
+/// connection names it.
 pub(crate) fn has_context(r: *mut ngx_http_request_t) -> bool {
     if registry().find(r as usize).is_some() {
         return true;
     }
     // SAFETY: it is null or what lua-nginx-module names as the request for which it runs Lua.
     let any = unsafe { AnyRequest::from_raw(r) };
-    !layout::differs() && any.is_some_and(AnyRequest::is_running_fake)
+    !layout::differs() && any.is_some_and(AnyRequest::has_connection)
 }
 
 fn write_to(log: Log, text: &[u8]) {

@@ -4,10 +4,12 @@
 //! that runs without one; it has no variables and no configuration. A [`Request`] is one that nginx
 //! serves.
 
+use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::ops::Deref;
 use core::ptr::NonNull;
+use core::slice;
 
 use ngx::ffi;
 
@@ -17,10 +19,11 @@ use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{bytes_or_null, str_of};
 use super::{
-    Foreign, SIGNATURE, cycle_address, ngx_connection_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_request_t,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t, shim,
+    Foreign, cycle_address, ngx_connection_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
+    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
+    shim,
 };
+use crate::statics::PerWorker;
 
 /// A request that is live during `'a`. It may be a fake request.
 #[derive(Clone, Copy)]
@@ -32,7 +35,8 @@ pub(crate) struct AnyRequest<'a> {
 impl<'a> AnyRequest<'a> {
     /// # Safety
     /// `r` must be null or a request that is live during `'a`: nginx or lua-nginx-module
-    /// is running it, or it is in the registry.
+    /// is running it, or it is in the registry. What `ngx_http_lua_get_request` returns may have
+    /// ended: nothing but its address may be used before [`Self::has_connection`] is true.
     #[inline(always)]
     pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
         let raw = NonNull::new(r)?;
@@ -83,31 +87,30 @@ impl<'a> AnyRequest<'a> {
         (self.connection().fd != -1).then_some(Request(self))
     }
 
-    /// Whether this is a fake request that still runs, although `from_raw` had to be told so: a
-    /// coroutine that outlives its request keeps the pointer to it, and lua-nginx-module returns
-    /// that (`ngx_http_lua_get_request`). A fake request has a connection of the cycle's, whose
-    /// `data` names it until the connection is freed (`ngx_free_connection`).
-    pub(crate) fn is_running_fake(self) -> bool {
-        let r = self.members();
-        if r.signature != SIGNATURE || r.pool.is_null() {
-            return false;
-        }
-        // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module, and its array
-        // of connections lasts as long as the worker.
-        let (first, n) = unsafe {
+    /// Whether a connection of the cycle names the request, without dereferencing it. A coroutine
+    /// that outlives its request keeps the pointer to it, which `ngx_http_lua_get_request` then
+    /// returns. `data` of a connection is its request until the connection is freed
+    /// (`ngx_free_connection`); that of an HTTP/2 stream is not in the cycle.
+    pub(crate) fn has_connection(self) -> bool {
+        /// The index of the connection that was found last.
+        static LAST: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
+
+        // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module. Its array of
+        // connections is null, or lasts as long as the worker.
+        let connections = unsafe {
             let cycle = &**cycle_address();
-            (cycle.connections as usize, cycle.connection_n)
+            match cycle.connections.is_null() {
+                true => return false,
+                false => slice::from_raw_parts(cycle.connections, cycle.connection_n),
+            }
         };
-        let at = (r.connection as usize).wrapping_sub(first);
-        if first == 0 || at % size_of::<ngx_connection_t>() != 0 {
-            return false;
+        let is_of = |c: &ngx_connection_t| c.data as usize == self.address();
+        if connections.get(LAST.get()).is_some_and(is_of) {
+            return true;
         }
-        if at / size_of::<ngx_connection_t>() >= n {
-            return false;
-        }
-        // SAFETY: it is one of the connections of the array.
-        let c = unsafe { &*r.connection };
-        c.fd == -1 && c.data as usize == self.address()
+        let found = connections.iter().position(is_of);
+        LAST.set(found.unwrap_or(0));
+        found.is_some()
     }
 
     /// Whether the connection uses TLS. A fake request for a TLS handshake has the client's

@@ -116,7 +116,7 @@ impl<'a> LiveRequest<'a> {
         if layout::differs() {
             return Err(Refusal::Layout);
         }
-        if !any.has_connection() || any.signature() != SIGNATURE {
+        if any.signature() != SIGNATURE {
             return Err(Refusal::Stale);
         }
         let r = any.served().ok_or(Refusal::Fake)?;

@@ -35,8 +35,8 @@ pub(crate) struct AnyRequest<'a> {
 impl<'a> AnyRequest<'a> {
     /// # Safety
     /// `r` must be null or a request that is live during `'a`: nginx or lua-nginx-module
-    /// is running it, or it is in the registry. What `ngx_http_lua_get_request` returns may have
-    /// ended: nothing but its address may be used before [`Self::has_connection`] is true.
+    /// is running it, or it is in the registry. What `ngx_http_lua_get_request` returns in a
+    /// coroutine that outlived its request has ended; [`Self::has_connection`] tells that.
     #[inline(always)]
     pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
         let raw = NonNull::new(r)?;

@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_char};
 
 use crate::culprits;
+use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{lua_var_refusal_t, lua_var_value_t};
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::refusal::Refusal;
@@ -34,8 +35,13 @@ pub(super) unsafe extern "C" fn log(refusal: *const lua_var_refusal_t) {
 }
 
 /// Returns 1 if lua-nginx-module may be asked for the context of `r`.
+///
+/// # Safety
+/// `r` is what `ngx_http_lua_get_request` returned.
 pub(super) unsafe extern "C" fn has_context(r: *mut ngx_http_request_t) -> ngx_uint_t {
-    ngx_uint_t::from(culprits::has_context(r))
+    // SAFETY: nothing but its address is used until it is known to be live.
+    let current = unsafe { AnyRequest::from_raw(r) };
+    ngx_uint_t::from(culprits::has_context(current))
 }
 
 /// Logs the refusals that were left out, when their time has come.

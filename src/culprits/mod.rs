@@ -17,7 +17,7 @@ use crate::layout;
 use crate::nginx::log::{Log, log_error};
 use crate::nginx::request::AnyRequest;
 use crate::nginx::shim::{LUA_VAR_REQ_POINTER, lua_var_flush_later, lua_var_refusal_t};
-use crate::nginx::{self, mem, ngx_http_request_t};
+use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::statics::PerWorker;
@@ -190,13 +190,10 @@ fn log_of_fake(refusal: &lua_var_refusal_t) -> Option<Log> {
 
 /// Whether lua-nginx-module may be asked for the context of a request: it is registered, or a
 /// connection names it.
-pub(crate) fn has_context(r: *mut ngx_http_request_t) -> bool {
-    if registry().find(r as usize).is_some() {
-        return true;
-    }
-    // SAFETY: it is null or what lua-nginx-module names as the request for which it runs Lua.
-    let any = unsafe { AnyRequest::from_raw(r) };
-    !layout::differs() && any.is_some_and(AnyRequest::has_connection)
+pub(crate) fn has_context(current: Option<AnyRequest<'_>>) -> bool {
+    current.is_some_and(|any| {
+        registry().find(any.address()).is_some() || !layout::differs() && any.has_connection()
+    })
 }
 
 fn write_to(log: Log, text: &[u8]) {

@@ -95,15 +95,16 @@ impl<'a> AnyRequest<'a> {
         /// The index of the connection that was found last.
         static LAST: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
 
-        // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module. Its array of
-        // connections is null, or lasts as long as the worker.
-        let connections = unsafe {
-            let cycle = &**cycle_address();
-            match cycle.connections.is_null() {
-                true => return false,
-                false => slice::from_raw_parts(cycle.connections, cycle.connection_n),
-            }
-        };
+        // SAFETY: `ngx_cycle` is a static of nginx's, which this thread alone writes.
+        let cycle = unsafe { cycle_address().read() };
+        // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module.
+        let cycle = unsafe { &*cycle };
+        if cycle.connections.is_null() {
+            return false;
+        }
+        // SAFETY: the array of a worker's connections has this length, and lasts as long as the
+        // worker (`ngx_event_process_init`).
+        let connections = unsafe { slice::from_raw_parts(cycle.connections, cycle.connection_n) };
         let is_of = |c: &ngx_connection_t| c.data as usize == self.address();
         if connections.get(LAST.get()).is_some_and(is_of) {
             return true;

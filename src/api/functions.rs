@@ -72,6 +72,15 @@ impl<'a> Asked<'a> {
             out: &mut call.out,
         }
     }
+
+    /// The request of a call with a name. A name with upper case has to come again in lower case.
+    fn request_for_name(&self, call: &'a Call) -> Result<LiveRequest<'a>, Failure<'a>> {
+        let live = LiveRequest::named(call, self.named)?;
+        match read::has_upper(self.name) {
+            true => Err(Failure::Again),
+            false => Ok(live),
+        }
+    }
 }
 
 /// The current request.
@@ -89,13 +98,10 @@ pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
     let asked = unsafe { Asked::of(call) };
     asked.found.conf = 0;
     let call = Call::enter();
-    let live = match LiveRequest::named(&call, asked.named) {
+    let live = match asked.request_for_name(&call) {
         Ok(live) => *live,
-        Err(why) => return asked.out.put_failure(why.into()),
+        Err(why) => return asked.out.put_failure(why),
     };
-    if read::has_upper(asked.name) {
-        return asked.out.put_kind(LUA_VAR_AGAIN);
-    }
     match Resolved::of(live, asked.name) {
         Some(resolved) => {
             *asked.found = resolved.to_c(live);
@@ -154,13 +160,10 @@ pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
     // SAFETY: `shim/functions.c` calls it.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
-    let live = match LiveRequest::named(&call, asked.named) {
+    let live = match asked.request_for_name(&call) {
         Ok(live) => *live,
-        Err(why) => return asked.out.put_failure(why.into()),
+        Err(why) => return asked.out.put_failure(why),
     };
-    if read::has_upper(asked.name) {
-        return asked.out.put_kind(LUA_VAR_AGAIN);
-    }
     let done = assign::assign(live, asked.name, asked.text);
     asked.out.put_done(done.map_err(Failure::Error));
 }
@@ -207,7 +210,7 @@ pub(super) unsafe extern "C" fn figure(
 ) -> ngx_uint_t {
     // SAFETY: it is on the stack of the C function that calls this one.
     let out = unsafe { &mut *out };
-    // SAFETY: so is this.
+    // SAFETY: it has that length, by the contract above, and nothing else refers to it.
     let room = unsafe { &mut *buf.cast::<[u8; LUA_VAR_SERIES as usize]>() };
     let mut name = Writer::new(room);
     let Some(value) = status::numbered(n, &mut name) else {

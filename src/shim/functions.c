@@ -13,6 +13,18 @@
 #define VALUE_BUF           1024
 
 
+/* Pushes what tostring() gives for the value at idx, and returns it; NULL if it is no string. */
+static const char *
+push_text(lua_State *L, int idx, size_t *len)
+{
+    api.lua_pushvalue(L, UP_TOSTRING);
+    api.lua_pushvalue(L, idx);
+    api.lua_call(L, 1, 1);
+
+    return api.lua_tolstring(L, -1, len);
+}
+
+
 /*
  * The address in a cdata that is a pointer to anything or to a request; 0 in any other.
  * LuaJIT has no function for it in C, but tostring() writes the type and the address.
@@ -29,11 +41,7 @@ pointer_at(lua_State *L, int idx)
         "cdata<void *>: 0x"
     };
 
-    api.lua_pushvalue(L, UP_TOSTRING);
-    api.lua_pushvalue(L, idx);
-    api.lua_call(L, 1, 1);
-
-    text = api.lua_tolstring(L, -1, NULL);
+    text = push_text(L, idx, NULL);
     address = 0;
 
     for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -511,7 +519,8 @@ l_set(lua_State *L)
         return bad_name(L, "string", "set", "set(name, value, req)", &call);
     }
 
-    call.name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
+    name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
+    call.name = name;
 
     if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
         refuse_argument(L, 3, "set(name, value, req)");
@@ -520,20 +529,13 @@ l_set(lua_State *L)
     }
 
     if (api.lua_type(L, 2) > LUA_TNIL) {
-        api.lua_pushvalue(L, UP_TOSTRING);
-        api.lua_pushvalue(L, 2);
-        api.lua_call(L, 1, 1);
-
-        call.text = (const u_char *) api.lua_tolstring(L, -1, &call.text_len);
+        call.text = (const u_char *) push_text(L, 2, &call.text_len);
 
         if (call.text == NULL) {
             return api.luaL_error(L, "bad variable value: \"tostring\" must "
                                   "return a string");
         }
     }
-
-    name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
-    call.name = name;
 
     rust->set(&call);
 
@@ -654,11 +656,7 @@ l_no_member(lua_State *L)
 {
     const char  *key;
 
-    api.lua_pushvalue(L, UP_TOSTRING);
-    api.lua_pushvalue(L, 2);
-    api.lua_call(L, 1, 1);
-
-    key = api.lua_tolstring(L, -1, NULL);
+    key = push_text(L, 2, NULL);
 
     return api.luaL_error(L, "a request's handle has no \"%s\": use "
                           "ngxvar.fetch(\"%s\", req)", key, key);

@@ -540,3 +540,42 @@ nil
     qr{read "uri" of no request .*, made in a timer or at the start of a worker \d+\.\d\d\ds ago at content_by_lua\S*:4\b},
     qr{read "host" of no request .*, made in a timer or at the start of a worker \d+\.\d\d\ds ago at content_by_lua\S*:6\b},
 ]
+
+
+
+=== TEST 19: a coroutine that outlived its request is refused, and none of that request is read
+--- config
+    # malloc() maps so much, and unmaps it when the request ends
+    request_pool_size 40m;
+    location = /leave {
+        content_by_lua_block {
+            local app, ngxvar = require "app", require "resty.ngxvar"
+            app.kept = ngxvar.request()
+            app.left = coroutine._create(function ()
+                while true do
+                    coroutine._yield(ngxvar.fetch("uri", app.kept))
+                end
+            end)
+            ngx.say((select(2, coroutine._resume(app.left))))
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local client = require("client").connect{ port = ngx.var.server_port }
+            ngx.print(client:request("/leave").body)
+            client:close()
+            while require("resty.ngxvar").live(app.kept) do ngx.sleep(0.005) end
+            local _, value, err = coroutine._resume(app.left)
+            ngx.say(value, " ", err)
+        }
+    }
+--- request
+GET /t
+--- response_body
+/leave
+nil stale request
+--- error_log eval
+qr{ read "uri" of request \d+/\d+, which ended \d+\.\d\d\ds ago \(stale request\)$}m
+--- no_error_log
+[alert]

@@ -6,6 +6,24 @@ use NgxVarTest;
 use Test::Nginx::Socket::Lua 'no_plan';
 use CtxWitness;
 
+# The value of error_page begins with a variable, whose value is the argument of the request.
+our $BY_VARIABLE = <<'END';
+    location = /after {
+        rewrite_by_lua_block {
+            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "] of [", ngx.var.error_page_uri, "];")
+            witness.see("rewrite")
+        }
+        content_by_lua_block { witness.page() }
+    }
+    location = /t {
+        set $target $arg_to;
+        error_page 404 $target;
+        post_action /after;
+        rewrite_by_lua_block { witness.keep() }
+        content_by_lua_block { ngx.exit(404) }
+    }
+END
+
 repeat_each(2);
 run_tests();
 
@@ -554,21 +572,7 @@ from: [];
 
 
 === TEST 21: a value of error_page that begins with a variable does not redirect when that is a URL
---- config
-    location = /after {
-        rewrite_by_lua_block {
-            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "] of [", ngx.var.error_page_uri, "];")
-            witness.see("rewrite")
-        }
-        content_by_lua_block { witness.page() }
-    }
-    location = /t {
-        set $target $arg_to;
-        error_page 404 $target;
-        post_action /after;
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exit(404) }
-    }
+--- config eval: $::BY_VARIABLE
 --- request
 GET /t?to=https://other.test/
 --- error_code: 302
@@ -580,22 +584,8 @@ rewrite=new log=new
 
 
 
-=== TEST 23: a value of error_page that begins with a variable redirects when that is a URI
---- config
-    location = /after {
-        rewrite_by_lua_block {
-            ngx.log(ngx.WARN, "from: [", ngx.var.from_error_page, "] of [", ngx.var.error_page_uri, "];")
-            witness.see("rewrite")
-        }
-        content_by_lua_block { witness.page() }
-    }
-    location = /t {
-        set $target $arg_to;
-        error_page 404 $target;
-        post_action /after;
-        rewrite_by_lua_block { witness.keep() }
-        content_by_lua_block { ngx.exit(404) }
-    }
+=== TEST 22: a value of error_page that begins with a variable redirects when that is a URI
+--- config eval: $::BY_VARIABLE
 --- request
 GET /t?to=/after
 --- error_code: 404
@@ -609,7 +599,7 @@ rewrite=same access=same content=same header_filter=same body_filter=same log=sa
 
 
 
-=== TEST 22: an error page of a subrequest leaves what its parent has set
+=== TEST 23: an error page of a subrequest leaves what its parent has set
 --- config
     location = /t {
         default_type text/html;

@@ -182,7 +182,7 @@ fn log_of_fake(refusal: &lua_var_refusal_t) -> Option<Log> {
     if registry().find(refusal.current as usize).is_some() {
         return None;
     }
-    // SAFETY: it is null or the request for which lua-nginx-module runs Lua.
+    // SAFETY: nothing but its address is used until a connection names it.
     let fake = unsafe { AnyRequest::from_raw(refusal.current) };
     let fake = fake.filter(|fake| fake.has_connection());
     fake.map(AnyRequest::log)

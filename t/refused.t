@@ -1,5 +1,9 @@
 # What a refusal writes to the error log: lua_var_log_refused, lua_var_trace_handles.
 
+# The table of culprits survives a reload, and a culprit is logged once a second: each block
+# starts an nginx of its own.
+BEGIN { delete $ENV{TEST_NGINX_USE_HUP} }
+
 use lib 't/lib';
 use NgxVarTest log_refused => 0;
 use Test::Nginx::Socket::Lua 'no_plan';

@@ -33,10 +33,7 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
     // nginx runs log handlers in the order of this array, unlike those of other phases, and
     // this one must run before Lua's.
     cf.last_handler_first(LOG_PHASE);
-    // Only an error page follows a filter that zeroes `r->ctx`, or a restore of every kind.
-    if ngx_ctx::needs_filter() {
-        NEXT_HEADER_FILTER.set(nginx::swap_header_filter(Some(header_filter)));
-    }
+    NEXT_HEADER_FILTER.set(nginx::swap_header_filter(Some(header_filter)));
     true
 }
 
@@ -84,8 +81,8 @@ fn begin_late(r: Request<'_>) {
     begin(r);
 }
 
-/// Log phase: registers requests that skipped the phases before it, such as those that nginx
-/// answers with a 400.
+/// Log phase: registers requests that skipped the phases and had no response, such as those of
+/// which the client left while it sent the header.
 unsafe extern "C" fn on_log(raw: *mut ngx_http_request_t) -> ngx_int_t {
     if registry().find(raw as usize).is_none() {
         // SAFETY: `raw` is the request that nginx logs.
@@ -100,13 +97,18 @@ unsafe extern "C" fn on_log(raw: *mut ngx_http_request_t) -> ngx_int_t {
 static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
     PerWorker(Cell::new(None));
 
-/// Header filter, the first in the chain: stashes `ngx.ctx` before another filter can call
-/// `ngx_http_filter_finalize_request`, which zeroes `r->ctx`.
+/// Header filter, the first in the chain: registers requests that skipped the phases, and stashes
+/// `ngx.ctx` before another filter can call `ngx_http_filter_finalize_request`, which zeroes
+/// `r->ctx`.
 unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
-    if let Some(slot) = registry().find(raw as usize) {
+    let slot = registry().find(raw as usize);
+    if slot.is_none() || ngx_ctx::needs_filter() {
         // SAFETY: `raw` is the request whose response begins.
         if let Some(r) = unsafe { Request::from_nginx(raw) } {
-            ngx_ctx::stash(r, slot);
+            match slot {
+                Some(slot) => ngx_ctx::stash(r, slot),
+                None => begin_late(r),
+            }
         }
     }
     match NEXT_HEADER_FILTER.get() {

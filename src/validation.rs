@@ -9,7 +9,7 @@ use core::ops::Deref;
 use crate::figures::{self, Figure};
 use crate::layout;
 use crate::nginx::log::{ERR, log_error};
-use crate::nginx::request::{AnyRequest, Request};
+use crate::nginx::request::{AnyRequest, Request, Unproved};
 use crate::nginx::{SIGNATURE, ngx_http_request_t};
 use crate::refusal::Refusal;
 use crate::registry::registry;
@@ -17,14 +17,14 @@ use crate::registry::slots::{Handle, Slot};
 
 /// How a call from Lua names the request that it is about.
 #[derive(Clone, Copy)]
-pub(crate) enum Named<'a> {
+pub(crate) enum Named {
     /// It does not, or it gives the address of the current request: the one that
     /// lua-nginx-module runs Lua for, if there is one.
-    Current(Option<AnyRequest<'a>>),
+    Current(Option<Unproved>),
     /// By a handle.
     Handle(Handle),
     /// By the handle of a fake request, which names no request. The current one is given, too.
-    Fake(Option<AnyRequest<'a>>),
+    Fake(Option<Unproved>),
     /// By something that names no live request. The address of any other request is such a
     /// thing, because an address has no generation.
     Nothing,
@@ -97,29 +97,25 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// The request that lua-nginx-module runs Lua for. It need not be registered: one that nginx
-    /// answers with a 400 is registered in the log phase only.
+    /// The request that lua-nginx-module runs Lua for.
     #[inline(always)]
-    pub(crate) fn current(
-        call: &'a Call,
-        current: Option<AnyRequest<'a>>,
-    ) -> Result<Self, Refusal> {
-        let any = current.ok_or(Refusal::NoRequest)?;
-        match registry().find(any.address()) {
+    pub(crate) fn current(call: &'a Call, current: Option<Unproved>) -> Result<Self, Refusal> {
+        let current = current.ok_or(Refusal::NoRequest)?;
+        match registry().find(current.address()) {
             Some(slot) => Self::of(call, slot),
-            None => Self::unregistered(any),
+            None => Self::unregistered(call, current),
         }
     }
 
+    /// The current request if it is not registered: a fake request, one for which there was no
+    /// memory, or one that has ended.
     #[cold]
-    fn unregistered(any: AnyRequest<'a>) -> Result<Self, Refusal> {
+    fn unregistered(call: &'a Call, current: Unproved) -> Result<Self, Refusal> {
         if layout::differs() {
             return Err(Refusal::Layout);
         }
-        if any.signature() != SIGNATURE {
-            return Err(Refusal::Stale);
-        }
-        let r = any.served().ok_or(Refusal::Fake)?;
+        let any = proved(call, current).filter(|any| any.signature() == SIGNATURE);
+        let r = any.ok_or(Refusal::Stale)?.served().ok_or(Refusal::Fake)?;
         if r.pool().is_none() {
             return Err(Refusal::Stale);
         }
@@ -131,7 +127,7 @@ impl<'a> LiveRequest<'a> {
 
     /// The request that a call names.
     #[inline(always)]
-    pub(crate) fn named(call: &'a Call, named: Named<'a>) -> Result<Self, Refusal> {
+    pub(crate) fn named(call: &'a Call, named: Named) -> Result<Self, Refusal> {
         match named {
             Named::Current(current) => Self::current(call, current),
             Named::Handle(handle) => Self::by_handle(call, handle),
@@ -142,6 +138,15 @@ impl<'a> LiveRequest<'a> {
             Named::Nothing => Err(Refusal::Stale),
         }
     }
+}
+
+/// The current request, if it is known to be live: it is registered, or a connection names it.
+pub(crate) fn proved(_call: &Call, current: Unproved) -> Option<AnyRequest<'_>> {
+    let is_live = registry().find(current.address()).is_some()
+        || !layout::differs() && current.has_connection();
+    // SAFETY: a registered request is live, see `Registry::register_new`, and so is one that a
+    // connection names. It stays so during the call.
+    is_live.then(|| unsafe { current.assume_live() })
 }
 
 /// Registers a request that is live, if it is not registered yet. `None`, after logging an error,
@@ -161,7 +166,7 @@ pub(crate) fn not_registered(r: Request<'_>) {
     log_error!(
         ERR,
         r.log(),
-        "lua_var: request not registered: out of memory; it has no handle, and loses its ngx.ctx in \
-         a redirect"
+        "lua_var: request not registered: out of memory; it has no handle, may be refused as stale, \
+         and loses its ngx.ctx in a redirect"
     );
 }

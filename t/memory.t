@@ -75,7 +75,7 @@ __DATA__
 --- response_body
 200 all of /report
 --- error_log
-lua_var: request not registered: out of memory; it has no handle, and loses its ngx.ctx in a redirect
+lua_var: request not registered: out of memory; it has no handle, may be refused as stale, and loses its ngx.ctx in a redirect
 
 
 
@@ -248,7 +248,7 @@ ctx: /report
 
 
 
-=== TEST 10: a subrequest without memory is served without a handle
+=== TEST 10: a subrequest without memory is served, and nothing proves to Lua that it is live
 --- config
     location = /outer {
         content_by_lua_block {
@@ -266,7 +266,13 @@ ctx: /report
         }
     }
 --- response_body
-200 no handle of /report
+200 fetch: nil
+request: stale request
+by handle: -
+by pointer: stale request
+live: stale request
+set: nil
+ctx: /report
 all of /outer
 --- error_log
 lua_var: request not registered: out of memory

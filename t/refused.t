@@ -583,3 +583,45 @@ nil stale request
 qr{ read "uri" of request \d+/\d+, which ended \d+\.\d\d\ds ago \(stale request\)$}m
 --- no_error_log
 [alert]
+
+
+
+=== TEST 20: in such a coroutine nothing is read without a handle, either
+--- http_config
+    # malloc() maps so much, and unmaps it when the request ends
+    request_pool_size 40m;
+--- config
+    location = /leave {
+        content_by_lua_block {
+            local app, ngxvar = require "app", require "resty.ngxvar"
+            local function say(value, err) return tostring(value) .. " " .. tostring(err) end
+            app.kept = ngxvar.request()
+            app.left = coroutine._create(function ()
+                while true do
+                    coroutine._yield(say(ngxvar.fetch("uri")), say(ngxvar.fetch("arg_a")),
+                                     say(ngxvar.fetch(1)), say(ngxvar.set("args", "a")),
+                                     say(ngxvar.request() ~= nil), say(ngxvar.ssl_ctx()))
+                end
+            end)
+            ngx.say(table.concat({ select(2, coroutine._resume(app.left)) }, ", "))
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local app = require "app"
+            local client = require("client").connect{ port = ngx.var.server_port }
+            ngx.print(client:request("/leave").body)
+            client:close()
+            while require("resty.ngxvar").live(app.kept) do ngx.sleep(0.005) end
+            ngx.say(table.concat({ select(2, coroutine._resume(app.left)) }, ", "))
+        }
+    }
+--- request
+GET /t
+--- response_body
+/leave nil, nil nil, nil nil, true nil, true nil, nil nil
+nil stale request, nil stale request, nil stale request, nil stale request, false nil, nil nil
+--- error_log eval
+qr{content_by_lua\S*:\d+ read "uri" \(stale request\)}
+--- no_error_log
+[alert]

@@ -3,11 +3,12 @@
 use core::ffi::{CStr, c_char};
 
 use crate::culprits;
-use crate::nginx::request::AnyRequest;
+use crate::nginx::request::Unproved;
 use crate::nginx::shim::{lua_var_refusal_t, lua_var_value_t};
 use crate::nginx::{ngx_http_request_t, ngx_uint_t};
 use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
+use crate::validation::{self, Call};
 
 /// Counts the refusal in `out`. Returns 1 if [`log`] has to be called.
 ///
@@ -35,13 +36,10 @@ pub(super) unsafe extern "C" fn log(refusal: *const lua_var_refusal_t) {
 }
 
 /// Returns 1 if lua-nginx-module may be asked for the context of `r`.
-///
-/// # Safety
-/// `r` is what `ngx_http_lua_get_request` returned.
 pub(super) unsafe extern "C" fn has_context(r: *mut ngx_http_request_t) -> ngx_uint_t {
-    // SAFETY: nothing but its address is used until it is known to be live.
-    let current = unsafe { AnyRequest::from_raw(r) };
-    ngx_uint_t::from(culprits::has_context(current))
+    let call = Call::enter();
+    let current = Unproved::from_lua(r).and_then(|current| validation::proved(&call, current));
+    ngx_uint_t::from(current.is_some())
 }
 
 /// Logs the refusals that were left out, when their time has come.

@@ -1,15 +1,15 @@
 //! The functions of the Lua library, as `shim/functions.c` calls them.
 
-use core::slice;
+use core::{ptr, slice};
 
 use super::Failure;
 use crate::conf::SrvConf;
 use crate::culprits::origins;
-use crate::nginx::request::AnyRequest;
+use crate::nginx::request::{AnyRequest, Unproved};
 use crate::nginx::shim::{
     LUA_VAR_AGAIN, LUA_VAR_SERIES, lua_var_call_t, lua_var_found_t, lua_var_value_t,
 };
-use crate::nginx::{ngx_http_request_t, ngx_uint_t};
+use crate::nginx::{ngx_connection_t, ngx_http_request_t, ngx_uint_t};
 use crate::ngx_ctx;
 use crate::refusal::Refusal;
 use crate::registry::registry;
@@ -26,7 +26,7 @@ use crate::variable::value::{Again, Flavour, Value};
 /// A call from C, as Rust sees it.
 struct Asked<'a> {
     /// The request that is asked for.
-    named: Named<'a>,
+    named: Named,
     /// The variable's name; empty if none is asked for.
     name: &'a [u8],
     /// The value to assign or to convert.
@@ -59,8 +59,7 @@ impl<'a> Asked<'a> {
         // SAFETY: nothing else refers to it during the call, by the contract above.
         let call = unsafe { &mut *call };
         Asked {
-            // SAFETY: `current` is the request that lua-nginx-module runs Lua for.
-            named: unsafe { call.req.named() },
+            named: call.req.named(),
             // SAFETY: it is null or a Lua string of this length.
             name: unsafe { bytes(call.name, call.name_len) }.unwrap_or_default(),
             // SAFETY: it is null or a Lua string of this length.
@@ -81,15 +80,6 @@ impl<'a> Asked<'a> {
             false => Ok(live),
         }
     }
-}
-
-/// The current request.
-///
-/// # Safety
-/// `raw` must be null or the request for which lua-nginx-module runs Lua.
-unsafe fn current(call: &Call, raw: *mut ngx_http_request_t) -> Result<LiveRequest<'_>, Refusal> {
-    // SAFETY: it is null or live, by the contract above.
-    LiveRequest::current(call, unsafe { AnyRequest::from_raw(raw) })
 }
 
 /// `fetch`: the value of the variable `name`, and what the name was resolved to.
@@ -182,14 +172,15 @@ pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
 pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
     // SAFETY: `shim/functions.c` calls it, with only the current request set.
     let call = unsafe { &mut *call };
-    // SAFETY: it is null or the request for which lua-nginx-module runs Lua.
-    let current = unsafe { AnyRequest::from_raw(call.req.current) };
-    let made = match LiveRequest::current(&Call::enter(), current) {
+    let current = Unproved::from_lua(call.req.current);
+    let entered = Call::enter();
+    let made = match LiveRequest::current(&entered, current) {
         Ok(live) => validation::register(*live)
             .map(Slot::handle)
             .ok_or(Refusal::NoMemory),
         Err(Refusal::Fake) => {
-            let is_handshake = current.is_some_and(AnyRequest::is_tls);
+            let fake = current.and_then(|current| validation::proved(&entered, current));
+            let is_handshake = fake.is_some_and(AnyRequest::is_tls);
             Ok(Handle::fake(is_handshake, origins::next_number()))
         }
         Err(why) => Err(why),
@@ -249,11 +240,18 @@ pub(super) unsafe extern "C" fn ctx_made(r: *mut ngx_http_request_t, vm: u32, wa
     }
 }
 
+/// The connection of the current request, if that is known to be live; null otherwise.
+pub(super) unsafe extern "C" fn connection(raw: *mut ngx_http_request_t) -> *mut ngx_connection_t {
+    let call = Call::enter();
+    let current = Unproved::from_lua(raw);
+    let any = current.and_then(|current| validation::proved(&call, current));
+    any.map_or(ptr::null_mut(), AnyRequest::connection_ptr)
+}
+
 /// Whether `lua_var_ssl_ctx` lets the handshake's `ngx.ctx` show through that of the request.
 pub(super) unsafe extern "C" fn inherits_ssl_ctx(raw: *mut ngx_http_request_t) -> ngx_uint_t {
     let call = Call::enter();
-    // SAFETY: `shim/functions.c` passes what lua-nginx-module gave it for this call.
-    let live = unsafe { current(&call, raw) }.ok();
+    let live = LiveRequest::current(&call, Unproved::from_lua(raw)).ok();
     let conf = live.and_then(|live| live.conf::<SrvConf>());
     ngx_uint_t::from(conf.is_none_or(SrvConf::inherits_ssl_ctx))
 }

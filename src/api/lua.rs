@@ -28,6 +28,7 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     figure: Some(functions::figure),
     ctx_lost: Some(functions::ctx_lost),
     ctx_made: Some(functions::ctx_made),
+    connection: Some(functions::connection),
     inherits_ssl_ctx: Some(functions::inherits_ssl_ctx),
     vm: Some(number_of_vm),
     chunks: CHUNKS.0.as_ptr(),

@@ -10,7 +10,7 @@ mod functions;
 pub mod lua;
 mod lua_files;
 
-use crate::nginx::request::AnyRequest;
+use crate::nginx::request::Unproved;
 use crate::nginx::shim::{
     LUA_VAR_AGAIN, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LAYOUT, LUA_VAR_NGX_VAR, LUA_VAR_NIL,
     LUA_VAR_NUMBER, LUA_VAR_REFUSED, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER,
@@ -48,13 +48,9 @@ use declared_in_shim;
 
 impl lua_var_req_t {
     /// The request that the call names.
-    ///
-    /// # Safety
-    /// `current` must be null or the request for which lua-nginx-module runs Lua during `'a`.
     #[inline(always)]
-    unsafe fn named<'a>(&self) -> Named<'a> {
-        // SAFETY: `current` is null or a live request, by the contract above.
-        let current = || unsafe { AnyRequest::from_raw(self.current) };
+    fn named(&self) -> Named {
+        let current = || Unproved::from_lua(self.current);
         match self.kind {
             LUA_VAR_REQ_HANDLE => match Handle::from_bits(self.value) {
                 handle if handle.is_fake() => Named::Fake(current()),

@@ -13,16 +13,15 @@ use core::ffi::{CStr, c_void};
 
 use crate::conf::MainConf;
 use crate::figures::{self, Figure};
-use crate::layout;
 use crate::nginx::log::{Log, log_error};
-use crate::nginx::request::AnyRequest;
+use crate::nginx::request::{AnyRequest, Unproved};
 use crate::nginx::shim::{LUA_VAR_REQ_POINTER, lua_var_flush_later, lua_var_refusal_t};
 use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::statics::PerWorker;
 use crate::text::{Place, escaped, place, until_zero, written};
-use crate::validation::{Call, LiveRequest};
+use crate::validation::{self, Call, LiveRequest};
 use table::{Culprit, Culprits, ENTRIES, Key};
 
 type Table = Culprits<ENTRIES>;
@@ -171,29 +170,19 @@ pub(crate) fn log(refusal: &lua_var_refusal_t) {
     let text = written(&mut room, |w| line::write(w, refusal, running));
     let log = running.map(|live| live.log());
     write_to(
-        log.or_else(|| log_of_fake(refusal))
+        log.or_else(|| log_of_fake(&call, refusal))
             .unwrap_or_else(Log::of_cycle),
         text,
     );
 }
 
 /// The log of a fake request, which is not registered.
-fn log_of_fake(refusal: &lua_var_refusal_t) -> Option<Log> {
-    if registry().find(refusal.current as usize).is_some() {
+fn log_of_fake(call: &Call, refusal: &lua_var_refusal_t) -> Option<Log> {
+    let current = Unproved::from_lua(refusal.current)?;
+    if registry().find(current.address()).is_some() {
         return None;
     }
-    // SAFETY: nothing but its address is used until a connection names it.
-    let fake = unsafe { AnyRequest::from_raw(refusal.current) };
-    let fake = fake.filter(|fake| fake.has_connection());
-    fake.map(AnyRequest::log)
-}
-
-/// Whether lua-nginx-module may be asked for the context of a request: it is registered, or a
-/// connection names it.
-pub(crate) fn has_context(current: Option<AnyRequest<'_>>) -> bool {
-    current.is_some_and(|any| {
-        registry().find(any.address()).is_some() || !layout::differs() && any.has_connection()
-    })
+    validation::proved(call, current).map(AnyRequest::log)
 }
 
 fn write_to(log: Log, text: &[u8]) {

@@ -1,8 +1,8 @@
 //! Requests.
 //!
-//! An [`AnyRequest`] is live, but it may be a fake request, which lua-nginx-module makes for code
-//! that runs without one; it has no variables and no configuration. A [`Request`] is one that nginx
-//! serves.
+//! An [`Unproved`] request may have ended. An [`AnyRequest`] is live, but it may be a fake request,
+//! which lua-nginx-module makes for code that runs without one; it has no variables and no
+//! configuration. A [`Request`] is one that nginx serves.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -25,72 +25,38 @@ use super::{
 };
 use crate::statics::PerWorker;
 
-/// A request that is live during `'a`. It may be a fake request.
+/// What `ngx_http_lua_get_request` returned, which is an address and no more. The request has ended
+/// if a coroutine outlived it, or if a finalizer runs in the Lua VM between two requests.
 #[derive(Clone, Copy)]
-pub(crate) struct AnyRequest<'a> {
-    raw: NonNull<ngx_http_request_t>,
-    of: PhantomData<&'a ngx_http_request_t>,
-}
+pub(crate) struct Unproved(NonNull<ngx_http_request_t>);
 
-impl<'a> AnyRequest<'a> {
-    /// # Safety
-    /// `r` must be null or a request that is live during `'a`: nginx or lua-nginx-module
-    /// is running it, or it is in the registry. What `ngx_http_lua_get_request` returns in a
-    /// coroutine that outlived its request has ended; [`Self::has_connection`] tells that.
+impl Unproved {
+    /// `None` if Lua runs for no request.
     #[inline(always)]
-    pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
-        let raw = NonNull::new(r)?;
-        let of = PhantomData;
-        Some(AnyRequest { raw, of })
-    }
-
-    /// The pointer, for nginx's functions.
-    pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
-        self.raw.as_ptr()
+    pub(crate) fn from_lua(r: *mut ngx_http_request_t) -> Option<Self> {
+        NonNull::new(r).map(Unproved)
     }
 
     #[inline(always)]
     pub(crate) fn address(self) -> usize {
-        self.raw.as_ptr() as usize
+        self.0.as_ptr() as usize
     }
 
-    /// The members. nginx may change any of them while it runs, so drop the borrow before
-    /// calling it.
-    #[inline(always)]
-    pub(super) fn members(&self) -> &ngx_http_request_t {
-        // SAFETY: the request is live, by the contract of `from_raw`.
-        unsafe { self.raw.as_ref() }
+    /// The request.
+    ///
+    /// # Safety
+    /// It must be live during `'a`.
+    pub(crate) unsafe fn assume_live<'a>(self) -> AnyRequest<'a> {
+        let Unproved(raw) = self;
+        let of = PhantomData;
+        AnyRequest { raw, of }
     }
 
-    /// `r->signature`
-    #[inline(always)]
-    pub(crate) fn signature(self) -> u32 {
-        self.members().signature
-    }
-
-    /// `r->connection`, which is not dereferenced.
-    #[inline(always)]
-    pub(crate) fn connection_address(self) -> usize {
-        self.members().connection as usize
-    }
-
-    /// The request's connection. Over HTTP/2 and HTTP/3 that is one of the stream.
-    fn connection(&self) -> &ngx_connection_t {
-        // SAFETY: a live request always has a connection.
-        unsafe { &*self.members().connection }
-    }
-
-    /// The request, if nginx serves it. The connection of a fake request has no socket
-    /// (`ngx_http_lua_create_fake_connection`).
-    #[inline(always)]
-    pub(crate) fn served(self) -> Option<Request<'a>> {
-        (self.connection().fd != -1).then_some(Request(self))
-    }
-
-    /// Whether a connection of the cycle names the request, without dereferencing it. A coroutine
-    /// that outlives its request keeps the pointer to it, which `ngx_http_lua_get_request` then
-    /// returns. `data` of a connection is its request until the connection is freed
-    /// (`ngx_free_connection`); that of an HTTP/2 stream is not in the cycle.
+    /// Whether a connection of the cycle names the request, which then is live: `data` of a
+    /// connection is its request until that ends (`ngx_http_set_keepalive`) or the connection is
+    /// freed (`ngx_free_connection`). A fake request has such a connection
+    /// (`ngx_http_lua_create_fake_request`), and a request of HTTP/1, but no stream of HTTP/2 or
+    /// HTTP/3.
     pub(crate) fn has_connection(self) -> bool {
         /// The index of the connection that was found last.
         static LAST: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
@@ -112,6 +78,63 @@ impl<'a> AnyRequest<'a> {
         let found = connections.iter().position(is_of);
         LAST.set(found.unwrap_or(0));
         found.is_some()
+    }
+}
+
+/// A request that is live during `'a`. It may be a fake request.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyRequest<'a> {
+    raw: NonNull<ngx_http_request_t>,
+    of: PhantomData<&'a ngx_http_request_t>,
+}
+
+impl<'a> AnyRequest<'a> {
+    /// The pointer, for nginx's functions.
+    pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.raw.as_ptr()
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> usize {
+        self.raw.as_ptr() as usize
+    }
+
+    /// The members. nginx may change any of them while it runs, so drop the borrow before
+    /// calling it.
+    #[inline(always)]
+    pub(super) fn members(&self) -> &ngx_http_request_t {
+        // SAFETY: the request is live, by the contracts of `assume_live` and `from_nginx`.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// `r->signature`
+    #[inline(always)]
+    pub(crate) fn signature(self) -> u32 {
+        self.members().signature
+    }
+
+    /// `r->connection`, which is not dereferenced.
+    #[inline(always)]
+    pub(crate) fn connection_address(self) -> usize {
+        self.connection_ptr() as usize
+    }
+
+    /// `r->connection`
+    pub(crate) fn connection_ptr(self) -> *mut ngx_connection_t {
+        self.members().connection
+    }
+
+    /// The request's connection. Over HTTP/2 and HTTP/3 that is one of the stream.
+    fn connection(&self) -> &ngx_connection_t {
+        // SAFETY: a live request always has a connection.
+        unsafe { &*self.members().connection }
+    }
+
+    /// The request, if nginx serves it. The connection of a fake request has no socket
+    /// (`ngx_http_lua_create_fake_connection`).
+    #[inline(always)]
+    pub(crate) fn served(self) -> Option<Request<'a>> {
+        (self.connection().fd != -1).then_some(Request(self))
     }
 
     /// Whether the connection uses TLS. A fake request for a TLS handshake has the client's
@@ -170,8 +193,8 @@ impl<'a> Request<'a> {
     /// `r` must be null or a request that nginx is serving during `'a`, such as the one for whose
     /// phase, filter or variable it calls the module.
     pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Option<Self> {
-        // SAFETY: `r` is null or a live request, by the contract above.
-        unsafe { AnyRequest::from_raw(r) }.map(Request)
+        // SAFETY: the request is live, by the contract above.
+        Unproved::from_lua(r).map(|r| Request(unsafe { r.assume_live() }))
     }
 
     /// The main request of a subrequest, or the request itself.

@@ -291,29 +291,16 @@ fetch_by_name(lua_State *L, lua_var_vm_t *vm, int idx, int32_t flavour,
 }
 
 
-/* The contexts of the Lua module in which there are variables (NGX_HTTP_LUA_CONTEXT_*). */
-#define VARIABLES_CONTEXTS  0x2827f
-
-
-/* Whether ngx.var can be used, which raises an error in a timer and the like. */
-static ngx_uint_t
-has_ngx_var(ngx_http_request_t *r)
-{
-    char  *err;
-
-    return r != NULL
-           && (api.ngx_http_lua_ffi_get_phase(r, &err) & ~VARIABLES_CONTEXTS) == 0;
-}
-
-
-/* Pushes ngx.var[name], name being the argument 1. */
-static void
-push_ngx_var(lua_State *L)
+/* ngx_var(name) -> ngx.var[name], an error where that raises one, as in a timer */
+static int
+l_ngx_var(lua_State *L)
 {
     api.lua_getfield(L, LUA_GLOBALSINDEX, "ngx");
     api.lua_getfield(L, -1, "var");
     api.lua_pushvalue(L, 1);
     api.lua_gettable(L, -2);
+
+    return 1;
 }
 
 
@@ -321,7 +308,7 @@ push_ngx_var(lua_State *L)
 static int
 fetch_by_ngx_var(lua_State *L, lua_var_call_t *call)
 {
-    push_ngx_var(L);
+    (void) l_ngx_var(L);
 
     if (api.lua_type(L, 1) != LUA_TSTRING || api.lua_type(L, -1) != LUA_TSTRING) {
         return 1;
@@ -342,20 +329,26 @@ is_current(const lua_var_req_t *req)
 {
     lua_var_call_t  current;
 
-    if (req->kind == LUA_VAR_REQ_CURRENT) {
-        return 1;
-    }
-
-    if (req->kind == LUA_VAR_REQ_POINTER) {
-        return req->value == (uintptr_t) req->current;
-    }
-
     ngx_memzero(&current, sizeof(current));
     current.req.current = req->current;
 
     rust->acquire(&current);
 
-    return current.out.kind == LUA_VAR_TRUE && current.req.value == req->value;
+    if (current.out.kind != LUA_VAR_TRUE) {
+        return 0;
+    }
+
+    switch (req->kind) {
+
+    case LUA_VAR_REQ_CURRENT:
+        return 1;
+
+    case LUA_VAR_REQ_POINTER:
+        return req->value == (uintptr_t) req->current;
+
+    default:
+        return req->value == current.req.value;
+    }
 }
 
 
@@ -395,10 +388,14 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     }
 
     if (call.out.kind == LUA_VAR_REFUSED && call.out.number == LUA_VAR_LAYOUT
-        && call.req.kind != LUA_VAR_REQ_HANDLE && has_ngx_var(call.req.current))
+        && call.req.kind != LUA_VAR_REQ_HANDLE)
     {
-        push_ngx_var(L);
-        return 1;
+        api.lua_pushcclosure(L, l_ngx_var, 0);
+        api.lua_pushvalue(L, 1);
+
+        if (api.lua_pcall(L, 1, 1, 0) == 0) {
+            return 1;
+        }
     }
 
     return give(L, call.name ? "read" : "read a capture", &call);
@@ -710,19 +707,15 @@ static int
 l_connection(lua_State *L)
 {
 #if (NGX_SSL)
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
+    ngx_connection_t  *c;
 
-    r = api.ngx_http_lua_get_request(L);
+    c = rust->connection(api.ngx_http_lua_get_request(L));
 
-    if (r == NULL || r->connection == NULL || r->connection->ssl == NULL
-        || api.SSL_get_ex_data == NULL)
-    {
+    if (c == NULL || c->ssl == NULL || api.SSL_get_ex_data == NULL) {
         return 0;
     }
 
-    c = api.SSL_get_ex_data(r->connection->ssl->connection,
-                            *api.ssl_connection_index);
+    c = api.SSL_get_ex_data(c->ssl->connection, *api.ssl_connection_index);
     if (c == NULL) {
         return 0;
     }

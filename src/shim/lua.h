@@ -71,6 +71,7 @@ typedef struct {
     X(void, lua_pushlstring, (lua_State *L, const char *s, size_t len))       \
     X(const char *, lua_pushfstring, (lua_State *L, const char *fmt, ...))    \
     X(void, lua_pushvalue, (lua_State *L, int i))                             \
+    X(int, lua_pcall, (lua_State *L, int nargs, int nresults, int handler))   \
     X(void, lua_pushcclosure, (lua_State *L, lua_CFunction fn, int n))        \
     X(void, lua_createtable, (lua_State *L, int narr, int nrec))              \
     X(void, lua_getfield, (lua_State *L, int i, const char *k))               \

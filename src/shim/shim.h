@@ -49,7 +49,7 @@ uint32_t lua_var_value_word(unsigned len, unsigned valid,
 
 typedef struct {
     uint64_t             value;
-    ngx_http_request_t  *current;   /* the request that Lua runs for, or NULL */
+    ngx_http_request_t  *current;   /* of get_request(), or NULL; it may have ended */
     uint32_t             kind;
 } lua_var_req_t;
 
@@ -187,7 +187,7 @@ typedef struct {
         lua_var_refusal_t *refusal);
     void (*log_refusal)(const lua_var_refusal_t *refusal);
 
-    /* Whether r, which a coroutine may have outlived, has a context that can be read. */
+    /* Whether r, of get_request(), is known to be live, so that it has a context. */
     ngx_uint_t (*has_context)(ngx_http_request_t *r);
 
     /* Logs what was left out; the timer of lua_var_flush_later() calls it. */
@@ -209,6 +209,9 @@ typedef struct {
      */
     int32_t (*ctx_lost)(ngx_http_request_t *r, uint32_t vm);
     void (*ctx_made)(ngx_http_request_t *r, uint32_t vm, int32_t was_restored);
+
+    /* The connection of the current request, if that is known to be live; else NULL. */
+    ngx_connection_t *(*connection)(ngx_http_request_t *current);
 
     /* Whether the ngx.ctx of the handshake shows through that of the request. */
     ngx_uint_t (*inherits_ssl_ctx)(ngx_http_request_t *current);

@@ -97,23 +97,33 @@ unsafe extern "C" fn on_log(raw: *mut ngx_http_request_t) -> ngx_int_t {
 static NEXT_HEADER_FILTER: PerWorker<Cell<ngx_http_output_header_filter_pt>> =
     PerWorker(Cell::new(None));
 
-/// Header filter, the first in the chain: registers requests that skipped the phases, and stashes
-/// `ngx.ctx` before another filter can call `ngx_http_filter_finalize_request`, which zeroes
-/// `r->ctx`.
+/// Header filter, the first in the chain.
 unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
     let slot = registry().find(raw as usize);
     if slot.is_none() || ngx_ctx::needs_filter() {
         // SAFETY: `raw` is the request whose response begins.
-        if let Some(r) = unsafe { Request::from_nginx(raw) } {
-            match slot {
-                Some(slot) => ngx_ctx::stash(r, slot),
-                None => begin_late(r),
-            }
-        }
+        unsafe { before_header(raw, slot) };
     }
     match NEXT_HEADER_FILTER.get() {
         // SAFETY: `next` was the first filter in nginx's chain, and `raw` is passed on as it is.
         Some(next) => unsafe { next(raw) },
         None => ERROR,
+    }
+}
+
+/// Registers a request that skipped the phases, or stashes `ngx.ctx` before another filter can call
+/// `ngx_http_filter_finalize_request`, which zeroes `r->ctx`.
+///
+/// # Safety
+/// `raw` must be null or a request that nginx is serving, and `slot` its slot, if it has one.
+#[inline(never)]
+unsafe fn before_header(raw: *mut ngx_http_request_t, slot: Option<&Slot>) {
+    // SAFETY: by the contract above.
+    let Some(r) = (unsafe { Request::from_nginx(raw) }) else {
+        return;
+    };
+    match slot {
+        Some(slot) => ngx_ctx::stash(r, slot),
+        None => begin(r),
     }
 }

@@ -266,16 +266,16 @@ http_XXXXXXXXXXXXXXX: string true
 --- request
 GET /t
 --- response_body
-boolean: false bad variable name: expected string or number, got boolean, true
-boolean: false bad variable name: expected string or number, got boolean, true
+boolean: false bad variable name: expected string or number, got boolean: it is ngxvar.fetch(name, req), true
+boolean: false bad variable name: expected string or number, got boolean: it is ngxvar.fetch(name, req), true
 table: false bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot, true
-function: false bad variable name: expected string or number, got function, true
-userdata: false bad variable name: expected string or number, got userdata, true
-thread: false bad variable name: expected string or number, got thread, true
+function: false bad variable name: expected string or number, got function: it is ngxvar.fetch(name, req), true
+userdata: false bad variable name: expected string or number, got userdata: it is ngxvar.fetch(name, req), true
+thread: false bad variable name: expected string or number, got thread: it is ngxvar.fetch(name, req), true
 cdata: false bad variable name: expected string or number, got cdata: it is ngxvar.fetch(name, req), true
 cdata: false bad variable name: expected string or number, got cdata: it is ngxvar.fetch(name, req), true
-nil: false bad variable name: expected string or number, got nil, true
-none: false bad variable name: expected string or number, got no value
+nil: false bad variable name: expected string or number, got nil: it is ngxvar.fetch(name, req), true
+none: false bad variable name: expected string or number, got no value: it is ngxvar.fetch(name, req)
 --- no_error_log
 [error]
 

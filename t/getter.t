@@ -161,8 +161,11 @@ end
 --- request
 GET /t
 --- response_body eval
-join('', map { "false t.lua:4: bad variable name: expected string, got $_\n" }
-    qw(number boolean table function cdata nil)) x 2
+CORE::join '', map {
+    my $made = $_;
+    map { "false t.lua:4: bad variable name: expected string, got $_: it is ngxvar.$made(name)\n" }
+        qw(number boolean table function cdata nil);
+} qw(getter setter)
 
 
 

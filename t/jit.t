@@ -282,7 +282,7 @@ value
 --- request
 GET /t
 --- response_body
-no name: false bad variable name: expected string or number, got nil nil
+no name: false bad variable name: expected string or number, got nil: it is ngxvar.fetch(name, req) nil
 a table for a name: false bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot nil
 a table for a request: true nil bad request
 false for a request: true nil bad request

@@ -285,7 +285,7 @@ shared nil
         }
     }
 --- response_body eval
-join '', map { "own $_\n" } 2, 4, 1, 9, 3, 5 .. 8
+CORE::join '', map { "own $_\n" } 2, 4, 1, 9, 3, 5 .. 8
 
 
 

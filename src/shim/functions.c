@@ -208,28 +208,20 @@ count_bad_argument(lua_State *L, const char *asked, const lua_var_call_t *call)
 
 
 /*
- * Raises the error for an argument that is no name.  A table or a userdata comes of a call
- * with a colon or of swapped arguments, so the error shows the right call.
+ * Raises the error for an argument that is no name.  A table comes of a call with a colon,
+ * a userdata of swapped arguments, so the error shows the right call.
  */
 static int
 bad_name(lua_State *L, const char *expected, const char *asked,
     const char *usage, const lua_var_call_t *call)
 {
-    int          type;
-    const char  *dot;
+    int  type;
 
     type = api.lua_type(L, 1);
-    dot = (type == LUA_TTABLE) ? ", with a dot" : "";
 
-    if (type != LUA_TTABLE && type != LUA_TUSERDATA && type != LUA_TCDATA) {
-        api.lua_pushfstring(L, "bad variable name: expected %s, got %s",
-                            expected, api.lua_typename(L, type));
-
-    } else {
-        api.lua_pushfstring(L, "bad variable name: expected %s, got %s: "
-                            "it is ngxvar.%s%s", expected,
-                            api.lua_typename(L, type), usage, dot);
-    }
+    api.lua_pushfstring(L, "bad variable name: expected %s, got %s: it is "
+                        "ngxvar.%s%s", expected, api.lua_typename(L, type),
+                        usage, (type == LUA_TTABLE) ? ", with a dot" : "");
 
     count_bad_argument(L, asked, call);
 
@@ -647,16 +639,19 @@ l_tostring(lua_State *L)
 }
 
 
-/* __index of a handle */
+/* __index and __newindex of a handle */
 static int
 l_no_member(lua_State *L)
 {
-    const char  *key;
+    const char  *key, *use;
 
+    use = (api.lua_gettop(L) < 3) ? "fetch(\"%s\", req)"
+                                  : "set(\"%s\", value, req)";
     key = push_text(L, 2, NULL);
+    use = api.lua_pushfstring(L, use, key);
 
-    return api.luaL_error(L, "a request's handle has no \"%s\": use "
-                          "ngxvar.fetch(\"%s\", req)", key, key);
+    return api.luaL_error(L, "a request's handle has no \"%s\": use ngxvar.%s",
+                          key, use);
 }
 
 
@@ -754,5 +749,6 @@ const lua_var_function_t  lua_var_functions[] = {
 const lua_var_function_t  lua_var_handle_functions[] = {
     { "__tostring", l_tostring },
     { "__index", l_no_member },
+    { "__newindex", l_no_member },
     { NULL, NULL }
 };

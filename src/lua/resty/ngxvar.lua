@@ -34,16 +34,17 @@ function _M.ssl_ctx()
 end
 
 
-local function check_name(name)
+local function check_name(name, usage)
     if type(name) ~= "string" then
-        error("bad variable name: expected string, got " .. type(name), 3)
+        error("bad variable name: expected string, got " .. type(name) .. ": it is ngxvar."
+              .. usage, 3)
     end
 end
 
 
 -- fetch with a name.
 function _M.getter(name)
-    check_name(name)
+    check_name(name, "getter(name)")
 
     return function (req)
         local value, err = fetch(name, req)
@@ -59,7 +60,7 @@ end
 
 -- set with a name.
 function _M.setter(name)
-    check_name(name)
+    check_name(name, "setter(name)")
 
     return function (value, req)
         local ok, err = set(name, value, req)

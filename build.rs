@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            ["request", "lua", "vm", "functions", "culprits", "stream"]
+            ["request", "lua", "vm", "arguments", "fetch", "functions", "culprits", "stream"]
                 .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)

@@ -1,4 +1,4 @@
-//! The functions of the Lua library, as `shim/functions.c` calls them.
+//! The functions of the Lua library, as `shim/fetch.c` and `shim/functions.c` call them.
 
 use core::{ptr, slice};
 
@@ -52,7 +52,7 @@ unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
 
 impl<'a> Asked<'a> {
     /// # Safety
-    /// `call` must be on the stack of a function of `shim/functions.c`, which sets `current` for
+    /// `call` must be on the stack of a function in `shim/`, which sets `current` for
     /// this call, and passes Lua strings that the Lua stack keeps alive.
     #[inline(always)]
     unsafe fn of(call: *mut lua_var_call_t) -> Self {
@@ -84,7 +84,7 @@ impl<'a> Asked<'a> {
 
 /// `fetch`: the value of the variable `name`, and what the name was resolved to.
 pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it.
+    // SAFETY: the shim calls it.
     let asked = unsafe { Asked::of(call) };
     asked.found.conf = 0;
     let call = Call::enter();
@@ -104,7 +104,7 @@ pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
 
 /// `fetch` of a name that was resolved before. `LUA_VAR_AGAIN` if [`fetch`] has to be called.
 pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it.
+    // SAFETY: the shim calls it.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     let Ok(live) = LiveRequest::named(&call, asked.named) else {
@@ -125,7 +125,7 @@ pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
 
 /// `fetch` with a number: a capture of the last regular expression.
 pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it.
+    // SAFETY: the shim calls it.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     let value = LiveRequest::named(&call, asked.named).map(|live| {
@@ -137,7 +137,7 @@ pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
 
 /// The number in a text of `ngx.var`, if [`fetch`] gives a number for this name.
 pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it.
+    // SAFETY: the shim calls it.
     let asked = unsafe { Asked::of(call) };
     asked.out.put_result(match asked.text {
         Some(text) if Field::is_name_of_number(asked.name) => Ok(read::number_in(text)),
@@ -147,7 +147,7 @@ pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
 
 /// `set`: assigns the text to the variable `name`; without one, the variable is unset.
 pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it.
+    // SAFETY: the shim calls it.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     let live = match asked.request_for_name(&call) {
@@ -160,7 +160,7 @@ pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
 
 /// `live`: whether the request is live.
 pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it.
+    // SAFETY: the shim calls it.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     asked
@@ -170,7 +170,7 @@ pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
 
 /// `request`: writes the bits of the current request's handle, which is registered if it was not.
 pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
-    // SAFETY: `shim/functions.c` calls it, with only the current request set.
+    // SAFETY: the shim calls it, with only the current request set.
     let call = unsafe { &mut *call };
     let current = Unproved::from_lua(call.req.current);
     let entered = Call::enter();

@@ -7,6 +7,8 @@
 
 #include "lua.h"
 
+#pragma GCC visibility push(hidden)
+
 
 /* The cache of names: the most names in it, and the size of its hash table. */
 #define NAMES_MAX           512
@@ -116,7 +118,7 @@ handle_at(lua_State *L, lua_var_vm_t *vm, int idx)
 
 /* Adds the name at idx, which was resolved, to the cache, if there is room. */
 void lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx,
-    const lua_var_found_t *found) __attribute__((visibility("hidden")));
+    const lua_var_found_t *found);
 
 
 typedef struct {
@@ -125,11 +127,15 @@ typedef struct {
 } lua_var_function_t;
 
 /* The functions that Lua code calls, by way of the Lua library; see functions.c. */
-extern const lua_var_function_t  lua_var_functions[]
-    __attribute__((visibility("hidden")));
+extern const lua_var_function_t  lua_var_functions[];
+
+/* Those of them in fetch.c. */
+int lua_var_fetch(lua_State *L);
+int lua_var_index(lua_State *L);
 
 /* Those of the metatable of handles. */
-extern const lua_var_function_t  lua_var_handle_functions[]
-    __attribute__((visibility("hidden")));
+extern const lua_var_function_t  lua_var_handle_functions[];
+
+#pragma GCC visibility pop
 
 #endif

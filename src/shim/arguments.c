@@ -1,0 +1,190 @@
+#include "arguments.h"
+
+
+/* Values up to this length are copied on the C stack. */
+#define VALUE_BUF           1024
+
+
+const char *
+lua_var_push_text(lua_State *L, int idx, size_t *len)
+{
+    api.lua_pushvalue(L, UP_TOSTRING);
+    api.lua_pushvalue(L, idx);
+    api.lua_call(L, 1, 1);
+
+    return api.lua_tolstring(L, -1, len);
+}
+
+
+/*
+ * The address in a cdata that is a pointer to anything or to a request; 0 in any other.
+ * LuaJIT has no function for it in C, but tostring() writes the type and the address.
+ */
+static uint64_t
+pointer_at(lua_State *L, int idx)
+{
+    size_t       i, len;
+    uint64_t     address;
+    const char  *text;
+
+    static const char  *types[] = {
+        "cdata<struct ngx_http_request_s *>: 0x",
+        "cdata<void *>: 0x"
+    };
+
+    text = lua_var_push_text(L, idx, NULL);
+    address = 0;
+
+    for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        len = ngx_strlen(types[i]);
+
+        if (text != NULL && ngx_strncmp(text, types[i], len) == 0) {
+            address = strtoull(text + len, NULL, 16);
+        }
+    }
+
+    api.lua_settop(L, -2);
+
+    return address;
+}
+
+
+void
+lua_var_request_arg(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
+{
+    const lua_var_handle_t  *handle;
+
+    req->current = api.ngx_http_lua_get_request(L);
+    req->value = 0;
+    req->kind = LUA_VAR_REQ_FOREIGN;
+
+    switch (api.lua_type(L, idx)) {
+
+    case LUA_TNONE:
+    case LUA_TNIL:
+        req->kind = LUA_VAR_REQ_CURRENT;
+        return;
+
+    case LUA_TUSERDATA:
+        handle = handle_at(L, vm, idx);
+
+        if (handle != NULL) {
+            req->kind = LUA_VAR_REQ_HANDLE;
+            req->value = handle->bits;
+        }
+
+        return;
+
+    case LUA_TCDATA:
+        req->value = pointer_at(L, idx);
+        break;
+
+    case LUA_TLIGHTUSERDATA:
+        /* get_request() of lua-resty-core returns this on a LuaJIT without exdata */
+        req->value = (uintptr_t) api.lua_touserdata(L, idx);
+        break;
+    }
+
+    if (req->value != 0) {
+        req->kind = LUA_VAR_REQ_POINTER;
+    }
+}
+
+
+/*
+ * lua_pushlstring() may run the collector before it copies the bytes, and then a
+ * finalizer that frees them.
+ */
+void
+lua_var_push_volatile(lua_State *L, const u_char *data, size_t len)
+{
+    u_char  *copy, buf[VALUE_BUF];
+
+    copy = (len <= VALUE_BUF) ? buf : ngx_alloc(len, ngx_cycle->log);
+
+    if (copy == NULL) {
+        api.luaL_error(L, "no memory");
+        return;
+    }
+
+    ngx_memcpy(copy, data, len);
+    api.lua_pushlstring(L, (const char *) copy, len);
+
+    if (copy != buf) {
+        ngx_free(copy);
+    }
+}
+
+
+/* Counts and logs a wrong argument, for which the sentence is on top of the stack. */
+static void
+count_bad_argument(lua_State *L, const char *asked, const lua_var_call_t *call)
+{
+    size_t            len;
+    lua_var_value_t   out;
+
+    out.data = (const u_char *) api.lua_tolstring(L, -1, &len);
+    out.len = (int32_t) len;
+    out.number = LUA_VAR_BAD_ARGUMENT;
+
+    lua_var_refuse(L, asked, call->name, call->name_len, &call->req, &out);
+}
+
+
+int
+lua_var_bad_request(lua_State *L, int idx, const char *asked,
+    const char *usage, const lua_var_call_t *call)
+{
+    int          type;
+    const char  *got;
+
+    type = api.lua_type(L, idx);
+    got = api.lua_typename(L, ngx_max(type, LUA_TNIL));
+
+    /* ngx.null is one */
+    if (type == LUA_TLIGHTUSERDATA && api.lua_touserdata(L, idx) == NULL) {
+        got = "a null pointer";
+    }
+
+    api.lua_pushnil(L);
+    api.lua_pushfstring(L, "bad request: expected a handle from request() or "
+                        "the current request's pointer, got %s: it is "
+                        "ngxvar.%s", got, usage);
+
+    if (asked != NULL) {
+        count_bad_argument(L, asked, call);
+    }
+
+    return 2;
+}
+
+
+int
+lua_var_bad_name(lua_State *L, const char *expected, const char *asked,
+    const char *usage, const lua_var_call_t *call)
+{
+    int  type;
+
+    type = api.lua_type(L, 1);
+
+    api.lua_pushfstring(L, "bad variable name: expected %s, got %s: it is "
+                        "ngxvar.%s%s", expected, api.lua_typename(L, type),
+                        usage, (type == LUA_TTABLE) ? ", with a dot" : "");
+
+    count_bad_argument(L, asked, call);
+
+    return api.luaL_error(L, "%s", api.lua_tolstring(L, -1, NULL));
+}
+
+
+const u_char *
+lua_var_lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
+{
+    if (len > NAME_BUF) {
+        buf = api.lua_newuserdata(L, len);
+    }
+
+    ngx_strlow(buf, (u_char *) name, len);
+
+    return buf;
+}

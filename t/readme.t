@@ -562,7 +562,7 @@ sub try_unreadable ($nginx, $line, @lua) {
 # What the log says of an nginx that runs.
 sub check_said_later {
     my (undef, $rows) = said();
-    my ($not_found, $signal) = map {
+    my ($not_found, undef, $signal) = map {
         my ($line) = Markdown::spans($_->[0]);
         join '\d+', map { quotemeta } split /…/, $line;
     } @$rows;
@@ -576,6 +576,20 @@ sub check_said_later {
     is($nginx->get('/')->{status}, 500, 'without the module, requiring it is an error');
     ok((grep { /\[error\] .*$not_found/ } $nginx->log_lines), 'the log says so');
     $nginx->stop_cleanly;
+
+    my $port = NginxServer->port;
+    my $threads = NginxServer->new;
+    write_file($threads->root . '/worker.lua', 'return { read = function () return require("resty.ngxvar").fetch("uri") end }');
+    $threads->configure(main => 'thread_pool two threads=2;', http => <<~"END");
+        lua_package_path "@{[ $threads->root ]}/?.lua;;";
+        server {
+            listen 127.0.0.1:$port;
+            location / { content_by_lua_block { ngx.say(select(2, ngx.run_worker_thread("two", "worker", "read"))) } }
+        }
+        END
+    $threads->start;
+    like($threads->get('/')->{content}, qr/$not_found/, 'in a worker thread, requiring it is an error, too');
+    $threads->stop;
 
     # A file that is as if `cp` had begun to overwrite it.
     my $file = $nginx->root . '/module.so';

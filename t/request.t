@@ -573,3 +573,66 @@ true 2 2
 0
 --- no_error_log
 [error]
+
+
+
+=== TEST 15: a clone, which skips the phases, has a handle over HTTP/1 and is refused if nothing proves it live
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/cache keys_zone=cache:1m;
+    init_by_lua_block {
+        seen = {}
+        function see(phase)
+            local ngxvar = require "resty.ngxvar"
+            local req, err = ngxvar.request()
+            seen[#seen + 1] = phase .. " " .. tostring(ngxvar.fetch("uri")) .. " "
+                              .. (err or tostring(ngxvar.fetch("uri", req)))
+        end
+    }
+    upstream origin {
+        server 0.0.0.1;
+        balancer_by_lua_block {
+            see("balancer")
+            assert(require("ngx.balancer").set_current_peer("127.0.0.1", $TEST_NGINX_SERVER_PORT))
+        }
+    }
+--- config
+    location = /origin { root html; try_files /file =404; }
+    location = /slice {
+        slice 4;
+        proxy_set_header Range $slice_range;
+        proxy_pass http://origin/origin;
+        header_filter_by_lua_block { if ngx.var.slice_range ~= "bytes=0-3" then see("header") end }
+    }
+    # cached, and old at once
+    location = /aging { content_by_lua_block { ngx.header["X-Accel-Expires"] = "@1" ngx.say("cached") } }
+    location = /cached {
+        proxy_cache cache;
+        proxy_cache_use_stale updating;
+        proxy_cache_background_update on;
+        proxy_pass http://origin/aging;
+    }
+    location = /t {
+        content_by_lua_block {
+            local client = require("client").connect{ port = ngx.var.server_port }
+            seen = {}
+            ngx.say(client:request("/slice").body, " ", table.concat(seen, ", "))
+            local once = "/cached?" .. ngx.now()
+            client:request(once)
+            seen = {}
+            client:request(once)
+            local deadline = ngx.now() + 10
+            while #seen == 0 and ngx.now() < deadline do ngx.sleep(0.01) end
+            ngx.say(table.concat(seen, ", "))
+        }
+    }
+--- user_files
+>>> file
+12345678
+--- request
+GET /t
+--- response_body
+12345678
+ balancer /slice /slice, balancer /slice /slice, header /slice /slice, balancer /slice /slice, header /slice /slice
+balancer nil stale request
+--- timeout: 20

@@ -26,8 +26,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            ["request", "lua", "vm", "arguments", "fetch", "functions", "culprits", "stream"]
-                .map(|name| format!("src/shim/{name}.c")),
+            [
+                "request",
+                "lua",
+                "vm",
+                "arguments",
+                "fetch",
+                "functions",
+                "culprits",
+                "stream",
+            ]
+            .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)
         .define(

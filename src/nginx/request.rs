@@ -65,7 +65,14 @@ impl Unproved {
         let cycle = unsafe { cycle_address().read() };
         // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module.
         let cycle = unsafe { &*cycle };
-        if cycle.connections.is_null() {
+        if cycle.connections.is_null() || cycle.connection_n < 2 {
+            return false;
+        }
+        // SAFETY: there are at least two connections.
+        let event = unsafe { (*cycle.connections.wrapping_add(1)).read };
+        // The read event of a connection has the same index (`ngx_event_process_init`). So this
+        // shows whether connections have the size that they had when the module was built.
+        if event != cycle.read_events.wrapping_add(1) {
             return false;
         }
         // SAFETY: the array of a worker's connections has this length, and lasts as long as the

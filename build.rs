@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
 
-    println!("cargo::rustc-env=LUA_VAR_BUILD={}", build_name()?);
+    let build = build_name()?;
+    println!("cargo::rustc-env=LUA_VAR_BUILD={build}");
 
     let includes = nginx_includes()?;
     // Paths in debug information would differ from one directory to another.
@@ -43,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "LUA_VAR_VERSION",
             format!("\"{}\"", env::var("CARGO_PKG_VERSION")?).as_str(),
         )
+        .define("LUA_VAR_BUILD", format!("\"{build}\"").as_str())
         .flag_if_supported(prefix_map)
         .flag("-Wno-unused-parameter")
         .flag("-Wno-missing-field-initializers")

@@ -95,7 +95,7 @@ fn newest_first() -> impl Iterator<Item = &'static Culprit> {
 /// The build: the labels of `nginx_lua_var_info`.
 fn info() -> [(&'static str, &'static [u8]); 4] {
     [
-        ("version", which_build::VERSION.as_bytes()),
+        ("version", which_build::BUILD.as_bytes()),
         ("nginx", which_build::BUILT_FOR.to_bytes()),
         ("restore", which_build::restore().to_bytes()),
         ("layout", which_build::layout_state().as_bytes()),

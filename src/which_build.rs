@@ -18,9 +18,8 @@ static LOADED: PerWorker<Cell<Option<Identity>>> = PerWorker(Cell::new(None));
 /// The `lua_var_ctx_restore` of `http {}`.
 static RESTORE: PerWorker<Cell<&CStr>> = PerWorker(Cell::new(c"off"));
 
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version and, unless this is a release, the commit that was built (`build.rs`).
-const BUILD: &str = env!("LUA_VAR_BUILD");
+pub(crate) const BUILD: &str = env!("LUA_VAR_BUILD");
 
 /// The `lua_var_ctx_restore` of `http {}`.
 pub(crate) fn restore() -> &'static CStr {

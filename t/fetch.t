@@ -28,6 +28,7 @@ __DATA__
 --- request
 GET /t
 --- response_body
+_BUILD string
 _VERSION string
 enable_patch function
 fetch function

@@ -305,15 +305,17 @@ sub check_numbers {
             location / {
                 content_by_lua_block {
                     ngx.print(ngx.var.nginx_version, " ", ngx.config.ngx_lua_version, " ",
-                              require("resty.core").version, " ", require("resty.ngxvar")._VERSION)
+                              require("resty.core").version, " ", require("resty.ngxvar")._VERSION, " ",
+                              require("resty.ngxvar")._BUILD)
                 }
             }
         }
         END
-    my ($nginx_version, $lua, $core, $version) = split ' ', $nginx->get('/')->{content};
+    my ($nginx_version, $lua, $core, $version, $build) = split ' ', $nginx->get('/')->{content};
     $nginx->stop_cleanly;
     my ($released) = read_file("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;
     is($version, $released, '_VERSION is that of Cargo.toml');
+    like($build, qr/^\Q$released\E(?:-git\.\w+)?$/, '_BUILD has the commit, too');
     my %installed = (
         'nginx'            => $nginx_version,
         'lua-nginx-module' => join('.', int($lua / 1_000_000), int($lua / 1000) % 1000, $lua % 1000),

@@ -153,7 +153,7 @@ like($log, qr{^/landed_all 0 "other"$}m,    '$lua_var_restored, after another re
 my %by_accept = (
     ''                                             => ['text/plain', qr/^version \S+\n.*^workers \d+\n/ms],
     'text/html,application/xml;q=0.9,*/*;q=0.8'    => ['text/html', qr/^<!doctype html>/],
-    'application/json'                             => ['application/json', qr/^\{"version":"[\d.]+",/],
+    'application/json'                             => ['application/json', qr/^\{"version":"[\d.]+(?:-git\.\w+)?",/],
     'application/openmetrics-text;version=1.0.0,*/*' => ['text/plain; version=0.0.4', qr/^# HELP /],
     'text/plain;version=0.0.4'                     => ['text/plain; version=0.0.4', qr/^# HELP /],
 );
@@ -230,7 +230,7 @@ for family in text_string_to_metric_families(open(sys.argv[1]).read()):
         'prometheus_client: refused by');
     like($parsed, qr/^nginx_lua_var_refused_by_total \{'at': '[^']+', 'variable': 'args', 'reason': 'stale'\} 2$/m, 'culprits with the same labels are one series');
     is(() = $parsed =~ /'variable': 'args'/g, 1, 'and have one sample');
-    like($parsed, qr/^nginx_lua_var_info \{'version': '[\d.]+', 'nginx': 'nginx\/[^']+', 'restore': 'error_page', 'layout': 'agrees'\} 1$/m,
+    like($parsed, qr/^nginx_lua_var_info \{'version': '[\d.]+(?:-git\.\w+)?', 'nginx': 'nginx\/[^']+', 'restore': 'error_page', 'layout': 'agrees'\} 1$/m,
         'prometheus_client: info');
     return;
 }

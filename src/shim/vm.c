@@ -99,6 +99,8 @@ new_core(lua_State *L)
 
     api.lua_pushlstring(L, LUA_VAR_VERSION, sizeof(LUA_VAR_VERSION) - 1);
     api.lua_setfield(L, -2, "version");
+    api.lua_pushlstring(L, LUA_VAR_BUILD, sizeof(LUA_VAR_BUILD) - 1);
+    api.lua_setfield(L, -2, "build");
 
     /* Lua calls these over FFI, which it compiles */
     api.lua_pushlightuserdata(L, (void *) (uintptr_t) rust->ctx_lost);

@@ -16,6 +16,7 @@ local type = type
 
 local _M = {
     _VERSION = core.version,
+    _BUILD = core.build,
     request = core.request,
     fetch = fetch,
     set = set,

@@ -6,7 +6,8 @@
 
 ---@class resty.ngxvar
 ---@field _VERSION string the module's version
-local _M = { _VERSION = "" }
+---@field _BUILD string the version and, unless it is a release, the commit that was built
+local _M = { _VERSION = "", _BUILD = "" }
 
 ---A userdata that names one request, and never another one.
 ---@class resty.ngxvar.handle

@@ -11,6 +11,13 @@ local _M = {}
 local names = { "time_local", "uri", "host", "request_id", "args", "arg_a", "http_x", "status",
                 "request_time", "own", "remote_addr", "connection" }
 
+-- Since November 2025 LuaJIT runs finalizers in a thread of their own, which has no request.
+local has_thread
+local here = coroutine.running()
+
+ffi.gc(ffi.new("int[1]"), function () has_thread = coroutine.running() ~= here end)
+collectgarbage()
+
 -- nothing of the request is left to log to
 local file
 
@@ -87,11 +94,12 @@ function kinds.current()
 end
 
 
--- The current request is a subrequest that is no longer registered.
+-- The current request is a subrequest that is no longer registered, or there is none.
 function kinds.left()
     local r = base.get_request()
+    local is_left = r and r ~= _M.pointer and not has_thread or r == nil and has_thread
 
-    write("current: ", (r and r ~= _M.pointer) and "another" or "the main request")
+    write("current: ", is_left and "another" or tostring(r))
     write("request: ", tostring(ngxvar.request()))
     kinds.current()
 end

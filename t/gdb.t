@@ -15,6 +15,7 @@ use Test::More;
 use TestingModule ();
 
 NginxServer->skip_unless_plain;
+plan skip_all => 'gdb sees qemu, not the nginx that it runs' if NgxVarTest::Nginx->is_emulated;
 
 my $GDB = first { -x } map { "$_/gdb" } split /:/, $ENV{PATH};
 plan skip_all => 'gdb is not installed' if !$GDB;

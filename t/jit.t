@@ -403,5 +403,5 @@ ngx.var: true
 done
 --- timeout: 20s
 --- skip_eval
-3: # memcheck keeps what is freed, and has memory of its own
-$ENV{TEST_NGINX_USE_VALGRIND}
+3: # memcheck keeps what is freed and has memory of its own, as qemu has
+$ENV{TEST_NGINX_USE_VALGRIND} || NgxVarTest::Nginx->is_emulated

@@ -74,6 +74,7 @@ sub set_defaults {
         NgxVarTest::Valgrind::set_up($log_dir, "$LIB_DIR/valgrind.supp");
         $ENV{TEST_NGINX_TIMEOUT} //= 30;
     }
+    $ENV{TEST_NGINX_TIMEOUT} //= 300 if NgxVarTest::Nginx->is_emulated;
     return;
 }
 

@@ -7,6 +7,7 @@ package NgxVarTest::Nginx;
 use v5.36;
 
 use NgxVarTest::Env ();
+use NgxVarTest::File qw(read_file);
 
 my (%said, %symbols, %can_yield);
 
@@ -33,6 +34,13 @@ sub is_linked ($class, $module) {
     my $nginx = NgxVarTest::Env::nginx();
     $symbols{$nginx} //= { map { /^\S+ [BD] (\w+_module)$/ ? ($1 => 1) : () } qx{nm -D --defined-only '$nginx'} };
     return $symbols{$nginx}{$module} // 0;
+}
+
+# Whether nginx is for another processor than this program, so that qemu-user runs it.
+sub is_emulated ($class = undef) {
+    my ($ours, $its) = map { read_file($_) =~ /^\x7fELF.{14}(..)/s ? $1 : '' }
+        '/proc/self/exe', NgxVarTest::Env::nginx();
+    return $its ne '' && $its ne $ours;
 }
 
 # The directory of this nginx's dynamic modules.

@@ -65,7 +65,23 @@ sub is_alive ($pid) {
 
 sub children ($pid) { return split ' ', read_file("/proc/$pid/task/$pid/children") }
 
-sub title ($pid) { return read_file("/proc/$pid/cmdline") =~ tr/\0/ /r }
+sub title ($pid) {
+    my $is_emulated = (readlink("/proc/$pid/exe") // '') =~ m{/qemu-};
+    my $text = $is_emulated ? _emulated_arguments($pid) : read_file("/proc/$pid/cmdline");
+    return $text =~ tr/\0/ /r;
+}
+
+# nginx writes its title over its arguments.  Those of a program that runs in qemu-user are at
+# the top of the stack that qemu made for it, behind the name of the processor;
+# /proc/PID/cmdline has qemu's own.
+sub _emulated_arguments ($pid) {
+    my ($top) = read_file("/proc/$pid/maps") =~ m{-([0-9a-f]+) rw-p .*\n.*/ld-linux-} or return '';
+    open my $memory, '<:raw', "/proc/$pid/mem" or return '';
+    no warnings 'portable';
+    sysseek $memory, hex($top) - 65536, 0;
+    sysread $memory, my $strings, 65536;
+    return ($strings // '') =~ m{(?<![\w/-])aarch64\0(.*?)\0\0}s ? $1 : '';
+}
 
 # undef when the process has ended.
 sub resident_kb ($pid) {

@@ -6,6 +6,7 @@ package Test::Nginx::Own::Client;
 use v5.36;
 
 use Exporter qw(import);
+use List::Util qw(max);
 use Test::More ();
 use Time::HiRes qw(sleep);
 
@@ -23,6 +24,8 @@ sub exchange ($block, $request) {
 
     my $name    = $block->name;
     my $timeout = parse_seconds(scalar $block->timeout) // $Test::Nginx::Util::Timeout;
+    # Where all is slow, a block may take as long as those that do not say how long.
+    $timeout = max($timeout, $Test::Nginx::Util::Timeout) if !defined scalar $block->abort;
     my $client  = eval {
         NgxVarTest::Client->new(
             $Test::Nginx::Util::ServerPortForClient,

@@ -26,8 +26,9 @@ endif
 
 # cargo's target directory for this nginx, and what is built there.
 TARGET    = $(call OF_NGINX,target)
-SO        = $(CURDIR)/$(TARGET)/release/libngx_http_lua_var_module.so
-TEST_SO   = $(CURDIR)/$(TARGET)/testing/release/libngx_http_lua_var_module.so
+RELEASE   = $(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
+SO        = $(CURDIR)/$(TARGET)/$(RELEASE)/libngx_http_lua_var_module.so
+TEST_SO   = $(CURDIR)/$(TARGET)/testing/$(RELEASE)/libngx_http_lua_var_module.so
 
 # The environment of cargo, when the source tree is there.
 BUILD_ENV = NGINX_SOURCE_DIR=$(call OF_NGINX,path) NGINX_BUILD_DIR=$(call OF_NGINX,objs)
@@ -43,7 +44,7 @@ demo run: export MODULE_SO = $(SO)
 demo run: export DEMO_NGINX = $(call OF_NGINX,nginx)
 
 .PHONY: all build testing setup setup-test install uninstall demo run \
-        test test-hup test-valgrind test-leak test-guard check unit loom miri fuzz differ nothing \
+        test test-hup test-valgrind test-leak test-guard test-asan check unit loom miri fuzz differ nothing \
         soak bench matrix mutants dist deb clean
 
 all: build
@@ -123,6 +124,12 @@ test-leak: build testing
 
 test-guard: setup-test
 	@.ci/guard-pages
+
+# The module's C is instrumented as well. AddressSanitizer does not use freed memory again.
+test-asan: setup-test
+	@.ci/asan-nginx make
+	@CFLAGS="$$(.ci/asan-nginx cflags)" TEST_NGINX_NO_ADDRESS_REUSE=1 \
+	    $(MAKE) --no-print-directory test NGINX="$$(.ci/asan-nginx path)"
 
 check: setup-test build
 	@.ci/check

@@ -6,10 +6,12 @@ use lib 't/lib';
 
 use File::Copy qw(copy);
 use NginxServer;
+use NgxVarTest::Nginx ();
 use Test::More;
 use Traffic;
 
 NginxServer->skip_unless_plain;
+plan skip_all => 'its many reloads take too long in qemu' if NgxVarTest::Nginx->is_emulated;
 
 my $PORT = NginxServer->port;
 my @PATHS = qw(/answer /error /chain /slow /capture /named /error?a=1);

@@ -10,6 +10,7 @@ use File::Copy qw(copy);
 use List::Util qw(first);
 use NginxServer;
 use NgxVarTest::File qw(read_file write_file);
+use NgxVarTest::Nginx ();
 use NgxVarTest::Process qw(spawn wait_until);
 use Test::More;
 use TestingModule ();

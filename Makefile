@@ -128,7 +128,7 @@ test-guard: setup-test
 # The module's C is instrumented as well. AddressSanitizer does not use freed memory again.
 test-asan: setup-test
 	@.ci/asan-nginx make
-	@CFLAGS="$$(.ci/asan-nginx cflags)" TEST_NGINX_NO_ADDRESS_REUSE=1 \
+	@CFLAGS="$$(.ci/asan-nginx cflags)" TEST_NGINX_NO_ADDRESS_REUSE=1 TEST_NGINX_USE_ASAN=1 \
 	    $(MAKE) --no-print-directory test NGINX="$$(.ci/asan-nginx path)"
 
 check: setup-test build

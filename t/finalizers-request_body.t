@@ -8,9 +8,10 @@ use v5.36;
 use lib 't/lib';
 
 BEGIN {
-    # memcheck sees reads of freed memory that happen to give the right bytes
+    # memcheck sees reads of freed memory that happen to give the right bytes, as
+    # AddressSanitizer does
     my $is_there = grep { -x "$_/valgrind" } split /:/, $ENV{PATH};
-    my $is_other = grep { $ENV{"TEST_NGINX_$_"} } qw(USE_HUP CHECK_LEAK);
+    my $is_other = grep { $ENV{"TEST_NGINX_$_"} } qw(USE_HUP CHECK_LEAK USE_ASAN);
     $ENV{TEST_NGINX_USE_VALGRIND} ||= '--leak-check=no' if $is_there && !$is_other;
 }
 

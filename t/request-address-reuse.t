@@ -11,6 +11,8 @@ BEGIN {
         my $options = $valgrind =~ /^\d+$/ ? '' : $valgrind;
         $ENV{TEST_NGINX_USE_VALGRIND} = "$options --freelist-vol=0";
     }
+    # nor does AddressSanitizer
+    $ENV{ASAN_OPTIONS} = 'quarantine_size_mb=0:thread_local_quarantine_size_kb=0';
 }
 
 use NgxVarTest;

@@ -303,6 +303,8 @@ sub backtrace ($core, $command = 'lua-var bt') {
 }
 
 subtest 'lua-var bt: it knows the opcodes before and since July 2026, and no others' => sub {
+    plan skip_all => 'FUNCC is not found by its bytes in a core dump of AddressSanitizer'
+        if $ENV{TEST_NGINX_USE_ASAN};
     my ($frames) = backtrace($main);
     my $funcc    = opcode_of_funcc(read_file($main));
     my $core     = "$PREFIX/logs/opcodes.core";

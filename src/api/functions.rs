@@ -172,7 +172,7 @@ pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
 pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
     // SAFETY: the shim calls it, with only the current request set.
     let call = unsafe { &mut *call };
-    let current = Unproved::from_lua(call.req.current);
+    let current = Unproved::from_lua(call.req.current as usize);
     let entered = Call::enter();
     let made = match LiveRequest::current(&entered, current) {
         Ok(live) => validation::register(*live)
@@ -243,7 +243,7 @@ pub(super) unsafe extern "C" fn ctx_made(r: *mut ngx_http_request_t, vm: u32, wa
 /// The connection of the current request, if that is known to be live; null otherwise.
 pub(super) unsafe extern "C" fn connection(raw: *mut ngx_http_request_t) -> *mut ngx_connection_t {
     let call = Call::enter();
-    let current = Unproved::from_lua(raw);
+    let current = Unproved::from_lua(raw as usize);
     let any = current.and_then(|current| validation::proved(&call, current));
     any.map_or(ptr::null_mut(), AnyRequest::connection_ptr)
 }
@@ -251,7 +251,7 @@ pub(super) unsafe extern "C" fn connection(raw: *mut ngx_http_request_t) -> *mut
 /// Whether `lua_var_ssl_ctx` lets the handshake's `ngx.ctx` show through that of the request.
 pub(super) unsafe extern "C" fn inherits_ssl_ctx(raw: *mut ngx_http_request_t) -> ngx_uint_t {
     let call = Call::enter();
-    let live = LiveRequest::current(&call, Unproved::from_lua(raw)).ok();
+    let live = LiveRequest::current(&call, Unproved::from_lua(raw as usize)).ok();
     let conf = live.and_then(|live| live.conf::<SrvConf>());
     ngx_uint_t::from(conf.is_none_or(SrvConf::inherits_ssl_ctx))
 }

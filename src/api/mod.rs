@@ -50,7 +50,7 @@ impl lua_var_req_t {
     /// The request that the call names.
     #[inline(always)]
     fn named(&self) -> Named {
-        let current = || Unproved::from_lua(self.current);
+        let current = || Unproved::from_lua(self.current as usize);
         match self.kind {
             LUA_VAR_REQ_HANDLE => match Handle::from_bits(self.value) {
                 handle if handle.is_fake() => Named::Fake(current()),

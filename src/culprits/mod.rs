@@ -178,7 +178,7 @@ pub(crate) fn log(refusal: &lua_var_refusal_t) {
 
 /// The log of a fake request, which is not registered.
 fn log_of_fake(call: &Call, refusal: &lua_var_refusal_t) -> Option<Log> {
-    let current = Unproved::from_lua(refusal.current)?;
+    let current = Unproved::from_lua(refusal.current as usize)?;
     if registry().find(current.address()).is_some() {
         return None;
     }

@@ -7,6 +7,7 @@
 use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::offset_of;
+use core::num::NonZeroUsize;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::slice;
@@ -28,18 +29,18 @@ use crate::statics::PerWorker;
 /// What `ngx_http_lua_get_request` returned, which is an address and no more. The request has ended
 /// if a coroutine outlived it, or if a finalizer runs in the Lua VM between two requests.
 #[derive(Clone, Copy)]
-pub(crate) struct Unproved(NonNull<ngx_http_request_t>);
+pub(crate) struct Unproved(NonZeroUsize);
 
 impl Unproved {
     /// `None` if Lua runs for no request.
     #[inline(always)]
-    pub(crate) fn from_lua(r: *mut ngx_http_request_t) -> Option<Self> {
-        NonNull::new(r).map(Unproved)
+    pub(crate) fn from_lua(address: usize) -> Option<Self> {
+        NonZeroUsize::new(address).map(Unproved)
     }
 
     #[inline(always)]
     pub(crate) fn address(self) -> usize {
-        self.0.as_ptr() as usize
+        self.0.get()
     }
 
     /// The request.
@@ -47,7 +48,8 @@ impl Unproved {
     /// # Safety
     /// It must be live during `'a`.
     pub(crate) unsafe fn assume_live<'a>(self) -> AnyRequest<'a> {
-        let Unproved(raw) = self;
+        // SAFETY: the address is not 0.
+        let raw = unsafe { NonNull::new_unchecked(self.address() as *mut ngx_http_request_t) };
         let of = PhantomData;
         AnyRequest { raw, of }
     }
@@ -200,8 +202,9 @@ impl<'a> Request<'a> {
     /// `r` must be null or a request that nginx is serving during `'a`, such as the one for whose
     /// phase, filter or variable it calls the module.
     pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Option<Self> {
-        // SAFETY: the request is live, by the contract above.
-        Unproved::from_lua(r).map(|r| Request(unsafe { r.assume_live() }))
+        let raw = NonNull::new(r)?;
+        let of = PhantomData;
+        Some(Request(AnyRequest { raw, of }))
     }
 
     /// The main request of a subrequest, or the request itself.

@@ -7,7 +7,6 @@ package NgxVarTest::Nginx;
 use v5.36;
 
 use NgxVarTest::Env ();
-use NgxVarTest::File qw(read_file);
 
 my (%said, %symbols, %can_yield);
 
@@ -38,9 +37,16 @@ sub is_linked ($class, $module) {
 
 # Whether nginx is for another processor than this program, so that qemu-user runs it.
 sub is_emulated ($class = undef) {
-    my ($ours, $its) = map { read_file($_) =~ /^\x7fELF.{14}(..)/s ? $1 : '' }
-        '/proc/self/exe', NgxVarTest::Env::nginx();
-    return $its ne '' && $its ne $ours;
+    state $ours = _processor('/proc/self/exe');
+    state $its  = _processor(NgxVarTest::Env::nginx()) // $ours;
+    return $its ne $ours;
+}
+
+# e_machine of an ELF file; undef if it cannot be read.
+sub _processor ($file) {
+    open my $in, '<:raw', $file or return;
+    read $in, my $head, 20;
+    return substr $head, 18, 2;
 }
 
 # The directory of this nginx's dynamic modules.

@@ -11,6 +11,7 @@ use Test::More ();
 use Time::HiRes qw(sleep);
 
 use NgxVarTest::Client ();
+use NgxVarTest::Nginx ();
 use Test::Nginx::Own::Config qw(uses_http2);
 use Test::Nginx::Own::Curl qw(exchange_by_curl);
 use Test::Nginx::Own::Text qw(parse_seconds);
@@ -24,8 +25,9 @@ sub exchange ($block, $request) {
 
     my $name    = $block->name;
     my $timeout = parse_seconds(scalar $block->timeout) // $Test::Nginx::Util::Timeout;
-    # Where all is slow, a block may take as long as those that do not say how long.
-    $timeout = max($timeout, $Test::Nginx::Util::Timeout) if !defined scalar $block->abort;
+    # In qemu-user, a block may take as long as those that do not say how long.
+    $timeout = max($timeout, $Test::Nginx::Util::Timeout)
+        if NgxVarTest::Nginx->is_emulated && !defined scalar $block->abort;
     my $client  = eval {
         NgxVarTest::Client->new(
             $Test::Nginx::Util::ServerPortForClient,

@@ -139,7 +139,7 @@ end
 
 
 -- names that no case may set, because others expect something of them
-local settable = { args = true, limit_rate = true, from_error_page = true }
+local settable = { args = true, limit_rate = true, from_error_page = true, fuzz_id = true }
 
 local lists = { {}, { "uri" }, { "uri", "host", "none" }, { 1, 2 }, { { "uri" } }, { [0] = "uri" } }
 

@@ -118,12 +118,12 @@ unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
 /// `raw` must be null or a request that nginx is serving, and `slot` its slot, if it has one.
 #[inline(never)]
 unsafe fn before_header(raw: *mut ngx_http_request_t, slot: Option<&Slot>) {
-    // SAFETY: by the contract above.
+    // SAFETY: `raw` is null or a request that nginx is serving, by the contract above.
     let Some(r) = (unsafe { Request::from_nginx(raw) }) else {
         return;
     };
     match slot {
         Some(slot) => ngx_ctx::stash(r, slot),
-        None => begin(r),
+        None => begin_late(r),
     }
 }

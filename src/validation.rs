@@ -108,13 +108,13 @@ impl<'a> LiveRequest<'a> {
     }
 
     /// The current request if it is not registered: a fake request, one for which there was no
-    /// memory, or one that has ended.
+    /// memory, a subrequest that skips the phases, or one that has ended.
     #[cold]
     fn unregistered(call: &'a Call, current: Unproved) -> Result<Self, Refusal> {
         if layout::differs() {
             return Err(Refusal::Layout);
         }
-        let any = proved(call, current).filter(|any| any.signature() == SIGNATURE);
+        let any = proved(call, Some(current)).filter(|any| any.signature() == SIGNATURE);
         let r = any.ok_or(Refusal::Stale)?.served().ok_or(Refusal::Fake)?;
         if r.pool().is_none() {
             return Err(Refusal::Stale);
@@ -141,7 +141,8 @@ impl<'a> LiveRequest<'a> {
 }
 
 /// The current request, if it is known to be live: it is registered, or a connection names it.
-pub(crate) fn proved(_call: &Call, current: Unproved) -> Option<AnyRequest<'_>> {
+pub(crate) fn proved(_call: &Call, current: Option<Unproved>) -> Option<AnyRequest<'_>> {
+    let current = current?;
     let is_live = registry().find(current.address()).is_some()
         || !layout::differs() && current.has_connection();
     // SAFETY: a registered request is live, see `Registry::register_new`, and so is one that a

@@ -38,9 +38,7 @@ pub(super) unsafe extern "C" fn log(refusal: *const lua_var_refusal_t) {
 /// Returns 1 if lua-nginx-module may be asked for the context of `r`.
 pub(super) unsafe extern "C" fn has_context(r: *mut ngx_http_request_t) -> ngx_uint_t {
     let call = Call::enter();
-    let current =
-        Unproved::from_lua(r as usize).and_then(|current| validation::proved(&call, current));
-    ngx_uint_t::from(current.is_some())
+    ngx_uint_t::from(validation::proved(&call, Unproved::from_lua(r as usize)).is_some())
 }
 
 /// Logs the refusals that were left out, when their time has come.

@@ -84,7 +84,7 @@ impl<'a> Asked<'a> {
 
 /// `fetch`: the value of the variable `name`, and what the name was resolved to.
 pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it.
+    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     asked.found.conf = 0;
     let call = Call::enter();
@@ -104,7 +104,7 @@ pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
 
 /// `fetch` of a name that was resolved before. `LUA_VAR_AGAIN` if [`fetch`] has to be called.
 pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it.
+    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     let Ok(live) = LiveRequest::named(&call, asked.named) else {
@@ -125,7 +125,7 @@ pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
 
 /// `fetch` with a number: a capture of the last regular expression.
 pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it.
+    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     let value = LiveRequest::named(&call, asked.named).map(|live| {
@@ -137,7 +137,7 @@ pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
 
 /// The number in a text of `ngx.var`, if [`fetch`] gives a number for this name.
 pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it.
+    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     asked.out.put_result(match asked.text {
         Some(text) if Field::is_name_of_number(asked.name) => Ok(read::number_in(text)),
@@ -147,7 +147,7 @@ pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
 
 /// `set`: assigns the text to the variable `name`; without one, the variable is unset.
 pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it.
+    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     let live = match asked.request_for_name(&call) {
@@ -160,7 +160,7 @@ pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
 
 /// `live`: whether the request is live.
 pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it.
+    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
     asked
@@ -170,7 +170,7 @@ pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
 
 /// `request`: writes the bits of the current request's handle, which is registered if it was not.
 pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
-    // SAFETY: the shim calls it, with only the current request set.
+    // SAFETY: the shim passes a call that is on its stack, with only the current request set.
     let call = unsafe { &mut *call };
     let current = Unproved::from_lua(call.req.current as usize);
     let entered = Call::enter();
@@ -179,7 +179,7 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
             .map(Slot::handle)
             .ok_or(Refusal::NoMemory),
         Err(Refusal::Fake) => {
-            let fake = current.and_then(|current| validation::proved(&entered, current));
+            let fake = validation::proved(&entered, current);
             let is_handshake = fake.is_some_and(AnyRequest::is_tls);
             Ok(Handle::fake(is_handshake, origins::next_number()))
         }
@@ -243,8 +243,7 @@ pub(super) unsafe extern "C" fn ctx_made(r: *mut ngx_http_request_t, vm: u32, wa
 /// The connection of the current request, if that is known to be live; null otherwise.
 pub(super) unsafe extern "C" fn connection(raw: *mut ngx_http_request_t) -> *mut ngx_connection_t {
     let call = Call::enter();
-    let current = Unproved::from_lua(raw as usize);
-    let any = current.and_then(|current| validation::proved(&call, current));
+    let any = validation::proved(&call, Unproved::from_lua(raw as usize));
     any.map_or(ptr::null_mut(), AnyRequest::connection_ptr)
 }
 

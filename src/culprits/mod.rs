@@ -182,7 +182,7 @@ fn log_of_fake(call: &Call, refusal: &lua_var_refusal_t) -> Option<Log> {
     if registry().find(current.address()).is_some() {
         return None;
     }
-    validation::proved(call, current).map(AnyRequest::log)
+    validation::proved(call, Some(current)).map(AnyRequest::log)
 }
 
 fn write_to(log: Log, text: &[u8]) {

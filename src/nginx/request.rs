@@ -48,7 +48,7 @@ impl Unproved {
     /// # Safety
     /// It must be live during `'a`.
     pub(crate) unsafe fn assume_live<'a>(self) -> AnyRequest<'a> {
-        // SAFETY: the address is not 0.
+        // SAFETY: a `NonZeroUsize` is not 0.
         let raw = unsafe { NonNull::new_unchecked(self.address() as *mut ngx_http_request_t) };
         let of = PhantomData;
         AnyRequest { raw, of }

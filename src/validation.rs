@@ -114,8 +114,8 @@ impl<'a> LiveRequest<'a> {
         if layout::differs() {
             return Err(Refusal::Layout);
         }
-        let any = proved(call, Some(current)).filter(|any| any.signature() == SIGNATURE);
-        let r = any.ok_or(Refusal::Stale)?.served().ok_or(Refusal::Fake)?;
+        let any = proved(call, Some(current)).ok_or(Refusal::Stale)?;
+        let r = any.served().ok_or(Refusal::Fake)?;
         if r.pool().is_none() {
             return Err(Refusal::Stale);
         }
@@ -140,13 +140,13 @@ impl<'a> LiveRequest<'a> {
     }
 }
 
-/// The current request, if it is known to be live: it is registered, or a connection names it.
+/// The current request, if it is known to be live: it is registered, or a connection runs it.
 pub(crate) fn proved(_call: &Call, current: Option<Unproved>) -> Option<AnyRequest<'_>> {
     let current = current?;
     let is_live = registry().find(current.address()).is_some()
         || !layout::differs() && current.has_connection();
     // SAFETY: a registered request is live, see `Registry::register_new`, and so is one that a
-    // connection names. It stays so during the call.
+    // connection runs. It stays so during the call.
     is_live.then(|| unsafe { current.assume_live() })
 }
 

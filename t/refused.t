@@ -590,3 +590,58 @@ nil stale request, nil stale request, nil stale request, nil stale request, nil 
 ]
 --- no_error_log
 [alert]
+
+
+=== TEST 20: the same, when a connection names something else at the address of that request
+--- http_config
+    request_pool_size 40m;
+--- config
+    location = /leave {
+        content_by_lua_block {
+            local app, ngxvar = require "app", require "resty.ngxvar"
+            local function say(value, err) return tostring(value) .. " " .. tostring(err) end
+            app.kept, app.address = ngxvar.request(), require("resty.core.base").get_request()
+            app.left = coroutine._create(function ()
+                while true do
+                    coroutine._yield(say(ngxvar.fetch("uri", app.kept)), say(ngxvar.fetch("uri")),
+                                     say(ngxvar.set("args", "a")), say(ngxvar.request() ~= nil),
+                                     say(ngxvar.ssl_ctx()))
+                end
+            end)
+            coroutine._resume(app.left)
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local app, ffi = require "app", require "ffi"
+            local client = require("client").connect{ port = ngx.var.server_port }
+            client:request("/leave")
+            client:close()
+            while require("resty.ngxvar").live(app.kept) do ngx.sleep(0.005) end
+
+            ffi.cdef"void *mmap(void *, size_t, int, int, int, long);"
+            local page = ffi.cast("char *", app.address) - ffi.cast("uintptr_t", app.address) % 4096
+            -- PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+            local memory = ffi.C.mmap(page, 8192, 3, 0x100022, -1, 0)
+            assert(memory == page, "that memory is in use")
+
+            local connection = ffi.cast("void ***", require("resty.core.base").get_request())[1]
+            local data = connection[0]
+            for _, signature in ipairs{ 0, 0x50545448 } do
+                ffi.cast("uint32_t *", app.address)[0] = signature
+                connection[0] = app.address
+                local results = { select(2, coroutine._resume(app.left)) }
+                connection[0] = data
+                ngx.say(table.concat(results, ", "))
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+nil stale request, nil stale request, nil stale request, false nil, nil nil
+nil stale request, nil stale request, nil stale request, false nil, nil nil
+--- error_log eval
+qr{:\d+ read "uri" of request \d+/\d+, which ended \d+\.\d\d\ds ago \(stale request\)$}m
+--- no_error_log
+[alert]

@@ -54,11 +54,10 @@ impl Unproved {
         AnyRequest { raw, of }
     }
 
-    /// Whether a connection of the cycle names the request, which then is live: `data` of a
-    /// connection is its request until that ends (`ngx_http_set_keepalive`) or the connection is
-    /// freed (`ngx_free_connection`). A fake request has such a connection
-    /// (`ngx_http_lua_create_fake_request`), and a request of HTTP/1, but no stream of HTTP/2 or
-    /// HTTP/3.
+    /// Whether a connection of the cycle runs the request, which then is live: `data` of the
+    /// connection is the request, and the request names the connection. This is so for a fake
+    /// request (`ngx_http_lua_create_fake_request`) and for a request of HTTP/1, but for no stream
+    /// of HTTP/2 or HTTP/3.
     pub(crate) fn has_connection(self) -> bool {
         /// The index of the connection that was found last.
         static LAST: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
@@ -80,7 +79,12 @@ impl Unproved {
         // SAFETY: the array of a worker's connections has this length, and lasts as long as the
         // worker (`ngx_event_process_init`).
         let connections = unsafe { slice::from_raw_parts(cycle.connections, cycle.connection_n) };
-        let is_of = |c: &ngx_connection_t| c.data as usize == self.address();
+        let raw = self.address() as *mut ngx_http_request_t;
+        // SAFETY: the C function reads nothing of the request unless `data` of `c`, which is not
+        // marked as destroyed, points there. Then something is there, as nginx replaces `data` when
+        // that ends, or marks the connection (`ngx_http_free_request`).
+        let runs = |c: &ngx_connection_t| unsafe { shim::lua_var_runs(c, raw) } != 0;
+        let is_of = |c: &ngx_connection_t| c.data as usize == self.address() && runs(c);
         if connections.get(LAST.get()).is_some_and(is_of) {
             return true;
         }

@@ -12,6 +12,14 @@ lua_var_uri_changes(const ngx_http_request_t *r)
 }
 
 
+ngx_uint_t
+lua_var_runs(const ngx_connection_t *c, const ngx_http_request_t *r)
+{
+    return c->data == r && !c->destroyed
+           && r->signature == NGX_HTTP_MODULE && r->connection == c;
+}
+
+
 uint32_t
 lua_var_value_word(unsigned len, unsigned valid, unsigned no_cacheable,
     unsigned not_found)

@@ -35,6 +35,13 @@ ngx_int_t ngx_http_lua_var_ffi_upstream_response_time(ngx_http_request_t *r,
 /* r->uri_changes, which counts down with each internal redirect or rewrite. */
 ngx_uint_t lua_var_uri_changes(const ngx_http_request_t *r);
 
+/*
+ * Whether c runs r.  What c names may be something else than a request; of that,
+ * the first 16 bytes are read at most.
+ */
+ngx_uint_t lua_var_runs(const ngx_connection_t *c,
+    const ngx_http_request_t *r);
+
 /* The word in which a ngx_variable_value_t has its length and flags. */
 uint32_t lua_var_value_word(unsigned len, unsigned valid,
     unsigned no_cacheable, unsigned not_found);

@@ -9,12 +9,14 @@ pub const CHUNK: usize = 0;
 pub const POOL: usize = 1;
 /// Kind of allocation: a slot, which fails when all are occupied.
 pub const SLOT: usize = 2;
+/// No allocation: a read of memory that may be gone, by the kernel.
+pub const PEEK: usize = 3;
 
 /// How many more allocations of each kind succeed before one fails; if negative, all do.
-static COUNTDOWN: [AtomicI64; 3] = [const { AtomicI64::new(-1) }; 3];
+static COUNTDOWN: [AtomicI64; 4] = [const { AtomicI64::new(-1) }; 4];
 
 /// For each kind, whether all allocations after the first failing one fail, too.
-static ALL: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+static ALL: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
 
 /// Whether this allocation, of the given kind, has to fail. Counts it.
 pub(crate) fn fails(kind: usize) -> bool {

@@ -490,3 +490,28 @@ true, second
 1 live before and after
 --- no_error_log
 [error]
+
+
+
+=== TEST 13: where the kernel reads nothing for the process, connections are searched
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.print(memory.during(memory.SLOT, 0, true, function ()
+                memory.fail(memory.PEEK, 0, true)
+                return memory.get("/report")
+            end))
+            memory.fail(memory.PEEK, 0, true)
+            local done, made, err = require("ngx.semaphore").new()
+            ngx.timer.at(0, function ()
+                made, err = require("resty.ngxvar").request()
+                done:post()
+            end)
+            done:wait(10)
+            memory.recover()
+            ngx.say(type(made), " ", err)
+        }
+    }
+--- response_body
+200 no handle of /report
+userdata nil

@@ -1,4 +1,4 @@
-//! Memory that belongs to no pool, and stays until the process ends.
+//! Memory that belongs to no pool: it stays until the process ends, or may be gone already.
 
 use core::ptr::{self, NonNull};
 
@@ -35,4 +35,36 @@ pub(crate) unsafe fn shared<T: Sync>() -> Option<&'static T> {
     // SAFETY: the mapping has this size, is page-aligned and is never unmapped; zero bytes are
     // a valid `T`, by the contract above.
     Some(unsafe { &*at.cast::<T>() })
+}
+
+/// The word at an address at which there may be no memory any more. The kernel reads it, which
+/// fails where a load would end the process. `Err` with an error number: `EFAULT` if there is no
+/// memory, another one if the kernel must not read for the process, as a seccomp filter may say.
+pub(crate) fn peek(address: usize) -> Result<usize, i32> {
+    #[cfg(feature = "testing")]
+    if crate::faults::fails(crate::faults::PEEK) {
+        return Err(libc::EPERM);
+    }
+    let mut word = 0_usize;
+    let of = |base: *mut usize| libc::iovec {
+        iov_base: base.cast(),
+        iov_len: size_of::<usize>(),
+    };
+    let (to, from) = (of(&raw mut word), of(address as *mut usize));
+    // SAFETY: `getpid` takes nothing and accesses no memory of the process.
+    let pid = unsafe { libc::getpid() };
+    // SAFETY: `to` is the variable, and the kernel checks whether it can read what is in `from`.
+    let count = unsafe { libc::process_vm_readv(pid, &raw const to, 1, &raw const from, 1, 0) };
+    match count {
+        -1 => Err(errno()),
+        _ => Ok(word),
+    }
+}
+
+/// The number of the error of the last system call that failed.
+pub(super) fn errno() -> i32 {
+    // SAFETY: the function takes nothing and returns the address of this thread's `errno`.
+    let error = unsafe { libc::__errno_location() };
+    // SAFETY: the address is valid as long as this thread runs.
+    unsafe { *error }
 }

@@ -2,6 +2,8 @@
 
 use ngx::ffi;
 
+use super::mem;
+
 /// How many slots there are (`NGX_MAX_PROCESSES`).
 pub(crate) const MAX: usize = ffi::NGX_MAX_PROCESSES as usize;
 
@@ -34,8 +36,5 @@ pub(crate) fn is_alive(pid: u64) -> bool {
     };
     // SAFETY: signal 0 is not sent; `kill` only checks whether it could be.
     let rc = unsafe { libc::kill(pid, 0) };
-    // SAFETY: the function takes nothing and returns the address of this thread's `errno`.
-    let error = unsafe { libc::__errno_location() };
-    // SAFETY: the address is valid as long as this thread runs.
-    rc == 0 || unsafe { *error } == libc::EPERM
+    rc == 0 || mem::errno() == libc::EPERM
 }

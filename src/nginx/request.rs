@@ -4,18 +4,18 @@
 //! which lua-nginx-module makes for code that runs without one; it has no variables and no
 //! configuration. A [`Request`] is one that nginx serves.
 
-use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 use core::num::NonZeroUsize;
 use core::ops::Deref;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi;
 
 use super::array::Elements;
 use super::log::Log;
+use super::mem;
 use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{bytes_or_null, str_of};
@@ -24,7 +24,6 @@ use super::{
     ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
     shim,
 };
-use crate::statics::PerWorker;
 
 /// What `ngx_http_lua_get_request` returned, which is an address and no more. The request has ended
 /// if a coroutine outlived it, or if a finalizer runs in the Lua VM between two requests.
@@ -59,9 +58,6 @@ impl Unproved {
     /// request (`ngx_http_lua_create_fake_request`) and for a request of HTTP/1, but for no stream
     /// of HTTP/2 or HTTP/3.
     pub(crate) fn has_connection(self) -> bool {
-        /// The index of the connection that was found last.
-        static LAST: PerWorker<Cell<usize>> = PerWorker(Cell::new(0));
-
         // SAFETY: `ngx_cycle` is a static of nginx's, which this thread alone writes.
         let cycle = unsafe { cycle_address().read() };
         // SAFETY: nginx sets `ngx_cycle` to a valid cycle before it loads a module.
@@ -84,13 +80,17 @@ impl Unproved {
         // marked as destroyed, points there. Then something is there, as nginx replaces `data` when
         // that ends, or marks the connection (`ngx_http_free_request`).
         let runs = |c: &ngx_connection_t| unsafe { shim::lua_var_runs(c, raw) } != 0;
-        let is_of = |c: &ngx_connection_t| c.data as usize == self.address() && runs(c);
-        if connections.get(LAST.get()).is_some_and(is_of) {
-            return true;
+        let member = offset_of!(ngx_http_request_t, connection);
+        match mem::peek(self.address().wrapping_add(member)) {
+            Ok(named) => {
+                let offset = named.wrapping_sub(cycle.connections as usize);
+                let index = offset.checked_div(size_of::<ngx_connection_t>());
+                let c = index.and_then(|index| connections.get(index));
+                c.is_some_and(|c| ptr::from_ref(c) as usize == named && runs(c))
+            }
+            Err(libc::EFAULT) => false,
+            Err(_) => connections.iter().any(runs),
         }
-        let found = connections.iter().position(is_of);
-        LAST.set(found.unwrap_or(0));
-        found.is_some()
     }
 }
 

@@ -17,6 +17,7 @@ local _M = {
     CHUNK = 0,
     POOL = 1,
     SLOT = 2,
+    PEEK = 3,
 }
 
 
@@ -28,7 +29,7 @@ end
 
 -- From now on no allocation fails.
 function _M.recover()
-    for kind = 0, 2 do
+    for kind = 0, 3 do
         C.ngx_http_lua_var_testing_fail(kind, -1, 0)
     end
 end

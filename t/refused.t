@@ -593,6 +593,9 @@ nil stale request, nil stale request, nil stale request, nil stale request, nil 
 
 
 === TEST 20: the same, when a connection names something else at the address of that request
+--- skip_eval
+4: # memcheck and AddressSanitizer do not unmap the memory of a pool
+$ENV{TEST_NGINX_USE_VALGRIND} || $ENV{TEST_NGINX_USE_ASAN}
 --- http_config
     request_pool_size 40m;
 --- config

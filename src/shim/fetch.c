@@ -156,38 +156,56 @@ read_known(lua_var_call_t *call, const lua_var_name_t *name, int32_t flavour)
 }
 
 
+/* Reads the argument at idx, if it is a handle or if there is none. */
+static ngx_inline ngx_uint_t
+usual_request(lua_State *L, lua_var_vm_t *vm, int idx, lua_var_req_t *req)
+{
+    const void              *p;
+    const lua_var_handle_t  *handle;
+
+    p = api.lua_topointer(L, idx);
+
+    req->kind = LUA_VAR_REQ_HANDLE;
+    req->current = NULL;
+
+    if (p == vm->last) {
+        req->value = vm->last_bits;
+        return 1;
+    }
+
+    if (p == NULL && api.lua_type(L, idx) <= LUA_TNIL) {
+        req->kind = LUA_VAR_REQ_CURRENT;
+        req->current = api.ngx_http_lua_get_request(L);
+        return 1;
+    }
+
+    handle = handle_at(L, vm, idx);
+
+    if (handle == NULL) {
+        return 0;
+    }
+
+    req->value = handle->bits;
+    return 1;
+}
+
+
 /*
  * fetch(name, req?) -> value | nil | nil, err
  *
- * Most calls have a name that is in the cache and the handle that was returned last.
- * Both are recognised by their addresses alone.
+ * Most calls have a name that is in the cache, which is recognised by its address alone.
  */
 int
 lua_var_fetch(lua_State *L)
 {
-    const void      *req;
     lua_var_vm_t    *vm;
     lua_var_call_t   call;
     lua_var_name_t  *name;
 
     vm = vm_of(L);
     name = known_name(vm, api.lua_topointer(L, 1));
-    req = api.lua_topointer(L, 2);
 
-    if (name != NULL && !vm->reads_ngx_var
-        && (req == vm->last || api.lua_type(L, 2) <= LUA_TNIL))
-    {
-        call.req.current = NULL;
-
-        if (req == vm->last) {
-            call.req.kind = LUA_VAR_REQ_HANDLE;
-            call.req.value = vm->last_bits;
-
-        } else {
-            call.req.kind = LUA_VAR_REQ_CURRENT;
-            call.req.current = api.ngx_http_lua_get_request(L);
-        }
-
+    if (name != NULL && !vm->reads_ngx_var && usual_request(L, vm, 2, &call.req)) {
         read_known(&call, name, LUA_VAR_TYPED);
 
         if (call.out.kind != LUA_VAR_AGAIN) {

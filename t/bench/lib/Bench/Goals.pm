@@ -47,6 +47,10 @@ sub _timed_lines ($run) {
             'set(name, value, req) in a compiled loop', '0.5 of ngx.var.x = v',
             _part(_ns($loops, module => 'fetch set') / _ns($loops, stock => 'ngx.var set'), 0.5, 'of it'),
         ],
+        [
+            'fetch by a handle while other requests got theirs', '1.25 of fetch by the last handle',
+            _part(_ns($loops, module => 'fetch uri-busy') / _ns($loops, module => 'fetch uri'), 1.25, 'of it'),
+        ],
         _ctx_line($loops),
         _jit_off_line($loops),
     );

@@ -26,6 +26,9 @@ sub server ($port, $setup) {
                 ngx.say("ok")
             }
         }
+        location = /bench/other {
+            content_by_lua_block { require("resty.ngxvar").request() }
+        }
         location = /bench/loop {
             internal;
             set \$foo value-of-it;

@@ -33,6 +33,12 @@ function _M.add_fetch()
         loops.add("fetch", name, "read", "subject('" .. name .. "', request)",
                   ngxvar.fetch, ngxvar.request)
     end
+    -- as on a busy server: other requests got handles since
+    loops.add("fetch", "uri-busy", "read", "subject('uri', request)", ngxvar.fetch, function ()
+        local handle = ngxvar.request()
+        ngx.location.capture("/bench/other")
+        return handle
+    end)
     loops.add("fetch", "set", "write", "subject('settable', value, request)",
               ngxvar.set, ngxvar.request, "some-value")
 end

@@ -116,9 +116,6 @@ impl<'a> LiveRequest<'a> {
         }
         let any = proved(call, Some(current)).ok_or(Refusal::Stale)?;
         let r = any.served().ok_or(Refusal::Fake)?;
-        if r.pool().is_none() {
-            return Err(Refusal::Stale);
-        }
         match layout::agrees(r) {
             true => Ok(LiveRequest(r)),
             false => Err(Refusal::Layout),

@@ -648,3 +648,34 @@ nil stale request, nil stale request, nil stale request, false nil, nil nil
 qr{:\d+ read "uri" of request \d+/\d+, which ended \d+\.\d\d\ds ago \(stale request\)$}m
 --- no_error_log
 [alert]
+
+
+
+=== TEST 21: a reader, a getter and a setter are refused to the line that calls them
+--- config
+    location = /t {
+        content_by_lua_block {
+            local app, ngxvar = require "app", require "resty.ngxvar"
+            local read, get = ngxvar.reader{ "uri", "host" }, ngxvar.getter("scheme")
+            local set = ngxvar.setter("args")
+            local stale = app.stale()
+
+            ngx.say((select(2, read(stale))))
+            ngx.say((select(2, read:table(stale))))
+            ngx.say((select(2, get(stale))))
+            ngx.say((select(2, set("b", stale))))
+        }
+    }
+--- request
+GET /t
+--- response_body eval
+"stale request\n" x 4
+--- error_log eval
+[
+    qr{lua_var: content_by_lua\S*:7 read "uri" of},
+    qr{lua_var: content_by_lua\S*:8 read "uri" of},
+    qr{lua_var: content_by_lua\S*:9 read "scheme" of},
+    qr{lua_var: content_by_lua\S*:10 set "args" of},
+]
+--- no_error_log
+resty/ngxvar

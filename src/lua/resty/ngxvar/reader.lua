@@ -64,7 +64,7 @@ local function new_functions(names)
         end
 
         return values, table
-    ]], "=resty/ngxvar/reader.lua, generated")
+    ]], "@resty/ngxvar/reader.lua, generated")
 end
 
 

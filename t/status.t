@@ -7,7 +7,7 @@ use lib 't/lib';
 use JSON::PP ();
 use NginxServer;
 use NgxVarTest::Client ();
-use NgxVarTest::File qw(read_file);
+use NgxVarTest::File qw(read_file write_file);
 use NgxVarTest::Process qw(wait_until);
 use Test::More;
 
@@ -248,9 +248,29 @@ ok(JSON::PP::decode_json(read_file(NgxVarTest::Env::root() . '/nginx-conf/grafan
 
 SKIP: {
     my ($promtool) = grep { -x } map { "$_/promtool" } split /:/, $ENV{PATH};
-    skip 'promtool is not installed', 1 if !$promtool;
+    skip 'promtool is not installed', 3 if !$promtool;
     my $alerts = NgxVarTest::Env::root() . '/nginx-conf/alerts.yml';
     like(qx{$promtool check rules $alerts 2>&1}, qr/SUCCESS: 4 rules found/, 'promtool takes the alerts');
+    # A culprit that is refused first in the third minute, and again in the thirtieth.
+    my $fires = <<'END';
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: i, at: 'a.lua:1', variable: uri, reason: stale }
+            exp_annotations:
+              summary: 'a.lua:1 was refused "uri" (stale)'
+              description: Lua on i keeps a request past its end, or asks where there is none. The error log names the callers.
+END
+    my $cases = $nginx->root . '/alerts.test.yml';
+    write_file($cases, <<"END" . join '', map { "      - alertname: LuaVarRefused\n        eval_time: $_\n" . (/^(?:4|32)m$/ ? $fires : '') } qw(2m 4m 20m 32m 50m));
+rule_files: [$alerts]
+tests:
+  - interval: 1m
+    input_series:
+      - series: nginx_lua_var_refused_by_total{instance="i",at="a.lua:1",variable="uri",reason="stale"}
+        values: _ _ _ 1x26 2x30
+    alert_rule_test:
+END
+    like(qx{$promtool test rules $cases 2>&1}, qr/SUCCESS/, 'a first refusal raises the alert, and so does a later one');
+    like(qx{$promtool check metrics < @{[ $nginx->root ]}/metrics 2>&1}, qr/\A\z/, 'promtool takes the metrics');
     like(qx{$promtool check metrics < @{[ $nginx->root ]}/metrics 2>&1}, qr/\A\z/, 'promtool takes the metrics');
 }
 

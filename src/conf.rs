@@ -444,7 +444,14 @@ unsafe extern "C" fn lua_var_log_refused(
     };
     // SAFETY: a directive's arguments live as long as the configuration.
     let text = unsafe { bytes(*level) };
-    if text == b"off" && rate.is_none() {
+    if text == b"off" {
+        if rate.is_some() {
+            conf_error!(
+                cf,
+                "\"off\" takes no rate in \"lua_var_log_refused\" directive"
+            );
+            return CONF_ERROR;
+        }
         (conf.log_level, conf.log_rate) = (ERR as ngx_uint_t, 0);
         return CONF_OK;
     }
@@ -452,7 +459,7 @@ unsafe extern "C" fn lua_var_log_refused(
         conf_error!(
             cf,
             "invalid value \"%V\" in \"lua_var_log_refused\" directive, it must be \"off\", \
-             or \"info\", \"notice\", \"warn\" or \"error\" and a rate",
+             or \"info\", \"notice\", \"warn\" or \"error\" with an optional rate",
             ptr::from_ref(level)
         );
         return CONF_ERROR;

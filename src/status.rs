@@ -159,9 +159,13 @@ fn plain(w: &mut Writer<'_>) {
         }
     }
     for culprit in newest_first() {
-        put!(w; "\nrefused ", culprit.count(), " times, last ");
+        put!(w; "\nrefused ", culprit.count(), if culprit.count() == 1 { " time, last " } else { " times, last " });
         ago(w, culprit);
-        fields(culprit, |name, text| put!(w; "\n    ", name, " ", text));
+        fields(culprit, |name, text| {
+            if !text.is_empty() {
+                put!(w; "\n    ", name, " ", text);
+            }
+        });
         put!(w; "\n");
     }
 }
@@ -221,7 +225,7 @@ fn prometheus(w: &mut Writer<'_>) {
         before = ",";
     }
     put!(w; "} 1\n");
-    let help = "Refusals by the line of Lua that asked: repair it. The first 64 culprits have \
+    let help = "Refusals by the line of Lua that asked; fix that line. The first 64 culprits have \
                 series of their own; a restart forgets them.";
     metric_head(w, b"refused_by_total", help);
     for culprit in first_of_each() {
@@ -256,7 +260,7 @@ fn html(w: &mut Writer<'_>) {
     for (name, value) in info() {
         put!(w; name, " <b>", Html(value), "</b> ");
     }
-    put!(w; "<h2>Refused, the last first</h2>");
+    put!(w; "<h2>Refused, most recent first</h2>");
     let mut head = "<div><table><tr><th class=n>times<th>last<th>Lua<th>asked for<th>reason\
                     <th>in<th>for example<th>while";
     for culprit in newest_first() {

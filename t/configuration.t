@@ -65,7 +65,7 @@ run_tests();
         [ location => 'lua_var_status xml;',              qr/invalid value "xml".*/ ],
         [ server   => 'lua_var_ssl_ctx on;',              qr/invalid value "on".*/ ],
         [ http     => 'lua_var_log_refused crit;',        qr/invalid value "crit".*/ ],
-        [ http     => 'lua_var_log_refused off rate=1r/s;', qr/invalid value "off".*/ ],
+        [ http     => 'lua_var_log_refused off rate=1r/s;', '"off" takes no rate in "lua_var_log_refused" directive' ],
         [ http     => 'lua_var_trace_handles yes;', 'invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "off"' ],
         (map { [ http => "lua_var_log_refused warn $_;", qq{invalid rate "$_" $rate} ] }
             qw(rate=0r/s rate=r/s rate=-1r/s rate=+1r/s rate=1r/m 1r/s rate=99999999999999999999r/s)),

@@ -194,7 +194,7 @@ GET /t
 --- response_body
 /inner /t
 nilstale request
-nilbad request: expected a handle from request() or the current request's pointer, got number: it is ngxvar.fetch(name, req)
+nilbad request: expected a handle from request() or the current request's pointer, got number: call ngxvar.fetch(name, req)
 stale request
 --- no_error_log
 [error]
@@ -220,7 +220,7 @@ stale request
 GET /t
 --- response_body
 /t /t true true c=3
-falsebad request: expected a handle from request() or the current request's pointer, got nil: it is ngxvar.live(req)
+falsebad request: expected a handle from request() or the current request's pointer, got nil: call ngxvar.live(req)
 --- no_error_log
 [error]
 
@@ -237,6 +237,6 @@ falsebad request: expected a handle from request() or the current request's poin
 --- request
 GET /t
 --- response_body
-bad argument to enable_patch(): expected true or false, got nil
+bad argument to enable_patch(): expected true or false, got nil: call ngxvar.enable_patch(state)
 --- no_error_log
 [error]

@@ -266,16 +266,16 @@ http_XXXXXXXXXXXXXXX: string true
 --- request
 GET /t
 --- response_body
-boolean: false bad variable name: expected string or number, got boolean: it is ngxvar.fetch(name, req), true
-boolean: false bad variable name: expected string or number, got boolean: it is ngxvar.fetch(name, req), true
-table: false bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot, true
-function: false bad variable name: expected string or number, got function: it is ngxvar.fetch(name, req), true
-userdata: false bad variable name: expected string or number, got userdata: it is ngxvar.fetch(name, req), true
-thread: false bad variable name: expected string or number, got thread: it is ngxvar.fetch(name, req), true
-cdata: false bad variable name: expected string or number, got cdata: it is ngxvar.fetch(name, req), true
-cdata: false bad variable name: expected string or number, got cdata: it is ngxvar.fetch(name, req), true
-nil: false bad variable name: expected string or number, got nil: it is ngxvar.fetch(name, req), true
-none: false bad variable name: expected string or number, got no value: it is ngxvar.fetch(name, req)
+boolean: false bad variable name: expected string or number, got boolean: call ngxvar.fetch(name, req), true
+boolean: false bad variable name: expected string or number, got boolean: call ngxvar.fetch(name, req), true
+table: false bad variable name: expected string or number, got table: call ngxvar.fetch(name, req), true
+function: false bad variable name: expected string or number, got function: call ngxvar.fetch(name, req), true
+userdata: false bad variable name: expected string or number, got userdata: call ngxvar.fetch(name, req), true
+thread: false bad variable name: expected string or number, got thread: call ngxvar.fetch(name, req), true
+cdata: false bad variable name: expected string or number, got cdata: call ngxvar.fetch(name, req), true
+cdata: false bad variable name: expected string or number, got cdata: call ngxvar.fetch(name, req), true
+nil: false bad variable name: expected string or number, got nil: call ngxvar.fetch(name, req), true
+none: false bad variable name: expected string or number, got no value: call ngxvar.fetch(name, req)
 --- no_error_log
 [error]
 
@@ -296,7 +296,7 @@ ngx.say(err:match("t%.lua:%d+: .*"))
 --- request
 GET /t
 --- response_body
-t.lua:3: bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot
+t.lua:3: bad variable name: expected string or number, got table: call ngxvar.fetch(name, req)
 --- no_error_log
 [error]
 

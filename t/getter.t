@@ -163,7 +163,7 @@ GET /t
 --- response_body eval
 CORE::join '', map {
     my $made = $_;
-    map { "false t.lua:4: bad variable name: expected string, got $_: it is ngxvar.$made(name)\n" }
+    map { "false t.lua:4: bad variable name: expected string, got $_: call ngxvar.$made(name)\n" }
         qw(number boolean table function cdata nil);
 } qw(getter setter)
 

@@ -282,8 +282,8 @@ value
 --- request
 GET /t
 --- response_body
-no name: false bad variable name: expected string or number, got nil: it is ngxvar.fetch(name, req) nil
-a table for a name: false bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot nil
+no name: false bad variable name: expected string or number, got nil: call ngxvar.fetch(name, req) nil
+a table for a name: false bad variable name: expected string or number, got table: call ngxvar.fetch(name, req) nil
 a table for a request: true nil bad request
 false for a request: true nil bad request
 nil for a request: true /t nil

@@ -153,7 +153,7 @@ done
 --- request eval
 ["GET /keep", "GET /t"]
 --- response_body eval
-["", "2stale request stale request\n3\nbad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.fetch(name, req)\nrefused refused\n"]
+["", "2stale request stale request\n3\nbad request: expected a handle from request() or the current request's pointer, got string: call ngxvar.fetch(name, req)\nrefused refused\n"]
 
 
 
@@ -201,9 +201,9 @@ bad argument to reader(): expected 1 to 64 names, got 0
 bad argument to reader(): expected a name as number 2, got number
 bad argument to reader(): expected a name as number 1, got boolean
 bad argument to reader(): expected 1 to 64 names, got 65
-bad argument to reader(): expected a list of names, got string
-bad argument to reader(): expected a list of names, got number
-bad argument to reader(): expected a list of names, got nil
+bad argument to reader(): expected a list of names, got string: call ngxvar.reader { "uri", "host" }
+bad argument to reader(): expected a list of names, got number: call ngxvar.reader { "uri", "host" }
+bad argument to reader(): expected a list of names, got nil: call ngxvar.reader { "uri", "host" }
 true
 64 /t
 bad argument to read:table(): expected a table to fill, got number

@@ -5,6 +5,7 @@ use v5.36;
 use lib 't/lib';
 
 use File::Basename qw(basename dirname);
+use JSON::PP ();
 use List::Util qw(uniq);
 use Markdown ();
 use NginxServer;
@@ -43,7 +44,7 @@ END { kill INT => $serving if $serving }
 # Each kind of block has its test below.
 my %blocks    = by_language($README, 'README.md', 'lua nginx sh text');
 my %install   = by_language($INSTALL, 'docs/INSTALL.md', 'lua sh yaml');
-my %reference = by_language($REFERENCE, 'docs/REFERENCE.md', 'lua');
+my %reference = by_language($REFERENCE, 'docs/REFERENCE.md', 'lua nginx');
 my %troubles  = by_language($TROUBLES, 'docs/TROUBLESHOOTING.md', 'nginx text');
 
 subtest 'links lead to what is there' => \&check_links;
@@ -59,6 +60,7 @@ subtest 'the Lua blocks run' => sub { check_lua(@$_) for $blocks{lua}, $referenc
 subtest 'the log has the lines about a refusal' => \&check_log;
 subtest 'the log has the lines about ngx.ctx' => \&check_why;
 subtest 'the error pages are served' => \&check_error_pages;
+subtest 'the status page is served' => sub { check_status(@{ $reference{nginx} }) };
 subtest 'the commands in CONTRIBUTING.md work' => \&check_guide_commands;
 subtest 'the files in CONTRIBUTING.md are there' => \&check_guide_files;
 done_testing;
@@ -157,6 +159,29 @@ sub check_why {
 }
 
 # ---- Error pages -----------------------------------------------------------------------
+
+# The location of lua_var_status, and what it serves to whom.
+sub check_status ($location, @more) {
+    is(scalar @more, 0, 'there is one block');
+    my ($path) = $location->{text} =~ m{location = (\S+)};
+    my $port   = NginxServer->port;
+    my $nginx  = NginxServer->new(http => "server { listen 127.0.0.1:$port; $location->{text} }");
+    $nginx->start;
+    my %begins = (
+        'text/plain; version=0.0.4' => '# HELP nginx_lua_var_',
+        'application/json'          => '{"version":',
+        'text/html'                 => '<!doctype html>',
+        '*/*'                       => 'version ',
+    );
+    for my $accept (sort keys %begins) {
+        my $served = $nginx->get($path, headers => { Accept => $accept })->{content};
+        is(substr($served, 0, length $begins{$accept}), $begins{$accept}, "for $accept");
+    }
+    my $json = JSON::PP::decode_json($nginx->get($path, headers => { Accept => "application/json" })->{content});
+    is(ref $json->{$_}, 'ARRAY', $_) for qw(by_worker culprits);
+    $nginx->stop_cleanly;
+    return;
+}
 
 # The servers that docs/TROUBLESHOOTING.md shows, and what it says of post_action.
 sub check_error_pages {

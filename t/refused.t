@@ -315,7 +315,7 @@ GET /t
 --- response_body
 -1
 --- error_log eval
-qr{lua_var: unknown Lua code called ngx_http_lua_var_ffi_uri of pointer 0x1267 \(stale request\), over FFI}
+qr{lua_var: unknown Lua code called ngx_http_lua_var_ffi_uri of pointer 0x1267 \(stale request\), through FFI}
 
 
 
@@ -438,17 +438,17 @@ content_by_lua\S*:16 read "d"$to$made
 --- request
 GET /t
 --- response_body
-bad variable name: expected string or number, got userdata: it is ngxvar.fetch(name, req)
-bad variable name: expected string or number, got table: it is ngxvar.fetch(name, req), with a dot
-bad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.set(name, value, req)
-bad request: expected a handle from request() or the current request's pointer, got a null pointer: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got table: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got cdata: it is ngxvar.fetch(name, req)
+bad variable name: expected string or number, got userdata: call ngxvar.fetch(name, req)
+bad variable name: expected string or number, got table: call ngxvar.fetch(name, req), with a dot
+bad request: expected a handle from request() or the current request's pointer, got string: call ngxvar.set(name, value, req)
+bad request: expected a handle from request() or the current request's pointer, got a null pointer: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got table: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got cdata: call ngxvar.fetch(name, req)
 6
 --- error_log eval
 [
-    qr{lua_var: content_by_lua\S*:7 read \(bad variable name: expected string or number, got userdata: it is ngxvar\.fetch\(name, req\)\), while request},
-    qr{lua_var: content_by_lua\S*:9 set "args" \(bad request: .*? got string: it is ngxvar\.set\(name, value, req\)\), while request},
+    qr{lua_var: content_by_lua\S*:7 read \(bad variable name: expected string or number, got userdata: call ngxvar\.fetch\(name, req\)\), while request},
+    qr{lua_var: content_by_lua\S*:9 set "args" \(bad request: .*? got string: call ngxvar\.set\(name, value, req\)\), while request},
     qr{lua_var: content_by_lua\S*:10 read "uri" \(bad request: .*? got a null pointer},
 ]
 

@@ -83,18 +83,18 @@ enable_patch(false): refused
 --- request
 GET /t
 --- response_body
-bad request: expected a handle from request() or the current request's pointer, got number: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got string: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got boolean: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got table: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got function: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got thread: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got cdata: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got cdata: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got number: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got string: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got boolean: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got table: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got function: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got thread: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got cdata: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got cdata: call ngxvar.fetch(name, req)
 stale request
 stale request
-bad request: expected a handle from request() or the current request's pointer, got a null pointer: it is ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got a null pointer: call ngxvar.fetch(name, req)
 --- no_error_log
 [error]
 
@@ -280,9 +280,9 @@ false
 GET /t
 --- response_body
 userdata
-bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.fetch(name, req)
-bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.live(req)
-bad request: expected a handle from request() or the current request's pointer, got userdata: it is ngxvar.set(name, value, req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: call ngxvar.fetch(name, req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: call ngxvar.live(req)
+bad request: expected a handle from request() or the current request's pointer, got userdata: call ngxvar.set(name, value, req)
 own
 --- no_error_log
 [error]

@@ -536,10 +536,10 @@ GET /t
 GET /t
 --- response_body_like eval
 my $no = qr/a request's handle has no/;
-qr/\Acontent_by_lua\S+:3: $no "uri": use ngxvar\.fetch\("uri", req\)
-content_by_lua\S+:4: $no "id": use ngxvar\.fetch\("id", req\)
-content_by_lua\S+:5: $no "1": use ngxvar\.fetch\("1", req\)
-content_by_lua\S+:6: $no "table: 0x[0-9a-f]+": use .*
+qr/\Acontent_by_lua\S+:3: $no "uri": call ngxvar\.fetch\("uri", req\)
+content_by_lua\S+:4: $no "id": call ngxvar\.fetch\("id", req\)
+content_by_lua\S+:5: $no "1": call ngxvar\.fetch\("1", req\)
+content_by_lua\S+:6: $no "table: 0x[0-9a-f]+": call .*
 false
 \z/
 --- no_error_log
@@ -568,7 +568,7 @@ false
 GET /t
 --- response_body
 false false
-bad request: expected a handle from request() or the current request's pointer, got nil: it is ngxvar.live(req)
+bad request: expected a handle from request() or the current request's pointer, got nil: call ngxvar.live(req)
 true 2 2
 0
 --- no_error_log

@@ -363,13 +363,13 @@ nil variable "long true
 --- request
 GET /t
 --- response_body
-number: false bad variable name: expected string, got number: it is ngxvar.set(name, value, req), true
-boolean: false bad variable name: expected string, got boolean: it is ngxvar.set(name, value, req), true
-table: false bad variable name: expected string, got table: it is ngxvar.set(name, value, req), with a dot, true
-function: false bad variable name: expected string, got function: it is ngxvar.set(name, value, req), true
-cdata: false bad variable name: expected string, got cdata: it is ngxvar.set(name, value, req), true
-nil: false bad variable name: expected string, got nil: it is ngxvar.set(name, value, req)
-none: false bad variable name: expected string, got no value: it is ngxvar.set(name, value, req)
+number: false bad variable name: expected string, got number: call ngxvar.set(name, value, req), true
+boolean: false bad variable name: expected string, got boolean: call ngxvar.set(name, value, req), true
+table: false bad variable name: expected string, got table: call ngxvar.set(name, value, req), true
+function: false bad variable name: expected string, got function: call ngxvar.set(name, value, req), true
+cdata: false bad variable name: expected string, got cdata: call ngxvar.set(name, value, req), true
+nil: false bad variable name: expected string, got nil: call ngxvar.set(name, value, req)
+none: false bad variable name: expected string, got no value: call ngxvar.set(name, value, req)
 --- no_error_log
 [error]
 

@@ -105,7 +105,7 @@ pub(super) fn write(
     }
     in_phase(w, phase(refusal.context));
     if callers.is_empty() {
-        put!(w; ", over FFI, which does not tell by whom");
+        put!(w; ", through FFI, so that the caller is unknown");
     }
     called_at(w, callers.get(1..).unwrap_or_default(), ", called at ");
     let resumer = frames(&refusal.resumer, refusal.nresumer);

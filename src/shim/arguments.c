@@ -131,6 +131,24 @@ count_bad_argument(lua_State *L, const char *asked, const lua_var_call_t *call)
 }
 
 
+const char *
+lua_var_with_a_dot(lua_State *L)
+{
+    int  is_library;
+
+    if (api.lua_type(L, 1) != LUA_TTABLE) {
+        return "";
+    }
+
+    api.lua_pushlstring(L, "patch_ngx_var", sizeof("patch_ngx_var") - 1);
+    api.lua_rawget(L, 1);
+    is_library = api.lua_type(L, -1) == LUA_TFUNCTION;
+    api.lua_settop(L, -2);
+
+    return is_library ? ", with a dot" : "";
+}
+
+
 int
 lua_var_bad_request(lua_State *L, int idx, const char *asked,
     const char *usage, const lua_var_call_t *call)
@@ -148,8 +166,8 @@ lua_var_bad_request(lua_State *L, int idx, const char *asked,
 
     api.lua_pushnil(L);
     api.lua_pushfstring(L, "bad request: expected a handle from request() or "
-                        "the current request's pointer, got %s: it is "
-                        "ngxvar.%s", got, usage);
+                        "the current request's pointer, got %s: call "
+                        "ngxvar.%s%s", got, usage, lua_var_with_a_dot(L));
 
     if (asked != NULL) {
         count_bad_argument(L, asked, call);
@@ -163,13 +181,10 @@ int
 lua_var_bad_name(lua_State *L, const char *expected, const char *asked,
     const char *usage, const lua_var_call_t *call)
 {
-    int  type;
-
-    type = api.lua_type(L, 1);
-
-    api.lua_pushfstring(L, "bad variable name: expected %s, got %s: it is "
-                        "ngxvar.%s%s", expected, api.lua_typename(L, type),
-                        usage, (type == LUA_TTABLE) ? ", with a dot" : "");
+    api.lua_pushfstring(L, "bad variable name: expected %s, got %s: call "
+                        "ngxvar.%s%s", expected,
+                        api.lua_typename(L, api.lua_type(L, 1)), usage,
+                        lua_var_with_a_dot(L));
 
     count_bad_argument(L, asked, call);
 

@@ -31,8 +31,11 @@ const u_char *lua_var_lower_case(lua_State *L, const u_char *name, size_t len,
 int lua_var_bad_request(lua_State *L, int idx, const char *asked,
     const char *usage, const lua_var_call_t *call);
 
+/* The end of the error of a call with a colon, which passes the library as first argument. */
+const char *lua_var_with_a_dot(lua_State *L);
+
 /*
- * Raises the error for an argument that is no name, and counts it.  A table comes of a call
+ * Raises the error for an argument that is no name, and counts it.  A table may come of a call
  * with a colon, a userdata of swapped arguments, so the error shows the right call.
  */
 int lua_var_bad_name(lua_State *L, const char *expected, const char *asked,

@@ -154,14 +154,28 @@ l_tostring(lua_State *L)
 static int
 l_no_member(lua_State *L)
 {
+    size_t       i, len;
     const char  *key, *use;
+
+    static const char  *usages[] = {
+        "fetch(name, req)", "set(name, value, req)", "live(req)"
+    };
 
     use = (api.lua_gettop(L) < 3) ? "fetch(\"%s\", req)"
                                   : "set(\"%s\", value, req)";
-    key = lua_var_push_text(L, 2, NULL);
+    key = lua_var_push_text(L, 2, &len);
     use = api.lua_pushfstring(L, use, key);
 
-    return api.luaL_error(L, "a request's handle has no \"%s\": use ngxvar.%s",
+    /* req:fetch(name) */
+    for (i = 0; i < sizeof(usages) / sizeof(usages[0]); i++) {
+        if (key != NULL && ngx_strncmp(usages[i], key, len) == 0
+            && usages[i][len] == '(')
+        {
+            use = usages[i];
+        }
+    }
+
+    return api.luaL_error(L, "a request's handle has no \"%s\": call ngxvar.%s",
                           key, use);
 }
 
@@ -173,8 +187,9 @@ l_enable_patch(lua_State *L)
     if (api.lua_type(L, 1) != LUA_TBOOLEAN) {
         api.lua_settop(L, 1);
         return api.luaL_error(L, "bad argument to enable_patch(): expected true or "
-                              "false, got %s",
-                              api.lua_typename(L, api.lua_type(L, 1)));
+                              "false, got %s: call ngxvar.enable_patch(state)%s",
+                              api.lua_typename(L, api.lua_type(L, 1)),
+                              lua_var_with_a_dot(L));
     }
 
     vm_of(L)->reads_ngx_var = !api.lua_toboolean(L, 1);

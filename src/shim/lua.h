@@ -25,6 +25,7 @@
 #define LUA_TNUMBER         3
 #define LUA_TSTRING         4
 #define LUA_TTABLE          5
+#define LUA_TFUNCTION       6
 #define LUA_TUSERDATA       7
 #define LUA_TCDATA          10
 

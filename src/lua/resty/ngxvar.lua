@@ -37,8 +37,8 @@ end
 
 local function check_name(name, usage)
     if type(name) ~= "string" then
-        error("bad variable name: expected string, got " .. type(name) .. ": it is ngxvar."
-              .. usage, 3)
+        error("bad variable name: expected string, got " .. type(name) .. ": call ngxvar."
+              .. usage .. (name == _M and ", with a dot" or ""), 3)
     end
 end
 
@@ -78,6 +78,10 @@ end
 -- Returns a callable table, read: read(req) returns the values of these variables in order,
 -- and read:table(req, t) returns a table of them by name.
 function _M.reader(names)
+    if names == _M then
+        error("bad call: call ngxvar.reader(names), with a dot", 2)
+    end
+
     return require("resty.ngxvar.reader")(names)
 end
 

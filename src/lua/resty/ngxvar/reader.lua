@@ -5,7 +5,6 @@ local core = ...
 local concat = table.concat
 local fetch = core.fetch
 local format = string.format
-local live = core.live
 local setmetatable = setmetatable
 local type = type
 
@@ -33,7 +32,7 @@ local function new_functions(names)
         concat(reads, "\n"), concat(values, ", "), concat(fields, " "), concat(assignments, "\n")
 
     return loadstring([[
-        local fetch, live, rawset, type, error, is_reader = ...
+        local fetch, rawset, type, error, is_reader = ...
 
         local function values(self, req)
             ]] .. read .. [[
@@ -44,7 +43,7 @@ local function new_functions(names)
 
         local function table(self, req, t)
             if not is_reader(self) then
-                error("bad call: it is read:table(req, t), with a colon", 2)
+                error("bad call: call read:table(req, t), with a colon", 2)
             end
 
             if type(t) ~= "nil" and type(t) ~= "table" then
@@ -78,7 +77,8 @@ end
 
 return function (names)
     if type(names) ~= "table" then
-        error("bad argument to reader(): expected a list of names, got " .. type(names), 2)
+        error("bad argument to reader(): expected a list of names, got " .. type(names)
+              .. ": call ngxvar.reader { \"uri\", \"host\" }", 2)
     end
 
     local n = #names
@@ -94,7 +94,7 @@ return function (names)
         end
     end
 
-    local values, as_table = new_functions(names)(fetch, live, rawset, type, error, is_reader)
+    local values, as_table = new_functions(names)(fetch, rawset, type, error, is_reader)
     local read = setmetatable({ table = as_table }, { __call = values })
 
     readers[read] = true

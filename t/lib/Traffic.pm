@@ -39,6 +39,8 @@ sub start ($class, %options) {
         push @{ $self->{clients} }, { pid => $pid, results => $reader };
     }
     push @running, @{ $self->{clients} };
+    # SIGTERM would end one that does not handle it yet.
+    readline $_->{results} for @{ $self->{clients} };
     return $self;
 }
 
@@ -65,6 +67,7 @@ sub stop ($self) {
 sub _run_client ($number, $results, %options) {
     my $stopped = 0;
     local $SIG{TERM} = sub { $stopped = 1 };
+    syswrite $results, "ready\n";
     my $keep  = $number % 2 == 0;
     my @paths = @{ $options{paths} };
     my ($count, $failures, %words) = (0, 0);

@@ -75,6 +75,10 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     };
     nginx_handlers::record(cmcf);
+    #[cfg(feature = "testing")]
+    if !crate::testing::define_variables(cf) {
+        return ERROR;
+    }
     if layout::check_offsets(cf)
         && error_page::define_variables(cf)
         && status::define_variables(cf)

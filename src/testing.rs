@@ -1,9 +1,26 @@
-//! Functions through which the test suite inspects the registry. This file is compiled only
-//! with the `testing` feature.
+//! Functions through which the test suite inspects the registry, and a prefix within another one,
+//! which no module at hand has. This file is compiled only with the `testing` feature.
 
 use crate::figures::{self, Figure};
-use crate::nginx::{ngx_http_request_t, ngx_str_t};
+use crate::nginx::conf::Conf;
+use crate::nginx::value::fill;
+use crate::nginx::{OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
 use crate::registry::registry;
+
+/// Defines the prefix `arg_nested_`, which is always found. Returns false after logging an error.
+pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
+    cf.add_variable(b"arg_nested_", nested, 0, None)
+}
+
+unsafe extern "C" fn nested(
+    _r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    _data: usize,
+) -> ngx_int_t {
+    // SAFETY: `v` is null or a value to fill; the text lives for ever.
+    unsafe { fill(v, b"nested") };
+    OK
+}
 
 /// A figure of this worker: 0 live requests, 1 retired slots, 2 writable slots, 3 refusals of
 /// stale requests, 4 restored `ngx.ctx`, 5 entries in the index of addresses.

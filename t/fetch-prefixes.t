@@ -1,6 +1,5 @@
-# The built-in prefixes: cookies, arguments and headers (src/variable/scan.rs), and the
-# headers that getters find by a pointer.  Each is read in all ways, which have to agree with
-# ngx.var, and its value is printed.
+# The built-in prefixes: cookies, arguments and headers (src/variable/read.rs). Each is read in all
+# ways, which have to agree with ngx.var, and its value is printed.
 
 use lib 't/lib';
 use NgxVarTest;

@@ -493,7 +493,7 @@ true, second
 
 
 
-=== TEST 13: where the kernel reads nothing for the process, connections are searched
+=== TEST 18: where the kernel reads nothing for the process, connections are searched
 --- config
     location = /t {
         content_by_lua_block {

@@ -167,8 +167,9 @@ impl<'a> Conf<'a> {
         })
     }
 
-    /// Defines a no-cacheable variable with these handlers and the get handler's data
-    /// (`ngx_http_add_variable`). Returns false after nginx has logged an error.
+    /// Defines a no-cacheable variable with these handlers and the get handler's data, or a prefix,
+    /// whose name ends with `_` (`ngx_http_add_variable`). Returns false after nginx has logged an
+    /// error.
     pub(crate) fn add_variable(
         self,
         name: &[u8],
@@ -176,13 +177,15 @@ impl<'a> Conf<'a> {
         data: usize,
         set: Option<SetHandler>,
     ) -> bool {
+        let mut flags = ffi::NGX_HTTP_VAR_NOCACHEABLE;
+        if set.is_some() {
+            flags |= ffi::NGX_HTTP_VAR_CHANGEABLE;
+        }
+        if name.ends_with(b"_") {
+            flags |= ffi::NGX_HTTP_VAR_PREFIX;
+        }
+        let flags = flags as ngx_uint_t;
         let mut name = str_of(name);
-        let changeable = if set.is_some() {
-            ffi::NGX_HTTP_VAR_CHANGEABLE
-        } else {
-            0
-        };
-        let flags = (ffi::NGX_HTTP_VAR_NOCACHEABLE | changeable) as ngx_uint_t;
         // SAFETY: the name is valid for the call, and nginx copies it.
         let variable = unsafe { ffi::ngx_http_add_variable(self.as_ptr(), &raw mut name, flags) };
         // SAFETY: it is null, or a variable that nginx has just made and nothing refers to.

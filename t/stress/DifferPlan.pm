@@ -7,6 +7,8 @@ package DifferPlan;
 use v5.36;
 
 use Exporter qw(import);
+use File::Basename qw(dirname);
+use NgxVarTest::File qw(read_file);
 
 our @EXPORT_OK = qw(plan);
 
@@ -31,14 +33,10 @@ my @BUILT_IN = qw(
 my @MOVING = qw(remote_addr remote_addr binary_remote_addr realip_remote_addr host args uri request_method
     content_length content_type request_body remote_user status document_uri query_string);
 
-# Variables that the module reads without nginx's handlers, so without caching in the request.
-my @TRACELESS = qw(
-    args bytes_sent document_uri host https query_string remote_addr request_length request_method
-    request_uri scheme server_name server_port server_protocol status uri
-    connection connection_requests msec request_time
-    upstream_response_time upstream_header_time upstream_connect_time
-    0 1 2 3
-);
+# What the module reads without nginx's handlers, so without caching in the request: the rows of
+# src/variable/field.rs, and captures.
+my $FIELDS    = read_file(dirname(__FILE__) . '/../../src/variable/field.rs');
+my @TRACELESS = (0 .. 3, map { /\w+/g } $FIELDS =~ /^ +\w+ \[("[^\]]+)\] (?:text|number)\b/mg);
 
 # These depend on the time or the connection, so they differ between modes and are compared
 # only where they are read.

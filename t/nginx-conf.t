@@ -213,9 +213,9 @@ subtest 'demo play shows the incident with and without the module' => sub {
     like($output, qr{1  /orders  502   header filter  handshake's ctx, freed request  own ctx, https://demo\.test  ok}, 'the table has the row of request 1');
     like($output, qr/without the module:\n.* leaves its request in ngx\.ctx, (\w+)\n.* freed request; \g1 was the request of the handshake\n/,
         'log lines: the pointer that is found is the one of the handshake');
-    my $at = $ENV{TEST_NGINX_NO_ADDRESS_REUSE} ? '\w+' : '\g1';
-    like($output, qr/request 14 kept: stale request; (\w+) was request 14, request 15 is at $at\n/,
-        'log lines: a stale request at an address in use again');
+    # Whether it is the same address is up to malloc(); t/request-address-reuse.t makes it so.
+    like($output, qr/request 14 kept: stale request; \w+ was request 14, request 15 is at \w+\n/,
+        'log lines: where the stale request was, and where the current one is');
     SKIP: {
         skip 'nginx is built without debug', 1 if `'$NGINX' -V 2>&1` !~ /--with-debug/;
         like($output, qr/\[debug\] lua_var: ngx\.ctx of request \d+\/\d+ restored, ref \d+/,

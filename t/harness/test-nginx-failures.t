@@ -77,7 +77,7 @@ sub bails_out ($what, $why, $text, %options) {
 # Neither files nor processes of a run may survive it.
 sub check_nothing_left ($run) {
     my $servroot = "$root/target/servroot-$run->{pid}";
-    my @running  = grep { (read_file($_) // '') =~ /\Q$servroot\E/ } glob '/proc/[0-9]*/cmdline';
+    my @running  = grep { (read_file($_) // '') =~ /\Q$servroot\E(?!\d)/ } glob '/proc/[0-9]*/cmdline';
     ok(!-e $servroot && !-e "$root/target/valgrind-$run->{pid}" && !@running, '  nothing left')
         or diag("$servroot @running");
     return $run;

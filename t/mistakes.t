@@ -65,7 +65,7 @@ my @in_lua = (
     [ 'reader({})',                  'bad argument to reader(): ', 'expected 1 to 64 names, got 0' ],
     [ 'reader({ "uri", 1 })',        'bad argument to reader(): ', 'expected a name as number 2, got number' ],
     [ 'read("uri")',                 "$BAD_REQUEST string",        'ngxvar.fetch(name, req)' ],
-    [ 'read.table(req)',             'bad call: ',                 'call read:table(req, t), with a colon' ],
+    [ 'read.table(req)',             'bad call: ',                 'write read:table(req, t), with a colon' ],
     [ 'read:table(req, "t")',        'bad argument to read:table(): ', 'expected a table to fill, got string' ],
     [ 'enable_patch()',              'bad argument to enable_patch(): ', 'expected true or false, got nil' ],
     [ 'enable_patch("off")',         'bad argument to enable_patch(): ', 'expected true or false, got string' ],

@@ -79,7 +79,7 @@ end
 -- and read:table(req, t) returns a table of them by name.
 function _M.reader(names)
     if names == _M then
-        error("bad call: call ngxvar.reader(names), with a dot", 2)
+        error("bad call: write ngxvar.reader(names), with a dot", 2)
     end
 
     return require("resty.ngxvar.reader")(names)

@@ -43,7 +43,7 @@ local function new_functions(names)
 
         local function table(self, req, t)
             if not is_reader(self) then
-                error("bad call: call read:table(req, t), with a colon", 2)
+                error("bad call: write read:table(req, t), with a colon", 2)
             end
 
             if type(t) ~= "nil" and type(t) ~= "table" then

@@ -21,6 +21,7 @@ my $root        = getcwd;
 my $dir         = tempdir(DIR => "$root/target", CLEANUP => 1);
 
 # Variables that `make test` may have set.
+my $is_asan = $ENV{TEST_NGINX_USE_ASAN};
 delete @ENV{ grep { /^TEST_NGINX_/ && $_ ne 'TEST_NGINX_BINARY' } keys %ENV };
 $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', NgxVarTest::Env::lua_modules();
 
@@ -240,7 +241,7 @@ for my $run (map { finish_file($_) } @side_by_side) {
 is(keys %ports, 4, '  each has a port of its own');
 
 SKIP: {
-    skip 'AddressSanitizer does not run in valgrind', 2 if $ENV{TEST_NGINX_USE_ASAN};
+    skip 'AddressSanitizer does not run in valgrind', 2 if $is_asan;
     skip 'valgrind is not installed', 2 if !grep { -x "$_/valgrind" } split /:/, $ENV{PATH};
     fails('memory that valgrind finds lost', qr/valgrind/,
         location('local ffi = require "ffi" ffi.cdef "void *malloc(size_t);" '
@@ -255,7 +256,7 @@ if (!$is_upstream) {
             . 'table.insert(package.loaded.kept, string.rep("x", 10000) .. math.random()) '
             . 'ngx.say("hi")') . $GET, %leak);
     SKIP: {
-        skip 'AddressSanitizer keeps what is freed', 3 if $ENV{TEST_NGINX_USE_ASAN};
+        skip 'AddressSanitizer keeps what is freed', 3 if $is_asan;
         my $run = passes('memory that does not grow', $HI, %leak);
         like($run->{output}, qr/^# LeakTest: k=-?[\d.]+$/m, '  the slope');
     }

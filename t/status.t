@@ -271,7 +271,6 @@ tests:
 END
     like(qx{$promtool test rules $cases 2>&1}, qr/SUCCESS/, 'a first refusal raises the alert, and so does a later one');
     like(qx{$promtool check metrics < @{[ $nginx->root ]}/metrics 2>&1}, qr/\A\z/, 'promtool takes the metrics');
-    like(qx{$promtool check metrics < @{[ $nginx->root ]}/metrics 2>&1}, qr/\A\z/, 'promtool takes the metrics');
 }
 
 # ---- Workers come and go -----------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 use core::ptr::{self, NonNull};
 
+use super::process;
+
 /// Allocates a value that consists of zero bytes and is never freed. `None` if there is no memory.
 ///
 /// # Safety
@@ -51,8 +53,7 @@ pub(crate) fn peek(address: usize) -> Result<usize, i32> {
         iov_len: size_of::<usize>(),
     };
     let (to, from) = (of(&raw mut word), of(address as *mut usize));
-    // SAFETY: `getpid` takes nothing and accesses no memory of the process.
-    let pid = unsafe { libc::getpid() };
+    let pid = process::pid();
     // SAFETY: `to` is the variable, and the kernel checks whether it can read what is in `from`.
     let count = unsafe { libc::process_vm_readv(pid, &raw const to, 1, &raw const from, 1, 0) };
     match count {

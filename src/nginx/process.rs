@@ -23,10 +23,15 @@ pub(crate) fn serves() -> bool {
     kind == ffi::NGX_PROCESS_WORKER as usize || kind == ffi::NGX_PROCESS_SINGLE as usize
 }
 
+/// The id of this process, for system calls.
+pub(super) fn pid() -> libc::pid_t {
+    // SAFETY: `getpid` takes nothing and accesses no memory of the process.
+    unsafe { libc::getpid() }
+}
+
 /// The id of this process.
 pub(crate) fn own_pid() -> u64 {
-    // SAFETY: `getpid` takes nothing and accesses no memory of the process.
-    u64::from(unsafe { libc::getpid() }.unsigned_abs())
+    u64::from(pid().unsigned_abs())
 }
 
 /// Whether a process with this id exists.

@@ -159,7 +159,9 @@ fn plain(w: &mut Writer<'_>) {
         }
     }
     for culprit in newest_first() {
-        put!(w; "\nrefused ", culprit.count(), if culprit.count() == 1 { " time, last " } else { " times, last " });
+        let count = culprit.count();
+        let times = if count == 1 { " time" } else { " times" };
+        put!(w; "\nrefused ", count, times, ", last ");
         ago(w, culprit);
         fields(culprit, |name, text| {
             if !text.is_empty() {

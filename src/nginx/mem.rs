@@ -57,15 +57,7 @@ pub(crate) fn peek(address: usize) -> Result<usize, i32> {
     // SAFETY: `to` is the variable, and the kernel checks whether it can read what is in `from`.
     let count = unsafe { libc::process_vm_readv(pid, &raw const to, 1, &raw const from, 1, 0) };
     match count {
-        -1 => Err(errno()),
+        -1 => Err(process::errno()),
         _ => Ok(word),
     }
-}
-
-/// The number of the error of the last system call that failed.
-pub(super) fn errno() -> i32 {
-    // SAFETY: the function takes nothing and returns the address of this thread's `errno`.
-    let error = unsafe { libc::__errno_location() };
-    // SAFETY: the address is valid as long as this thread runs.
-    unsafe { *error }
 }

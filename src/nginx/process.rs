@@ -1,8 +1,7 @@
-//! The kinds, the slots and the ids of nginx's processes.
+//! The kinds, the slots and the ids of nginx's processes, and the error of this one's last system
+//! call.
 
 use ngx::ffi;
-
-use super::mem;
 
 /// How many slots there are (`NGX_MAX_PROCESSES`).
 pub(crate) const MAX: usize = ffi::NGX_MAX_PROCESSES as usize;
@@ -41,5 +40,13 @@ pub(crate) fn is_alive(pid: u64) -> bool {
     };
     // SAFETY: signal 0 is not sent; `kill` only checks whether it could be.
     let rc = unsafe { libc::kill(pid, 0) };
-    rc == 0 || mem::errno() == libc::EPERM
+    rc == 0 || errno() == libc::EPERM
+}
+
+/// The number of the error of the last system call that failed.
+pub(super) fn errno() -> i32 {
+    // SAFETY: the function takes nothing and returns the address of this thread's `errno`.
+    let error = unsafe { libc::__errno_location() };
+    // SAFETY: the address is valid as long as this thread runs.
+    unsafe { *error }
 }

@@ -13,6 +13,11 @@
 /* Names up to this length are converted to lower case on the C stack. */
 #define NAME_BUF            256
 
+/* The calls that errors show. */
+#define FETCH_USAGE         "fetch(name, req)"
+#define SET_USAGE           "set(name, value, req)"
+#define LIVE_USAGE          "live(req)"
+
 /* Pushes what tostring() gives for the value at idx, and returns it; NULL if it is no string. */
 const char *lua_var_push_text(lua_State *L, int idx, size_t *len);
 

@@ -104,7 +104,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
     lua_var_request_arg(L, vm, 2, &call.req);
 
     if (api.lua_type(L, 1) != LUA_TSTRING && api.lua_type(L, 1) != LUA_TNUMBER) {
-        return lua_var_bad_name(L, "string or number", "read", "fetch(name, req)", &call);
+        return lua_var_bad_name(L, "string or number", "read", FETCH_USAGE, &call);
     }
 
     if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
@@ -112,7 +112,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
             call.name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
         }
 
-        return lua_var_bad_request(L, 2, "read", "fetch(name, req)", &call);
+        return lua_var_bad_request(L, 2, "read", FETCH_USAGE, &call);
     }
 
     if (vm->reads_ngx_var && is_current(&call.req)) {

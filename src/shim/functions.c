@@ -18,14 +18,14 @@ l_set(lua_State *L)
     lua_var_request_arg(L, vm_of(L), 3, &call.req);
 
     if (api.lua_type(L, 1) != LUA_TSTRING) {
-        return lua_var_bad_name(L, "string", "set", "set(name, value, req)", &call);
+        return lua_var_bad_name(L, "string", "set", SET_USAGE, &call);
     }
 
     name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
     call.name = name;
 
     if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
-        return lua_var_bad_request(L, 3, "set", "set(name, value, req)", &call);
+        return lua_var_bad_request(L, 3, "set", SET_USAGE, &call);
     }
 
     if (api.lua_type(L, 2) > LUA_TNIL) {
@@ -61,7 +61,7 @@ l_live(lua_State *L)
     if (call.req.kind == LUA_VAR_REQ_CURRENT
         || call.req.kind == LUA_VAR_REQ_FOREIGN)
     {
-        lua_var_bad_request(L, 1, NULL, "live(req)", &call);
+        lua_var_bad_request(L, 1, NULL, LIVE_USAGE, &call);
 
     } else {
         rust->live(&call);
@@ -157,9 +157,7 @@ l_no_member(lua_State *L)
     size_t       i, len;
     const char  *key, *use;
 
-    static const char  *usages[] = {
-        "fetch(name, req)", "set(name, value, req)", "live(req)"
-    };
+    static const char  *usages[] = { FETCH_USAGE, SET_USAGE, LIVE_USAGE };
 
     use = (api.lua_gettop(L) < 3) ? "fetch(\"%s\", req)"
                                   : "set(\"%s\", value, req)";

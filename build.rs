@@ -27,23 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            [
-                "request",
-                "lua",
-                "vm",
-                "arguments",
-                "fetch",
-                "functions",
-                "culprits",
-                "stream",
-            ]
-            .map(|name| format!("src/shim/{name}.c")),
+            ["request", "lua", "vm", "arguments", "fetch", "functions", "culprits", "stream"]
+                .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)
-        .define(
-            "LUA_VAR_VERSION",
-            format!("\"{}\"", env::var("CARGO_PKG_VERSION")?).as_str(),
-        )
+        .define("LUA_VAR_VERSION", format!("\"{}\"", env::var("CARGO_PKG_VERSION")?).as_str())
         .define("LUA_VAR_BUILD", format!("\"{build}\"").as_str())
         .flag_if_supported(prefix_map)
         .flag("-Wno-unused-parameter")
@@ -69,10 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// in the environment.
 fn build_name() -> Result<String, Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=LUA_VAR_BUILD");
-    if let Some(name) = env::var("LUA_VAR_BUILD")
-        .ok()
-        .filter(|name| !name.is_empty())
-    {
+    if let Some(name) = env::var("LUA_VAR_BUILD").ok().filter(|name| !name.is_empty()) {
         return Ok(name);
     }
     println!("cargo::rerun-if-changed=build/version");

@@ -126,9 +126,7 @@ impl MainConf {
 }
 
 impl SrvConf {
-    const NEW: Self = SrvConf {
-        ssl_ctx: UNSET_UINT,
-    };
+    const NEW: Self = SrvConf { ssl_ctx: UNSET_UINT };
 
     /// Whether a request's `ngx.ctx` inherits from the `ngx.ctx` of the TLS handshake.
     pub(crate) fn inherits_ssl_ctx(&self) -> bool {
@@ -137,18 +135,11 @@ impl SrvConf {
 }
 
 impl LocConf {
-    const NEW: Self = LocConf {
-        restore: UNSET_UINT,
-        status: UNSET_UINT,
-    };
+    const NEW: Self = LocConf { restore: UNSET_UINT, status: UNSET_UINT };
 
     /// Inherits from `outer` what is not set here. `lua_var_status` is not inherited.
     pub(crate) fn merge(&mut self, outer: &LocConf) {
-        inherit(
-            &mut self.restore,
-            outer.restore,
-            Restore::ErrorPage as ngx_uint_t,
-        );
+        inherit(&mut self.restore, outer.restore, Restore::ErrorPage as ngx_uint_t);
     }
 
     /// Whether the location has a `lua_var_status`.
@@ -285,10 +276,8 @@ static RESTORE: Choice = Choice {
     expected: c"\"off\", \"error_page\" or \"all\"",
 };
 
-static SSL_CTX: Choice = Choice {
-    names: &[c"inherit", c"off"],
-    expected: c"\"inherit\" or \"off\"",
-};
+static SSL_CTX: Choice =
+    Choice { names: &[c"inherit", c"off"], expected: c"\"inherit\" or \"off\"" };
 
 static STATUS: Choice = Choice {
     names: &[c"text", c"json", c"prometheus", c"html"],
@@ -296,12 +285,8 @@ static STATUS: Choice = Choice {
 };
 
 /// The levels of `lua_var_log_refused`, the same as of `limit_req_log_level`.
-const LEVELS: [(&[u8], u32); 4] = [
-    (b"info", INFO),
-    (b"notice", NOTICE),
-    (b"warn", WARN),
-    (b"error", ERR),
-];
+const LEVELS: [(&[u8], u32); 4] =
+    [(b"info", INFO), (b"notice", NOTICE), (b"warn", WARN), (b"error", ERR)];
 
 const ANY_LEVEL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
@@ -446,10 +431,7 @@ unsafe extern "C" fn lua_var_log_refused(
     let text = unsafe { bytes(*level) };
     if text == b"off" {
         if rate.is_some() {
-            conf_error!(
-                cf,
-                "\"off\" takes no rate in \"lua_var_log_refused\" directive"
-            );
+            conf_error!(cf, "\"off\" takes no rate in \"lua_var_log_refused\" directive");
             return CONF_ERROR;
         }
         (conf.log_level, conf.log_rate) = (ERR as ngx_uint_t, 0);

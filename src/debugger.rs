@@ -51,11 +51,7 @@ struct Fact {
 
 impl Fact {
     const fn named(text: &'static [u8]) -> Self {
-        Fact {
-            text: text.as_ptr(),
-            len: text.len(),
-            value: null(),
-        }
+        Fact { text: text.as_ptr(), len: text.len(), value: null() }
     }
 }
 

@@ -22,12 +22,8 @@ use crate::variable::number::decimal;
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 
 /// The variables that keep what the request was before its first `error_page`.
-const ORIGINAL: [&[u8]; 4] = [
-    b"error_page_uri",
-    b"error_page_args",
-    b"error_page_method",
-    b"error_page_status",
-];
+const ORIGINAL: [&[u8]; 4] =
+    [b"error_page_uri", b"error_page_args", b"error_page_method", b"error_page_status"];
 
 /// What a slot points to: a request's values of this file, in its pool.
 #[derive(Clone, Copy)]
@@ -45,13 +41,9 @@ static REDIRECTING: PerWorker<Cell<Option<Handle>>> = PerWorker(Cell::new(None))
 /// Defines `$from_error_page` and the variables in [`ORIGINAL`]. Returns false after logging
 /// an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(
-        FROM_ERROR_PAGE,
-        from_error_page,
-        0,
-        Some(set_from_error_page),
-    ) && (ORIGINAL.iter().enumerate())
-        .all(|(which, name)| cf.add_variable(name, original, which, None))
+    cf.add_variable(FROM_ERROR_PAGE, from_error_page, 0, Some(set_from_error_page))
+        && (ORIGINAL.iter().enumerate())
+            .all(|(which, name)| cf.add_variable(name, original, which, None))
 }
 
 /// Runs right before each redirect of an `error_page`: stashes what the redirect will clear.
@@ -75,10 +67,7 @@ fn note(r: Request<'_>, slot: &Slot, redirect: &Redirect<'_>) {
     slot.raise(Slot::FROM_ERROR_PAGE);
     if let Some(kept) = kept(r, slot) {
         // What was assigned before an error page does not count after it.
-        let mut new = Kept {
-            assigned: EMPTY,
-            ..kept.get()
-        };
+        let mut new = Kept { assigned: EMPTY, ..kept.get() };
         if is_first {
             new.original = before(r, redirect.status);
         }
@@ -144,10 +133,7 @@ fn existing(slot: &Slot) -> Option<&Cell<Kept>> {
 /// The same; they are made if there are none yet. `None` if there is no memory.
 fn kept<'s>(r: Request<'_>, slot: &'s Slot) -> Option<&'s Cell<Kept>> {
     if slot.original() == 0 {
-        let place = r.pool()?.put(Kept {
-            original: [EMPTY; 4],
-            assigned: EMPTY,
-        })?;
+        let place = r.pool()?.put(Kept { original: [EMPTY; 4], assigned: EMPTY })?;
         slot.set_original(place.as_ptr() as usize);
     }
     existing(slot)
@@ -234,9 +220,6 @@ unsafe extern "C" fn set_from_error_page(
     // SAFETY: nginx or Lua made the text, in memory that lives as long as the request.
     let text = value.and_then(|value| unsafe { value.text() });
     if let Some(kept) = registry().register(r).and_then(|slot| kept(r, slot)) {
-        kept.set(Kept {
-            assigned: text.map_or(EMPTY, str_of),
-            ..kept.get()
-        });
+        kept.set(Kept { assigned: text.map_or(EMPTY, str_of), ..kept.get() });
     }
 }

@@ -79,22 +79,10 @@ const VARIABLES: [(&str, usize); 7] = [
 /// Directives of the core module, with the module's offset of the member that each fills. The
 /// members that the module uses are near these.
 const DIRECTIVES: [(&str, usize); 4] = [
-    (
-        "variables_hash_max_size",
-        offset_of!(ngx_http_core_main_conf_t, variables_hash_max_size),
-    ),
-    (
-        "connection_pool_size",
-        offset_of!(ngx_http_core_srv_conf_t, connection_pool_size),
-    ),
-    (
-        "log_not_found",
-        offset_of!(ngx_http_core_loc_conf_t, log_not_found),
-    ),
-    (
-        "types_hash_max_size",
-        offset_of!(ngx_http_core_loc_conf_t, types_hash_max_size),
-    ),
+    ("variables_hash_max_size", offset_of!(ngx_http_core_main_conf_t, variables_hash_max_size)),
+    ("connection_pool_size", offset_of!(ngx_http_core_srv_conf_t, connection_pool_size)),
+    ("log_not_found", offset_of!(ngx_http_core_loc_conf_t, log_not_found)),
+    ("types_hash_max_size", offset_of!(ngx_http_core_loc_conf_t, types_hash_max_size)),
 ];
 
 /// Fields that are compared at the first request: their members are of other structures, or
@@ -146,15 +134,11 @@ fn offsets(cf: Conf<'_>) -> impl Iterator<Item = (&'static str, usize, usize)> {
         let found = defined(cf.core_main_conf()?).ok()?.find(is_it)?;
         Some(found.getter().data())
     };
-    let variables = VARIABLES
-        .iter()
-        .map(move |(name, ours)| (*name, known(name), *ours));
+    let variables = VARIABLES.iter().map(move |(name, ours)| (*name, known(name), *ours));
     let directives = DIRECTIVES
         .iter()
         .map(|(name, ours)| (*name, core_directive_offset(name.as_bytes()), *ours));
-    variables
-        .chain(directives)
-        .filter_map(|(name, theirs, ours)| Some((name, theirs?, ours)))
+    variables.chain(directives).filter_map(|(name, theirs, ours)| Some((name, theirs?, ours)))
 }
 
 /// Compares what the module reads from a worker's first request with what nginx's handlers return.

@@ -21,8 +21,6 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 #[cfg(debug_assertions)]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let (file, line) = info
-        .location()
-        .map_or(("?", 0), |at| (at.file(), at.line()));
+    let (file, line) = info.location().map_or(("?", 0), |at| (at.file(), at.line()));
     crate::nginx::log::abort_with(file.as_bytes(), line as usize);
 }

@@ -84,9 +84,7 @@ fn newest_first() -> impl Iterator<Item = &'static Culprit> {
     iter::from_fn(move || {
         let all = culprits::all().enumerate();
         let keyed = all.map(|(n, culprit)| ((culprit.last(), n), culprit));
-        let (key, culprit) = keyed
-            .filter(|(key, _)| *key < before)
-            .max_by_key(|(key, _)| *key)?;
+        let (key, culprit) = keyed.filter(|(key, _)| *key < before).max_by_key(|(key, _)| *key)?;
         before = key;
         Some(culprit)
     })
@@ -191,10 +189,7 @@ fn json(w: &mut Writer<'_>) {
     before = "";
     for culprit in newest_first() {
         put!(w; before, "{\"count\":", culprit.count(), ",\"last\":", culprit.last() / 1000);
-        fields(
-            culprit,
-            |name, text| put!(w; ",", Quoted(name.as_bytes()), ":", Quoted(text)),
-        );
+        fields(culprit, |name, text| put!(w; ",", Quoted(name.as_bytes()), ":", Quoted(text)));
         put!(w; "}");
         before = ",";
     }
@@ -215,11 +210,7 @@ fn prometheus(w: &mut Writer<'_>) {
         }
         put!(w; PREFIX, figure.name(), " ", figures::sum(*figure), "\n");
     }
-    metric_head(
-        w,
-        b"info",
-        "The build, its nginx, and lua_var_ctx_restore of http.",
-    );
+    metric_head(w, b"info", "The build, its nginx, and lua_var_ctx_restore of http.");
     let mut before = "info{";
     put!(w; PREFIX);
     for (name, value) in info() {

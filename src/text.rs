@@ -45,10 +45,7 @@ impl<'a> Writer<'a> {
             used = used.saturating_add(1);
         }
         let unused = digits.len().saturating_sub(used);
-        digits
-            .iter()
-            .skip(unused)
-            .for_each(|digit| self.byte(*digit));
+        digits.iter().skip(unused).for_each(|digit| self.byte(*digit));
     }
 }
 
@@ -72,10 +69,7 @@ impl Default for Place {
 pub fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
     let mut source_room = [0; 68];
     let source = written(&mut source_room, |w| put!(w; Word(source)));
-    written(
-        &mut room.0,
-        |w| put!(w; source, ":", u64::from(line.unsigned_abs())),
-    )
+    written(&mut room.0, |w| put!(w; source, ":", u64::from(line.unsigned_abs())))
 }
 
 /// The escaped form of a text.

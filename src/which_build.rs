@@ -29,11 +29,7 @@ pub(crate) fn restore() -> &'static CStr {
 /// Whether nginx has the layout that the module was built for. Offsets are compared when the
 /// configuration is read, the rest at the first request of a worker.
 pub(crate) fn layout_state() -> &'static str {
-    if layout::differs() {
-        "differs"
-    } else {
-        "agrees"
-    }
+    if layout::differs() { "differs" } else { "agrees" }
 }
 
 /// Logs the version, the nginx that it was built for, whether the layout agrees, and the

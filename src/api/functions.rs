@@ -163,9 +163,7 @@ pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
     // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
     let asked = unsafe { Asked::of(call) };
     let call = Call::enter();
-    asked
-        .out
-        .put_done(LiveRequest::named(&call, asked.named).map(drop));
+    asked.out.put_done(LiveRequest::named(&call, asked.named).map(drop));
 }
 
 /// `request`: writes the bits of the current request's handle, which is registered if it was not.
@@ -175,9 +173,7 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
     let current = Unproved::from_lua(call.req.current as usize);
     let entered = Call::enter();
     let made = match LiveRequest::current(&entered, current) {
-        Ok(live) => validation::register(*live)
-            .map(Slot::handle)
-            .ok_or(Refusal::NoMemory),
+        Ok(live) => validation::register(*live).map(Slot::handle).ok_or(Refusal::NoMemory),
         Err(Refusal::Fake) => {
             let fake = validation::proved(&entered, current);
             let is_handshake = fake.is_some_and(AnyRequest::is_tls);
@@ -185,8 +181,7 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
         }
         Err(why) => Err(why),
     };
-    call.out
-        .put_done(made.map(|made| call.req.value = made.to_bits()));
+    call.out.put_done(made.map(|made| call.req.value = made.to_bits()));
 }
 
 /// `stats`: the name of series `n` in `buf`, its length in `out.len`, and its value in
@@ -223,8 +218,7 @@ pub(super) unsafe extern "C" fn ctx_lost(r: *mut ngx_http_request_t, vm: u32) ->
     };
     let call = Call::enter();
     let live = LiveRequest::of(&call, slot).ok();
-    live.and_then(|live| restore::restorable(live, slot, vm))
-        .unwrap_or(0)
+    live.and_then(|live| restore::restorable(live, slot, vm)).unwrap_or(0)
 }
 
 /// Stashes the `ngx.ctx` that the live request at `r` has got in the Lua VM `vm`. `was_restored` is

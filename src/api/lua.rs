@@ -43,10 +43,8 @@ struct Vms {
     newest: Cell<u32>,
 }
 
-static VMS: PerWorker<Vms> = PerWorker(Vms {
-    is_configuring: Cell::new(false),
-    newest: Cell::new(0),
-});
+static VMS: PerWorker<Vms> =
+    PerWorker(Vms { is_configuring: Cell::new(false), newest: Cell::new(0) });
 
 /// Sets whether nginx is reading a configuration.
 pub(crate) fn set_configuring(is_configuring: bool) {

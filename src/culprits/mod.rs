@@ -169,11 +169,7 @@ pub(crate) fn log(refusal: &lua_var_refusal_t) {
     let mut room = [0; 1800];
     let text = written(&mut room, |w| line::write(w, refusal, running));
     let log = running.map(|live| live.log());
-    write_to(
-        log.or_else(|| log_of_fake(&call, refusal))
-            .unwrap_or_else(Log::of_cycle),
-        text,
-    );
+    write_to(log.or_else(|| log_of_fake(&call, refusal)).unwrap_or_else(Log::of_cycle), text);
 }
 
 /// The log of a fake request, which is not registered.

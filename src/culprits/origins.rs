@@ -116,6 +116,5 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
 /// The request line of a live request.
 pub(super) fn request_line(live: Result<LiveRequest<'_>, Refusal>) -> &[u8] {
     let live = live.ok();
-    live.and_then(|live| live.request_line())
-        .unwrap_or_default()
+    live.and_then(|live| live.request_line()).unwrap_or_default()
 }

@@ -167,10 +167,7 @@ impl Culprit {
     /// Stores an example, if there is none. Examples differ, so only the first may be written;
     /// an entry whose worker was killed in the middle has none.
     pub fn exemplify(&self, request: &[u8], request_line: &[u8]) {
-        let first = self
-            .example
-            .compare_exchange(0, WRITING, Relaxed, Relaxed)
-            .is_ok();
+        let first = self.example.compare_exchange(0, WRITING, Relaxed, Relaxed).is_ok();
         if first {
             self.request.store(request);
             self.request_line.store(request_line);
@@ -191,9 +188,7 @@ impl Culprit {
         if now.abs_diff(before) < interval {
             return None;
         }
-        self.logged_at
-            .compare_exchange(before, now, Relaxed, Relaxed)
-            .ok()?;
+        self.logged_at.compare_exchange(before, now, Relaxed, Relaxed).ok()?;
         // The maximum, because a later line may have come first.
         let count = self.count();
         let logged = self.logged.fetch_max(count, Relaxed);

@@ -34,11 +34,7 @@ pub(crate) fn share() -> bool {
 pub(crate) fn begin() {
     let row = SHARED.get().and_then(|all| all.of(process::slot()));
     if let Some(row) = row {
-        row.hand_to(if process::serves() {
-            process::own_pid()
-        } else {
-            0
-        });
+        row.hand_to(if process::serves() { process::own_pid() } else { 0 });
     }
     OWN.set(row);
 }
@@ -80,7 +76,5 @@ pub fn workers() -> impl Iterator<Item = &'static Row> {
 
 /// The sum of a figure over all processes; a counter includes those that have ended.
 pub fn sum(figure: Figure) -> u64 {
-    SHARED
-        .get()
-        .map_or(0, |all| all.sum(figure, process::is_alive))
+    SHARED.get().map_or(0, |all| all.sum(figure, process::is_alive))
 }

@@ -100,9 +100,7 @@ impl Row {
     /// The value of a figure.
     #[inline(always)]
     pub fn get(&self, figure: Figure) -> u64 {
-        self.figures
-            .get(figure as usize)
-            .map_or(0, |cell| cell.load(Relaxed))
+        self.figures.get(figure as usize).map_or(0, |cell| cell.load(Relaxed))
     }
 
     /// Sets a figure. Only the process of the row may call this.
@@ -172,9 +170,6 @@ impl<const N: usize> Rows<N> {
 
 impl<const N: usize> Default for Rows<N> {
     fn default() -> Self {
-        Rows {
-            rows: core::array::from_fn(|_| Row::default()),
-            used: AtomicU64::new(0),
-        }
+        Rows { rows: core::array::from_fn(|_| Row::default()), used: AtomicU64::new(0) }
     }
 }

@@ -22,12 +22,7 @@ pub(crate) struct Elements<'a, T> {
 }
 
 impl<'a, T> Elements<'a, T> {
-    const NONE: Self = Elements {
-        at: core::ptr::null_mut(),
-        stride: 0,
-        left: 0,
-        of: PhantomData,
-    };
+    const NONE: Self = Elements { at: core::ptr::null_mut(), stride: 0, left: 0, of: PhantomData };
 
     /// The elements of an array; none if it is null. [`Foreign`] if they are smaller than a
     /// `T`.

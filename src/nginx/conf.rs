@@ -34,14 +34,8 @@ pub(crate) const CONF_OK: *mut c_char = ptr::null_mut();
 pub(crate) const CONF_ERROR: *mut c_char = ptr::without_provenance_mut(usize::MAX);
 
 /// The end of a module's array of directives (`ngx_null_command`).
-pub(crate) const NO_COMMAND: ngx_command_t = ngx_command_t {
-    name: EMPTY,
-    type_: 0,
-    set: None,
-    conf: 0,
-    offset: 0,
-    post: ptr::null_mut(),
-};
+pub(crate) const NO_COMMAND: ngx_command_t =
+    ngx_command_t { name: EMPTY, type_: 0, set: None, conf: 0, offset: 0, post: ptr::null_mut() };
 
 /// The HTTP configuration that nginx reads during `'a`.
 #[derive(Clone, Copy)]

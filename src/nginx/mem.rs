@@ -48,10 +48,7 @@ pub(crate) fn peek(address: usize) -> Result<usize, i32> {
         return Err(libc::EPERM);
     }
     let mut word = 0_usize;
-    let of = |base: *mut usize| libc::iovec {
-        iov_base: base.cast(),
-        iov_len: size_of::<usize>(),
-    };
+    let of = |base: *mut usize| libc::iovec { iov_base: base.cast(), iov_len: size_of::<usize>() };
     let (to, from) = (of(&raw mut word), of(address as *mut usize));
     let pid = process::pid();
     // SAFETY: `to` is the variable, and the kernel checks whether it can read what is in `from`.

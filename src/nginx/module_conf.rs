@@ -77,19 +77,11 @@ pub(super) struct Tables {
 impl Tables {
     #[inline(always)]
     pub(super) fn of_request(r: &ngx_http_request_t) -> Self {
-        Tables {
-            main: r.main_conf,
-            server: r.srv_conf,
-            location: r.loc_conf,
-        }
+        Tables { main: r.main_conf, server: r.srv_conf, location: r.loc_conf }
     }
 
     pub(super) fn of_block(ctx: &ngx_http_conf_ctx_t) -> Self {
-        Tables {
-            main: ctx.main_conf,
-            server: ctx.srv_conf,
-            location: ctx.loc_conf,
-        }
+        Tables { main: ctx.main_conf, server: ctx.srv_conf, location: ctx.loc_conf }
     }
 
     /// The configuration of a module. It lives as long as the cycle, and nginx changes it only

@@ -63,19 +63,14 @@ impl Pool {
         if crate::faults::fails(crate::faults::POOL) {
             return None;
         }
-        let len = parts
-            .iter()
-            .fold(0usize, |len, part| len.saturating_add(part.len()));
+        let len = parts.iter().fold(0usize, |len, part| len.saturating_add(part.len()));
         // SAFETY: the pool exists, by the contract of `from_raw`.
         let room = unsafe { ffi::ngx_pnalloc(self.0.as_ptr(), len.saturating_add(1)) };
         let data = NonNull::new(room.cast::<u8>())?;
         let mut end = data;
         for part in parts {
             // SAFETY: the allocation has room for the lengths of all parts, and is new memory.
-            unsafe {
-                end.as_ptr()
-                    .copy_from_nonoverlapping(part.as_ptr(), part.len())
-            };
+            unsafe { end.as_ptr().copy_from_nonoverlapping(part.as_ptr(), part.len()) };
             // SAFETY: the result is within the allocation, which is larger than all parts.
             end = unsafe { end.add(part.len()) };
         }

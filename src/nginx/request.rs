@@ -279,22 +279,19 @@ impl<'a> Request<'a> {
 
     /// `r->connection->addr_text`
     pub(crate) fn remote_addr(self) -> &'a [u8] {
-        self.string(|_| self.connection().addr_text)
-            .unwrap_or_default()
+        self.string(|_| self.connection().addr_text).unwrap_or_default()
     }
 
     /// `server_name` of the server that serves the request.
     pub(crate) fn server_name(self) -> &'a [u8] {
         let conf = self.conf::<ngx_http_core_srv_conf_t>();
-        conf.and_then(|conf| self.string(|_| conf.server_name))
-            .unwrap_or_default()
+        conf.and_then(|conf| self.string(|_| conf.server_name)).unwrap_or_default()
     }
 
     /// The name of the location that the request is in.
     pub(crate) fn location_name(self) -> &'a [u8] {
         let conf = self.conf::<ngx_http_core_loc_conf_t>();
-        conf.and_then(|conf| self.string(|_| conf.name))
-            .unwrap_or_default()
+        conf.and_then(|conf| self.string(|_| conf.name)).unwrap_or_default()
     }
 
     // ---- Numbers --------------------------------------------------------------------------

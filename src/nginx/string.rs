@@ -6,26 +6,17 @@ use core::ptr::{self, NonNull};
 use super::ngx_str_t;
 
 /// An empty `ngx_str_t`.
-pub(crate) const EMPTY: ngx_str_t = ngx_str_t {
-    len: 0,
-    data: ptr::null_mut(),
-};
+pub(crate) const EMPTY: ngx_str_t = ngx_str_t { len: 0, data: ptr::null_mut() };
 
 /// An `ngx_str_t` that points to these bytes, for functions of nginx's that only read them.
 pub(crate) const fn str_of(bytes: &[u8]) -> ngx_str_t {
-    ngx_str_t {
-        len: bytes.len(),
-        data: bytes.as_ptr().cast_mut(),
-    }
+    ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
 }
 
 /// An `ngx_str_t` with a zero byte behind it. nginx needs this for the names of directives,
 /// because it compares them with `ngx_strcmp`.
 pub(crate) const fn name(text: &'static CStr) -> ngx_str_t {
-    ngx_str_t {
-        len: text.count_bytes(),
-        data: text.as_ptr().cast_mut().cast(),
-    }
+    ngx_str_t { len: text.count_bytes(), data: text.as_ptr().cast_mut().cast() }
 }
 
 /// The bytes of an `ngx_str_t`; none if its `data` is null.

@@ -38,16 +38,10 @@ impl VarValue {
     const NOT_FOUND: u32 = 1 << 30;
 
     /// A value that is not set: neither valid nor not found.
-    pub(crate) const EMPTY: Self = VarValue {
-        word: 0,
-        data: ptr::null_mut(),
-    };
+    pub(crate) const EMPTY: Self = VarValue { word: 0, data: ptr::null_mut() };
 
     /// The value of a variable that is not found.
-    pub(crate) const NOT_THERE: Self = VarValue {
-        word: Self::NOT_FOUND,
-        data: ptr::null_mut(),
-    };
+    pub(crate) const NOT_THERE: Self = VarValue { word: Self::NOT_FOUND, data: ptr::null_mut() };
 
     /// A valid value. The text must live as long as the request, if nginx stores the value.
     pub(crate) fn found(text: &[u8]) -> Self {
@@ -59,17 +53,11 @@ impl VarValue {
 
     /// The value with the flag `no_cacheable`, so that nginx calls the handler at each read.
     pub(crate) fn no_cacheable(self) -> Self {
-        VarValue {
-            word: self.word | Self::NO_CACHEABLE,
-            ..self
-        }
+        VarValue { word: self.word | Self::NO_CACHEABLE, ..self }
     }
 
     /// A valid, empty value whose `data` is null.
-    pub(crate) const NULL: Self = VarValue {
-        word: Self::VALID,
-        data: ptr::null_mut(),
-    };
+    pub(crate) const NULL: Self = VarValue { word: Self::VALID, data: ptr::null_mut() };
 
     /// Whether nginx takes this value instead of calling the handler
     /// (`ngx_http_get_flushed_variable`).
@@ -87,10 +75,7 @@ impl VarValue {
         if self.word & Self::NOT_FOUND != 0 {
             return None;
         }
-        let text = ngx_str_t {
-            len: (self.word & Self::LEN) as usize,
-            data: self.data,
-        };
+        let text = ngx_str_t { len: (self.word & Self::LEN) as usize, data: self.data };
         // SAFETY: `data` is valid for `len` bytes during `'a`, by the contract above.
         Some(unsafe { bytes(text) })
     }
@@ -130,10 +115,7 @@ impl PartialEq for Getter {
 
 impl Getter {
     /// No handler.
-    pub(crate) const NONE: Self = Getter {
-        handler: None,
-        data: 0,
-    };
+    pub(crate) const NONE: Self = Getter { handler: None, data: 0 };
 
     /// The function and its data; `None` if there is no handler.
     pub(super) fn parts(self) -> Option<(GetHandler, usize)> {
@@ -176,10 +158,7 @@ impl<'a> Variable<'a> {
 
     /// The get handler and its data.
     pub(crate) fn getter(self) -> Getter {
-        Getter {
-            handler: self.0.get_handler,
-            data: self.0.data,
-        }
+        Getter { handler: self.0.get_handler, data: self.0.data }
     }
 
     fn has_flag(self, flag: u32) -> bool {
@@ -188,8 +167,7 @@ impl<'a> Variable<'a> {
 
     /// The index in `r->variables`, if the configuration uses the variable by index.
     pub(crate) fn index(self) -> Option<u32> {
-        self.has_flag(NGX_HTTP_VAR_INDEXED)
-            .then_some(self.0.index as u32)
+        self.has_flag(NGX_HTTP_VAR_INDEXED).then_some(self.0.index as u32)
     }
 
     /// Whether nginx may cache the value, that is, `NGX_HTTP_VAR_NOCACHEABLE` is not set.
@@ -244,7 +222,5 @@ pub(crate) fn defined(
     // caller defines one while it uses the iterator.
     let keys = unsafe { Elements::<ffi::ngx_hash_key_t>::of(&raw const keys.keys) }?;
     // SAFETY: the value of each key is a variable, which lives as long as `cmcf`.
-    Ok(keys
-        .read()
-        .filter_map(|key| unsafe { Variable::from_raw(key.value.cast()) }))
+    Ok(keys.read().filter_map(|key| unsafe { Variable::from_raw(key.value.cast()) }))
 }

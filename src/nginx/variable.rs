@@ -75,9 +75,8 @@ impl<'a> Request<'a> {
         let core = self.conf::<ngx_http_core_main_conf_t>()?;
         let variables = (&raw const core.variables_hash).cast_mut();
         // `ngx_hash_key`
-        let hash = name.iter().fold(0usize, |key, b| {
-            key.wrapping_mul(31).wrapping_add(usize::from(*b))
-        });
+        let hash =
+            name.iter().fold(0usize, |key, b| key.wrapping_mul(31).wrapping_add(usize::from(*b)));
         let name_data = name.as_ptr().cast_mut();
         // SAFETY: nginx only reads the hash and the name.
         let found = unsafe { ffi::ngx_hash_find(variables, hash, name_data, name.len()) };

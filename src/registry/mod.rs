@@ -31,10 +31,8 @@ pub struct Registry {
 /// The heads of the index's chains.
 static CHAINS: PerWorker<Heads> = PerWorker([const { Cell::new(None) }; HEADS]);
 
-static REGISTRY: PerWorker<Registry> = PerWorker(Registry {
-    slots: Slots::new(),
-    index: Index::new(&CHAINS.0),
-});
+static REGISTRY: PerWorker<Registry> =
+    PerWorker(Registry { slots: Slots::new(), index: Index::new(&CHAINS.0) });
 
 /// The registry of this process.
 #[inline]

@@ -33,19 +33,13 @@ impl Handle {
     /// A handle from the 64 bits that Lua keeps: the id in the low half, the generation in the
     /// high half.
     pub const fn from_bits(bits: u64) -> Self {
-        Handle {
-            id: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+        Handle { id: bits as u32, generation: (bits >> 32) as u32 }
     }
 
     /// A handle that names no request, for code that runs in a TLS handshake or in another context
     /// that lua-nginx-module makes a fake request for. `number` tells such handles apart.
     pub const fn fake(is_handshake: bool, number: u32) -> Self {
-        Handle {
-            id: u32::MAX,
-            generation: number << 2 | if is_handshake { 1 } else { 3 },
-        }
+        Handle { id: u32::MAX, generation: number << 2 | if is_handshake { 1 } else { 3 } }
     }
 
     /// Whether it is such a handle.
@@ -133,10 +127,7 @@ impl Slot {
 
     /// The handle of the current occupant.
     pub fn handle(&self) -> Handle {
-        Handle {
-            id: self.id.get(),
-            generation: self.generation.get(),
-        }
+        Handle { id: self.id.get(), generation: self.generation.get() }
     }
 
     /// The slot's number.
@@ -179,15 +170,13 @@ impl Slot {
     /// Sets [`Slot::outcome`], a number below 8.
     pub fn set_outcome(&self, outcome: u32) {
         let others = self.flags.get() & !(7 << Self::OUTCOME_SHIFT);
-        self.flags
-            .set(others | (outcome & 7) << Self::OUTCOME_SHIFT);
+        self.flags.set(others | (outcome & 7) << Self::OUTCOME_SHIFT);
     }
 
     /// Counts a refusal while this request was running, up to 65535.
     pub fn count_refused(&self) {
         if self.refused() < 0xffff {
-            self.flags
-                .set(self.flags.get().wrapping_add(1 << Self::REFUSED_SHIFT));
+            self.flags.set(self.flags.get().wrapping_add(1 << Self::REFUSED_SHIFT));
         }
     }
 
@@ -284,11 +273,7 @@ impl Slots {
     /// Number of slots that are allocated, for the test suite.
     #[cfg(any(test, feature = "testing"))]
     pub fn allocated(&self) -> usize {
-        self.chunks
-            .iter()
-            .filter(|chunk| chunk.get().is_some())
-            .count()
-            .saturating_mul(CHUNK)
+        self.chunks.iter().filter(|chunk| chunk.get().is_some()).count().saturating_mul(CHUNK)
     }
 
     /// Number of retired slots.

@@ -32,18 +32,11 @@ pub(crate) fn assign<'a>(
         return Err(message(r, &[b"variable \"", name, b"\" not changeable"]));
     }
     if !variable.has_set_handler() && variable.index().is_none() {
-        return Err(message(
-            r,
-            &[b"variable \"", name, b"\" cannot be assigned a value"],
-        ));
+        return Err(message(r, &[b"variable \"", name, b"\" cannot be assigned a value"]));
     }
     let value = new_value(r, value).ok_or(NO_MEMORY)?;
     if variable.has_set_handler() {
-        return if r.assign(variable, value) {
-            Ok(())
-        } else {
-            Err(NO_MEMORY)
-        };
+        return if r.assign(variable, value) { Ok(()) } else { Err(NO_MEMORY) };
     }
     if let Some(index) = variable.index() {
         r.store(index, value);

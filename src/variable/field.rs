@@ -97,9 +97,7 @@ impl Field {
     /// Whether `fetch` returns a number for the variable with this name, in any case.
     pub(crate) fn is_name_of_number(name: &[u8]) -> bool {
         let is_it = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        NAMES
-            .iter()
-            .any(|(other, field)| field.is_number() && is_it(other))
+        NAMES.iter().any(|(other, field)| field.is_number() && is_it(other))
     }
 
     /// The number of a value among the strings that Lua has already (`LUA_VAR_FIXED_TEXTS`);
@@ -203,10 +201,7 @@ pub(crate) fn upstream_time(r: Request<'_>, time: UpstreamTime) -> Option<Option
         UpstreamTime::Connect => state.connect_time(),
     };
     let states = r.upstream_states().ok()?;
-    Some(number::sum(states.map(|state| Attempt {
-        ms: ms(state),
-        has_peer: state.has_peer(),
-    })))
+    Some(number::sum(states.map(|state| Attempt { ms: ms(state), has_peer: state.has_peer() })))
 }
 
 fn upstream_seconds(r: Request<'_>, time: UpstreamTime) -> Option<Value<'static>> {

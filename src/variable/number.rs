@@ -15,10 +15,7 @@ pub struct Text {
 
 impl Text {
     fn new() -> Self {
-        Text {
-            bytes: [0; TEXT],
-            start: TEXT,
-        }
+        Text { bytes: [0; TEXT], start: TEXT }
     }
 
     fn prepend(&mut self, byte: u8) {
@@ -122,11 +119,7 @@ pub fn parse_sum(text: &[u8]) -> Option<f64> {
     }
     // A whole number is divided as an integer, because its thousandths may not fit a double.
     let whole = milli % 1000 == 0;
-    found.then_some(if whole {
-        (milli / 1000) as f64
-    } else {
-        milli as f64 / 1000.0
-    })
+    found.then_some(if whole { (milli / 1000) as f64 } else { milli as f64 / 1000.0 })
 }
 
 /// The number in a text of digits with up to three decimals, in thousandths; `None` for any
@@ -141,9 +134,7 @@ fn parse_milli(text: &[u8]) -> Option<i64> {
         match (byte, decimals) {
             (b'.', None) => decimals = Some(0u32),
             (b'0'..=b'9', _) if decimals != Some(3) => {
-                whole = whole
-                    .saturating_mul(10)
-                    .saturating_add(i64::from(byte.wrapping_sub(b'0')));
+                whole = whole.saturating_mul(10).saturating_add(i64::from(byte.wrapping_sub(b'0')));
                 decimals = decimals.map(|d| d.saturating_add(1));
             }
             _ => return None,

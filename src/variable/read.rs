@@ -47,11 +47,7 @@ impl<'a> Resolved<'a> {
             });
         }
         let variable = r.prefix_of(name).filter(|_| is_safe(name))?;
-        Some(Resolved {
-            variable,
-            field: None,
-            kind: Kind::Prefix,
-        })
+        Some(Resolved { variable, field: None, kind: Kind::Prefix })
     }
 
     /// The same for C, which caches it together with the request's configuration.
@@ -100,16 +96,9 @@ impl<'a> Resolved<'a> {
         flavour: Flavour,
         give: impl FnOnce(Option<Field>, Value<'a>) -> T,
     ) -> T {
-        let Resolved {
-            variable,
-            field,
-            kind,
-        } = self;
+        let Resolved { variable, field, kind } = self;
         if kind == Kind::Prefix {
-            return give(
-                None,
-                Value::of(r.evaluate_prefixed(variable.getter(), name)),
-            );
+            return give(None, Value::of(r.evaluate_prefixed(variable.getter(), name)));
         }
         if let Some(text) = variable.index().and_then(|index| r.cached(index)) {
             return give(field, typed(Value::of(text), field, flavour));

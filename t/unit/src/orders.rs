@@ -60,13 +60,7 @@ fn figures() {
 }
 
 fn key(at: &[u8]) -> Key<'_> {
-    Key {
-        at,
-        asked: b"read",
-        variable: b"uri",
-        phase: b"",
-        reason: 1,
-    }
+    Key { at, asked: b"read", variable: b"uri", phase: b"", reason: 1 }
 }
 
 /// Two workers meet the same culprit at the same time: it has one entry, whose texts are whole
@@ -89,10 +83,7 @@ fn culprits() {
         let logged: u64 = workers.map(|worker| worker.join().unwrap()).iter().sum();
         let found: Vec<u64> = culprits.all().map(|culprit| culprit.count()).collect();
         assert_eq!(found, [2]);
-        let later = culprits
-            .all()
-            .next()
-            .and_then(|culprit| culprit.take_line(5000, 1000));
+        let later = culprits.all().next().and_then(|culprit| culprit.take_line(5000, 1000));
         assert_eq!(logged + later.unwrap(), 2);
     });
 }

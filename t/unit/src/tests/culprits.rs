@@ -6,13 +6,7 @@ use std::thread;
 use crate::culprits::table::{Culprits, ENTRIES, Key};
 
 fn key(at: &[u8]) -> Key<'_> {
-    Key {
-        at,
-        asked: b"read",
-        variable: b"uri",
-        phase: b"access_by_lua*",
-        reason: 1,
-    }
+    Key { at, asked: b"read", variable: b"uri", phase: b"access_by_lua*", reason: 1 }
 }
 
 #[test]
@@ -21,29 +15,13 @@ fn each_difference_makes_another_culprit() {
     let first = key(b"a.lua:1");
     let all = [
         first,
-        Key {
-            at: b"a.lua:2",
-            ..first
-        },
-        Key {
-            asked: b"set",
-            ..first
-        },
-        Key {
-            variable: b"host",
-            ..first
-        },
-        Key {
-            phase: b"",
-            ..first
-        },
+        Key { at: b"a.lua:2", ..first },
+        Key { asked: b"set", ..first },
+        Key { variable: b"host", ..first },
+        Key { phase: b"", ..first },
         Key { reason: 2, ..first },
         // The same bytes, cut elsewhere.
-        Key {
-            asked: b"readu",
-            variable: b"ri",
-            ..first
-        },
+        Key { asked: b"readu", variable: b"ri", ..first },
     ];
     for key in all.iter().chain(&all) {
         culprits.add(key, 1);
@@ -73,13 +51,7 @@ fn a_full_table_counts_the_rest_together() {
 fn texts_are_cut() {
     let culprits = Culprits::<1>::default();
     let long = [b'x'; 500];
-    let culprit = culprits.add(
-        &Key {
-            variable: &long,
-            ..key(&long)
-        },
-        1,
-    );
+    let culprit = culprits.add(&Key { variable: &long, ..key(&long) }, 1);
     assert_eq!(culprit.at.load().bytes(), &long[..80]);
     assert_eq!(culprit.variable.load().bytes(), &long[..64]);
     assert_eq!(culprit.asked.load().bytes(), b"read");
@@ -126,9 +98,7 @@ fn many_threads_lose_nothing() {
             })
         })
         .collect();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(culprits.all().count(), ENTRIES + 1);
     let total: u64 = culprits.all().map(|culprit| culprit.count()).sum();
     assert_eq!(total, 80_000);

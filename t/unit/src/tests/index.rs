@@ -46,10 +46,8 @@ fn addresses(shape: &str) -> Vec<usize> {
 /// Lengths of all chains, from the slots' links alone.
 fn chains(slots: &Slots) -> Vec<usize> {
     let occupied: Vec<&Slot> = slots_of(slots).filter(|slot| slot.request() != 0).collect();
-    let followed: HashSet<_> = occupied
-        .iter()
-        .filter_map(|slot| slot.link().map(ptr::from_ref))
-        .collect();
+    let followed: HashSet<_> =
+        occupied.iter().filter_map(|slot| slot.link().map(ptr::from_ref)).collect();
     occupied
         .into_iter()
         .filter(|&slot| !followed.contains(&ptr::from_ref(slot)))
@@ -74,16 +72,9 @@ fn a_hundred_thousand_entries_are_all_found() {
             assert_eq!(table.find(address).expect(shape).request(), address);
         }
         let lengths = chains(&table.slots);
-        assert_eq!(
-            lengths.iter().sum::<usize>(),
-            MANY,
-            "every entry is in one chain"
-        );
+        assert_eq!(lengths.iter().sum::<usize>(), MANY, "every entry is in one chain");
         let longest = *lengths.iter().max().unwrap();
-        assert!(
-            longest <= 16,
-            "{shape}: a look-up takes up to {longest} steps"
-        );
+        assert!(longest <= 16, "{shape}: a look-up takes up to {longest} steps");
     }
 }
 
@@ -108,10 +99,7 @@ fn removal_in_any_order_takes_one_and_leaves_the_rest() {
             for probe in [n + 1, n + 100, entries.len() - 1] {
                 if let Some(&left) = entries.get(probe).filter(|_| probe > n) {
                     let slot = table.slots.get(left).unwrap();
-                    assert!(
-                        ptr::eq(table.find(slot.request()).unwrap(), slot),
-                        "{order}"
-                    );
+                    assert!(ptr::eq(table.find(slot.request()).unwrap(), slot), "{order}");
                 }
             }
         }
@@ -141,9 +129,7 @@ fn the_entry_found_last_is_forgotten_with_its_request() {
 
 /// Addresses of one chain: they differ in bits that the index ignores.
 fn colliding(count: usize) -> Vec<usize> {
-    (0..count)
-        .map(|n| 0x5555_5576_0000 + (n & 15) * 16 + ((n >> 4) << 60))
-        .collect()
+    (0..count).map(|n| 0x5555_5576_0000 + (n & 15) * 16 + ((n >> 4) << 60)).collect()
 }
 
 #[test]

@@ -14,17 +14,9 @@ enum Op {
     /// Requests begin, at the next free addresses from `from` on.
     Register { from: usize, count: usize },
     /// Every `every`th live request ends, from the oldest or the newest on.
-    Free {
-        every: usize,
-        count: usize,
-        newest: bool,
-    },
+    Free { every: usize, count: usize, newest: bool },
     /// A live request's `ngx.ctx` is stashed.
-    Stash {
-        which: usize,
-        reference: i32,
-        vm: u32,
-    },
+    Stash { which: usize, reference: i32, vm: u32 },
     /// A live request gets the last generation of its slot.
     Age { which: usize },
     /// From now on, memory for so many chunks.
@@ -81,11 +73,7 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
                 }
             }
         }
-        Op::Free {
-            every,
-            count,
-            newest,
-        } => {
+        Op::Free { every, count, newest } => {
             let mut at: Vec<usize> = (0..model.live.len()).step_by(every).collect();
             if newest {
                 at.reverse();
@@ -108,11 +96,7 @@ fn apply(op: &Op, table: &SideTable, model: &mut Model) {
                 model.live.remove(i);
             }
         }
-        Op::Stash {
-            which,
-            reference,
-            vm,
-        } => {
+        Op::Stash { which, reference, vm } => {
             if let Some(i) = model.pick(which) {
                 let live = &mut model.live[i];
                 table.slots.get(live.handle).unwrap().set_ctx(reference, vm);
@@ -142,20 +126,10 @@ fn register(address: usize, table: &SideTable, model: &mut Model) {
         Some(slot) => {
             let handle = slot.handle();
             assert_eq!(handle.generation & 1, 1, "an occupant's generation is odd");
-            assert!(
-                !model.retired.contains(&handle.id),
-                "a retired slot is handed out"
-            );
-            assert!(
-                !model.dead.contains(&handle),
-                "a handle names a second request"
-            );
+            assert!(!model.retired.contains(&handle.id), "a retired slot is handed out");
+            assert!(!model.dead.contains(&handle), "a handle names a second request");
             assert_eq!(slot.ctx(), None, "the last occupant's ngx.ctx");
-            model.live.push(Live {
-                address,
-                handle,
-                ctx: None,
-            });
+            model.live.push(Live { address, handle, ctx: None });
         }
         None => {
             let empty = table.chunks.get() == 0;
@@ -175,20 +149,14 @@ fn check_all(table: &SideTable, model: &Model) {
     assert_eq!(table.index.count() as usize, model.live.len());
     let mut by_handle = HashMap::new();
     for live in &model.live {
-        let slot = table
-            .slots
-            .get(live.handle)
-            .expect("a live request's handle");
+        let slot = table.slots.get(live.handle).expect("a live request's handle");
         assert_eq!(slot.request(), live.address);
         assert_eq!(slot.connection(), connection_of(live.address));
         assert_eq!(slot.ctx(), live.ctx);
         assert_eq!(table.slots.ended(live.handle, 0), Ended::Never);
         let found = table.find(live.address).expect("a live request's address");
         assert!(core::ptr::eq(found, slot));
-        assert!(
-            by_handle.insert(live.handle.id, live).is_none(),
-            "two in one slot"
-        );
+        assert!(by_handle.insert(live.handle.id, live).is_none(), "two in one slot");
     }
     for handle in &model.dead {
         assert!(table.slots.get(*handle).is_none(), "{handle:?} has ended");
@@ -202,10 +170,7 @@ fn check_all(table: &SideTable, model: &Model) {
     }
     for n in (0..4600).step_by(many(1, 40)) {
         let address = request_address(n);
-        assert_eq!(
-            table.find(address).is_some(),
-            model.by_address(address).is_some()
-        );
+        assert_eq!(table.find(address).is_some(), model.by_address(address).is_some());
         // An address inside a request is not its address.
         assert!(table.find(address + 8).is_none());
     }
@@ -217,16 +182,10 @@ fn check_forged(table: &SideTable, model: &Model) {
     for live in model.live.iter().step_by(1 + model.live.len() / 20) {
         let Handle { id, generation } = live.handle;
         for bit in 0..32 {
-            let other = Handle {
-                id,
-                generation: generation ^ 1 << bit,
-            };
+            let other = Handle { id, generation: generation ^ 1 << bit };
             assert!(table.slots.get(other).is_none(), "{other:?} is forged");
 
-            let elsewhere = Handle {
-                id: id ^ 1 << bit,
-                generation,
-            };
+            let elsewhere = Handle { id: id ^ 1 << bit, generation };
             let known = model.live.iter().any(|live| live.handle == elsewhere);
             assert_eq!(table.slots.get(elsewhere).is_some(), known);
         }

@@ -46,10 +46,7 @@ fn a_fake_handle_names_no_request() {
         assert_eq!(slots.ended(fake, 1), Ended::Never);
     }
     // The id tells, and the last slot has another one.
-    let last = Handle {
-        id: MAX_LIVE as u32 - 1,
-        generation: 1,
-    };
+    let last = Handle { id: MAX_LIVE as u32 - 1, generation: 1 };
     assert!(!last.is_fake() && !last.is_of_handshake());
 }
 
@@ -98,18 +95,9 @@ fn a_free_slot_keeps_nothing_of_its_occupant() {
 
     let handle = slot.handle();
     slots.release(slot, 0);
-    let even = Handle {
-        generation: handle.generation + 1,
-        ..handle
-    };
-    assert!(
-        slots.get(even).is_none(),
-        "a free slot's generation is no handle's"
-    );
-    assert_eq!(
-        (slot.request(), slot.connection(), slot.original()),
-        (0, 0, 0)
-    );
+    let even = Handle { generation: handle.generation + 1, ..handle };
+    assert!(slots.get(even).is_none(), "a free slot's generation is no handle's");
+    assert_eq!((slot.request(), slot.connection(), slot.original()), (0, 0, 0));
     assert_eq!((slot.ctx(), slot.refused()), (None, 0));
     assert!(!slot.has(Slot::FROM_ERROR_PAGE) && !slot.has(Slot::ASSIGNED));
 }
@@ -149,10 +137,7 @@ fn a_slot_remembers_when_its_last_occupant_ended() {
     let slots = Slots::new();
     let slot = acquire(&slots, 0x1000).unwrap();
     let first = slot.handle();
-    let later = |n: u32| Handle {
-        generation: first.generation + 2 * n,
-        ..first
-    };
+    let later = |n: u32| Handle { generation: first.generation + 2 * n, ..first };
     let ended = |now| [0, 1, 2].map(|n| slots.ended(later(n), now));
     assert_eq!(ended(9), [Ended::Never; 3]);
 
@@ -170,10 +155,7 @@ fn a_slot_remembers_when_its_last_occupant_ended() {
     assert_eq!(ended(10), both);
 
     for generation in [0, first.generation + 1] {
-        let even = Handle {
-            generation,
-            ..first
-        };
+        let even = Handle { generation, ..first };
         assert_eq!(slots.ended(even, 10), Ended::Never);
     }
 }
@@ -213,22 +195,13 @@ fn without_memory_nothing_changes() {
     assert!(slots.acquire(0x1000, 1, || None).is_none());
     assert_eq!((slots.live(), slots_of(&slots).count()), (0, 0));
 
-    let held: Vec<_> = (0..CHUNK)
-        .map(|n| acquire(&slots, 0x1000 + n).unwrap())
-        .collect();
+    let held: Vec<_> = (0..CHUNK).map(|n| acquire(&slots, 0x1000 + n).unwrap()).collect();
     for _ in 0..3 {
-        assert!(
-            slots.acquire(0x9000, 1, || None).is_none(),
-            "the chunk is full"
-        );
+        assert!(slots.acquire(0x9000, 1, || None).is_none(), "the chunk is full");
     }
     assert_eq!(slots.live() as usize, CHUNK);
     assert_eq!(slots_of(&slots).count(), CHUNK);
-    assert!(
-        held.iter()
-            .enumerate()
-            .all(|(n, slot)| slot.request() == 0x1000 + n)
-    );
+    assert!(held.iter().enumerate().all(|(n, slot)| slot.request() == 0x1000 + n));
 
     // A slot that comes free needs no memory, and later there is memory again.
     slots.release(held[17], 0);
@@ -239,9 +212,7 @@ fn without_memory_nothing_changes() {
 #[test]
 fn growing_moves_nothing() {
     let slots = Slots::new();
-    let before: Vec<_> = (0..100)
-        .map(|n| acquire(&slots, 0x1000 + n).unwrap())
-        .collect();
+    let before: Vec<_> = (0..100).map(|n| acquire(&slots, 0x1000 + n).unwrap()).collect();
     for n in 0..many(10, 2) * CHUNK {
         acquire(&slots, 0x10_0000 + n).unwrap();
     }

@@ -20,15 +20,8 @@ fn numbers() {
 #[test]
 fn escapes() {
     let all: Vec<u8> = (0..=255).collect();
-    assert!(
-        text(Word(&all))
-            .bytes()
-            .all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'"')
-    );
-    assert_eq!(
-        text(Escaped(b"a\"b\\c\nd e\xff")),
-        "a\\x22b\\x5Cc\\x0Ad e\\xFF"
-    );
+    assert!(text(Word(&all)).bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'"'));
+    assert_eq!(text(Escaped(b"a\"b\\c\nd e\xff")), "a\\x22b\\x5Cc\\x0Ad e\\xFF");
     assert_eq!(text(Word(b"[string \"x\"]")), "[string\\x20\\x22x\\x22]");
     assert_eq!(text(Quoted(b"a\\x22\"")), "\"a\\\\x22\\\"\"");
     assert_eq!(text(Html(b"<a href='&'>")), "&lt;a href=&#39;&amp;&#39;>");

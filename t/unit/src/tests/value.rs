@@ -65,10 +65,7 @@ fn attempt(ms: i64) -> Attempt {
     Attempt { ms, has_peer: true }
 }
 
-const NO_PEER: Attempt = Attempt {
-    ms: 1_000_000,
-    has_peer: false,
-};
+const NO_PEER: Attempt = Attempt { ms: 1_000_000, has_peer: false };
 
 #[test]
 fn an_entry_without_a_peer_only_separates() {

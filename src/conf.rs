@@ -14,7 +14,7 @@ use crate::nginx::conf::{
 };
 use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
 use crate::nginx::module_conf::{HttpModule, Level, ModuleConf};
-use crate::nginx::string::{bytes, name};
+use crate::nginx::string::name;
 use crate::nginx::{ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_uint_t};
 use crate::statics::{PerWorker, Shared};
 
@@ -168,9 +168,9 @@ impl LocConf {
     }
 
     /// The name of that setting, as it is written in a configuration.
-    pub(crate) fn restore_name(&self) -> &'static CStr {
+    pub(crate) fn restore_name(&self) -> &'static str {
         let name = RESTORE.names.get(self.restore() as usize);
-        name.copied().unwrap_or(c"error_page")
+        name.copied().unwrap_or("error_page")
     }
 }
 
@@ -267,21 +267,18 @@ pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainCon
 ///
 /// `ngx_conf_set_enum_slot` would do, but its error names neither the directive nor the values.
 struct Choice {
-    names: &'static [&'static CStr],
-    expected: &'static CStr,
+    names: &'static [&'static str],
+    expected: &'static str,
 }
 
-static RESTORE: Choice = Choice {
-    names: &[c"off", c"error_page", c"all"],
-    expected: c"\"off\", \"error_page\" or \"all\"",
-};
+static RESTORE: Choice =
+    Choice { names: &["off", "error_page", "all"], expected: "\"off\", \"error_page\" or \"all\"" };
 
-static SSL_CTX: Choice =
-    Choice { names: &[c"inherit", c"off"], expected: c"\"inherit\" or \"off\"" };
+static SSL_CTX: Choice = Choice { names: &["inherit", "off"], expected: "\"inherit\" or \"off\"" };
 
 static STATUS: Choice = Choice {
-    names: &[c"text", c"json", c"prometheus", c"html"],
-    expected: c"\"text\", \"json\", \"prometheus\" or \"html\"",
+    names: &["text", "json", "prometheus", "html"],
+    expected: "\"text\", \"json\", \"prometheus\" or \"html\"",
 };
 
 /// The levels of `lua_var_log_refused`, the same as of `limit_req_log_level`.
@@ -381,13 +378,13 @@ unsafe extern "C" fn set_one_of(
             main.wants_lua = true;
         }
     }
-    let Some(argument) = cf.arguments().nth(1) else {
+    let mut arguments = cf.arguments();
+    let directive = arguments.next().unwrap_or_default();
+    let Some(argument) = arguments.next() else {
         *place = choice.names.len();
         return CONF_OK;
     };
-    // SAFETY: a directive's arguments live as long as the configuration.
-    let text = unsafe { bytes(*argument) };
-    let is_it = |name: &&CStr| text.eq_ignore_ascii_case(name.to_bytes());
+    let is_it = |name: &&str| argument.eq_ignore_ascii_case(name.as_bytes());
     match choice.names.iter().position(is_it) {
         Some(number) => {
             *place = number;
@@ -395,11 +392,9 @@ unsafe extern "C" fn set_one_of(
         }
         None => {
             conf_error!(
-                cf,
-                "invalid value \"%V\" in \"%V\" directive, it must be %s",
-                ptr::from_ref(argument),
-                &raw const cmd.name,
-                choice.expected.as_ptr()
+                cf;
+                "invalid value \"", argument, "\" in \"", directive, "\" directive, it must be ",
+                choice.expected,
             );
             CONF_ERROR
         }
@@ -427,39 +422,34 @@ unsafe extern "C" fn lua_var_log_refused(
     let (Some(level), rate) = (arguments.next(), arguments.next()) else {
         return CONF_ERROR;
     };
-    // SAFETY: a directive's arguments live as long as the configuration.
-    let text = unsafe { bytes(*level) };
-    if text == b"off" {
+    if level == b"off" {
         if rate.is_some() {
-            conf_error!(cf, "\"off\" takes no rate in \"lua_var_log_refused\" directive");
+            conf_error!(cf; "\"off\" takes no rate in \"lua_var_log_refused\" directive");
             return CONF_ERROR;
         }
         (conf.log_level, conf.log_rate) = (ERR as ngx_uint_t, 0);
         return CONF_OK;
     }
-    let Some((_, number)) = LEVELS.iter().find(|(name, _)| text == *name) else {
+    let Some((_, number)) = LEVELS.iter().find(|(name, _)| level == *name) else {
         conf_error!(
-            cf,
-            "invalid value \"%V\" in \"lua_var_log_refused\" directive, it must be \"off\", \
+            cf;
+            "invalid value \"", level, "\" in \"lua_var_log_refused\" directive, it must be \"off\", \
              or \"info\", \"notice\", \"warn\" or \"error\" with an optional rate",
-            ptr::from_ref(level)
         );
         return CONF_ERROR;
     };
     conf.log_level = *number as ngx_uint_t;
     let Some(rate) = rate else { return CONF_OK };
-    // SAFETY: a directive's arguments live as long as the configuration.
-    match parsed_rate(unsafe { bytes(*rate) }) {
+    match parsed_rate(rate) {
         Some(number) => {
             conf.log_rate = number;
             CONF_OK
         }
         None => {
             conf_error!(
-                cf,
-                "invalid rate \"%V\" in \"lua_var_log_refused\" directive, \
-                 it must look like \"rate=10r/s\"",
-                ptr::from_ref(rate)
+                cf;
+                "invalid rate \"", rate, "\" in \"lua_var_log_refused\" directive, it must look like \
+                 \"rate=10r/s\"",
             );
             CONF_ERROR
         }

@@ -16,7 +16,7 @@ use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
-use crate::variable::number::decimal;
+use crate::text::{put, written};
 
 /// `$from_error_page`
 const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
@@ -77,14 +77,7 @@ fn note(r: Request<'_>, slot: &Slot, redirect: &Redirect<'_>) {
     if redirect.is_bare {
         REDIRECTING.set(Some(slot.handle()));
     }
-    let Handle { id, generation } = slot.handle();
-    log_debug!(
-        r,
-        "lua_var: error_page for request %uD/%uD, status %ui",
-        id,
-        generation,
-        redirect.status
-    );
+    log_debug!(r; "error_page for ", slot.handle(), ", status ", redirect.status as u64);
 }
 
 /// Whether an `error_page` without arguments has just redirected the request.
@@ -148,13 +141,10 @@ fn assigned(slot: &Slot) -> Option<&[u8]> {
 
 /// The values of the variables in [`ORIGINAL`], before the first error page.
 fn before(r: Request<'_>, status: usize) -> [ngx_str_t; 4] {
-    let status = decimal(status as u64);
-    let texts = [
-        r.uri(),
-        r.args(),
-        r.method_name(),
-        r.pool().and_then(|pool| pool.copy(&[status.as_bytes()])),
-    ];
+    let mut room = [0; 20];
+    let status = written(&mut room, |w| put!(w; status as u64));
+    let texts =
+        [r.uri(), r.args(), r.method_name(), r.pool().and_then(|pool| pool.copy(&[status]))];
     texts.map(|text| str_of(text.unwrap_or_default()))
 }
 

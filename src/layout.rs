@@ -25,9 +25,9 @@ use crate::nginx::{
     ngx_http_core_srv_conf_t, ngx_http_request_t,
 };
 use crate::statics::PerWorker;
+use crate::text::{put, written};
 use crate::variable::field::Field;
 use crate::variable::nginx_handlers::nginx_handlers;
-use crate::variable::number;
 use crate::variable::value::Value;
 
 /// What is known of the layout in this worker.
@@ -114,14 +114,11 @@ pub(crate) fn check_offsets(cf: Conf<'_>) -> bool {
         return true;
     };
     conf_error!(
-        cf,
+        cf;
         "ngx_http_lua_var_module is not binary compatible with this nginx, which was built from \
-         other sources: the member for \"%*s\" is at offset %uz in nginx and at %uz in the module; \
-         rebuild ngx_http_lua_var_module against the sources of this nginx",
-        name.len(),
-        name.as_ptr(),
-        theirs,
-        ours
+         other sources: the member for \"", name, "\" is at offset ", theirs as u64, " in nginx and \
+         at ", ours as u64, " in the module; rebuild ngx_http_lua_var_module against the sources \
+         of this nginx",
     );
     false
 }
@@ -160,10 +157,9 @@ fn check(r: Request<'_>) -> bool {
 fn is_plausible(r: Request<'_>) -> bool {
     let changes = r.uri_changes();
     if !r.is_main() {
-        report("main", b"another request", b"the request itself");
+        report("main", r.address() as u64, b"the same");
     } else if changes == 0 || changes > FRESH_URI_CHANGES {
-        let changes = number::decimal(changes as u64);
-        report("uri_changes", changes.as_bytes(), b"1 to 11");
+        report("uri_changes", changes as u64, b"1 to 11");
     } else {
         return true;
     }
@@ -183,9 +179,10 @@ fn agrees_on(r: Request<'_>, field: Field) -> bool {
     let mut handlers = nginx_handlers().fields().filter(|(_, f, _)| *f == field);
     handlers.all(|(name, _, getter)| {
         let theirs = r.evaluate(getter);
-        let number = match field.read(r) {
-            Some(Value::Number(number)) => number as u64,
-            Some(Value::Decimal(number)) => number,
+        let is_number = |ours: u64| Some(written(&mut [0; 20], |w| put!(w; ours))) == theirs;
+        let (is_same, ours) = match field.read(r) {
+            Some(Value::Number(number)) => (is_number(number as u64), number as u64),
+            Some(Value::Decimal(number)) => (is_number(number), number),
             Some(Value::Text(ours)) => {
                 let is_same = theirs.is_some_and(|theirs| match field {
                     // The module has its own constant "on", and nginx allocates the port, even the
@@ -193,42 +190,24 @@ fn agrees_on(r: Request<'_>, field: Field) -> bool {
                     Field::Https | Field::ServerPort => ours.len() == theirs.len(),
                     _ => core::ptr::eq(ours, theirs),
                 });
-                if !is_same {
-                    let len = number::decimal(ours.len() as u64);
-                    report(name, len.as_bytes(), theirs.unwrap_or_default());
-                }
-                return is_same;
+                (is_same, ours.len() as u64)
             }
-            _ => {
-                if let Some(theirs) = theirs {
-                    report(name, b"nothing", theirs);
-                }
-                return theirs.is_none();
-            }
+            _ => (theirs.is_none(), 0),
         };
-        let ours = number::decimal(number);
-        let is_same = Some(ours.as_bytes()) == theirs;
         if !is_same {
-            report(name, ours.as_bytes(), theirs.unwrap_or_default());
+            report(name, ours, theirs.unwrap_or_default());
         }
         is_same
     })
 }
 
-/// Logs what differs. Of a text that the module reads `ours` is the length.
-fn report(name: &str, ours: &[u8], theirs: &[u8]) {
+/// Logs what differs. Of a text that the module reads `ours` is the length, 0 of nothing.
+fn report(name: &str, ours: u64, theirs: &[u8]) {
     log_error!(
-        EMERG,
-        Log::of_cycle(),
-        "lua_var: the layout of nginx's structures is not the one this module was built for: \
-         %*s reads \"%*s\" in the module, \"%*s\" in nginx; rebuild ngx_http_lua_var_module \
-         against the sources of this nginx; until then fetch reads ngx.var, handles are refused and \
-         no ngx.ctx is restored",
-        name.len(),
-        name.as_ptr(),
-        ours.len(),
-        ours.as_ptr(),
-        theirs.len(),
-        theirs.as_ptr()
+        EMERG, Log::of_cycle();
+        "the layout of nginx's structures is not the one this module was built for: ", name,
+        " reads \"", ours, "\" in the module, \"", theirs, "\" in nginx; rebuild \
+         ngx_http_lua_var_module against the sources of this nginx; until then fetch reads \
+         ngx.var, handles are refused and no ngx.ctx is restored",
     );
 }

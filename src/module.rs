@@ -65,9 +65,8 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     ngx_ctx::set_needs_filter(false);
     if !figures::share() || !culprits::share() {
         log_error!(
-            EMERG,
-            cf.log(),
-            "lua_var: no memory for the figures and refusals of the workers"
+            EMERG, cf.log();
+            "no memory for the figures and refusals of the workers"
         );
         return ERROR;
     }
@@ -109,9 +108,8 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         // SAFETY: no other reference to the main configuration exists in postconfiguration.
         if unsafe { main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
             log_error!(
-                WARN,
-                cf.log(),
-                "lua_var: ngx_http_lua_module is not loaded, so lua_var_ctx_restore does nothing"
+                WARN, cf.log();
+                "ngx_http_lua_module is not loaded, so lua_var_ctx_restore does nothing"
             );
         }
     }
@@ -129,9 +127,8 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     which_build::write(&complete);
     if !lua::is_running() {
         log_error!(
-            INFO,
-            complete.log,
-            "lua_var: ngx_http_lua_module is not loaded, only the module's variables are served"
+            INFO, complete.log;
+            "ngx_http_lua_module is not loaded, only the module's variables are served"
         );
     }
     if let Some(conf) = complete.conf::<MainConf>() {

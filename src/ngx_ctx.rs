@@ -12,7 +12,7 @@ use core::cell::Cell;
 
 use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
-use crate::registry::slots::{Handle, Slot};
+use crate::registry::slots::Slot;
 use crate::statics::PerWorker;
 
 /// Whether the configuration being read needs the stash of the header filter: it has an
@@ -37,14 +37,7 @@ pub(crate) fn stash(r: Request<'_>, slot: &Slot) {
     let reference = r.lua_ctx_ref();
     if reference > 0 && slot.ctx().is_none_or(|(known, _)| known != reference) {
         slot.set_ctx(reference, 0);
-        let Handle { id, generation } = slot.handle();
-        log_debug!(
-            r,
-            "lua_var: ngx.ctx of request %uD/%uD stashed, ref %d",
-            id,
-            generation,
-            reference
-        );
+        log_debug!(r; "ngx.ctx of ", slot.handle(), " stashed, ref ", reference.unsigned_abs());
     }
 }
 

@@ -5,7 +5,7 @@ use crate::conf::{LocConf, Restore};
 use crate::error_page;
 use crate::figures::{self, Figure};
 use crate::nginx::log::log_debug;
-use crate::registry::slots::{Handle, Slot};
+use crate::registry::slots::Slot;
 use crate::validation::LiveRequest;
 
 /// What became of a `ngx.ctx` that was lost in a redirect.
@@ -59,33 +59,25 @@ pub(crate) fn restorable(live: LiveRequest<'_>, slot: &Slot, vm: u32) -> Option<
     let restore = r.conf::<LocConf>()?.restore();
     let why_not = match restore {
         _ if owner != vm => {
-            let why = c"the reference belongs to another Lua VM, as with lua_code_cache off";
+            let why = "the reference belongs to another Lua VM, as with lua_code_cache off";
             Some((Outcome::OtherVm, why))
         }
-        Restore::Off => Some((Outcome::Off, c"lua_var_ctx_restore is off here")),
+        Restore::Off => Some((Outcome::Off, "lua_var_ctx_restore is off here")),
         Restore::ErrorPage if !error_page::came_through_one(slot) => Some((
             Outcome::NotErrorPage,
-            c"not reached through error_page, and lua_var_ctx_restore is not \"all\" here",
+            "not reached through error_page, and lua_var_ctx_restore is not \"all\" here",
         )),
         Restore::ErrorPage | Restore::All => None,
     };
-    let Handle { id, generation } = slot.handle();
-    let location = r.location_name();
     let (outcome, not, why) = match why_not {
-        Some((outcome, why)) => (outcome, c"not ", why),
-        None => (Outcome::Pending, c"", c"as lua_var_ctx_restore says"),
+        Some((outcome, why)) => (outcome, "not ", why),
+        None => (Outcome::Pending, "", "as lua_var_ctx_restore says"),
     };
     conclude(slot, outcome);
     log_debug!(
-        r,
-        "lua_var: ngx.ctx of request %uD/%uD %srestored, ref %d: %s, in location \"%*s\"",
-        id,
-        generation,
-        not.as_ptr(),
-        reference,
-        why.as_ptr(),
-        location.len(),
-        location.as_ptr()
+        r;
+        "ngx.ctx of ", slot.handle(), " ", not, "restored, ref ", reference.unsigned_abs(), ": ",
+        why, ", in location \"", r.location_name(), "\"",
     );
     why_not.is_none().then_some(reference)
 }

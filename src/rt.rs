@@ -22,5 +22,5 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let (file, line) = info.location().map_or(("?", 0), |at| (at.file(), at.line()));
-    crate::nginx::log::abort_with(file.as_bytes(), line as usize);
+    crate::nginx::log::abort_with(file, line);
 }

@@ -95,7 +95,7 @@ fn info() -> [(&'static str, &'static [u8]); 4] {
     [
         ("version", which_build::BUILD.as_bytes()),
         ("nginx", which_build::BUILT_FOR.to_bytes()),
-        ("restore", which_build::restore().to_bytes()),
+        ("restore", which_build::restore().as_bytes()),
         ("layout", which_build::layout_state().as_bytes()),
     ]
 }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::ffi::CStr;
+
 /// A text in a buffer. What does not fit is cut off, and counted.
 pub struct Writer<'a> {
     room: &'a mut [u8],
@@ -115,6 +117,18 @@ impl Part for u64 {
     }
 }
 
+impl Part for u32 {
+    fn write(self, writer: &mut Writer<'_>) {
+        u64::from(self).write(writer);
+    }
+}
+
+impl Part for &CStr {
+    fn write(self, writer: &mut Writer<'_>) {
+        self.to_bytes().write(writer);
+    }
+}
+
 /// A number with base 16.
 pub struct Hex(pub u64);
 
@@ -124,14 +138,15 @@ impl Part for Hex {
     }
 }
 
-/// Milliseconds, as seconds.
-pub struct Seconds(pub u32);
+/// Milliseconds, as seconds with three decimals, never negative
+/// (`ngx_http_variable_request_time`: `"%T.%03M"`).
+pub struct Seconds(pub i64);
 
 impl Part for Seconds {
     fn write(self, writer: &mut Writer<'_>) {
-        put!(writer; u64::from(self.0 / 1000), ".");
-        writer.digits(u64::from(self.0 % 1000), 10, 3);
-        put!(writer; "s");
+        let ms = self.0.max(0).unsigned_abs();
+        put!(writer; ms / 1000, ".");
+        writer.digits(ms % 1000, 10, 3);
     }
 }
 

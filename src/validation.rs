@@ -162,9 +162,8 @@ pub(crate) fn register(r: Request<'_>) -> Option<&'static Slot> {
 pub(crate) fn not_registered(r: Request<'_>) {
     figures::count(Figure::NotRegistered);
     log_error!(
-        ERR,
-        r.log(),
-        "lua_var: request not registered: out of memory; it has no handle, may be refused as stale, \
+        ERR, r.log();
+        "request not registered: out of memory; it has no handle, may be refused as stale, \
          and loses its ngx.ctx in a redirect"
     );
 }

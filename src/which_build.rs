@@ -16,13 +16,13 @@ use crate::statics::PerWorker;
 static LOADED: PerWorker<Cell<Option<Identity>>> = PerWorker(Cell::new(None));
 
 /// The `lua_var_ctx_restore` of `http {}`.
-static RESTORE: PerWorker<Cell<&CStr>> = PerWorker(Cell::new(c"off"));
+static RESTORE: PerWorker<Cell<&str>> = PerWorker(Cell::new("off"));
 
 /// The version and, unless this is a release, the commit that was built (`build.rs`).
 pub(crate) const BUILD: &str = env!("LUA_VAR_BUILD");
 
 /// The `lua_var_ctx_restore` of `http {}`.
-pub(crate) fn restore() -> &'static CStr {
+pub(crate) fn restore() -> &'static str {
     RESTORE.get()
 }
 
@@ -36,18 +36,11 @@ pub(crate) fn layout_state() -> &'static str {
 /// `lua_var_ctx_restore` of `http {}`.
 pub(crate) fn write(complete: &Complete) {
     let outermost = complete.conf::<LocConf>();
-    RESTORE.set(outermost.map_or(c"error_page", LocConf::restore_name));
-    let layout = layout_state();
+    RESTORE.set(outermost.map_or("error_page", LocConf::restore_name));
     log_error!(
-        NOTICE,
-        complete.log,
-        "lua_var: version %*s, built for %s, layout %*s, lua_var_ctx_restore %s",
-        BUILD.len(),
-        BUILD.as_ptr(),
-        BUILT_FOR.as_ptr(),
-        layout.len(),
-        layout.as_ptr(),
-        restore().as_ptr()
+        NOTICE, complete.log;
+        "version ", BUILD, ", built for ", BUILT_FOR, ", layout ", layout_state(),
+        ", lua_var_ctx_restore ", restore(),
     );
     if let Some(name) = file::name() {
         compare(complete, name);
@@ -64,10 +57,8 @@ fn compare(complete: &Complete, name: &CStr) {
         Some(loaded) if now == Some(loaded) => {}
         Some(_) => {
             log_error!(
-                ERR,
-                complete.log,
-                "lua_var: \"%s\" was replaced; restart nginx to load the new build",
-                name.as_ptr()
+                ERR, complete.log;
+                "\"", name, "\" was replaced; restart nginx to load the new build",
             );
         }
     }

@@ -13,9 +13,9 @@ use crate::culprits;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
 use crate::refusal::Refusal;
+use crate::text::{Seconds, put, written};
 use crate::validation::{Call, LiveRequest};
 use crate::variable::field::{self, UpstreamTime};
-use crate::variable::number::{self, Text};
 
 declared_in_shim! {
     ngx_http_lua_var_ffi_uri
@@ -40,18 +40,20 @@ fn readable<'a>(
     live
 }
 
-/// Copies a text to `buf` and returns its length; `NGX_ERROR` if there is no text.
+/// The length of the buffers that lua-var-nginx-module's Lua file passes for a time.
+const TIME: usize = 32;
+
+/// Writes milliseconds to `buf`, as seconds with three decimals, and returns the length;
+/// `NGX_ERROR` if there are none.
 ///
 /// # Safety
-/// `buf` is null or valid for writes of [`number::TEXT`] bytes.
-unsafe fn copy(text: Option<Text>, buf: *mut u8) -> ngx_int_t {
-    let Some(text) = text.filter(|_| !buf.is_null()) else {
-        return ERROR;
-    };
-    let bytes = text.as_bytes();
-    // SAFETY: `buf` has room for the longest text, by the contract above.
-    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), buf, bytes.len()) };
-    bytes.len() as ngx_int_t
+/// `buf` is null or valid for writes of [`TIME`] bytes.
+unsafe fn write(ms: Option<i64>, buf: *mut u8) -> ngx_int_t {
+    // SAFETY: it is null or has that length, by the contract above, and nothing else refers to it.
+    match (ms, unsafe { buf.cast::<[u8; TIME]>().as_mut() }) {
+        (Some(ms), Some(room)) => written(room, |w| put!(w; Seconds(ms))).len() as ngx_int_t,
+        _ => ERROR,
+    }
 }
 
 /// Makes a function that writes a string of the live request at `r` to `out`. It returns
@@ -106,8 +108,8 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     let call = Call::enter();
     let live = readable(&call, r as usize, asked);
     let ms = live.map(|live| field::request_time(*live)).ok();
-    // SAFETY: `buf` is as `copy` requires, by the contract above.
-    unsafe { copy(ms.map(number::seconds), buf) }
+    // SAFETY: `buf` is as `write` requires, by the contract above.
+    unsafe { write(ms, buf) }
 }
 
 /// Writes an upstream time of the live request at `r`, the sum over all attempts, to `buf`, as
@@ -135,6 +137,6 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
         .ok()
         .and_then(|live| field::upstream_time(*live, time))
         .flatten();
-    // SAFETY: `buf` is as `copy` requires, by the contract above.
-    unsafe { copy(ms.map(number::seconds), buf) }
+    // SAFETY: `buf` is as `write` requires, by the contract above.
+    unsafe { write(ms, buf) }
 }

@@ -2,6 +2,7 @@
 //! numbering the Lua VMs that run it.
 
 use core::cell::Cell;
+use core::ffi::CStr;
 use core::ptr;
 
 use super::lua_files::CHUNKS;
@@ -93,10 +94,11 @@ pub(crate) fn init(cf: Conf<'_>) -> bool {
     match rc {
         OK | DECLINED => true,
         _ => {
+            // SAFETY: the C function sets it to a constant when it fails.
+            let missing = unsafe { CStr::from_ptr(missing) };
             conf_error!(
-                cf,
-                "ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks %s",
-                missing
+                cf;
+                "ngx_http_lua_module is too old for ngx_http_lua_var_module: it lacks ", missing,
             );
             false
         }

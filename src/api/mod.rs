@@ -19,9 +19,9 @@ use crate::nginx::shim::{
 };
 use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
+use crate::text::{Part, Seconds, put, written};
 use crate::validation::Named;
 use crate::variable::field::Field;
-use crate::variable::number::{self, Text};
 use crate::variable::value::{Again, Flavour, Value};
 
 const _: () = assert!(LUA_VAR_LAYOUT == Refusal::Layout as u32);
@@ -100,12 +100,8 @@ impl lua_var_value_t {
         self.put_kind(kind);
     }
 
-    fn put_written(&mut self, text: &Text) {
-        let bytes = text.as_bytes();
-        for (to, from) in self.text.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        self.len = bytes.len() as i32;
+    fn put_written(&mut self, part: impl Part) {
+        self.len = written(&mut self.text, |w| put!(w; part)).len() as i32;
         self.put_kind(LUA_VAR_WRITTEN);
     }
 
@@ -119,8 +115,8 @@ impl lua_var_value_t {
                 self.number = number;
                 self.put_kind(LUA_VAR_NUMBER);
             }
-            Value::Decimal(number) => self.put_written(&number::decimal(number)),
-            Value::Seconds(ms) => self.put_written(&number::seconds(ms)),
+            Value::Decimal(number) => self.put_written(number),
+            Value::Seconds(ms) => self.put_written(Seconds(ms)),
         }
     }
 

@@ -42,16 +42,6 @@ pub(super) fn phase(context: i32) -> &'static [u8] {
     name.copied().unwrap_or_default().as_bytes()
 }
 
-impl Part for Handle {
-    fn write(self, w: &mut Writer<'_>) {
-        if self.is_fake() {
-            put!(w; "no request");
-        } else {
-            put!(w; "request ", u64::from(self.id), "/", u64::from(self.generation));
-        }
-    }
-}
-
 /// `source:line function()`
 impl Part for &lua_var_frame_t {
     fn write(self, w: &mut Writer<'_>) {
@@ -95,8 +85,10 @@ pub(super) fn write(
     let named = Handle::from_bits(refusal.given);
     let named = (refusal.kind == LUA_VAR_REQ_HANDLE).then_some(named);
     match named.map(|named| registry().slots.ended(named, nginx::msec())) {
-        Some(Ended::Ago(ms)) => put!(w; ", which ended ", Seconds(ms), " ago"),
-        Some(Ended::Before(ms)) => put!(w; ", which ended more than ", Seconds(ms), " ago"),
+        Some(Ended::Ago(ms)) => put!(w; ", which ended ", Seconds(i64::from(ms)), "s ago"),
+        Some(Ended::Before(ms)) => {
+            put!(w; ", which ended more than ", Seconds(i64::from(ms)), "s ago")
+        }
         Some(Ended::Never) | None => {}
     }
     put!(w; " (", Escaped(until_zero(&refusal.why)), ")");
@@ -166,7 +158,7 @@ fn made(w: &mut Writer<'_>, named: Handle) {
         None => {}
     }
     if let Some(origin) = origin {
-        put!(w; " ", Seconds(origin.ago()), " ago at ", origin.at.load().bytes());
+        put!(w; " ", Seconds(i64::from(origin.ago())), "s ago at ", origin.at.load().bytes());
         let request_line = origin.request_line.load();
         if !request_line.bytes().is_empty() {
             put!(w; " for \"", request_line.bytes(), "\"");

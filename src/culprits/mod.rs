@@ -182,8 +182,7 @@ fn log_of_fake(call: &Call, refusal: &lua_var_refusal_t) -> Option<Log> {
 }
 
 fn write_to(log: Log, text: &[u8]) {
-    let level = SETTINGS.level.get();
-    log_error!(level, log, "lua_var: %*s", text.len(), text.as_ptr());
+    log_error!(SETTINGS.level.get(), log; text);
 }
 
 /// Logs the refusals that were left out, of the culprits that may have a line now.

@@ -12,7 +12,7 @@ pub(crate) use ngx::ffi::{
 };
 
 use super::array::{Elements, push};
-use super::log::Log;
+use super::log::{EMERG, LINE, Log};
 use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{EMPTY, bytes, str_of};
@@ -21,6 +21,7 @@ use super::{
     ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_module_t,
     ngx_str_t, ngx_uint_t,
 };
+use crate::text::{Writer, written};
 
 /// `NGX_CONF_UNSET_UINT`.
 pub(crate) const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
@@ -87,12 +88,27 @@ impl<'a> Conf<'a> {
         unsafe { Log::from_raw(self.get().log) }
     }
 
-    /// The directive that is being read: first its name, then its arguments.
-    pub(crate) fn arguments(self) -> impl Iterator<Item = &'a ngx_str_t> {
+    /// Logs the error that `write` writes, with the file and the line of the configuration.
+    pub(crate) fn error(self, write: impl FnOnce(&mut Writer<'_>)) {
+        let mut room = [0; LINE];
+        let line = written(&mut room, write);
+        let format = c"%*s".as_ptr();
+        // SAFETY: nginx reads this configuration, and the format takes a length and as many bytes.
+        unsafe {
+            let (len, bytes) = (line.len(), line.as_ptr());
+            ffi::ngx_conf_log_error(EMERG as usize, self.as_ptr(), 0, format, len, bytes);
+        }
+    }
+
+    /// The directive that is being read: first its name, then its arguments. They live as long as
+    /// the configuration.
+    pub(crate) fn arguments(self) -> impl Iterator<Item = &'a [u8]> {
         // SAFETY: `args` is an array of strings that does not change until nginx has read the
         // directive.
-        let arguments = unsafe { Elements::of(self.get().args) };
-        arguments.into_iter().flat_map(Elements::read)
+        let arguments = unsafe { Elements::<ngx_str_t>::of(self.get().args) };
+        // SAFETY: the strings are in the configuration's pool.
+        let text = |argument: &ngx_str_t| unsafe { bytes(*argument) };
+        arguments.into_iter().flat_map(Elements::read).map(text)
     }
 
     /// The arrays of configurations of the `http {}`, server or location that is being read.
@@ -251,18 +267,10 @@ impl<'a> Complete<'a> {
     }
 }
 
-/// Logs an error in the configuration that is being read, with its file and line. The
-/// arguments are those of `ngx_conf_log_error`.
+/// Logs an error in the configuration that is being read, with its file and line.
 macro_rules! conf_error {
-    ($cf:expr, $format:literal $(, $arg:expr)* $(,)?) => {{
-        let format = concat!($format, "\0").as_ptr().cast::<core::ffi::c_char>();
-        // SAFETY: `$cf` is a configuration that nginx is reading, and each caller passes
-        // arguments of the types that its format, a literal beside them, asks for.
-        unsafe {
-            ngx::ffi::ngx_conf_log_error(
-                $crate::nginx::log::EMERG as usize, $cf.as_ptr(), 0, format $(, $arg)*
-            )
-        }
-    }};
+    ($cf:expr; $($part:expr),+ $(,)?) => {
+        $cf.error(|w| $crate::text::put!(w; $($part),+))
+    };
 }
 pub(crate) use conf_error;

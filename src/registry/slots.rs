@@ -13,6 +13,8 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 
+use crate::text::{Part, Writer, put};
+
 /// Number of slots that are allocated at a time.
 pub const CHUNK: usize = 512;
 /// The most chunks.
@@ -55,6 +57,16 @@ impl Handle {
     /// The same 64 bits.
     pub const fn to_bits(self) -> u64 {
         (self.generation as u64) << 32 | self.id as u64
+    }
+}
+
+impl Part for Handle {
+    fn write(self, w: &mut Writer<'_>) {
+        if self.is_fake() {
+            put!(w; "no request");
+        } else {
+            put!(w; "request ", self.id, "/", self.generation);
+        }
     }
 }
 
@@ -101,12 +113,8 @@ pub enum Ended {
 impl Slot {
     /// Flag: an `error_page` redirected the request.
     pub const FROM_ERROR_PAGE: u32 = 1;
-    /// Flag: `$from_error_page` was assigned since, and [`Slot::ASSIGNED_TRUE`] says what.
-    pub const ASSIGNED: u32 = 1 << 1;
-    /// Flag: `$from_error_page` was assigned `true`.
-    pub const ASSIGNED_TRUE: u32 = 1 << 2;
     /// The three bits of [`Slot::outcome`] begin at this bit of the flags.
-    const OUTCOME_SHIFT: u32 = 3;
+    const OUTCOME_SHIFT: u32 = 1;
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 
@@ -155,11 +163,6 @@ impl Slot {
     /// Sets the bits of `flag`.
     pub fn raise(&self, flag: u32) {
         self.flags.set(self.flags.get() | flag);
-    }
-
-    /// Clears the bits of `flag`.
-    pub fn lower(&self, flag: u32) {
-        self.flags.set(self.flags.get() & !flag);
     }
 
     /// What became of a lost `ngx.ctx`, a number of `restore.rs`; 0 at first.

@@ -1,65 +1,6 @@
-//! Numbers and times: as text, the way nginx writes them, and from text, the way
-//! lua-var-nginx-module reads them.
+//! Times as nginx computes them, and numbers from text, as lua-var-nginx-module reads them.
 
 #![forbid(unsafe_code)]
-
-/// Length of the longest [`Text`].
-pub const TEXT: usize = 32;
-
-/// The text of a number, written from the end of a buffer.
-pub struct Text {
-    bytes: [u8; TEXT],
-    /// Where the text starts in `bytes`.
-    start: usize,
-}
-
-impl Text {
-    fn new() -> Self {
-        Text { bytes: [0; TEXT], start: TEXT }
-    }
-
-    fn prepend(&mut self, byte: u8) {
-        if let Some(at) = self.start.checked_sub(1) {
-            if let Some(place) = self.bytes.get_mut(at) {
-                *place = byte;
-                self.start = at;
-            }
-        }
-    }
-
-    /// Prepends `number` with at least `width` digits.
-    fn prepend_number(&mut self, mut number: u64, width: usize) {
-        let mut digits = 0;
-        while number != 0 || digits < width {
-            self.prepend(b'0'.wrapping_add((number % 10) as u8));
-            number /= 10;
-            digits = usize::wrapping_add(digits, 1);
-        }
-    }
-
-    /// The text, at most [`TEXT`] bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-}
-
-/// Milliseconds as seconds with three decimals, never negative
-/// (`ngx_http_variable_request_time`: `"%T.%03M"`).
-pub fn seconds(milliseconds: i64) -> Text {
-    let ms = milliseconds.max(0).unsigned_abs();
-    let mut text = Text::new();
-    text.prepend_number(ms % 1000, 3);
-    text.prepend(b'.');
-    text.prepend_number(ms / 1000, 1);
-    text
-}
-
-/// A number in decimal, as nginx's `"%ui"` writes it.
-pub fn decimal(number: u64) -> Text {
-    let mut text = Text::new();
-    text.prepend_number(number, 1);
-    text
-}
 
 /// Milliseconds between two of nginx's cached times, each in seconds and milliseconds; 0 if
 /// the clock was set back between them (`ngx_http_variable_request_time`).

@@ -89,9 +89,9 @@ fn a_free_slot_keeps_nothing_of_its_occupant() {
     let slot = acquire(&slots, 0x1000).unwrap();
     slot.set_ctx(7, 1);
     slot.set_original(0x3000);
-    slot.raise(Slot::FROM_ERROR_PAGE | Slot::ASSIGNED);
+    slot.raise(Slot::FROM_ERROR_PAGE);
     slot.count_refused();
-    assert!(slot.has(Slot::FROM_ERROR_PAGE | Slot::ASSIGNED));
+    assert!(slot.has(Slot::FROM_ERROR_PAGE));
 
     let handle = slot.handle();
     slots.release(slot, 0);
@@ -99,7 +99,7 @@ fn a_free_slot_keeps_nothing_of_its_occupant() {
     assert!(slots.get(even).is_none(), "a free slot's generation is no handle's");
     assert_eq!((slot.request(), slot.connection(), slot.original()), (0, 0, 0));
     assert_eq!((slot.ctx(), slot.refused()), (None, 0));
-    assert!(!slot.has(Slot::FROM_ERROR_PAGE) && !slot.has(Slot::ASSIGNED));
+    assert!(!slot.has(Slot::FROM_ERROR_PAGE));
 }
 
 #[test]
@@ -163,17 +163,14 @@ fn a_slot_remembers_when_its_last_occupant_ended() {
 #[test]
 fn refusals_are_counted_beside_the_flags() {
     let slot = free_slot();
-    let flags = Slot::FROM_ERROR_PAGE | Slot::ASSIGNED_TRUE;
-    slot.raise(flags);
+    slot.raise(Slot::FROM_ERROR_PAGE);
     slot.set_outcome(7);
     slot.set_outcome(5);
     for n in 0..0x1_0010 {
         assert_eq!(slot.refused(), n.min(0xffff));
         slot.count_refused();
     }
-    assert!(slot.has(flags) && !slot.has(flags | Slot::ASSIGNED));
-    slot.lower(Slot::FROM_ERROR_PAGE);
-    assert!(slot.has(Slot::ASSIGNED_TRUE) && !slot.has(Slot::FROM_ERROR_PAGE));
+    assert!(slot.has(Slot::FROM_ERROR_PAGE));
     assert_eq!(slot.outcome(), 5);
     assert_eq!(slot.refused(), 0xffff);
 }

@@ -10,10 +10,10 @@ fn text(part: impl Part) -> String {
 
 #[test]
 fn numbers() {
-    assert_eq!(text(0), "0");
+    assert_eq!(text(0_u64), "0");
     assert_eq!(text(u64::MAX), u64::MAX.to_string());
-    assert_eq!(text(Seconds(62)), "0.062s");
-    assert_eq!(text(Seconds(1118)), "1.118s");
+    assert_eq!(text(Seconds(62)), "0.062");
+    assert_eq!(text(Seconds(1118)), "1.118");
     assert_eq!(text(Hex(0x1267)), "1267");
 }
 
@@ -33,7 +33,7 @@ fn what_does_not_fit_is_counted() {
     let mut room = [0; 4];
     let mut writer = Writer::new(&mut room);
     "abc".write(&mut writer);
-    123.write(&mut writer);
+    123_u64.write(&mut writer);
     assert_eq!(writer.whole(), 6);
     assert_eq!(writer.finish(), b"abc1");
 }

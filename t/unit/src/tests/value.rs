@@ -3,10 +3,15 @@
 use proptest::prelude::*;
 
 use super::many;
-use crate::variable::number::{Attempt, TEXT, decimal, elapsed, parse_sum, seconds, sum};
+use crate::text::{Part, Seconds, put, written};
+use crate::variable::number::{Attempt, elapsed, parse_sum, sum};
 
-fn text(text: &crate::variable::number::Text) -> String {
-    String::from_utf8(text.as_bytes().to_vec()).unwrap()
+/// What `lua_var_value_t` has room for, and the buffers of lua-var-nginx-module's Lua file.
+const ROOM: usize = 32;
+
+fn text(part: impl Part) -> String {
+    let mut room = [0; ROOM];
+    String::from_utf8(written(&mut room, |w| put!(w; part)).to_vec()).unwrap()
 }
 
 #[test]
@@ -21,14 +26,14 @@ fn seconds_have_three_decimals() {
         (i64::MIN, "0.000"),
         (i64::MAX, "9223372036854775.807"),
     ] {
-        assert_eq!(text(&seconds(ms)), wanted);
+        assert_eq!(text(Seconds(ms)), wanted);
     }
 }
 
 #[test]
 fn the_longest_numbers_fit() {
-    assert_eq!(text(&decimal(u64::MAX)), "18446744073709551615");
-    assert!(seconds(i64::MAX).as_bytes().len() <= TEXT);
+    assert_eq!(text(u64::MAX), "18446744073709551615");
+    assert!(text(Seconds(i64::MAX)).len() < ROOM);
 }
 
 #[test]
@@ -143,12 +148,12 @@ proptest! {
     #[test]
     fn seconds_are_what_format_writes(ms in any::<i64>()) {
         let wanted = format!("{}.{:03}", ms.max(0) / 1000, ms.max(0) % 1000);
-        prop_assert_eq!(text(&seconds(ms)), wanted);
+        prop_assert_eq!(text(Seconds(ms)), wanted);
     }
 
     #[test]
     fn decimals_are_what_format_writes(number in any::<u64>()) {
-        prop_assert_eq!(text(&decimal(number)), number.to_string());
+        prop_assert_eq!(text(number), number.to_string());
     }
 
     #[test]
@@ -187,8 +192,8 @@ proptest! {
 
     #[test]
     fn numbers_written_are_read_again(ms in 0i64..1 << 50) {
-        prop_assert_eq!(parse_sum(seconds(ms).as_bytes()), Some(ms as f64 / 1000.0));
-        prop_assert_eq!(parse_sum(decimal(ms as u64).as_bytes()), Some(ms as f64));
+        prop_assert_eq!(parse_sum(text(Seconds(ms)).as_bytes()), Some(ms as f64 / 1000.0));
+        prop_assert_eq!(parse_sum(text(ms as u64).as_bytes()), Some(ms as f64));
     }
 
     #[test]

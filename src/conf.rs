@@ -100,14 +100,14 @@ pub struct LocConf {
     status: ngx_uint_t,
 }
 
-impl MainConf {
-    const NEW: Self = MainConf {
-        wants_lua: false,
-        log_level: UNSET_UINT,
-        log_rate: 1,
-        trace_handles: UNSET_FLAG,
-    };
+impl Default for MainConf {
+    fn default() -> Self {
+        let (log_level, log_rate) = (UNSET_UINT, 1);
+        MainConf { wants_lua: false, log_level, log_rate, trace_handles: UNSET_FLAG }
+    }
+}
 
+impl MainConf {
     /// The log level of a refusal.
     pub(crate) fn log_level(&self) -> ngx_uint_t {
         match self.log_level {
@@ -125,18 +125,26 @@ impl MainConf {
     }
 }
 
-impl SrvConf {
-    const NEW: Self = SrvConf { ssl_ctx: UNSET_UINT };
+impl Default for SrvConf {
+    fn default() -> Self {
+        SrvConf { ssl_ctx: UNSET_UINT }
+    }
+}
 
+impl SrvConf {
     /// Whether a request's `ngx.ctx` inherits from the `ngx.ctx` of the TLS handshake.
     pub(crate) fn inherits_ssl_ctx(&self) -> bool {
         self.ssl_ctx == 0
     }
 }
 
-impl LocConf {
-    const NEW: Self = LocConf { restore: UNSET_UINT, status: UNSET_UINT };
+impl Default for LocConf {
+    fn default() -> Self {
+        LocConf { restore: UNSET_UINT, status: UNSET_UINT }
+    }
+}
 
+impl LocConf {
     /// Inherits from `outer` what is not set here. `lua_var_status` is not inherited.
     pub(crate) fn merge(&mut self, outer: &LocConf) {
         inherit(&mut self.restore, outer.restore, Restore::ErrorPage as ngx_uint_t);
@@ -183,54 +191,33 @@ fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
     }
 }
 
-// SAFETY: `create_main_conf` returns one.
+// SAFETY: `create` returns one.
 unsafe impl ModuleConf for MainConf {
     type Module = LuaVarModule;
     const LEVEL: Level = Level::Main;
 }
 
-// SAFETY: `create_srv_conf` returns one.
+// SAFETY: `create` returns one.
 unsafe impl ModuleConf for SrvConf {
     type Module = LuaVarModule;
     const LEVEL: Level = Level::Server;
 }
 
-// SAFETY: `create_loc_conf` returns one.
+// SAFETY: `create` returns one.
 unsafe impl ModuleConf for LocConf {
     type Module = LuaVarModule;
     const LEVEL: Level = Level::Location;
 }
 
-/// Puts `new` into the configuration's pool; null if there is no memory.
+/// Creates a configuration in the pool of the one that nginx is reading; null if there is no memory.
 ///
 /// # Safety
 /// `cf` must be null or the configuration that nginx is reading.
-unsafe fn create<T: Copy>(cf: *mut ngx_conf_t, new: T) -> *mut c_void {
+pub(crate) unsafe extern "C" fn create<T: Default + Copy>(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: `cf` is null or the configuration being read, by the contract above.
     let pool = unsafe { Conf::from_raw(cf) }.and_then(Conf::pool);
-    let place = pool.and_then(|pool| pool.put(new));
+    let place = pool.and_then(|pool| pool.put(T::default()));
     place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
-}
-
-/// Creates the main configuration.
-///
-/// # Safety
-/// `cf` must be null or the configuration that nginx is reading.
-pub(crate) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is null or the configuration being read, by the contract above.
-    unsafe { create(cf, MainConf::NEW) }
-}
-
-/// Creates a server's configuration.
-pub(crate) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    unsafe { create(cf, SrvConf::NEW) }
-}
-
-/// Creates a location's configuration.
-pub(crate) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    unsafe { create(cf, LocConf::NEW) }
 }
 
 /// Merges a server's configuration: it inherits what is not set.
@@ -239,9 +226,9 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: `create_srv_conf` made `prev`, and nginx does not write to it meanwhile.
+    // SAFETY: `create` made `prev`, and nginx does not write to it meanwhile.
     let prev = unsafe { prev.cast::<SrvConf>().as_ref() };
-    // SAFETY: `create_srv_conf` made `conf`; it is not `prev`, so no other reference to it
+    // SAFETY: `create` made `conf`; it is not `prev`, so no other reference to it
     // exists.
     let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
     let (Some(prev), Some(conf)) = (prev, conf) else {
@@ -256,7 +243,7 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
 /// # Safety
 /// No other reference to it may exist during `'a`.
 pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
-    // SAFETY: `create_main_conf` made it, and the caller has no other reference to it.
+    // SAFETY: `create` made it, and the caller has no other reference to it.
     unsafe { cf.conf::<MainConf>().as_mut() }
 }
 

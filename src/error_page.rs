@@ -8,18 +8,15 @@ use crate::layout;
 use crate::nginx::conf::Conf;
 use crate::nginx::error_page::{self as hook, NoMemory, Redirect};
 use crate::nginx::log::log_debug;
+use crate::nginx::ngx_str_t;
 use crate::nginx::request::Request;
 use crate::nginx::string::{EMPTY, bytes, str_of};
-use crate::nginx::value::{VarValue, fill};
-use crate::nginx::{OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
+use crate::nginx::value::Defined;
 use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
 use crate::text::{put, written};
-
-/// `$from_error_page`
-const FROM_ERROR_PAGE: &[u8] = b"from_error_page";
 
 /// The variables that keep what the request was before its first `error_page`.
 const ORIGINAL: [&[u8]; 4] =
@@ -41,9 +38,9 @@ static REDIRECTING: PerWorker<Cell<Option<Handle>>> = PerWorker(Cell::new(None))
 /// Defines `$from_error_page` and the variables in [`ORIGINAL`]. Returns false after logging
 /// an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(FROM_ERROR_PAGE, from_error_page, 0, Some(set_from_error_page))
+    cf.add_variable::<FromErrorPage>(b"from_error_page", 0)
         && (ORIGINAL.iter().enumerate())
-            .all(|(which, name)| cf.add_variable(name, original, which, None))
+            .all(|(which, name)| cf.add_variable::<Original>(name, which))
 }
 
 /// Runs right before each redirect of an `error_page`: stashes what the redirect will clear.
@@ -148,68 +145,41 @@ fn before(r: Request<'_>, status: usize) -> [ngx_str_t; 4] {
     texts.map(|text| str_of(text.unwrap_or_default()))
 }
 
-/// Get handler of `$error_page_uri`, `$error_page_args`, `$error_page_method` and
-/// `$error_page_status`; `which` is the index in [`ORIGINAL`]. The value is empty in a
-/// request that did not come through an `error_page`. It may be read in any phase.
-///
-/// # Safety
-/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn original(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    which: usize,
-) -> ngx_int_t {
-    let kept = registry().find(r as usize).and_then(existing);
-    let text = kept.and_then(|kept| kept.get().original.get(which).copied());
-    // SAFETY: the strings are the request's, or in its pool, and live as long as it does.
-    let text = text.map_or(&[][..], |text| unsafe { bytes(text) });
-    // SAFETY: `v` is null or a value to fill; the text lives as long as the request.
-    unsafe { fill(v, text) };
-    OK
+/// The variables in [`ORIGINAL`]: empty in a request that did not come through an `error_page`.
+struct Original;
+
+impl Defined for Original {
+    fn value<'a>(r: Request<'a>, which: usize) -> Option<&'a [u8]> {
+        let kept = registry().find(r.address()).and_then(existing);
+        let text = kept.and_then(|kept| kept.get().original.get(which).copied());
+        // SAFETY: the strings are the request's, or in its pool, and live as long as it does.
+        Some(text.map_or(b"", |text| unsafe { bytes(text) }))
+    }
 }
 
-/// Get handler of `$from_error_page`: what was assigned, else `true` in a request that an
-/// `error_page` redirected, else empty. It may be read in any phase.
-///
-/// # Safety
-/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn from_error_page(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    _data: usize,
-) -> ngx_int_t {
-    // The hook registers every request that it runs for.
-    let text = match registry().find(r as usize) {
-        Some(slot) => match assigned(slot) {
-            Some(text) => text,
-            None if slot.has(Slot::FROM_ERROR_PAGE) => b"true",
-            None => b"",
-        },
-        None => b"",
-    };
-    // SAFETY: `v` is null or a value to fill; the text lives as long as the request.
-    unsafe { fill(v, text) };
-    OK
-}
+/// `$from_error_page`: what was assigned, else `true` in a request that an `error_page`
+/// redirected, else empty.
+struct FromErrorPage;
 
-/// Set handler of `$from_error_page`, for `set $from_error_page` and for Lua.
-///
-/// # Safety
-/// `r` must be null or a live request, and `v` the value to assign, as nginx passes them.
-unsafe extern "C" fn set_from_error_page(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    _data: usize,
-) {
-    // SAFETY: `r` is null or the live request that nginx sets the variable for.
-    let Some(r) = (unsafe { Request::from_nginx(r) }).filter(|r| layout::agrees(*r)) else {
-        return;
-    };
-    // SAFETY: `v` is null or a value, whose type has the same layout.
-    let value = unsafe { v.cast::<VarValue>().as_ref() };
-    // SAFETY: nginx or Lua made the text, in memory that lives as long as the request.
-    let text = value.and_then(|value| unsafe { value.text() });
-    if let Some(kept) = registry().register(r).and_then(|slot| kept(r, slot)) {
-        kept.set(Kept { assigned: text.map_or(EMPTY, str_of), ..kept.get() });
+impl Defined for FromErrorPage {
+    const IS_CHANGEABLE: bool = true;
+
+    fn value<'a>(r: Request<'a>, _which: usize) -> Option<&'a [u8]> {
+        // The hook registers every request that it runs for.
+        let slot = registry().find(r.address());
+        let text = slot.and_then(|slot| match assigned(slot) {
+            None if slot.has(Slot::FROM_ERROR_PAGE) => Some(&b"true"[..]),
+            text => text,
+        });
+        Some(text.unwrap_or_default())
+    }
+
+    fn assign<'a>(r: Request<'a>, text: Option<&'a [u8]>) {
+        if !layout::agrees(r) {
+            return;
+        }
+        if let Some(kept) = registry().register(r).and_then(|slot| kept(r, slot)) {
+            kept.set(Kept { assigned: text.map_or(EMPTY, str_of), ..kept.get() });
+        }
     }
 }

@@ -28,6 +28,7 @@ use core::ffi::c_char;
 use core::ffi::c_void;
 use core::sync::atomic;
 
+use crate::conf::{LocConf, MainConf, SrvConf};
 use crate::debugger::DebugInfo;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
 use crate::statics::Shared;
@@ -63,9 +64,9 @@ static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
     postconfiguration: Some(module::postconfiguration),
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
-    create_srv_conf: Some(conf::create_srv_conf),
+    create_srv_conf: Some(conf::create::<SrvConf>),
     merge_srv_conf: Some(conf::merge_srv_conf),
-    create_loc_conf: Some(conf::create_loc_conf),
+    create_loc_conf: Some(conf::create::<LocConf>),
     merge_loc_conf: Some(module::merge_loc_conf),
 };
 
@@ -101,7 +102,7 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx assigned it, and calls this function of the module first.
     unsafe { conf::set_ctx_index(ctx_index) };
     // SAFETY: `cf` is the configuration that nginx is reading.
-    unsafe { conf::create_main_conf(cf) }
+    unsafe { conf::create::<MainConf>(cf) }
 }
 
 #[cfg(feature = "export-modules")]

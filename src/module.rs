@@ -29,9 +29,9 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
 ) -> *mut c_char {
     // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: `create_loc_conf` made `prev`, and nginx does not write to it meanwhile.
+    // SAFETY: `create` made `prev`, and nginx does not write to it meanwhile.
     let prev = unsafe { prev.cast::<LocConf>().as_ref() };
-    // SAFETY: `create_loc_conf` made `conf`; it is not `prev`, so no other reference to it
+    // SAFETY: `create` made `conf`; it is not `prev`, so no other reference to it
     // exists.
     let conf = unsafe { conf.cast::<LocConf>().as_mut() };
     let (Some(cf), Some(prev), Some(conf)) = (cf, prev, conf) else {

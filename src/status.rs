@@ -9,8 +9,8 @@ use crate::culprits::table::{Culprit, OTHER};
 use crate::figures::{self, Figure};
 use crate::nginx::conf::Conf;
 use crate::nginx::request::Request;
-use crate::nginx::value::{Variable, fill};
-use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
+use crate::nginx::value::{Defined, Variable};
+use crate::nginx::{ERROR, ngx_http_request_t, ngx_int_t};
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
@@ -104,8 +104,8 @@ fn info() -> [(&'static str, &'static [u8]); 4] {
 
 /// Defines `$lua_var_refused` and `$lua_var_restored`. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(b"lua_var_refused", of_request, REFUSED, None)
-        && cf.add_variable(b"lua_var_restored", of_request, RESTORED, None)
+    cf.add_variable::<OfRequest>(b"lua_var_refused", REFUSED)
+        && cf.add_variable::<OfRequest>(b"lua_var_restored", RESTORED)
 }
 
 /// How many accesses were refused while the request was running.
@@ -114,31 +114,18 @@ const REFUSED: usize = 0;
 /// not; empty if it was not lost.
 const RESTORED: usize = 1;
 
-/// Get handler of both; they may be read in any phase.
-///
-/// # Safety
-/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
-unsafe extern "C" fn of_request(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    which: usize,
-) -> ngx_int_t {
-    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
-    let Some(r) = (unsafe { Request::from_nginx(r) }) else {
-        return ERROR;
-    };
-    let slot = registry().find(r.address());
-    let mut room = [0; 16];
-    let text = written(&mut room, |w| match which {
-        REFUSED => put!(w; u64::from(slot.map_or(0, Slot::refused))),
-        _ => put!(w; slot.map_or("", restore::outcome)),
-    });
-    let Some(text) = r.pool().and_then(|pool| pool.copy(&[text])) else {
-        return ERROR;
-    };
-    // SAFETY: `v` is null or a value to fill; the text is in the request's pool.
-    unsafe { fill(v, text) };
-    OK
+struct OfRequest;
+
+impl Defined for OfRequest {
+    fn value<'a>(r: Request<'a>, which: usize) -> Option<&'a [u8]> {
+        let slot = registry().find(r.address());
+        let mut room = [0; 16];
+        let text = written(&mut room, |w| match which {
+            REFUSED => put!(w; slot.map_or(0, Slot::refused)),
+            _ => put!(w; slot.map_or("", restore::outcome)),
+        });
+        r.pool()?.copy(&[text])
+    }
 }
 
 // ---- Formats -----------------------------------------------------------------------------

@@ -3,23 +3,22 @@
 
 use crate::figures::{self, Figure};
 use crate::nginx::conf::Conf;
-use crate::nginx::value::fill;
-use crate::nginx::{OK, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
+use crate::nginx::request::Request;
+use crate::nginx::value::Defined;
+use crate::nginx::{ngx_http_request_t, ngx_str_t};
 use crate::registry::registry;
 
 /// Defines the prefix `arg_nested_`, which is always found. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
-    cf.add_variable(b"arg_nested_", nested, 0, None)
+    cf.add_variable::<Nested>(b"arg_nested_", 0)
 }
 
-unsafe extern "C" fn nested(
-    _r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    _data: usize,
-) -> ngx_int_t {
-    // SAFETY: `v` is null or a value to fill; the text lives for ever.
-    unsafe { fill(v, b"nested") };
-    OK
+struct Nested;
+
+impl Defined for Nested {
+    fn value<'a>(_r: Request<'a>, _which: usize) -> Option<&'a [u8]> {
+        Some(b"nested")
+    }
 }
 
 /// A figure of this worker: 0 live requests, 1 retired slots, 2 writable slots, 3 refusals of

@@ -24,7 +24,7 @@ use crate::variable::read::{self, Resolved};
 use crate::variable::value::{Again, Flavour, Value};
 
 /// A call from C, as Rust sees it.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// The request that is asked for.
     named: Named,
     /// The variable's name; empty if none is asked for.
@@ -55,7 +55,7 @@ impl<'a> Asked<'a> {
     /// `call` must be on the stack of a function in `shim/`, which sets `current` for
     /// this call, and passes Lua strings that the Lua stack keeps alive.
     #[inline(always)]
-    unsafe fn of(call: *mut lua_var_call_t) -> Self {
+    pub(super) unsafe fn of(call: *mut lua_var_call_t) -> Self {
         // SAFETY: nothing else refers to it during the call, by the contract above.
         let call = unsafe { &mut *call };
         Asked {
@@ -82,13 +82,23 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The function of C's table that calls `$function` with what C asks for.
+macro_rules! asked_by_c {
+    ($function:path) => {{
+        unsafe extern "C" fn called(call: *mut lua_var_call_t) {
+            // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua
+            // stack.
+            $function(unsafe { functions::Asked::of(call) }, &Call::enter());
+        }
+        Some(called)
+    }};
+}
+pub(super) use asked_by_c;
+
 /// `fetch`: the value of the variable `name`, and what the name was resolved to.
-pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
-    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
-    let asked = unsafe { Asked::of(call) };
+pub(super) fn fetch(asked: Asked<'_>, call: &Call) {
     asked.found.conf = 0;
-    let call = Call::enter();
-    let live = match asked.request_for_name(&call) {
+    let live = match asked.request_for_name(call) {
         Ok(live) => *live,
         Err(why) => return asked.out.put_failure(why),
     };
@@ -103,11 +113,8 @@ pub(super) unsafe extern "C" fn fetch(call: *mut lua_var_call_t) {
 }
 
 /// `fetch` of a name that was resolved before. `LUA_VAR_AGAIN` if [`fetch`] has to be called.
-pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
-    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
-    let asked = unsafe { Asked::of(call) };
-    let call = Call::enter();
-    let Ok(live) = LiveRequest::named(&call, asked.named) else {
+pub(super) fn read(asked: Asked<'_>, call: &Call) {
+    let Ok(live) = LiveRequest::named(call, asked.named) else {
         return asked.out.put_kind(LUA_VAR_AGAIN);
     };
     // SAFETY: `fetch` has filled it in this VM.
@@ -124,11 +131,8 @@ pub(super) unsafe extern "C" fn read(call: *mut lua_var_call_t) {
 }
 
 /// `fetch` with a number: a capture of the last regular expression.
-pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
-    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
-    let asked = unsafe { Asked::of(call) };
-    let call = Call::enter();
-    let value = LiveRequest::named(&call, asked.named).map(|live| {
+pub(super) fn capture(asked: Asked<'_>, call: &Call) {
+    let value = LiveRequest::named(call, asked.named).map(|live| {
         let n = usize::try_from(asked.number).ok().filter(|n| *n > 0);
         Value::of(n.and_then(|n| live.capture(n)))
     });
@@ -136,9 +140,7 @@ pub(super) unsafe extern "C" fn capture(call: *mut lua_var_call_t) {
 }
 
 /// The number in a text of `ngx.var`, if [`fetch`] gives a number for this name.
-pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
-    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
-    let asked = unsafe { Asked::of(call) };
+pub(super) fn number(asked: Asked<'_>, _call: &Call) {
     asked.out.put_result(match asked.text {
         Some(text) if Field::is_name_of_number(asked.name) => Ok(read::number_in(text)),
         _ => Err(Again),
@@ -146,11 +148,8 @@ pub(super) unsafe extern "C" fn number(call: *mut lua_var_call_t) {
 }
 
 /// `set`: assigns the text to the variable `name`; without one, the variable is unset.
-pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
-    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
-    let asked = unsafe { Asked::of(call) };
-    let call = Call::enter();
-    let live = match asked.request_for_name(&call) {
+pub(super) fn set(asked: Asked<'_>, call: &Call) {
+    let live = match asked.request_for_name(call) {
         Ok(live) => *live,
         Err(why) => return asked.out.put_failure(why),
     };
@@ -159,11 +158,8 @@ pub(super) unsafe extern "C" fn set(call: *mut lua_var_call_t) {
 }
 
 /// `live`: whether the request is live.
-pub(super) unsafe extern "C" fn live(call: *mut lua_var_call_t) {
-    // SAFETY: the shim passes a call that is on its stack, with Lua strings of its Lua stack.
-    let asked = unsafe { Asked::of(call) };
-    let call = Call::enter();
-    asked.out.put_done(LiveRequest::named(&call, asked.named).map(drop));
+pub(super) fn live(asked: Asked<'_>, call: &Call) {
+    asked.out.put_done(LiveRequest::named(call, asked.named).map(drop));
 }
 
 /// `request`: writes the bits of the current request's handle, which is registered if it was not.

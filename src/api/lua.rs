@@ -5,20 +5,22 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use core::ptr;
 
+use super::culprits;
+use super::functions::{self, asked_by_c};
 use super::lua_files::CHUNKS;
-use super::{culprits, functions};
 use crate::nginx::conf::{Conf, conf_error};
-use crate::nginx::shim::lua_var_rust_t;
+use crate::nginx::shim::{lua_var_call_t, lua_var_rust_t};
 use crate::nginx::{self, DECLINED, OK};
 use crate::statics::{PerWorker, Shared};
+use crate::validation::Call;
 
 static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
-    fetch: Some(functions::fetch),
-    read: Some(functions::read),
-    capture: Some(functions::capture),
-    set: Some(functions::set),
-    number: Some(functions::number),
-    live: Some(functions::live),
+    fetch: asked_by_c!(functions::fetch),
+    read: asked_by_c!(functions::read),
+    capture: asked_by_c!(functions::capture),
+    set: asked_by_c!(functions::set),
+    number: asked_by_c!(functions::number),
+    live: asked_by_c!(functions::live),
     acquire: Some(functions::acquire),
     refused: Some(culprits::refused),
     log_refusal: Some(culprits::log),

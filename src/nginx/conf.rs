@@ -16,8 +16,9 @@ use super::log::{EMERG, LINE, Log};
 use super::module_conf::{ModuleConf, Tables};
 use super::pool::Pool;
 use super::string::{EMPTY, bytes, str_of};
+use super::value::{self, Defined};
 use super::{
-    GetHandler, SetHandler, entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_flag_t,
+    entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_flag_t,
     ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_module_t,
     ngx_str_t, ngx_uint_t,
 };
@@ -177,18 +178,11 @@ impl<'a> Conf<'a> {
         })
     }
 
-    /// Defines a no-cacheable variable with these handlers and the get handler's data, or a prefix,
-    /// whose name ends with `_` (`ngx_http_add_variable`). Returns false after nginx has logged an
-    /// error.
-    pub(crate) fn add_variable(
-        self,
-        name: &[u8],
-        get: GetHandler,
-        data: usize,
-        set: Option<SetHandler>,
-    ) -> bool {
+    /// Defines the variable `which` of a type, or a prefix, whose name ends with `_`
+    /// (`ngx_http_add_variable`). Returns false after nginx has logged an error.
+    pub(crate) fn add_variable<T: Defined>(self, name: &[u8], which: usize) -> bool {
         let mut flags = ffi::NGX_HTTP_VAR_NOCACHEABLE;
-        if set.is_some() {
+        if T::IS_CHANGEABLE {
             flags |= ffi::NGX_HTTP_VAR_CHANGEABLE;
         }
         if name.ends_with(b"_") {
@@ -199,15 +193,15 @@ impl<'a> Conf<'a> {
         // SAFETY: the name is valid for the call, and nginx copies it.
         let variable = unsafe { ffi::ngx_http_add_variable(self.as_ptr(), &raw mut name, flags) };
         // SAFETY: it is null, or a variable that nginx has just made and nothing refers to.
-        match unsafe { variable.as_mut() } {
-            Some(variable) => {
-                variable.get_handler = Some(get);
-                variable.set_handler = set;
-                variable.data = data;
-                true
-            }
-            None => false,
+        let Some(variable) = (unsafe { variable.as_mut() }) else {
+            return false;
+        };
+        variable.get_handler = Some(value::get::<T>);
+        if T::IS_CHANGEABLE {
+            variable.set_handler = Some(value::set::<T>);
         }
+        variable.data = which;
+        true
     }
 }
 

@@ -59,13 +59,6 @@ pub(crate) type GetHandler = unsafe extern "C" fn(
     data: usize,
 ) -> ngx_int_t;
 
-/// A variable's set handler: `ngx_http_set_variable_pt` without the `Option`.
-pub(crate) type SetHandler = unsafe extern "C" fn(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    data: usize,
-);
-
 /// What was read cannot have the expected type, because nginx has another layout of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Foreign;

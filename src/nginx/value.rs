@@ -10,9 +10,11 @@ use ngx::ffi::{
 };
 
 use super::array::Elements;
+use super::request::Request;
 use super::string::bytes;
 use super::{
-    Foreign, GetHandler, ngx_http_core_main_conf_t, ngx_http_variable_value_t, ngx_str_t, shim,
+    ERROR, Foreign, GetHandler, OK, ngx_http_core_main_conf_t, ngx_http_request_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, shim,
 };
 
 /// `ngx_http_variable_value_t`, in which the length and the flags are bitfields of one word.
@@ -88,15 +90,55 @@ impl VarValue {
     }
 }
 
-/// Sets the value that nginx passes to a get handler to `text`, with the flag `no_cacheable`.
+/// Variables that the module defines. They are no-cacheable, and may be read in any phase.
+pub(crate) trait Defined {
+    /// Whether `set` and Lua may assign one.
+    const IS_CHANGEABLE: bool = false;
+
+    /// The value in a request; `None` if there is no memory. `which` tells these variables apart.
+    fn value<'a>(r: Request<'a>, which: usize) -> Option<&'a [u8]>;
+
+    /// Assigns a text, or unsets the variable.
+    fn assign<'a>(_r: Request<'a>, _text: Option<&'a [u8]>) {}
+}
+
+/// The get handler of [`Defined`] variables.
 ///
 /// # Safety
-/// `v` must be null or valid for writes, and `text` must live as long as the request.
-pub(crate) unsafe fn fill(v: *mut ngx_http_variable_value_t, text: &[u8]) {
-    // SAFETY: `v` is null or valid for writes, by the contract above, and both types have the
-    // same layout.
-    if let Some(v) = unsafe { v.cast::<VarValue>().as_mut() } {
-        *v = VarValue::found(text).no_cacheable();
+/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
+pub(super) unsafe extern "C" fn get<T: Defined>(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    which: usize,
+) -> ngx_int_t {
+    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
+    let r = unsafe { Request::from_nginx(r) };
+    // SAFETY: `v` is null or a value to fill, whose type has the same layout.
+    let v = unsafe { v.cast::<VarValue>().as_mut() };
+    match (r.and_then(|r| T::value(r, which)), v) {
+        (Some(text), Some(v)) => {
+            *v = VarValue::found(text).no_cacheable();
+            OK
+        }
+        _ => ERROR,
+    }
+}
+
+/// The set handler of [`Defined`] variables.
+///
+/// # Safety
+/// `r` must be null or a live request, and `v` null or the value to assign, as nginx passes them.
+pub(super) unsafe extern "C" fn set<T: Defined>(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    _which: usize,
+) {
+    // SAFETY: `r` is null or the live request that nginx sets the variable for.
+    let r = unsafe { Request::from_nginx(r) };
+    // SAFETY: `v` is null or a value, whose type has the same layout.
+    if let (Some(r), Some(value)) = (r, unsafe { v.cast::<VarValue>().as_ref() }) {
+        // SAFETY: nginx or Lua made the text, in memory that lives as long as the request.
+        T::assign(r, unsafe { value.text() });
     }
 }
 

@@ -5,6 +5,9 @@
 
 #![allow(dead_code)]
 
+#[path = "../../../../src/text.rs"]
+pub mod text;
+
 #[path = "../../../../src/registry"]
 mod registry {
     pub mod by_address;
@@ -103,18 +106,11 @@ fn time(of: &[usize], mut call: impl FnMut(usize)) -> f64 {
 
 fn measure(live: usize) {
     let table = Table::new();
-    let handles: Vec<Handle> = (0..live)
-        .map(|n| table.register(address(n)).handle())
-        .collect();
+    let handles: Vec<Handle> = (0..live).map(|n| table.register(address(n)).handle()).collect();
 
     // A handler asks for one request again and again; a worker has others between.
     let same = vec![live / 2; CALLS];
-    let any: Vec<usize> = Shuffled {
-        state: 88172645463325252,
-        n: live,
-    }
-    .take(CALLS)
-    .collect();
+    let any: Vec<usize> = Shuffled { state: 88172645463325252, n: live }.take(CALLS).collect();
 
     for (order, of) in [("one request", &same), ("any request", &any)] {
         let fetch = time(of, |which| {

@@ -31,7 +31,6 @@ pub(crate) unsafe fn set_ctx_index(index: usize) {
     CTX_INDEX.set(index);
 }
 
-/// This module, among nginx's HTTP modules.
 pub(crate) struct LuaVarModule;
 
 // SAFETY: `set_ctx_index` stores the index before anything else of the module is called.
@@ -45,7 +44,7 @@ unsafe impl HttpModule for LuaVarModule {
 
 /// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Restore {
+pub(crate) enum Restore {
     /// Never; Lua gets a new `ngx.ctx`, as without this module.
     Off,
     /// In a request that came through an `error_page`.
@@ -56,7 +55,7 @@ pub enum Restore {
 
 /// The formats of `lua_var_status`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StatusFormat {
+pub(crate) enum StatusFormat {
     /// Plain text, for people.
     Text,
     /// JSON, for programs.
@@ -70,21 +69,21 @@ pub enum StatusFormat {
 /// The module's configuration of `http {}`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct MainConf {
+pub(crate) struct MainConf {
     /// Whether `lua_var_ctx_restore` is used, which has no effect without the Lua module.
-    pub wants_lua: bool,
+    pub(crate) wants_lua: bool,
     /// The level of `lua_var_log_refused`; [`UNSET_UINT`] if the directive is not used.
     log_level: ngx_uint_t,
     /// Lines about one culprit in a second; 0 with `off`.
     log_rate: ngx_uint_t,
     /// `lua_var_trace_handles`: 1 if it is on.
-    pub trace_handles: ngx_flag_t,
+    pub(crate) trace_handles: ngx_flag_t,
 }
 
 /// The module's configuration of a server, or the defaults of `http {}`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct SrvConf {
+pub(crate) struct SrvConf {
     /// `lua_var_ssl_ctx`: an index of [`SSL_CTX`].
     ssl_ctx: ngx_uint_t,
 }
@@ -92,7 +91,7 @@ pub struct SrvConf {
 /// The module's configuration of a location, or the defaults of a server or of `http {}`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct LocConf {
+pub(crate) struct LocConf {
     /// `lua_var_ctx_restore`: an index of [`RESTORE`].
     restore: ngx_uint_t,
     /// `lua_var_status`: an index of [`STATUS`], or its length to let the client's `Accept`
@@ -108,7 +107,6 @@ impl Default for MainConf {
 }
 
 impl MainConf {
-    /// The log level of a refusal.
     pub(crate) fn log_level(&self) -> ngx_uint_t {
         match self.log_level {
             UNSET_UINT => ERR as ngx_uint_t,
@@ -132,7 +130,6 @@ impl Default for SrvConf {
 }
 
 impl SrvConf {
-    /// Whether a request's `ngx.ctx` inherits from the `ngx.ctx` of the TLS handshake.
     pub(crate) fn inherits_ssl_ctx(&self) -> bool {
         self.ssl_ctx == 0
     }
@@ -150,7 +147,6 @@ impl LocConf {
         inherit(&mut self.restore, outer.restore, Restore::ErrorPage as ngx_uint_t);
     }
 
-    /// Whether the location has a `lua_var_status`.
     pub(crate) fn has_status(&self) -> bool {
         self.status != UNSET_UINT
     }
@@ -166,7 +162,6 @@ impl LocConf {
         }
     }
 
-    /// The `lua_var_ctx_restore` that applies in this location.
     pub(crate) fn restore(&self) -> Restore {
         match self.restore {
             0 => Restore::Off,
@@ -292,7 +287,6 @@ const fn one_of(
     }
 }
 
-/// The module's directives, as nginx looks them up.
 pub(crate) static COMMANDS: Shared<[ngx_command_t; 6]> = Shared([
     one_of(
         c"lua_var_ctx_restore",

@@ -112,7 +112,7 @@ const REASONS: [Fact; Refusal::ALL.len()] = [
 /// Its page is part of a core dump because it has pointers, which were relocated. gdb would read
 /// a page without pointers from the file, which may be of another build.
 #[repr(C)]
-pub struct DebugInfo {
+pub(crate) struct DebugInfo {
     /// The address of this structure. A debugger with the wrong file finds another value here.
     pub(crate) own: *const Shared<DebugInfo>,
     /// `ngx_http_lua_var_module` of the same file.
@@ -123,7 +123,7 @@ pub struct DebugInfo {
 
 /// The part of [`DebugInfo`] that does not depend on `lib.rs`.
 #[repr(C)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Ends with a version, to be raised when anything but the list of facts changes.
     magic: [u8; 16],
     scripts: *const u8,

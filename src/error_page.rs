@@ -25,7 +25,6 @@ const ORIGINAL: [&[u8]; 4] =
 /// What a slot points to: a request's values of this file, in its pool.
 #[derive(Clone, Copy)]
 struct Kept {
-    /// The values of the variables in [`ORIGINAL`].
     original: [ngx_str_t; 4],
     /// What was assigned to `$from_error_page` since the last error page; null if nothing.
     assigned: ngx_str_t,
@@ -112,7 +111,6 @@ pub(crate) fn came_through_one(slot: &Slot) -> bool {
     }
 }
 
-/// The values that a slot points to, if it does.
 fn existing(slot: &Slot) -> Option<&Cell<Kept>> {
     let kept = slot.original() as *const Cell<Kept>;
     // SAFETY: it is null, or `kept` put it into the pool of the request; the slot is freed when
@@ -136,7 +134,6 @@ fn assigned(slot: &Slot) -> Option<&[u8]> {
     (!assigned.data.is_null()).then(|| unsafe { bytes(assigned) })
 }
 
-/// The values of the variables in [`ORIGINAL`], before the first error page.
 fn before(r: Request<'_>, status: usize) -> [ngx_str_t; 4] {
     let mut room = [0; 20];
     let status = written(&mut room, |w| put!(w; status as u64));

@@ -4,13 +4,13 @@
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// Kind of allocation: memory for a chunk of slots.
-pub const CHUNK: usize = 0;
+pub(crate) const CHUNK: usize = 0;
 /// Kind of allocation: memory from a pool.
-pub const POOL: usize = 1;
+pub(crate) const POOL: usize = 1;
 /// Kind of allocation: a slot, which fails when all are occupied.
-pub const SLOT: usize = 2;
+pub(crate) const SLOT: usize = 2;
 /// No allocation: a read of memory that may be gone, by the kernel.
-pub const PEEK: usize = 3;
+pub(crate) const PEEK: usize = 3;
 
 /// How many more allocations of each kind succeed before one fails; if negative, all do.
 static COUNTDOWN: [AtomicI64; 4] = [const { AtomicI64::new(-1) }; 4];
@@ -42,7 +42,7 @@ pub(crate) fn fails(kind: usize) -> bool {
 /// Makes an allocation of `kind` fail after the next `after` have succeeded; if `all` is
 /// not 0, every later one fails, too. With a negative `after` none fails.
 #[unsafe(no_mangle)]
-pub extern "C" fn ngx_http_lua_var_testing_fail(kind: usize, after: i64, all: i32) {
+extern "C" fn ngx_http_lua_var_testing_fail(kind: usize, after: i64, all: i32) {
     if let (Some(left), Some(every)) = (COUNTDOWN.get(kind), ALL.get(kind)) {
         left.store(after, Ordering::Relaxed);
         every.store(all != 0, Ordering::Relaxed);

@@ -33,7 +33,7 @@ use crate::variable::value::Value;
 /// What is known of the layout in this worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// Nothing, until the worker's first request.
     Unchecked,
     /// It is the one that the module was built for.

@@ -33,30 +33,30 @@ use crate::debugger::DebugInfo;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
 use crate::statics::Shared;
 
-pub mod api;
-pub mod conf;
-pub mod culprits;
-pub mod debugger;
-pub mod error_page;
+mod api;
+mod conf;
+mod culprits;
+mod debugger;
+mod error_page;
 #[cfg(feature = "testing")]
-pub mod faults;
-pub mod figures;
-pub mod layout;
-pub mod module;
+mod faults;
+mod figures;
+mod layout;
+mod module;
 mod nginx;
-pub mod ngx_ctx;
-pub mod phases;
-pub mod refusal;
-pub mod registry;
-pub mod restore;
+mod ngx_ctx;
+mod phases;
+mod refusal;
+mod registry;
+mod restore;
 mod rt;
 mod statics;
-pub mod status;
+mod status;
 #[cfg(feature = "testing")]
-pub mod testing;
-pub mod text;
-pub mod validation;
-pub mod variable;
+mod testing;
+mod text;
+mod validation;
+mod variable;
 mod which_build;
 
 static MODULE_CTX: ngx_http_module_t = ngx_http_module_t {

@@ -95,7 +95,6 @@ unsafe extern "C" fn configured(_data: *mut c_void) {
     lua::set_configuring(false);
 }
 
-/// Adds the handlers of the phases.
 pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
@@ -137,14 +136,12 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     OK
 }
 
-/// Called when a process begins, such as a worker.
 pub(crate) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
     figures::begin();
     culprits::begin();
     OK
 }
 
-/// Called when a worker exits in the regular way.
 pub(crate) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
     culprits::end();
     figures::end();

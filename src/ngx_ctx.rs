@@ -19,12 +19,10 @@ use crate::statics::PerWorker;
 /// `error_page`, or restores after every redirect.
 static NEEDS_FILTER: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
 
-/// Sets whether the header filter has to stash.
 pub(crate) fn set_needs_filter(needs: bool) {
     NEEDS_FILTER.set(needs);
 }
 
-/// Whether the header filter has to stash.
 pub(crate) fn needs_filter() -> bool {
     NEEDS_FILTER.get()
 }

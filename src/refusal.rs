@@ -1,9 +1,8 @@
 //! Why a request is refused, and the sentences that say so to Lua.
 
-/// Why a request was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// There is no current request, as in `init_by_lua*`.
     NoRequest,
     /// The request has ended, or it is not the current one.
@@ -19,8 +18,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Refusal; 6] = [
+    pub(crate) const ALL: [Refusal; 6] = [
         Refusal::NoRequest,
         Refusal::Stale,
         Refusal::Fake,
@@ -30,13 +28,13 @@ impl Refusal {
     ];
 
     /// The reason with this number; `Layout` if there is none.
-    pub fn numbered(number: u32) -> Self {
+    pub(crate) fn numbered(number: u32) -> Self {
         let refusal = Self::ALL.get(number as usize);
         refusal.copied().unwrap_or(Refusal::Layout)
     }
 
     /// The sentence that Lua gets as its second result.
-    pub const fn reason(self) -> &'static [u8] {
+    pub(crate) const fn reason(self) -> &'static [u8] {
         match self {
             Refusal::NoRequest => b"no request found",
             Refusal::Stale => b"stale request",
@@ -48,7 +46,7 @@ impl Refusal {
     }
 
     /// The name in metrics.
-    pub const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Refusal::NoRequest => "no_request",
             Refusal::Stale => "stale",

@@ -90,7 +90,6 @@ fn newest_first() -> impl Iterator<Item = &'static Culprit> {
     })
 }
 
-/// The build: the labels of `nginx_lua_var_info`.
 fn info() -> [(&'static str, &'static [u8]); 4] {
     [
         ("version", which_build::BUILD.as_bytes()),
@@ -102,7 +101,6 @@ fn info() -> [(&'static str, &'static [u8]); 4] {
 
 // ---- Variables ---------------------------------------------------------------------------
 
-/// Defines `$lua_var_refused` and `$lua_var_restored`. Returns false after logging an error.
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
     cf.add_variable::<OfRequest>(b"lua_var_refused", REFUSED)
         && cf.add_variable::<OfRequest>(b"lua_var_restored", RESTORED)
@@ -275,7 +273,6 @@ fn cell(w: &mut Writer<'_>, number: u64) {
     put!(w; if number == 0 { "<td class='n z'>" } else { "<td class=n>" }, number);
 }
 
-/// How long ago a culprit was last refused.
 fn ago(w: &mut Writer<'_>, culprit: &Culprit) {
     let seconds = culprits::now().saturating_sub(culprit.last()) / 1000;
     let (number, unit) = match seconds {
@@ -289,7 +286,6 @@ fn ago(w: &mut Writer<'_>, culprit: &Culprit) {
 
 // ---- The page ----------------------------------------------------------------------------
 
-/// Whether `text` contains `what`.
 fn contains(text: &[u8], what: &[u8]) -> bool {
     (0..text.len()).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(what)))
 }

@@ -24,7 +24,7 @@ impl Defined for Nested {
 /// A figure of this worker: 0 live requests, 1 retired slots, 2 writable slots, 3 refusals of
 /// stale requests, 4 restored `ngx.ctx`, 5 entries in the index of addresses.
 #[unsafe(no_mangle)]
-pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
+extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
     let registry = registry();
     match which {
         0 => f64::from(registry.slots.live()),
@@ -41,7 +41,7 @@ pub extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
 
 /// Makes the generation of a slot its last (`Slot::age`). Returns 0 if there is no such slot.
 #[unsafe(no_mangle)]
-pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
+extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
     registry().slots.by_id(id).map_or(0, |slot| {
         slot.age();
         1
@@ -55,7 +55,7 @@ pub extern "C" fn ngx_http_lua_var_testing_age(id: u32) -> i32 {
 /// `r` must be a live request; the test breaks this on purpose. `uri` must be valid for
 /// writes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_testing_unsafe_uri(
+unsafe extern "C" fn ngx_http_lua_var_testing_unsafe_uri(
     r: *const ngx_http_request_t,
     uri: &mut ngx_str_t,
 ) {

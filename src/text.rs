@@ -5,24 +5,23 @@
 use core::ffi::CStr;
 
 /// A text in a buffer. What does not fit is cut off, and counted.
-pub struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     room: &'a mut [u8],
     len: usize,
 }
 
 impl<'a> Writer<'a> {
-    /// An empty text.
-    pub fn new(room: &'a mut [u8]) -> Self {
+    pub(crate) fn new(room: &'a mut [u8]) -> Self {
         Writer { room, len: 0 }
     }
 
     /// The length of the whole text.
-    pub fn whole(&self) -> usize {
+    pub(crate) fn whole(&self) -> usize {
         self.len
     }
 
     /// What fits of the text, for as long as the buffer lives.
-    pub fn finish(self) -> &'a [u8] {
+    pub(crate) fn finish(self) -> &'a [u8] {
         let len = self.len.min(self.room.len());
         self.room.get(..len).unwrap_or_default()
     }
@@ -52,14 +51,14 @@ impl<'a> Writer<'a> {
 }
 
 /// What `write` writes, as much of it as fits.
-pub fn written(room: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> &[u8] {
+pub(crate) fn written(room: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> &[u8] {
     let mut writer = Writer::new(room);
     write(&mut writer);
     writer.finish()
 }
 
 /// Room for `source:line`.
-pub struct Place([u8; 80]);
+pub(crate) struct Place([u8; 80]);
 
 impl Default for Place {
     fn default() -> Self {
@@ -68,19 +67,18 @@ impl Default for Place {
 }
 
 /// Writes `source:line` as one word. A long source is cut, so that the line remains.
-pub fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
+pub(crate) fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
     let mut source_room = [0; 68];
     let source = written(&mut source_room, |w| put!(w; Word(source)));
     written(&mut room.0, |w| put!(w; source, ":", u64::from(line.unsigned_abs())))
 }
 
-/// The escaped form of a text.
-pub fn escaped<'a>(room: &'a mut [u8], text: &[u8]) -> &'a [u8] {
+pub(crate) fn escaped<'a>(room: &'a mut [u8], text: &[u8]) -> &'a [u8] {
     written(room, |w| put!(w; Escaped(text)))
 }
 
 /// The text up to its first zero.
-pub fn until_zero(text: &[u8]) -> &[u8] {
+pub(crate) fn until_zero(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
@@ -94,8 +92,7 @@ macro_rules! put {
 pub(crate) use put;
 
 /// A part of a text: bytes as they are, a number in decimal, or one of the types below.
-pub trait Part {
-    /// Writes it.
+pub(crate) trait Part {
     fn write(self, writer: &mut Writer<'_>);
 }
 
@@ -129,8 +126,7 @@ impl Part for &CStr {
     }
 }
 
-/// A number with base 16.
-pub struct Hex(pub u64);
+pub(crate) struct Hex(pub(crate) u64);
 
 impl Part for Hex {
     fn write(self, writer: &mut Writer<'_>) {
@@ -140,7 +136,7 @@ impl Part for Hex {
 
 /// Milliseconds, as seconds with three decimals, never negative
 /// (`ngx_http_variable_request_time`: `"%T.%03M"`).
-pub struct Seconds(pub i64);
+pub(crate) struct Seconds(pub(crate) i64);
 
 impl Part for Seconds {
     fn write(self, writer: &mut Writer<'_>) {
@@ -152,7 +148,7 @@ impl Part for Seconds {
 
 /// Text from Lua or a client, escaped as in nginx's access log: printable ASCII without
 /// quotation marks remains.
-pub struct Escaped<'a>(pub &'a [u8]);
+pub(crate) struct Escaped<'a>(pub(crate) &'a [u8]);
 
 impl Part for Escaped<'_> {
     fn write(self, writer: &mut Writer<'_>) {
@@ -161,7 +157,7 @@ impl Part for Escaped<'_> {
 }
 
 /// The same without spaces, so that it is one word.
-pub struct Word<'a>(pub &'a [u8]);
+pub(crate) struct Word<'a>(pub(crate) &'a [u8]);
 
 impl Part for Word<'_> {
     fn write(self, writer: &mut Writer<'_>) {
@@ -181,7 +177,7 @@ fn escape(writer: &mut Writer<'_>, text: &[u8], first: u8) {
 }
 
 /// Printable text, as a string of JSON or the value of one of Prometheus' labels.
-pub struct Quoted<'a>(pub &'a [u8]);
+pub(crate) struct Quoted<'a>(pub(crate) &'a [u8]);
 
 impl Part for Quoted<'_> {
     fn write(self, writer: &mut Writer<'_>) {
@@ -197,7 +193,7 @@ impl Part for Quoted<'_> {
 }
 
 /// Printable text in HTML.
-pub struct Html<'a>(pub &'a [u8]);
+pub(crate) struct Html<'a>(pub(crate) &'a [u8]);
 
 impl Part for Html<'_> {
     fn write(self, writer: &mut Writer<'_>) {

@@ -36,7 +36,6 @@ pub(crate) enum Named {
 pub(crate) struct Call(());
 
 impl Call {
-    /// Begins a call, in the function that Lua or nginx calls.
     #[inline(always)]
     pub(crate) fn enter() -> Self {
         Call(())
@@ -74,7 +73,6 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// The request that a handle names.
     #[inline(always)]
     pub(crate) fn by_handle(call: &'a Call, handle: Handle) -> Result<Self, Refusal> {
         match registry().slots.get(handle) {
@@ -122,7 +120,6 @@ impl<'a> LiveRequest<'a> {
         }
     }
 
-    /// The request that a call names.
     #[inline(always)]
     pub(crate) fn named(call: &'a Call, named: Named) -> Result<Self, Refusal> {
         match named {

@@ -15,7 +15,6 @@ use crate::statics::PerWorker;
 /// The module's file at the first configuration, which is when it was loaded.
 static LOADED: PerWorker<Cell<Option<Identity>>> = PerWorker(Cell::new(None));
 
-/// The `lua_var_ctx_restore` of `http {}`.
 static RESTORE: PerWorker<Cell<&str>> = PerWorker(Cell::new("off"));
 
 /// The version and, unless this is a release, the commit that was built (`build.rs`).

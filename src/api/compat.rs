@@ -66,7 +66,7 @@ macro_rules! strings {
         /// # Safety
         /// `out` is null or valid for writes; `r` may be any pointer.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $function(
+        unsafe extern "C" fn $function(
             r: *mut ngx_http_request_t,
             out: *mut ngx_str_t,
         ) -> ngx_int_t {
@@ -100,7 +100,7 @@ strings! {
 /// # Safety
 /// `buf` is null or valid for writes of 32 bytes; `r` may be any pointer.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
+unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
     r: *mut ngx_http_request_t,
     buf: *mut u8,
 ) -> ngx_int_t {
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn ngx_http_lua_var_ffi_request_time(
 /// # Safety
 /// `buf` is null or valid for writes of 32 bytes; `r` may be any pointer.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
+unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
     r: *mut ngx_http_request_t,
     buf: *mut u8,
     kind: c_int,

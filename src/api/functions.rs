@@ -23,9 +23,7 @@ use crate::variable::field::Field;
 use crate::variable::read::{self, Resolved};
 use crate::variable::value::{Again, Flavour, Value};
 
-/// A call from C, as Rust sees it.
 pub(super) struct Asked<'a> {
-    /// The request that is asked for.
     named: Named,
     /// The variable's name; empty if none is asked for.
     name: &'a [u8],
@@ -157,7 +155,6 @@ pub(super) fn set(asked: Asked<'_>, call: &Call) {
     asked.out.put_done(done.map_err(Failure::Error));
 }
 
-/// `live`: whether the request is live.
 pub(super) fn live(asked: Asked<'_>, call: &Call) {
     asked.out.put_done(LiveRequest::named(call, asked.named).map(drop));
 }

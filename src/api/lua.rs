@@ -38,7 +38,6 @@ static FUNCTIONS: Shared<lua_var_rust_t> = Shared(lua_var_rust_t {
     nchunks: CHUNKS.0.len(),
 });
 
-/// The Lua VMs of the process.
 struct Vms {
     /// Whether nginx is reading a configuration. A VM that is created then serves the worker.
     is_configuring: Cell<bool>,
@@ -49,7 +48,6 @@ struct Vms {
 static VMS: PerWorker<Vms> =
     PerWorker(Vms { is_configuring: Cell::new(false), newest: Cell::new(0) });
 
-/// Sets whether nginx is reading a configuration.
 pub(crate) fn set_configuring(is_configuring: bool) {
     VMS.is_configuring.set(is_configuring);
 }
@@ -66,13 +64,11 @@ unsafe extern "C" fn number_of_vm() -> u32 {
 /// Whether the running configuration has lua-nginx-module.
 static IS_RUNNING: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
 
-/// Whether the running configuration has lua-nginx-module.
 #[inline(always)]
 pub(crate) fn is_running() -> bool {
     IS_RUNNING.get()
 }
 
-/// Whether the configuration that is being read has lua-nginx-module.
 pub(crate) fn is_configured() -> bool {
     // SAFETY: the C function only reads a flag, in nginx's one thread.
     unsafe { nginx::shim::lua_var_lua_is_configured() != 0 }

@@ -19,7 +19,6 @@ const fn chunk(
     }
 }
 
-/// The embedded files.
 pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 4]> = Shared([
     chunk(c"resty.ngxvar", c"@resty/ngxvar.lua", include_bytes!("../lua/resty/ngxvar.lua")),
     chunk(

@@ -4,10 +4,10 @@
 //! Functions of Lua's C API may raise Lua errors, so they are written in C. `shim/functions.c`
 //! creates the Lua values, for example, and `functions.rs` reads the variables.
 
-pub mod compat;
+pub(crate) mod compat;
 mod culprits;
 mod functions;
-pub mod lua;
+pub(crate) mod lua;
 mod lua_files;
 
 use crate::nginx::request::Unproved;
@@ -47,7 +47,6 @@ macro_rules! declared_in_shim {
 use declared_in_shim;
 
 impl lua_var_req_t {
-    /// The request that the call names.
     #[inline(always)]
     fn named(&self) -> Named {
         let current = || Unproved::from_lua(self.current as usize);

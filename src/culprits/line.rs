@@ -53,7 +53,6 @@ impl Part for &lua_var_frame_t {
     }
 }
 
-/// Writes which request was named.
 pub(super) fn request(w: &mut Writer<'_>, refusal: &lua_var_refusal_t) {
     match refusal.kind {
         LUA_VAR_REQ_HANDLE => put!(w; Handle::from_bits(refusal.given)),
@@ -62,7 +61,6 @@ pub(super) fn request(w: &mut Writer<'_>, refusal: &lua_var_refusal_t) {
     }
 }
 
-/// Writes the whole line.
 pub(super) fn write(
     w: &mut Writer<'_>,
     refusal: &lua_var_refusal_t,

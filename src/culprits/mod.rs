@@ -6,7 +6,7 @@
 
 mod line;
 pub(crate) mod origins;
-pub mod table;
+pub(crate) mod table;
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_void};
@@ -33,12 +33,10 @@ static TABLE: PerWorker<Cell<Option<&'static Table>>> = PerWorker(Cell::new(None
 const FLUSH_AFTER: usize = 1000;
 /// The place of Lua code that is not known.
 pub(crate) const UNKNOWN: &[u8] = b"-";
-/// `lua_var_log_refused`.
 struct Settings {
     level: Cell<usize>,
     /// Milliseconds between two lines about a culprit; 0 if there are none.
     interval: Cell<u64>,
-    /// `lua_var_trace_handles`
     is_tracing: Cell<bool>,
     /// Whether the process has an event loop.
     has_begun: Cell<bool>,
@@ -65,7 +63,6 @@ pub(crate) const fn address() -> *const c_void {
     (&raw const TABLE).cast()
 }
 
-/// Applies `lua_var_log_refused` and `lua_var_trace_handles`.
 pub(crate) fn configure(conf: &MainConf) {
     SETTINGS.level.set(conf.log_level());
     SETTINGS.interval.set(conf.log_interval());
@@ -103,7 +100,6 @@ fn figure(why: Refusal) -> Option<Figure> {
     }
 }
 
-/// The time in milliseconds since the epoch.
 pub(crate) fn now() -> u64 {
     let (sec, msec) = nginx::time();
     sec.wrapping_mul(1000).wrapping_add(msec).unsigned_abs()
@@ -161,7 +157,6 @@ fn take_line(culprit: &Culprit, interval: u64) -> Option<u64> {
     culprit.take_line(now(), interval)
 }
 
-/// Logs a refusal that was counted.
 pub(crate) fn log(refusal: &lua_var_refusal_t) {
     let call = Call::enter();
     // The request that is running is validated, too, because it may be the damaged one.
@@ -208,7 +203,6 @@ fn log_pending(interval: u64) {
     }
 }
 
-/// Sets the timer for [`flush`].
 fn flush_later() {
     if SETTINGS.has_begun.get() && SETTINGS.interval.get() != 0 {
         // SAFETY: the process has an event loop.

@@ -57,7 +57,6 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Milliseconds since then.
     pub(super) fn ago(&self) -> u32 {
         nginx::msec().wrapping_sub(self.made.load(Relaxed) as u32)
     }
@@ -71,7 +70,6 @@ impl Origin {
 /// The table, if `lua_var_trace_handles` is on. It is not shared with other processes.
 static TABLE: PerWorker<Cell<Option<&'static [Origin; ORIGINS]>>> = PerWorker(Cell::new(None));
 
-/// Allocates the table of this process.
 pub(super) fn begin() {
     // SAFETY: it consists of atomic integers, for which zero bytes are valid.
     TABLE.set(unsafe { mem::shared() });
@@ -87,12 +85,10 @@ fn entry(handle: Handle) -> Option<&'static Origin> {
     TABLE.get()?.get(mixed as usize % ORIGINS)
 }
 
-/// Where a handle was made.
 pub(super) fn of(handle: Handle) -> Option<&'static Origin> {
     entry(handle).filter(|origin| origin.handle.load(Relaxed) == handle.to_bits())
 }
 
-/// Remembers where Lua got a handle.
 pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
     let mut room = Place::default();
     let at = place(&mut room, source, line);
@@ -113,7 +109,6 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
     origin.request_line.store(escaped(&mut room, request_line));
 }
 
-/// The request line of a live request.
 pub(super) fn request_line(live: Result<LiveRequest<'_>, Refusal>) -> &[u8] {
     let live = live.ok();
     live.and_then(|live| live.request_line()).unwrap_or_default()

@@ -15,24 +15,23 @@ use crate::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::text::until_zero;
 
 /// Entries of the table in the module. Further culprits are counted together.
-pub const ENTRIES: usize = 64;
+pub(crate) const ENTRIES: usize = 64;
 
 /// What stands for the place of those.
-pub const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// A text of at most `8 * WORDS` bytes, in words that are read and written one at a time. It
 /// ends at the first zero, or at its last byte.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Text<const WORDS: usize>([AtomicU64; WORDS]);
+pub(crate) struct Text<const WORDS: usize>([AtomicU64; WORDS]);
 
-/// A copy of a [`Text`].
 #[derive(Clone, Copy, Debug)]
-pub struct Copied<const WORDS: usize>([[u8; 8]; WORDS]);
+pub(crate) struct Copied<const WORDS: usize>([[u8; 8]; WORDS]);
 
 impl<const WORDS: usize> Text<WORDS> {
     /// Stores a text, or as much of it as fits.
-    pub fn store(&self, text: &[u8]) {
+    pub(crate) fn store(&self, text: &[u8]) {
         let mut bytes = text.iter().copied().chain(core::iter::repeat(0));
         for word in &self.0 {
             let eight = core::array::from_fn(|_| bytes.next().unwrap_or(0));
@@ -45,8 +44,7 @@ impl<const WORDS: usize> Text<WORDS> {
         words.all(|(word, other)| word.load(Relaxed) == other.load(Relaxed))
     }
 
-    /// The text, as it is now.
-    pub fn load(&self) -> Copied<WORDS> {
+    pub(crate) fn load(&self) -> Copied<WORDS> {
         Copied(core::array::from_fn(|n| {
             let word = self.0.get(n).map_or(0, |word| word.load(Relaxed));
             word.to_ne_bytes()
@@ -55,8 +53,7 @@ impl<const WORDS: usize> Text<WORDS> {
 }
 
 impl<const WORDS: usize> Copied<WORDS> {
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         until_zero(self.0.as_flattened())
     }
 }
@@ -69,17 +66,16 @@ impl<const WORDS: usize> Default for Text<WORDS> {
 
 /// Who was refused what. The texts are escaped: printable ASCII without quotation marks.
 #[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
+pub(crate) struct Key<'a> {
     /// The Lua code that asked, `source:line`.
-    pub at: &'a [u8],
+    pub(crate) at: &'a [u8],
     /// The function that it called.
-    pub asked: &'a [u8],
+    pub(crate) asked: &'a [u8],
     /// The variable; empty if it asked for none.
-    pub variable: &'a [u8],
+    pub(crate) variable: &'a [u8],
     /// What lua-nginx-module was running, such as `access_by_lua*`; empty if that is not known.
-    pub phase: &'a [u8],
-    /// The number of a `Refusal`.
-    pub reason: u64,
+    pub(crate) phase: &'a [u8],
+    pub(crate) reason: u64,
 }
 
 impl Key<'_> {
@@ -99,7 +95,7 @@ impl Key<'_> {
 /// this layout.
 #[derive(Default, Debug)]
 #[repr(C)]
-pub struct Culprit {
+pub(crate) struct Culprit {
     hash: AtomicU64,
     ready: AtomicU64,
     reason: AtomicU64,
@@ -108,18 +104,14 @@ pub struct Culprit {
     logged: AtomicU64,
     logged_at: AtomicU64,
     example: AtomicU64,
-    /// See [`Key`].
-    pub at: Text<10>,
-    /// See [`Key`].
-    pub asked: Text<6>,
-    /// See [`Key`].
-    pub variable: Text<8>,
-    /// See [`Key`].
-    pub phase: Text<4>,
+    pub(crate) at: Text<10>,
+    pub(crate) asked: Text<6>,
+    pub(crate) variable: Text<8>,
+    pub(crate) phase: Text<4>,
     /// Which request it named, at the first refusal.
-    pub request: Text<5>,
+    pub(crate) request: Text<5>,
     /// The request line of the request that was running then.
-    pub request_line: Text<16>,
+    pub(crate) request_line: Text<16>,
 }
 
 const WRITING: u64 = 1;
@@ -127,29 +119,27 @@ const WRITTEN: u64 = 2;
 
 impl Culprit {
     /// Whether this is the entry for those for which there was no room.
-    pub fn is_other(&self) -> bool {
+    pub(crate) fn is_other(&self) -> bool {
         self.hash.load(Relaxed) == 0
     }
 
-    /// The number of a `Refusal`.
-    pub fn reason(&self) -> u64 {
+    pub(crate) fn reason(&self) -> u64 {
         self.reason.load(Relaxed)
     }
 
     /// Whether place, variable and reason are the same.
-    pub fn is_alike(&self, other: &Self) -> bool {
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
         self.reason() == other.reason()
             && self.variable.is_equal(&other.variable)
             && self.at.is_equal(&other.at)
     }
 
-    /// How often it was refused.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
 
     /// When it was last refused, as the caller of [`Culprits::add`] counts time.
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.last.load(Relaxed)
     }
 
@@ -166,7 +156,7 @@ impl Culprit {
 
     /// Stores an example, if there is none. Examples differ, so only the first may be written;
     /// an entry whose worker was killed in the middle has none.
-    pub fn exemplify(&self, request: &[u8], request_line: &[u8]) {
+    pub(crate) fn exemplify(&self, request: &[u8], request_line: &[u8]) {
         let first = self.example.compare_exchange(0, WRITING, Relaxed, Relaxed).is_ok();
         if first {
             self.request.store(request);
@@ -175,14 +165,13 @@ impl Culprit {
         }
     }
 
-    /// Whether it has an example.
-    pub fn has_example(&self) -> bool {
+    pub(crate) fn has_example(&self) -> bool {
         self.example.load(Acquire) == WRITTEN
     }
 
     /// Takes the right to log a line, which one worker has in each `interval`. `now` counts in
     /// the same unit. Returns the number of refusals since the line before.
-    pub fn take_line(&self, now: u64, interval: u64) -> Option<u64> {
+    pub(crate) fn take_line(&self, now: u64, interval: u64) -> Option<u64> {
         let before = self.logged_at.load(Relaxed);
         // The clock may have been set back.
         if now.abs_diff(before) < interval {
@@ -196,7 +185,7 @@ impl Culprit {
     }
 
     /// Whether refusals were left out of the log since the last line.
-    pub fn is_pending(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         self.logged.load(Relaxed) < self.count()
     }
 }
@@ -204,14 +193,14 @@ impl Culprit {
 /// The table. Zero bytes are an empty one.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Culprits<const N: usize> {
+pub(crate) struct Culprits<const N: usize> {
     entries: [Culprit; N],
     other: Culprit,
 }
 
 impl<const N: usize> Culprits<N> {
     /// Counts a refusal, and returns the entry for it.
-    pub fn add(&self, key: &Key<'_>, now: u64) -> &Culprit {
+    pub(crate) fn add(&self, key: &Key<'_>, now: u64) -> &Culprit {
         let culprit = self.entry(key.hash());
         match culprit {
             Some(culprit) => culprit.describe(key),
@@ -240,7 +229,7 @@ impl<const N: usize> Culprits<N> {
 
     /// All culprits that can be read; the ones for which there was no room come last, and have
     /// no texts.
-    pub fn all(&self) -> impl Iterator<Item = &Culprit> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Culprit> {
         let all = self.entries.iter().chain([&self.other]);
         all.filter(|culprit| culprit.ready.load(Acquire) != 0)
     }

@@ -4,13 +4,13 @@
 //! The process that reads the first configuration maps the memory. It is never unmapped, so
 //! it outlives reloads.
 
-pub mod rows;
+pub(crate) mod rows;
 
 use core::cell::Cell;
 
 use crate::nginx::{mem, process};
 use crate::statics::PerWorker;
-pub use rows::Figure;
+pub(crate) use rows::Figure;
 use rows::{Row, Rows};
 
 type AllRows = Rows<{ process::MAX }>;
@@ -46,35 +46,31 @@ pub(crate) fn end() {
     }
 }
 
-/// Adds 1 to a figure of this process.
 #[inline(always)]
-pub fn count(figure: Figure) {
+pub(crate) fn count(figure: Figure) {
     if let Some(row) = OWN.get() {
         row.count(figure);
     }
 }
 
-/// Sets a figure of this process.
 #[inline(always)]
-pub fn set(figure: Figure, value: u64) {
+pub(crate) fn set(figure: Figure, value: u64) {
     if let Some(row) = OWN.get() {
         row.set(figure, value);
     }
 }
 
-/// A figure of this process.
 #[cfg(feature = "testing")]
-pub fn own(figure: Figure) -> u64 {
+pub(crate) fn own(figure: Figure) -> u64 {
     OWN.get().map_or(0, |row| row.get(figure))
 }
 
-/// The rows of the workers that are running.
-pub fn workers() -> impl Iterator<Item = &'static Row> {
+pub(crate) fn workers() -> impl Iterator<Item = &'static Row> {
     let all = SHARED.get().into_iter();
     all.flat_map(|all| all.running(process::is_alive))
 }
 
 /// The sum of a figure over all processes; a counter includes those that have ended.
-pub fn sum(figure: Figure) -> u64 {
+pub(crate) fn sum(figure: Figure) -> u64 {
     SHARED.get().map_or(0, |all| all.sum(figure, process::is_alive))
 }

@@ -21,23 +21,22 @@ macro_rules! figures {
     ($($figure:ident $name:literal $help:literal;)+) => {
         /// A figure: a number in each row.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Figure {
+        pub(crate) enum Figure {
             $(#[doc = $name] $figure,)+
         }
 
         impl Figure {
-            /// All figures, in the order of their numbers.
-            pub const ALL: &'static [Figure] = &[$(Figure::$figure),+];
+            pub(crate) const ALL: &'static [Figure] = &[$(Figure::$figure),+];
 
             /// The name, with its labels, everywhere but in Prometheus' text format, where
             /// `nginx_lua_var_` precedes it.
-            pub const fn name(self) -> &'static str {
+            pub(crate) const fn name(self) -> &'static str {
                 match self { $(Figure::$figure => $name,)+ }
             }
 
             /// What the metric says, and what to do about it; empty in all but the first
             /// figure of a metric.
-            pub const fn help(self) -> &'static str {
+            pub(crate) const fn help(self) -> &'static str {
                 match self { $(Figure::$figure => $help,)+ }
             }
         }
@@ -74,7 +73,7 @@ figures! {
 impl Figure {
     /// Whether the figure only grows. The others are gauges, to which a process that has
     /// ended contributes nothing.
-    pub const fn is_counter(self) -> bool {
+    pub(crate) const fn is_counter(self) -> bool {
         !matches!(
             self,
             Figure::Workers | Figure::Live | Figure::RetiredSlots | Figure::LayoutDiffers
@@ -85,27 +84,24 @@ impl Figure {
 /// The figures of one process, on cache lines of their own.
 #[derive(Default, Debug)]
 #[repr(align(64))]
-pub struct Row {
+pub(crate) struct Row {
     /// Id of the process that serves requests with this slot; 0 if there is none.
     pid: AtomicU64,
     figures: [AtomicU64; Figure::ALL.len()],
 }
 
 impl Row {
-    /// The id of the process; 0 if there is none.
-    pub fn pid(&self) -> u64 {
+    pub(crate) fn pid(&self) -> u64 {
         self.pid.load(Acquire)
     }
 
-    /// The value of a figure.
     #[inline(always)]
-    pub fn get(&self, figure: Figure) -> u64 {
+    pub(crate) fn get(&self, figure: Figure) -> u64 {
         self.figures.get(figure as usize).map_or(0, |cell| cell.load(Relaxed))
     }
 
-    /// Sets a figure. Only the process of the row may call this.
     #[inline(always)]
-    pub fn set(&self, figure: Figure, value: u64) {
+    pub(crate) fn set(&self, figure: Figure, value: u64) {
         if let Some(cell) = self.figures.get(figure as usize) {
             cell.store(value, Relaxed);
         }
@@ -113,13 +109,13 @@ impl Row {
 
     /// Adds 1 to a figure. Only the process of the row may call this.
     #[inline(always)]
-    pub fn count(&self, figure: Figure) {
+    pub(crate) fn count(&self, figure: Figure) {
         self.set(figure, self.get(figure).wrapping_add(1));
     }
 
     /// Hands the row to the process with this id, or with 0 to none. Only the process of the
     /// row may call this.
-    pub fn hand_to(&self, pid: u64) {
+    pub(crate) fn hand_to(&self, pid: u64) {
         for figure in Figure::ALL {
             if !figure.is_counter() {
                 self.set(*figure, 0);
@@ -132,15 +128,14 @@ impl Row {
 
 /// The rows of all processes. Zero bytes are rows that no process has had.
 #[derive(Debug)]
-pub struct Rows<const N: usize> {
+pub(crate) struct Rows<const N: usize> {
     rows: [Row; N],
     /// The highest slot that had a process, plus 1, so that only those rows are read.
     used: AtomicU64,
 }
 
 impl<const N: usize> Rows<N> {
-    /// The row of the process with this slot.
-    pub fn of(&self, slot: usize) -> Option<&Row> {
+    pub(crate) fn of(&self, slot: usize) -> Option<&Row> {
         self.used.fetch_max(slot.wrapping_add(1) as u64, Relaxed);
         self.rows.get(slot)
     }
@@ -149,8 +144,7 @@ impl<const N: usize> Rows<N> {
         self.rows.iter().take(self.used.load(Relaxed) as usize)
     }
 
-    /// The rows whose processes are running.
-    pub fn running(&self, is_alive: fn(u64) -> bool) -> impl Iterator<Item = &Row> {
+    pub(crate) fn running(&self, is_alive: fn(u64) -> bool) -> impl Iterator<Item = &Row> {
         self.used().filter(move |row| {
             let pid = row.pid();
             pid != 0 && is_alive(pid)
@@ -158,7 +152,7 @@ impl<const N: usize> Rows<N> {
     }
 
     /// The sum of a figure; a counter includes the processes that have ended.
-    pub fn sum(&self, figure: Figure, is_alive: fn(u64) -> bool) -> u64 {
+    pub(crate) fn sum(&self, figure: Figure, is_alive: fn(u64) -> bool) -> u64 {
         let add = |sum: u64, row: &Row| sum.wrapping_add(row.get(figure));
         if figure.is_counter() {
             self.used().fold(0, add)

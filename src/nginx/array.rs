@@ -12,11 +12,9 @@ use super::{Foreign, ngx_array_t};
 /// the elements; [`Elements::read`] yields references.
 #[derive(Clone, Copy)]
 pub(crate) struct Elements<'a, T> {
-    /// The next element.
     at: *mut T,
     /// The size of an element in bytes, at least that of a `T`.
     stride: usize,
-    /// How many elements are left.
     left: usize,
     of: PhantomData<&'a T>,
 }
@@ -44,7 +42,6 @@ impl<'a, T> Elements<'a, T> {
         }
     }
 
-    /// The elements, for reading.
     pub(crate) fn read(self) -> impl Iterator<Item = &'a T> {
         // SAFETY: the array is neither freed nor extended during `'a`, by the contract of `of`,
         // and nothing writes to its elements meanwhile.

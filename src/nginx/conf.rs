@@ -24,15 +24,10 @@ use super::{
 };
 use crate::text::{Writer, written};
 
-/// `NGX_CONF_UNSET_UINT`.
 pub(crate) const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
-/// `NGX_CONF_UNSET`, for a flag.
 pub(crate) const UNSET_FLAG: ngx_flag_t = -1;
-/// Parses a directive that is `on` or `off`.
 pub(crate) use ngx::ffi::ngx_conf_set_flag_slot as set_flag;
-/// `NGX_CONF_OK`.
 pub(crate) const CONF_OK: *mut c_char = ptr::null_mut();
-/// `NGX_CONF_ERROR`.
 pub(crate) const CONF_ERROR: *mut c_char = ptr::without_provenance_mut(usize::MAX);
 
 /// The end of a module's array of directives (`ngx_null_command`).
@@ -63,7 +58,6 @@ impl<'a> Conf<'a> {
         unsafe { self.cf.as_ref() }
     }
 
-    /// The pointer, to pass to nginx's functions.
     pub(crate) fn as_ptr(self) -> *mut ngx_conf_t {
         self.cf.as_ptr()
     }
@@ -83,7 +77,6 @@ impl<'a> Conf<'a> {
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
     }
 
-    /// The log for errors in the configuration.
     pub(crate) fn log(self) -> Log {
         // SAFETY: the log exists for as long as nginx reads the configuration.
         unsafe { Log::from_raw(self.get().log) }
@@ -112,7 +105,6 @@ impl<'a> Conf<'a> {
         arguments.into_iter().flat_map(Elements::read).map(text)
     }
 
-    /// The arrays of configurations of the `http {}`, server or location that is being read.
     fn ctx(&self) -> &ffi::ngx_http_conf_ctx_t {
         // SAFETY: `ctx` has this type whenever nginx calls an HTTP module's function.
         unsafe { &*self.get().ctx.cast::<ffi::ngx_http_conf_ctx_t>() }
@@ -123,7 +115,6 @@ impl<'a> Conf<'a> {
         Tables::of_block(self.ctx()).get()
     }
 
-    /// The core module's main configuration.
     pub(crate) fn core_main_conf(self) -> Option<&'a ngx_http_core_main_conf_t> {
         // SAFETY: the core module made its entry, and only nginx writes to it.
         unsafe { self.conf::<ngx_http_core_main_conf_t>().as_ref() }
@@ -226,7 +217,6 @@ pub(crate) fn core_directive_offset(name: &[u8]) -> Option<usize> {
 /// The complete configuration of a cycle, while nginx starts it.
 pub(crate) struct Complete<'a> {
     tables: Tables,
-    /// The cycle's log, to which `error_log` applies.
     pub(crate) log: Log,
     of: PhantomData<&'a ngx_cycle_t>,
 }
@@ -261,7 +251,6 @@ impl<'a> Complete<'a> {
     }
 }
 
-/// Logs an error in the configuration that is being read, with its file and line.
 macro_rules! conf_error {
     ($cf:expr; $($part:expr),+ $(,)?) => {
         $cf.error(|w| $crate::text::put!(w; $($part),+))

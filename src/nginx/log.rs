@@ -30,7 +30,6 @@ impl Log {
         Log(log)
     }
 
-    /// The log of the running cycle.
     pub(crate) fn of_cycle() -> Self {
         // SAFETY: `ngx_cycle` is a static of nginx's, which this thread alone writes.
         let cycle = unsafe { cycle_address().read_volatile() };
@@ -67,7 +66,6 @@ fn write_line(level: usize, log: NonNull<ngx_log_t>, write: impl FnOnce(&mut Wri
 /// The level of [`log_debug`]. nginx enables debug messages by their kind, so this is a mask.
 pub(crate) const DEBUG: usize = (NGX_LOG_DEBUG | NGX_LOG_DEBUG_HTTP) as usize;
 
-/// Writes a line to the log `$log` at `$level`.
 macro_rules! log_error {
     ($level:expr, $log:expr; $($part:expr),+ $(,)?) => {
         $log.line($level as usize, |w| $crate::text::put!(w; $($part),+))

@@ -40,11 +40,8 @@ pub(crate) mod shim {
     include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 }
 
-/// `NGX_OK` as an `ngx_int_t`, which handlers return.
 pub(crate) const OK: ngx_int_t = ffi::NGX_OK as ngx_int_t;
-/// `NGX_ERROR` as an `ngx_int_t`.
 pub(crate) const ERROR: ngx_int_t = ffi::NGX_ERROR as ngx_int_t;
-/// `NGX_DECLINED` as an `ngx_int_t`.
 pub(crate) const DECLINED: ngx_int_t = ffi::NGX_DECLINED as ngx_int_t;
 /// The value of `r->signature` in a live request (`NGX_HTTP_MODULE`, "HTTP").
 pub(crate) const SIGNATURE: u32 = NGX_HTTP_MODULE;
@@ -77,7 +74,6 @@ unsafe fn entry<T>(table: *mut *mut T, at: usize) -> *mut T {
     unsafe { *place }
 }
 
-/// `ctx_index` of `ngx_http_core_module`.
 pub(crate) fn core_index() -> usize {
     let module = &raw const ffi::ngx_http_core_module;
     // SAFETY: nginx assigns `ctx_index` before it reads a configuration, and never again.
@@ -109,12 +105,10 @@ pub(crate) const fn http_module() -> *const ngx_module_t {
     &raw const ffi::ngx_http_module
 }
 
-/// The address of `ngx_cycle`.
 pub(crate) const fn cycle_address() -> *const *mut ngx_cycle_t {
     (&raw const ffi::ngx_cycle).cast()
 }
 
-/// The address of `ngx_current_msec`.
 pub(crate) const fn msec_address() -> *const c_void {
     (&raw const ffi::ngx_current_msec).cast()
 }

@@ -20,7 +20,6 @@ pub(crate) unsafe trait HttpModule {
     fn ctx_index() -> usize;
 }
 
-/// What a configuration is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     Main,

@@ -22,18 +22,15 @@ pub(crate) fn serves() -> bool {
     kind == ffi::NGX_PROCESS_WORKER as usize || kind == ffi::NGX_PROCESS_SINGLE as usize
 }
 
-/// The id of this process, for system calls.
 pub(super) fn pid() -> libc::pid_t {
     // SAFETY: `getpid` takes nothing and accesses no memory of the process.
     unsafe { libc::getpid() }
 }
 
-/// The id of this process.
 pub(crate) fn own_pid() -> u64 {
     u64::from(pid().unsigned_abs())
 }
 
-/// Whether a process with this id exists.
 pub(crate) fn is_alive(pid: u64) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else {
         return false;
@@ -43,7 +40,6 @@ pub(crate) fn is_alive(pid: u64) -> bool {
     rc == 0 || errno() == libc::EPERM
 }
 
-/// The number of the error of the last system call that failed.
 pub(super) fn errno() -> i32 {
     // SAFETY: the function takes nothing and returns the address of this thread's `errno`.
     let error = unsafe { libc::__errno_location() };

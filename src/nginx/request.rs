@@ -102,7 +102,6 @@ pub(crate) struct AnyRequest<'a> {
 }
 
 impl<'a> AnyRequest<'a> {
-    /// The pointer, for nginx's functions.
     pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
         self.raw.as_ptr()
     }
@@ -120,7 +119,6 @@ impl<'a> AnyRequest<'a> {
         unsafe { self.raw.as_ref() }
     }
 
-    /// `r->signature`
     #[inline(always)]
     pub(crate) fn signature(self) -> u32 {
         self.members().signature
@@ -132,7 +130,6 @@ impl<'a> AnyRequest<'a> {
         self.connection_ptr() as usize
     }
 
-    /// `r->connection`
     pub(crate) fn connection_ptr(self) -> *mut ngx_connection_t {
         self.members().connection
     }
@@ -156,7 +153,6 @@ impl<'a> AnyRequest<'a> {
         !self.connection().ssl.is_null()
     }
 
-    /// The log for what concerns the request.
     pub(crate) fn log(self) -> Log {
         // SAFETY: the log of a connection lives as long as the connection.
         unsafe { Log::from_raw(self.connection().log) }
@@ -235,34 +231,28 @@ impl<'a> Request<'a> {
 
     // ---- Strings. `None` is one that was never set, which nginx's handlers call not found. ----
 
-    /// A string of the request, of its connection or of its configuration.
     #[inline(always)]
     fn string(self, of: impl FnOnce(&ngx_http_request_t) -> ngx_str_t) -> Option<&'a [u8]> {
         // SAFETY: these strings are null, or live as long as the request or longer.
         unsafe { bytes_or_null(of(self.members())) }
     }
 
-    /// `r->uri`
     pub(crate) fn uri(self) -> Option<&'a [u8]> {
         self.string(|r| r.uri)
     }
 
-    /// `r->unparsed_uri`
     pub(crate) fn unparsed_uri(self) -> Option<&'a [u8]> {
         self.string(|r| r.unparsed_uri)
     }
 
-    /// `r->args`
     pub(crate) fn args(self) -> Option<&'a [u8]> {
         self.string(|r| r.args)
     }
 
-    /// `r->request_line`
     pub(crate) fn request_line(self) -> Option<&'a [u8]> {
         self.string(|r| r.request_line)
     }
 
-    /// `r->http_protocol`
     pub(crate) fn http_protocol(self) -> Option<&'a [u8]> {
         self.string(|r| r.http_protocol)
     }
@@ -282,13 +272,11 @@ impl<'a> Request<'a> {
         self.string(|_| self.connection().addr_text).unwrap_or_default()
     }
 
-    /// `server_name` of the server that serves the request.
     pub(crate) fn server_name(self) -> &'a [u8] {
         let conf = self.conf::<ngx_http_core_srv_conf_t>();
         conf.and_then(|conf| self.string(|_| conf.server_name)).unwrap_or_default()
     }
 
-    /// The name of the location that the request is in.
     pub(crate) fn location_name(self) -> &'a [u8] {
         let conf = self.conf::<ngx_http_core_loc_conf_t>();
         conf.and_then(|conf| self.string(|_| conf.name)).unwrap_or_default()
@@ -296,7 +284,6 @@ impl<'a> Request<'a> {
 
     // ---- Numbers --------------------------------------------------------------------------
 
-    /// `r->err_status`
     pub(crate) fn err_status(self) -> usize {
         self.members().err_status
     }
@@ -306,7 +293,6 @@ impl<'a> Request<'a> {
         self.members().headers_out.status
     }
 
-    /// `r->http_version`
     pub(crate) fn http_version(self) -> usize {
         self.members().http_version
     }
@@ -317,7 +303,6 @@ impl<'a> Request<'a> {
         (members.start_sec, members.start_msec as i64)
     }
 
-    /// `r->request_length`
     pub(crate) fn request_length(self) -> i64 {
         self.members().request_length
     }
@@ -366,7 +351,6 @@ impl<'a> Request<'a> {
 
     // ---- Configuration --------------------------------------------------------------------
 
-    /// A module's configuration for the request.
     #[inline(always)]
     pub(crate) fn conf<T: ModuleConf>(self) -> Option<&'a T> {
         // SAFETY: null or a `T`. It lives longer than the request, whose connection or

@@ -5,7 +5,6 @@ use core::ptr::{self, NonNull};
 
 use super::ngx_str_t;
 
-/// An empty `ngx_str_t`.
 pub(crate) const EMPTY: ngx_str_t = ngx_str_t { len: 0, data: ptr::null_mut() };
 
 /// An `ngx_str_t` that points to these bytes, for functions of nginx's that only read them.

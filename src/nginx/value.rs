@@ -42,7 +42,6 @@ impl VarValue {
     /// A value that is not set: neither valid nor not found.
     pub(crate) const EMPTY: Self = VarValue { word: 0, data: ptr::null_mut() };
 
-    /// The value of a variable that is not found.
     pub(crate) const NOT_THERE: Self = VarValue { word: Self::NOT_FOUND, data: ptr::null_mut() };
 
     /// A valid value. The text must live as long as the request, if nginx stores the value.
@@ -156,10 +155,8 @@ impl PartialEq for Getter {
 }
 
 impl Getter {
-    /// No handler.
     pub(crate) const NONE: Self = Getter { handler: None, data: 0 };
 
-    /// The function and its data; `None` if there is no handler.
     pub(super) fn parts(self) -> Option<(GetHandler, usize)> {
         Some((self.handler?, self.data))
     }
@@ -170,7 +167,6 @@ impl Getter {
         self.data
     }
 
-    /// The same handler with other data.
     pub(super) fn with_data(self, data: usize) -> Self {
         Getter { data, ..self }
     }
@@ -198,7 +194,6 @@ impl<'a> Variable<'a> {
         self.0
     }
 
-    /// The get handler and its data.
     pub(crate) fn getter(self) -> Getter {
         Getter { handler: self.0.get_handler, data: self.0.data }
     }
@@ -212,12 +207,10 @@ impl<'a> Variable<'a> {
         self.has_flag(NGX_HTTP_VAR_INDEXED).then_some(self.0.index as u32)
     }
 
-    /// Whether nginx may cache the value, that is, `NGX_HTTP_VAR_NOCACHEABLE` is not set.
     pub(crate) fn is_cacheable(self) -> bool {
         !self.has_flag(NGX_HTTP_VAR_NOCACHEABLE)
     }
 
-    /// Whether `NGX_HTTP_VAR_CHANGEABLE` is set.
     pub(crate) fn is_changeable(self) -> bool {
         self.has_flag(NGX_HTTP_VAR_CHANGEABLE)
     }
@@ -226,7 +219,6 @@ impl<'a> Variable<'a> {
         self.0.set_handler.is_some()
     }
 
-    /// nginx's structure.
     pub(super) fn raw(self) -> &'a ngx_http_variable_t {
         self.0
     }

@@ -12,19 +12,17 @@ use core::ptr;
 use super::slots::Slot;
 
 /// Number of chains; a power of two.
-pub const HEADS: usize = 1 << 20;
+pub(crate) const HEADS: usize = 1 << 20;
 
-/// The heads of the chains.
-pub type Heads = [Cell<Option<&'static Slot>>; HEADS];
+pub(crate) type Heads = [Cell<Option<&'static Slot>>; HEADS];
 
-/// The index of a worker process.
-pub struct Index {
+pub(crate) struct Index {
     heads: &'static Heads,
 }
 
 impl Index {
     /// An empty index that uses these heads, all of which must be `None`.
-    pub const fn new(heads: &'static Heads) -> Self {
+    pub(crate) const fn new(heads: &'static Heads) -> Self {
         Index { heads }
     }
 
@@ -41,7 +39,7 @@ impl Index {
 
     /// The slot of the live request at `address`, which is only compared.
     #[inline(always)]
-    pub fn find(&self, address: usize) -> Option<&'static Slot> {
+    pub(crate) fn find(&self, address: usize) -> Option<&'static Slot> {
         let mut link = self.head(address)?.get();
         while let Some(slot) = link {
             if slot.request() == address {
@@ -54,7 +52,7 @@ impl Index {
 
     /// Adds an occupied slot under `address`, which is that of its request.
     #[inline(always)]
-    pub fn insert(&self, address: usize, slot: &'static Slot) {
+    pub(crate) fn insert(&self, address: usize, slot: &'static Slot) {
         if let Some(head) = self.head(address) {
             slot.set_link(head.get());
             head.set(Some(slot));
@@ -63,7 +61,7 @@ impl Index {
 
     /// Removes a slot, which must still have its request's address.
     #[inline(always)]
-    pub fn remove(&self, slot: &'static Slot) {
+    pub(crate) fn remove(&self, slot: &'static Slot) {
         let is_it = |other: Option<&'static Slot>| other.is_some_and(|other| ptr::eq(other, slot));
         let Some(head) = self.head(slot.request()) else {
             return;
@@ -82,9 +80,8 @@ impl Index {
         }
     }
 
-    /// Number of entries, for the test suite.
     #[cfg(any(test, feature = "testing"))]
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         let mut count = 0u32;
         for head in self.heads {
             let mut link = head.get();

@@ -5,8 +5,8 @@
 //! after a redirect, among the cleanups of `r->pool` (`ngx_http_realip_module`). But that reads
 //! the request, and an address that Lua passes may point to freed memory.
 
-pub mod by_address;
-pub mod slots;
+pub(crate) mod by_address;
+pub(crate) mod slots;
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -21,22 +21,18 @@ use slots::{Chunk, Slot, Slots};
 /// The live requests of a worker process. It consists of [`Cell`]s, so that a handler that nginx
 /// calls while another one is running finds nothing borrowed.
 #[repr(C)]
-pub struct Registry {
-    /// One slot for each request.
-    pub slots: Slots,
-    /// Finds a slot by the address of its request.
+pub(crate) struct Registry {
+    pub(crate) slots: Slots,
     index: Index,
 }
 
-/// The heads of the index's chains.
 static CHAINS: PerWorker<Heads> = PerWorker([const { Cell::new(None) }; HEADS]);
 
 static REGISTRY: PerWorker<Registry> =
     PerWorker(Registry { slots: Slots::new(), index: Index::new(&CHAINS.0) });
 
-/// The registry of this process.
 #[inline]
-pub const fn registry() -> &'static Registry {
+pub(crate) const fn registry() -> &'static Registry {
     &REGISTRY.0
 }
 
@@ -56,16 +52,15 @@ unsafe extern "C" fn forget(slot: *mut c_void) {
 }
 
 impl Registry {
-    /// Number of entries in the index.
     #[cfg(feature = "testing")]
-    pub fn indexed(&self) -> u32 {
+    pub(crate) fn indexed(&self) -> u32 {
         self.index.count()
     }
 
     /// The slot of the live request at this address. The address is not dereferenced, so it
     /// may be anything.
     #[inline(always)]
-    pub fn find(&self, address: usize) -> Option<&'static Slot> {
+    pub(crate) fn find(&self, address: usize) -> Option<&'static Slot> {
         self.index.find(address)
     }
 

@@ -16,46 +16,43 @@ use core::mem::offset_of;
 use crate::text::{Part, Writer, put};
 
 /// Number of slots that are allocated at a time.
-pub const CHUNK: usize = 512;
-/// The most chunks.
-pub const CHUNKS: usize = 4096;
+pub(crate) const CHUNK: usize = 512;
+pub(crate) const CHUNKS: usize = 4096;
 /// The most requests that can be live in one worker.
-pub const MAX_LIVE: usize = CHUNK * CHUNKS;
+pub(crate) const MAX_LIVE: usize = CHUNK * CHUNKS;
 
 /// The name of one occupant of one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Handle {
-    /// Slot number.
-    pub id: u32,
+pub(crate) struct Handle {
+    pub(crate) id: u32,
     /// Generation of the occupant, always odd.
-    pub generation: u32,
+    pub(crate) generation: u32,
 }
 
 impl Handle {
     /// A handle from the 64 bits that Lua keeps: the id in the low half, the generation in the
     /// high half.
-    pub const fn from_bits(bits: u64) -> Self {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Handle { id: bits as u32, generation: (bits >> 32) as u32 }
     }
 
     /// A handle that names no request, for code that runs in a TLS handshake or in another context
     /// that lua-nginx-module makes a fake request for. `number` tells such handles apart.
-    pub const fn fake(is_handshake: bool, number: u32) -> Self {
+    pub(crate) const fn fake(is_handshake: bool, number: u32) -> Self {
         Handle { id: u32::MAX, generation: number << 2 | if is_handshake { 1 } else { 3 } }
     }
 
     /// Whether it is such a handle.
-    pub const fn is_fake(self) -> bool {
+    pub(crate) const fn is_fake(self) -> bool {
         self.id == u32::MAX
     }
 
     /// Whether such a handle was made in a TLS handshake.
-    pub const fn is_of_handshake(self) -> bool {
+    pub(crate) const fn is_of_handshake(self) -> bool {
         self.is_fake() && self.generation & 3 == 1
     }
 
-    /// The same 64 bits.
-    pub const fn to_bits(self) -> u64 {
+    pub(crate) const fn to_bits(self) -> u64 {
         (self.generation as u64) << 32 | self.id as u64
     }
 }
@@ -73,9 +70,9 @@ impl Part for Handle {
 /// What the registry knows of a live request. A free slot has only a generation, an id, a
 /// link and `ended`.
 #[repr(C)]
-pub struct Slot {
+pub(crate) struct Slot {
     /// The cleanup of the request's pool that frees the slot, for nginx.
-    pub cleanup: [Cell<usize>; 3],
+    pub(crate) cleanup: [Cell<usize>; 3],
     /// Address of the request; 0 while the slot is free.
     request: Cell<usize>,
     /// Address of the request's connection, as it was when the request was registered.
@@ -101,7 +98,7 @@ pub struct Slot {
 
 /// How long ago the request of a handle ended, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// Exactly this long ago.
     Ago(u32),
     /// More than this: a later occupant of the slot ended then.
@@ -112,111 +109,91 @@ pub enum Ended {
 
 impl Slot {
     /// Flag: an `error_page` redirected the request.
-    pub const FROM_ERROR_PAGE: u32 = 1;
+    pub(crate) const FROM_ERROR_PAGE: u32 = 1;
     /// The three bits of [`Slot::outcome`] begin at this bit of the flags.
     const OUTCOME_SHIFT: u32 = 1;
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 
     /// Offset of `generation`, for the gdb commands; so are the next six.
-    pub const GENERATION: usize = offset_of!(Slot, generation);
-    /// Offset of `connection`.
-    pub const CONNECTION: usize = offset_of!(Slot, connection);
-    /// Offset of `request`.
-    pub const REQUEST: usize = offset_of!(Slot, request);
-    /// Offset of `flags`.
-    pub const FLAGS: usize = offset_of!(Slot, flags);
-    /// Offset of `ctx_ref`.
-    pub const CTX_REF: usize = offset_of!(Slot, ctx_ref);
-    /// Offset of `ctx_vm`.
-    pub const CTX_VM: usize = offset_of!(Slot, ctx_vm);
-    /// Offset of `ended`.
-    pub const ENDED: usize = offset_of!(Slot, ended);
+    pub(crate) const GENERATION: usize = offset_of!(Slot, generation);
+    pub(crate) const CONNECTION: usize = offset_of!(Slot, connection);
+    pub(crate) const REQUEST: usize = offset_of!(Slot, request);
+    pub(crate) const FLAGS: usize = offset_of!(Slot, flags);
+    pub(crate) const CTX_REF: usize = offset_of!(Slot, ctx_ref);
+    pub(crate) const CTX_VM: usize = offset_of!(Slot, ctx_vm);
+    pub(crate) const ENDED: usize = offset_of!(Slot, ended);
 
-    /// The handle of the current occupant.
-    pub fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         Handle { id: self.id.get(), generation: self.generation.get() }
-    }
-
-    /// The slot's number.
-    pub fn id(&self) -> u32 {
-        self.id.get()
     }
 
     /// Address of the request; 0 if the slot is free.
     #[inline(always)]
-    pub fn request(&self) -> usize {
+    pub(crate) fn request(&self) -> usize {
         self.request.get()
     }
 
     /// Address of the connection that the request had when it was registered.
     #[inline(always)]
-    pub fn connection(&self) -> usize {
+    pub(crate) fn connection(&self) -> usize {
         self.connection.get()
     }
 
-    /// Whether all bits of `flag` are set.
-    pub fn has(&self, flag: u32) -> bool {
+    pub(crate) fn has(&self, flag: u32) -> bool {
         self.flags.get() & flag == flag
     }
 
-    /// Sets the bits of `flag`.
-    pub fn raise(&self, flag: u32) {
+    pub(crate) fn raise(&self, flag: u32) {
         self.flags.set(self.flags.get() | flag);
     }
 
     /// What became of a lost `ngx.ctx`, a number of `restore.rs`; 0 at first.
-    pub fn outcome(&self) -> u32 {
+    pub(crate) fn outcome(&self) -> u32 {
         self.flags.get() >> Self::OUTCOME_SHIFT & 7
     }
 
-    /// Sets [`Slot::outcome`], a number below 8.
-    pub fn set_outcome(&self, outcome: u32) {
+    pub(crate) fn set_outcome(&self, outcome: u32) {
         let others = self.flags.get() & !(7 << Self::OUTCOME_SHIFT);
         self.flags.set(others | (outcome & 7) << Self::OUTCOME_SHIFT);
     }
 
     /// Counts a refusal while this request was running, up to 65535.
-    pub fn count_refused(&self) {
+    pub(crate) fn count_refused(&self) {
         if self.refused() < 0xffff {
             self.flags.set(self.flags.get().wrapping_add(1 << Self::REFUSED_SHIFT));
         }
     }
 
-    /// How many accesses were refused while this request was running.
-    pub fn refused(&self) -> u32 {
+    pub(crate) fn refused(&self) -> u32 {
         self.flags.get() >> Self::REFUSED_SHIFT
     }
 
     /// The stashed `ngx.ctx`: its reference and the VM that has it. `None` if none is stashed.
-    pub fn ctx(&self) -> Option<(i32, u32)> {
+    pub(crate) fn ctx(&self) -> Option<(i32, u32)> {
         let reference = self.ctx_ref.get();
         (reference > 0).then(|| (reference, self.ctx_vm.get()))
     }
 
-    /// Stashes the reference of the request's `ngx.ctx` in this VM.
-    pub fn set_ctx(&self, reference: i32, vm: u32) {
+    pub(crate) fn set_ctx(&self, reference: i32, vm: u32) {
         self.ctx_ref.set(reference);
         self.ctx_vm.set(vm);
     }
 
     /// Address of the values that were stored before the first error page; 0 if none were.
-    pub fn original(&self) -> usize {
+    pub(crate) fn original(&self) -> usize {
         self.original.get()
     }
 
-    /// Sets the address of those values, which must live as long as the request.
-    pub fn set_original(&self, address: usize) {
+    pub(crate) fn set_original(&self, address: usize) {
         self.original.set(address);
     }
 
-    /// The next slot in this slot's chain.
     #[inline(always)]
-    pub fn link(&self) -> Option<&'static Slot> {
+    pub(crate) fn link(&self) -> Option<&'static Slot> {
         self.link.get()
     }
 
-    /// Sets the next slot in the chain.
     #[inline(always)]
     pub(super) fn set_link(&self, next: Option<&'static Slot>) {
         self.link.set(next);
@@ -225,40 +202,32 @@ impl Slot {
     /// Sets the generation so that the current occupant, or the next one if the slot is free,
     /// is the slot's last.
     #[cfg(any(test, feature = "testing"))]
-    pub fn age(&self) {
+    pub(crate) fn age(&self) {
         let occupied = self.generation.get() & 1;
         self.generation.set((u32::MAX - 1) | occupied);
     }
 }
 
-/// Slots that are allocated together.
-pub type Chunk = [Slot; CHUNK];
+pub(crate) type Chunk = [Slot; CHUNK];
 
-/// The slots of one worker.
 #[repr(C)]
-pub struct Slots {
+pub(crate) struct Slots {
     /// The chunks that are allocated so far.
     chunks: [Cell<Option<&'static Chunk>>; CHUNKS],
-    /// Head of the free list.
     free: Cell<Option<&'static Slot>>,
     /// How many slots, from the first, were ever occupied.
     used: Cell<u32>,
-    /// Occupied slots.
     live: Cell<u32>,
-    /// Slots that are never occupied again.
     retired: Cell<u32>,
 }
 
 impl Slots {
     /// Offset of `chunks`, for the gdb commands; so are the next two.
-    pub const CHUNKS: usize = offset_of!(Slots, chunks);
-    /// Offset of `used`.
-    pub const USED: usize = offset_of!(Slots, used);
-    /// Offset of `live`.
-    pub const LIVE: usize = offset_of!(Slots, live);
+    pub(crate) const CHUNKS: usize = offset_of!(Slots, chunks);
+    pub(crate) const USED: usize = offset_of!(Slots, used);
+    pub(crate) const LIVE: usize = offset_of!(Slots, live);
 
-    /// No slots.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Slots {
             chunks: [const { Cell::new(None) }; CHUNKS],
             free: Cell::new(None),
@@ -268,25 +237,23 @@ impl Slots {
         }
     }
 
-    /// Number of occupied slots.
-    pub fn live(&self) -> u32 {
+    pub(crate) fn live(&self) -> u32 {
         self.live.get()
     }
 
     /// Number of slots that are allocated, for the test suite.
     #[cfg(any(test, feature = "testing"))]
-    pub fn allocated(&self) -> usize {
+    pub(crate) fn allocated(&self) -> usize {
         self.chunks.iter().filter(|chunk| chunk.get().is_some()).count().saturating_mul(CHUNK)
     }
 
-    /// Number of retired slots.
-    pub fn retired(&self) -> u32 {
+    pub(crate) fn retired(&self) -> u32 {
         self.retired.get()
     }
 
     /// The slot with this number, free or occupied.
     #[inline(always)]
-    pub fn by_id(&self, id: u32) -> Option<&'static Slot> {
+    pub(crate) fn by_id(&self, id: u32) -> Option<&'static Slot> {
         let chunk = self.chunks.get(id as usize / CHUNK)?.get()?;
         chunk.get(id as usize % CHUNK)
     }
@@ -294,13 +261,13 @@ impl Slots {
     /// The slot of the live request that `handle` names. The request of a free slot is 0, so
     /// that a made-up even generation is refused, too.
     #[inline(always)]
-    pub fn get(&self, handle: Handle) -> Option<&'static Slot> {
+    pub(crate) fn get(&self, handle: Handle) -> Option<&'static Slot> {
         let slot = self.by_id(handle.id)?;
         (slot.generation.get() == handle.generation && slot.request() != 0).then_some(slot)
     }
 
     /// How long before `now`, in milliseconds, the request that `handle` named ended.
-    pub fn ended(&self, handle: Handle, now: u32) -> Ended {
+    pub(crate) fn ended(&self, handle: Handle, now: u32) -> Ended {
         let Some(slot) = self.by_id(handle.id) else {
             return Ended::Never;
         };
@@ -319,7 +286,7 @@ impl Slots {
     /// `more` has to allocate a chunk of zero bytes. Returns `None` if it returns `None`,
     /// and if all slots are occupied or retired.
     #[inline(always)]
-    pub fn acquire(
+    pub(crate) fn acquire(
         &self,
         request: usize,
         connection: usize,
@@ -357,7 +324,7 @@ impl Slots {
     /// Frees an occupied slot. `now` is the time, in milliseconds. Returns true if that was its last
     /// generation, so that it is retired.
     #[inline(always)]
-    pub fn release(&self, slot: &'static Slot, now: u32) -> bool {
+    pub(crate) fn release(&self, slot: &'static Slot, now: u32) -> bool {
         slot.request.set(0);
         slot.connection.set(0);
         slot.original.set(0);

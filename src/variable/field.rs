@@ -16,7 +16,7 @@ macro_rules! fields {
     ($($field:ident [$($name:literal)+] $kind:ident |$r:ident| $value:expr;)+) => {
         /// A variable that is read directly from the request.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Field {
+        pub(crate) enum Field {
             $(#[doc = concat!($("`$", $name, "` ",)+)] $field,)+
         }
 
@@ -28,7 +28,7 @@ macro_rules! fields {
             const ALL: &'static [Field] = &[$(Field::$field,)+];
 
             /// Whether the Lua function `fetch` returns a number for it.
-            pub const fn is_number(self) -> bool {
+            pub(crate) const fn is_number(self) -> bool {
                 match self {
                     $(Field::$field => fields!(@is_number $kind),)+
                 }
@@ -180,9 +180,8 @@ pub(crate) fn request_time(r: Request<'_>) -> i64 {
     number::elapsed(now_sec, now_msec, start_sec, start_msec)
 }
 
-/// One of the upstream times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UpstreamTime {
+pub(crate) enum UpstreamTime {
     /// `$upstream_response_time`
     Response,
     /// `$upstream_header_time`

@@ -3,9 +3,9 @@
 //! [`read`] resolves a name and reads it. [`field`] has the variables that are read directly from
 //! the request, and [`nginx_handlers`] tells whether a variable still has nginx's own handler.
 
-pub mod assign;
-pub mod field;
-pub mod nginx_handlers;
-pub mod number;
-pub mod read;
-pub mod value;
+pub(crate) mod assign;
+pub(crate) mod field;
+pub(crate) mod nginx_handlers;
+pub(crate) mod number;
+pub(crate) mod read;
+pub(crate) mod value;

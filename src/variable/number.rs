@@ -4,7 +4,7 @@
 
 /// Milliseconds between two of nginx's cached times, each in seconds and milliseconds; 0 if
 /// the clock was set back between them (`ngx_http_variable_request_time`).
-pub fn elapsed(now_sec: i64, now_msec: i64, start_sec: i64, start_msec: i64) -> i64 {
+pub(crate) fn elapsed(now_sec: i64, now_msec: i64, start_sec: i64, start_msec: i64) -> i64 {
     let ms = now_sec
         .wrapping_sub(start_sec)
         .wrapping_mul(1000)
@@ -14,11 +14,11 @@ pub fn elapsed(now_sec: i64, now_msec: i64, start_sec: i64, start_msec: i64) -> 
 
 /// One entry of `r->upstream_states`, with one of its times.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// Milliseconds; negative if the attempt did not get that far.
-    pub ms: i64,
+    pub(crate) ms: i64,
     /// Whether the attempt had a peer. An entry without one separates server groups.
-    pub has_peer: bool,
+    pub(crate) has_peer: bool,
 }
 
 /// The sum of the milliseconds of all attempts, as lua-var-nginx-module computes it; `None`
@@ -26,7 +26,7 @@ pub struct Attempt {
 ///
 /// An entry without a peer separates two groups and is skipped. The entry after it counts
 /// even if it has no peer, either (`ngx_http_upstream_response_time_variable`).
-pub fn sum(attempts: impl IntoIterator<Item = Attempt>) -> Option<i64> {
+pub(crate) fn sum(attempts: impl IntoIterator<Item = Attempt>) -> Option<i64> {
     let mut attempts = attempts.into_iter();
     let mut current = attempts.next()?;
     let mut total = 0i64;
@@ -49,7 +49,7 @@ pub fn sum(attempts: impl IntoIterator<Item = Attempt>) -> Option<i64> {
 ///
 /// A list over several upstream attempts (`"0.010, 0.020 : -"`) gives the sum of its numbers,
 /// as in lua-var-nginx-module's Lua fallback.
-pub fn parse_sum(text: &[u8]) -> Option<f64> {
+pub(crate) fn parse_sum(text: &[u8]) -> Option<f64> {
     let mut milli = 0i64;
     let mut found = false;
     for part in text.split(|b| matches!(b, b' ' | b',' | b':')) {

@@ -3,7 +3,7 @@
 
 /// A variable's value.
 #[derive(Clone, Copy)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// The variable is not found.
     Nil,
     /// A text of the request, which lives as long as it.
@@ -29,7 +29,7 @@ impl<'a> Value<'a> {
 
 /// How a value is converted for the caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Flavour {
+pub(crate) enum Flavour {
     /// As lua-var-nginx-module does: some variables are numbers. The value of a no-cacheable
     /// variable is not stored.
     Typed,
@@ -40,4 +40,4 @@ pub enum Flavour {
 /// The read has to be repeated: with the name in lower case, or by name instead of by what was
 /// resolved.
 #[derive(Clone, Copy, Debug)]
-pub struct Again;
+pub(crate) struct Again;

@@ -107,7 +107,7 @@ fn the_last_generation_retires_the_slot() {
     let slots = Slots::new();
     let old = acquire(&slots, 0x1000).unwrap();
     let neighbour = acquire(&slots, 0x2000).unwrap();
-    let id = old.id();
+    let id = old.handle().id;
     old.age();
     let last = old.handle();
     assert_eq!(last.generation, u32::MAX);
@@ -120,7 +120,7 @@ fn the_last_generation_retires_the_slot() {
     }
     assert!(!slots.release(neighbour, 0));
     for n in 0..2 * CHUNK {
-        assert_ne!(acquire(&slots, 0x1000 + n).unwrap().id(), id);
+        assert_ne!(acquire(&slots, 0x1000 + n).unwrap().handle().id, id);
     }
     assert_eq!(slots.retired(), 1);
 
@@ -202,8 +202,8 @@ fn without_memory_nothing_changes() {
 
     // A slot that comes free needs no memory, and later there is memory again.
     slots.release(held[17], 0);
-    assert_eq!(slots.acquire(0x9000, 1, || None).unwrap().id(), 17);
-    assert_eq!(acquire(&slots, 0xa000).unwrap().id() as usize, CHUNK);
+    assert_eq!(slots.acquire(0x9000, 1, || None).unwrap().handle().id, 17);
+    assert_eq!(acquire(&slots, 0xa000).unwrap().handle().id as usize, CHUNK);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn growing_moves_nothing() {
 fn a_full_registry_refuses_and_recovers() {
     let slots = Slots::new();
     for n in 0..MAX_LIVE {
-        assert_eq!(acquire(&slots, n + 1).unwrap().id() as usize, n);
+        assert_eq!(acquire(&slots, n + 1).unwrap().handle().id as usize, n);
     }
     assert!(acquire(&slots, MAX_LIVE + 1).is_none());
     assert_eq!(slots.live() as usize, MAX_LIVE);
@@ -235,6 +235,6 @@ fn a_full_registry_refuses_and_recovers() {
     let last = slot.handle();
     assert!(!slots.release(slot, 0));
     let again = acquire(&slots, 0x77).unwrap();
-    assert_eq!(again.id(), last.id);
+    assert_eq!(again.handle().id, last.id);
     assert!(slots.get(last).is_none());
 }

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     bindgen::Builder::default()
         .header("src/shim/shim.h")
         .clang_args(includes.iter().map(|path| format!("-I{}", path.display())))
-        .allowlist_item("(?i)(ngx_http_lua_var_ffi|lua_var)_.*")
+        .allowlist_item("(?i)lua_var_.*")
         // nginx's types are taken from the `ngx` crate, so that they are the same types.
         .allowlist_recursively(false)
         .raw_line("use ngx::ffi::*;")

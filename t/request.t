@@ -547,7 +547,32 @@ false
 
 
 
-=== TEST 14: live() without an argument is live(nil): false and a sentence
+=== TEST 14: the name of a field may be longer than any sentence, with a zero in it
+--- config
+    location = /t {
+        content_by_lua_block {
+            local req = require("resty.ngxvar").request()
+            for _, name in ipairs { "fetch", "set", "live", "live(req)", "fetch(name, req)" } do
+                for _, tail in ipairs { "\0", "\0(", "\0" .. string.rep("x", 5e7) } do
+                    local ok, err = pcall(function () return req[name .. tail] end)
+                    if ok or not err:find('"' .. name .. '": call ngxvar.fetch("', 1, true) then
+                        ngx.say(name, " ", #tail, ": ", tostring(err))
+                    end
+                end
+            end
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- no_error_log
+[error]
+
+
+
+=== TEST 15: live() without an argument is live(nil): false and a sentence
 --- config
     location = /t {
         content_by_lua_block {
@@ -576,7 +601,7 @@ true 2 2
 
 
 
-=== TEST 15: a clone, which skips the phases, has a handle over HTTP/1 and is refused if nothing proves it live
+=== TEST 16: a clone, which skips the phases, has a handle over HTTP/1 and is refused if nothing proves it live
 --- http_config
     lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
     proxy_cache_path $TEST_NGINX_SERVER_ROOT/cache keys_zone=cache:1m;

@@ -8,7 +8,6 @@
 
 use core::ffi::{CStr, c_int};
 
-use super::declared_in_shim;
 use crate::culprits;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
@@ -16,15 +15,6 @@ use crate::refusal::Refusal;
 use crate::text::{Seconds, put, written};
 use crate::validation::{Call, LiveRequest};
 use crate::variable::field::{self, UpstreamTime};
-
-declared_in_shim! {
-    ngx_http_lua_var_ffi_uri
-    ngx_http_lua_var_ffi_host
-    ngx_http_lua_var_ffi_remote_addr
-    ngx_http_lua_var_ffi_scheme
-    ngx_http_lua_var_ffi_request_time
-    ngx_http_lua_var_ffi_upstream_response_time
-}
 
 /// The live request at an address. A refusal is logged with the name of the function that was
 /// called, `asked`.

@@ -1,6 +1,6 @@
 //! The functions of the Lua library, as `shim/fetch.c` and `shim/functions.c` call them.
 
-use core::{ptr, slice};
+use core::ptr;
 
 use super::Failure;
 use crate::conf::SrvConf;
@@ -9,6 +9,7 @@ use crate::nginx::request::{AnyRequest, Unproved};
 use crate::nginx::shim::{
     LUA_VAR_AGAIN, LUA_VAR_SERIES, lua_var_call_t, lua_var_found_t, lua_var_value_t,
 };
+use crate::nginx::string::{bytes, bytes_or_null};
 use crate::nginx::{ngx_connection_t, ngx_http_request_t, ngx_uint_t};
 use crate::ngx_ctx;
 use crate::refusal::Refusal;
@@ -38,16 +39,6 @@ pub(super) struct Asked<'a> {
     out: &'a mut lua_var_value_t,
 }
 
-/// The bytes of a Lua string.
-///
-/// # Safety
-/// `data` must be null or valid for reads of `len` bytes during `'a`.
-#[inline(always)]
-unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: it is valid for reads of `len` bytes, by the contract above.
-    (!data.is_null()).then(|| unsafe { slice::from_raw_parts(data, len) })
-}
-
 impl<'a> Asked<'a> {
     /// # Safety
     /// `call` must be on the stack of a function in `shim/`, which sets `current` for
@@ -59,9 +50,9 @@ impl<'a> Asked<'a> {
         Asked {
             named: call.req.named(),
             // SAFETY: it is null or a Lua string of this length.
-            name: unsafe { bytes(call.name, call.name_len) }.unwrap_or_default(),
+            name: unsafe { bytes(call.name) },
             // SAFETY: it is null or a Lua string of this length.
-            text: unsafe { bytes(call.text, call.text_len) },
+            text: unsafe { bytes_or_null(call.text) },
             number: call.number,
             flavour: Flavour::numbered(call.flavour),
             known: call.known,

@@ -2,8 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::declared_in_shim;
-use crate::nginx::shim::lua_var_chunk_t;
+use crate::nginx::shim::{self, lua_var_chunk_t};
 use crate::statics::Shared;
 
 const fn chunk(
@@ -44,7 +43,9 @@ static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
     include_bytes!("../lua/resty/ngxvar/stream.lua"),
 ));
 
-declared_in_shim!(lua_var_rs_stream);
+// The function has the type with which the shim declares it.
+const _: [unsafe extern "C" fn() -> *const lua_var_chunk_t; 2] =
+    [shim::lua_var_rs_stream, lua_var_rs_stream];
 
 /// The library for the stream subsystem.
 #[unsafe(no_mangle)]

@@ -36,16 +36,6 @@ impl Flavour {
     }
 }
 
-/// Fails the build unless these functions have the types with which the shim declares them.
-macro_rules! declared_in_shim {
-    ($($function:ident)+) => {
-        const _: () = {
-            $(let _ = [crate::nginx::shim::$function, $function];)+
-        };
-    };
-}
-use declared_in_shim;
-
 impl lua_var_req_t {
     #[inline(always)]
     fn named(&self) -> Named {

@@ -5,14 +5,14 @@
 #define VALUE_BUF           1024
 
 
-const char *
-lua_var_push_text(lua_State *L, int idx, size_t *len)
+ngx_str_t
+lua_var_push_text(lua_State *L, int idx)
 {
     api.lua_pushvalue(L, UP_TOSTRING);
     api.lua_pushvalue(L, idx);
     api.lua_call(L, 1, 1);
 
-    return api.lua_tolstring(L, -1, len);
+    return string_at(L, -1);
 }
 
 
@@ -23,23 +23,23 @@ lua_var_push_text(lua_State *L, int idx, size_t *len)
 static uint64_t
 pointer_at(lua_State *L, int idx)
 {
-    size_t       i, len;
-    uint64_t     address;
-    const char  *text;
+    size_t      i, len;
+    uint64_t    address;
+    ngx_str_t   text;
 
     static const char  *types[] = {
         "cdata<struct ngx_http_request_s *>: 0x",
         "cdata<void *>: 0x"
     };
 
-    text = lua_var_push_text(L, idx, NULL);
+    text = lua_var_push_text(L, idx);
     address = 0;
 
     for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         len = ngx_strlen(types[i]);
 
-        if (text != NULL && ngx_strncmp(text, types[i], len) == 0) {
-            address = strtoull(text + len, NULL, 16);
+        if (text.data != NULL && ngx_strncmp(text.data, types[i], len) == 0) {
+            address = strtoull((char *) text.data + len, NULL, 16);
         }
     }
 
@@ -120,14 +120,15 @@ lua_var_push_volatile(lua_State *L, const u_char *data, size_t len)
 static void
 count_bad_argument(lua_State *L, const char *asked, const lua_var_call_t *call)
 {
-    size_t            len;
+    ngx_str_t         sentence;
     lua_var_value_t   out;
 
-    out.data = (const u_char *) api.lua_tolstring(L, -1, &len);
-    out.len = (int32_t) len;
+    sentence = string_at(L, -1);
+    out.data = sentence.data;
+    out.len = (int32_t) sentence.len;
     out.number = LUA_VAR_BAD_ARGUMENT;
 
-    lua_var_refuse(L, asked, call->name, call->name_len, &call->req, &out);
+    lua_var_refuse(L, asked, &call->name, &call->req, &out);
 }
 
 
@@ -192,14 +193,14 @@ lua_var_bad_name(lua_State *L, const char *expected, const char *asked,
 }
 
 
-const u_char *
-lua_var_lower_case(lua_State *L, const u_char *name, size_t len, u_char *buf)
+u_char *
+lua_var_lower_case(lua_State *L, const ngx_str_t *name, u_char *buf)
 {
-    if (len > NAME_BUF) {
-        buf = api.lua_newuserdata(L, len);
+    if (name->len > NAME_BUF) {
+        buf = api.lua_newuserdata(L, name->len);
     }
 
-    ngx_strlow(buf, (u_char *) name, len);
+    ngx_strlow(buf, name->data, name->len);
 
     return buf;
 }

@@ -18,16 +18,15 @@
 #define SET_USAGE           "set(name, value, req)"
 #define LIVE_USAGE          "live(req)"
 
-/* Pushes what tostring() gives for the value at idx, and returns it; NULL if it is no string. */
-const char *lua_var_push_text(lua_State *L, int idx, size_t *len);
+/* Pushes what tostring() gives for the value at idx; data is NULL if it is no string. */
+ngx_str_t lua_var_push_text(lua_State *L, int idx);
 
 /* Reads the argument at idx, which names a request, and the current request. */
 void lua_var_request_arg(lua_State *L, lua_var_vm_t *vm, int idx,
     lua_var_req_t *req);
 
 /* Converts a name to lower case, in buf or, if it is longer, in a new userdata. */
-const u_char *lua_var_lower_case(lua_State *L, const u_char *name, size_t len,
-    u_char *buf);
+u_char *lua_var_lower_case(lua_State *L, const ngx_str_t *name, u_char *buf);
 
 /*
  * Pushes nil and a message for an argument that cannot name a request, and counts it, unless
@@ -98,7 +97,7 @@ static ngx_inline int
 give(lua_State *L, const char *asked, const lua_var_call_t *call)
 {
     if (call->out.kind == LUA_VAR_REFUSED) {
-        lua_var_refuse(L, asked, call->name, call->name_len, &call->req, &call->out);
+        lua_var_refuse(L, asked, &call->name, &call->req, &call->out);
     }
 
     return push_value(L, &call->out);

@@ -155,8 +155,8 @@ resumed_in(lua_State *L, ngx_http_request_t *r)
 
 
 void
-lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
-    size_t len, const lua_var_req_t *req, const lua_var_value_t *out)
+lua_var_refuse(lua_State *L, const char *asked, const ngx_str_t *name,
+    const lua_var_req_t *req, const lua_var_value_t *out)
 {
     lua_State          *resumer;
     lua_var_refusal_t   refusal;
@@ -169,7 +169,8 @@ lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
     refusal.context = context_of(req->current);
 
     ngx_cpystrn(refusal.asked, (u_char *) asked, sizeof(refusal.asked));
-    ngx_memcpy(refusal.name, name, ngx_min(len, sizeof(refusal.name)));
+    ngx_memcpy(refusal.name, name->data,
+               ngx_min(name->len, sizeof(refusal.name)));
     ngx_memcpy(refusal.why, out->data,
                ngx_min((size_t) out->len, sizeof(refusal.why)));
 

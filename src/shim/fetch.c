@@ -10,21 +10,18 @@ static void
 fetch_by_name(lua_State *L, lua_var_vm_t *vm, int idx, int32_t flavour,
     lua_var_call_t *call)
 {
-    u_char         buf[NAME_BUF];
-    const u_char  *name;
+    u_char  buf[NAME_BUF];
 
-    name = (const u_char *) api.lua_tolstring(L, idx, &call->name_len);
-
-    call->name = name;
-    call->text = NULL;
+    call->name = string_at(L, idx);
+    call->text.data = NULL;
     call->flavour = flavour;
 
     rust->fetch(call);
 
     if (call->out.kind == LUA_VAR_AGAIN) {
-        call->name = lua_var_lower_case(L, name, call->name_len, buf);
+        call->name.data = lua_var_lower_case(L, &call->name, buf);
         rust->fetch(call);
-        call->name = name;
+        call->name = string_at(L, idx);
 
     } else if (call->found.conf != 0) {
         /* this does not run the collector, and so nothing that may free the value */
@@ -56,8 +53,8 @@ fetch_by_ngx_var(lua_State *L, lua_var_call_t *call)
         return 1;
     }
 
-    call->name = (const u_char *) api.lua_tolstring(L, 1, &call->name_len);
-    call->text = (const u_char *) api.lua_tolstring(L, -1, &call->text_len);
+    call->name = string_at(L, 1);
+    call->text = string_at(L, -1);
 
     rust->number(call);
 
@@ -109,7 +106,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 
     if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
         if (api.lua_type(L, 1) == LUA_TSTRING) {
-            call.name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
+            call.name = string_at(L, 1);
         }
 
         return lua_var_bad_request(L, 2, "read", FETCH_USAGE, &call);
@@ -138,7 +135,7 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
         }
     }
 
-    return give(L, call.name ? "read" : "read a capture", &call);
+    return give(L, call.name.data ? "read" : "read a capture", &call);
 }
 
 
@@ -146,9 +143,8 @@ fetch_slow(lua_State *L, lua_var_vm_t *vm)
 static ngx_inline void
 read_known(lua_var_call_t *call, const lua_var_name_t *name, int32_t flavour)
 {
-    call->name = name->data;
-    call->name_len = name->len;
-    call->text = NULL;
+    call->name = name->name;
+    call->text.data = NULL;
     call->known = &name->found;
     call->flavour = flavour;
 

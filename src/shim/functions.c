@@ -11,7 +11,6 @@ static int
 l_set(lua_State *L)
 {
     u_char           buf[NAME_BUF];
-    const u_char    *name;
     lua_var_call_t   call;
 
     ngx_memzero(&call, sizeof(call));
@@ -21,17 +20,16 @@ l_set(lua_State *L)
         return lua_var_bad_name(L, "string", "set", SET_USAGE, &call);
     }
 
-    name = (const u_char *) api.lua_tolstring(L, 1, &call.name_len);
-    call.name = name;
+    call.name = string_at(L, 1);
 
     if (call.req.kind == LUA_VAR_REQ_FOREIGN) {
         return lua_var_bad_request(L, 3, "set", SET_USAGE, &call);
     }
 
     if (api.lua_type(L, 2) > LUA_TNIL) {
-        call.text = (const u_char *) lua_var_push_text(L, 2, &call.text_len);
+        call.text = lua_var_push_text(L, 2);
 
-        if (call.text == NULL) {
+        if (call.text.data == NULL) {
             return api.luaL_error(L, "bad variable value: \"tostring\" must "
                                   "return a string");
         }
@@ -40,7 +38,7 @@ l_set(lua_State *L)
     rust->set(&call);
 
     if (call.out.kind == LUA_VAR_AGAIN) {
-        call.name = lua_var_lower_case(L, name, call.name_len, buf);
+        call.name.data = lua_var_lower_case(L, &call.name, buf);
         rust->set(&call);
     }
 
@@ -155,26 +153,27 @@ static int
 l_no_member(lua_State *L)
 {
     size_t       i, len;
-    const char  *key, *use;
+    ngx_str_t    key;
+    const char  *use;
 
     static const char  *usages[] = { FETCH_USAGE, SET_USAGE, LIVE_USAGE };
 
     use = (api.lua_gettop(L) < 3) ? "fetch(\"%s\", req)"
                                   : "set(\"%s\", value, req)";
-    key = lua_var_push_text(L, 2, &len);
-    use = api.lua_pushfstring(L, use, key);
+    key = lua_var_push_text(L, 2);
+    use = api.lua_pushfstring(L, use, key.data);
 
     /* req:fetch(name) */
     for (i = 0; i < sizeof(usages) / sizeof(usages[0]); i++) {
-        if (key != NULL && ngx_strncmp(usages[i], key, len) == 0
-            && usages[i][len] == '(')
-        {
+        len = strcspn(usages[i], "(");
+
+        if (key.len == len && ngx_strncmp(usages[i], key.data, len) == 0) {
             use = usages[i];
         }
     }
 
     return api.luaL_error(L, "a request's handle has no \"%s\": call ngxvar.%s",
-                          key, use);
+                          key.data, use);
 }
 
 

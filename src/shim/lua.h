@@ -123,8 +123,8 @@ extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")))
 
 
 /* Counts a refusal, and logs it with the Lua call stack. */
-void lua_var_refuse(lua_State *L, const char *asked, const u_char *name,
-    size_t len, const lua_var_req_t *req, const lua_var_value_t *out)
+void lua_var_refuse(lua_State *L, const char *asked, const ngx_str_t *name,
+    const lua_var_req_t *req, const lua_var_value_t *out)
     __attribute__((visibility("hidden")));
 
 /* The innermost Lua function outside of the library; returns 0 if there is none. */

@@ -17,19 +17,6 @@
 
 typedef struct lua_State lua_State;
 
-/* -- lua-var-nginx-module's functions, under their names there ----------- */
-
-ngx_int_t ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);
-ngx_int_t ngx_http_lua_var_ffi_host(ngx_http_request_t *r, ngx_str_t *host);
-ngx_int_t ngx_http_lua_var_ffi_remote_addr(ngx_http_request_t *r,
-    ngx_str_t *remote_addr);
-ngx_int_t ngx_http_lua_var_ffi_scheme(ngx_http_request_t *r,
-    ngx_str_t *scheme);
-ngx_int_t ngx_http_lua_var_ffi_request_time(ngx_http_request_t *r,
-    u_char *buf);
-ngx_int_t ngx_http_lua_var_ffi_upstream_response_time(ngx_http_request_t *r,
-    u_char *buf, int kind);
-
 /* -- request.c: what Rust asks of C ------------------------------------- */
 
 /* r->uri_changes, which counts down with each internal redirect or rewrite. */
@@ -152,10 +139,8 @@ typedef struct {
 /* A call of Lua's into Rust, and its result. */
 typedef struct {
     lua_var_req_t           req;
-    const u_char           *name;       /* the variable's, or NULL */
-    size_t                  name_len;
-    const u_char           *text;       /* the value to assign or to convert, or NULL */
-    size_t                  text_len;
+    ngx_str_t               name;       /* the variable's; data is NULL: none */
+    ngx_str_t               text;       /* the value to assign or to convert; the same */
     ptrdiff_t               number;     /* of a capture */
     int32_t                 flavour;
     const lua_var_found_t  *known;      /* what the name was resolved to before */

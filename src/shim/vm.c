@@ -63,7 +63,7 @@ lua_var_remember_name(lua_State *L, lua_var_vm_t *vm, int idx,
         api.lua_settop(L, top);
     }
 
-    slot->data = (const u_char *) api.lua_tolstring(L, idx, &slot->len);
+    slot->name = string_at(L, idx);
     slot->found = *found;
     slot->string = string;
 }

@@ -20,8 +20,7 @@
  */
 typedef struct {
     const void       *string;   /* lua_topointer() of the string, or NULL */
-    const u_char     *data;
-    size_t            len;
+    ngx_str_t         name;
     lua_var_found_t   found;
 } lua_var_name_t;
 
@@ -64,6 +63,18 @@ static ngx_inline lua_var_vm_t *
 vm_of(lua_State *L)
 {
     return api.lua_touserdata(L, UP_VM);
+}
+
+
+/* The bytes of the Lua string at idx; data is NULL if it is none. */
+static ngx_inline ngx_str_t
+string_at(lua_State *L, int idx)
+{
+    ngx_str_t  s;
+
+    s.data = (u_char *) api.lua_tolstring(L, idx, &s.len);
+
+    return s;
 }
 
 

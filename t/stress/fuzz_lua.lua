@@ -267,6 +267,29 @@ local function lua_reader()
 end
 
 
+-- A field of a handle, read or assigned: always an error. Its name may begin as a function's.
+local function lua_field()
+    local _, entry = request_argument()
+    local handle = (entry or requests.known[below(#requests.known) + 1]).handle
+    local key = ({ "fetch", "set", "live", "live(req)", "" })[below(5) + 1]
+                .. (below(2) == 0 and "\0" or "") .. arguments.name(requests.names)
+
+    local ok, err = pcall(function ()
+        if below(2) == 0 then
+            return handle[key]
+        end
+
+        handle[key] = key
+    end)
+
+    if ok or not tostring(err):find("a request's handle has no", 1, true) then
+        return wrong("field", ok, err)
+    end
+
+    outcome.served()
+end
+
+
 -- Functions without arguments, in any context.
 local function lua_figures()
     local stats = ngxvar.stats()
@@ -293,7 +316,7 @@ return {
     -- more often those that take more
     cases = {
         lua_fetch, lua_fetch, lua_fetch, lua_fetch, lua_fetch_current, lua_capture,
-        lua_bad_name, lua_figures, lua_reader, lua_set, lua_setter, lua_live, lua_request, lua_var,
+        lua_bad_name, lua_field, lua_figures, lua_reader, lua_set, lua_setter, lua_live, lua_request, lua_var,
         lua_getter, lua_getter, lua_getter, lua_getter,
     },
     -- variables that no case may set

@@ -16,7 +16,7 @@ use crate::ngx_ctx;
 use crate::registry::registry;
 use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
-use crate::text::{put, written};
+use crate::text::put;
 
 /// The variables that keep what the request was before its first `error_page`.
 const ORIGINAL: [&[u8]; 4] =
@@ -135,11 +135,8 @@ fn assigned(slot: &Slot) -> Option<&[u8]> {
 }
 
 fn before(r: Request<'_>, status: usize) -> [ngx_str_t; 4] {
-    let mut room = [0; 20];
-    let status = written(&mut room, |w| put!(w; status as u64));
-    let texts =
-        [r.uri(), r.args(), r.method_name(), r.pool().and_then(|pool| pool.copy(&[status]))];
-    texts.map(|text| str_of(text.unwrap_or_default()))
+    let status = r.pool().and_then(|pool| pool.text(0, |w| put!(w; status as u64)));
+    [r.uri(), r.args(), r.method_name(), status].map(|text| str_of(text.unwrap_or_default()))
 }
 
 /// The variables in [`ORIGINAL`]: empty in a request that did not come through an `error_page`.

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::Slot;
 use crate::restore;
-use crate::text::{Html, Quoted, Writer, put, written};
+use crate::text::{Html, Quoted, Writer, put};
 use crate::which_build;
 
 // ---- What there is to tell ---------------------------------------------------------------
@@ -117,12 +117,10 @@ struct OfRequest;
 impl Defined for OfRequest {
     fn value<'a>(r: Request<'a>, which: usize) -> Option<&'a [u8]> {
         let slot = registry().find(r.address());
-        let mut room = [0; 16];
-        let text = written(&mut room, |w| match which {
+        r.pool()?.text(0, |w| match which {
             REFUSED => put!(w; slot.map_or(0, Slot::refused)),
             _ => put!(w; slot.map_or("", restore::outcome)),
-        });
-        r.pool()?.copy(&[text])
+        })
     }
 }
 
@@ -307,7 +305,7 @@ fn accepted(r: Request<'_>) -> StatusFormat {
     }
 }
 
-/// Bytes beyond those of the page as it was measured.
+/// By how many bytes the page may grow while it is made.
 const SPARE: usize = 4096;
 
 /// Content handler of `lua_var_status`.
@@ -327,14 +325,8 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
             StatusFormat::Prometheus => (prometheus, b"text/plain; version=0.0.4"),
             StatusFormat::Html => (html, b"text/html"),
         };
-    let mut measured = Writer::new(&mut []);
-    write(&mut measured);
-    // It may have grown until it is written.
-    let size = measured.whole().saturating_add(SPARE);
-    let Some(room) = r.pool().and_then(|pool| pool.bytes(size)) else {
-        return ERROR;
-    };
-    let mut page = Writer::new(room);
-    write(&mut page);
-    r.respond(content_type, page.finish())
+    match r.pool().and_then(|pool| pool.text(SPARE, write)) {
+        Some(text) => r.respond(content_type, text),
+        None => ERROR,
+    }
 }

@@ -98,7 +98,9 @@ pub(crate) trait Part {
 
 impl Part for &[u8] {
     fn write(self, writer: &mut Writer<'_>) {
-        self.iter().for_each(|byte| writer.byte(*byte));
+        let room = writer.room.iter_mut().skip(writer.len);
+        room.zip(self).for_each(|(place, byte)| *place = *byte);
+        writer.len = writer.len.saturating_add(self.len());
     }
 }
 

@@ -87,18 +87,14 @@ pub(super) use asked_by_c;
 /// `fetch`: the value of the variable `name`, and what the name was resolved to.
 pub(super) fn fetch(asked: Asked<'_>, call: &Call) {
     asked.found.conf = 0;
-    let live = match asked.request_for_name(call) {
-        Ok(live) => *live,
-        Err(why) => return asked.out.put_failure(why),
-    };
-    match Resolved::of(live, asked.name) {
+    let value = asked.request_for_name(call).map(|live| match Resolved::of(*live, asked.name) {
         Some(resolved) => {
-            *asked.found = resolved.to_c(live);
-            let value = resolved.read(live, asked.name, asked.flavour, |_, value| value);
-            asked.out.put(value);
+            *asked.found = resolved.to_c(*live);
+            resolved.read(*live, asked.name, asked.flavour, |_, value| value)
         }
-        None => asked.out.put(Value::Nil),
-    }
+        None => Value::Nil,
+    });
+    asked.out.put_result(value);
 }
 
 /// `fetch` of a name that was resolved before. `LUA_VAR_AGAIN` if [`fetch`] has to be called.
@@ -138,12 +134,10 @@ pub(super) fn number(asked: Asked<'_>, _call: &Call) {
 
 /// `set`: assigns the text to the variable `name`; without one, the variable is unset.
 pub(super) fn set(asked: Asked<'_>, call: &Call) {
-    let live = match asked.request_for_name(call) {
-        Ok(live) => *live,
-        Err(why) => return asked.out.put_failure(why),
-    };
-    let done = assign::assign(live, asked.name, asked.text);
-    asked.out.put_done(done.map_err(Failure::Error));
+    let done = asked
+        .request_for_name(call)
+        .and_then(|live| assign::assign(*live, asked.name, asked.text).map_err(Failure::Error));
+    asked.out.put_done(done);
 }
 
 pub(super) fn live(asked: Asked<'_>, call: &Call) {

@@ -15,6 +15,7 @@ use super::conf::Conf;
 use super::request::Request;
 use super::string::{EMPTY, bytes, str_of};
 use super::{ngx_http_core_loc_conf_t, ngx_str_t};
+use crate::text::put;
 
 /// What nginx is about to do for a status.
 pub(crate) struct Redirect<'a> {
@@ -148,7 +149,7 @@ fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Optio
         Some(b'/') => {
             // SAFETY: the arguments are a string in the configuration's pool.
             let args = unsafe { bytes(page.args) };
-            (pool.concat(&[value, b"?", args])?, !has_args)
+            (str_of(pool.text(0, |w| put!(w; value, "?", args))?), !has_args)
         }
         Some(b'@') => (str_of(value), false),
         // nginx answers with a redirect to this URL, which loses nothing.

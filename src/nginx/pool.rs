@@ -6,8 +6,8 @@ use core::ptr::NonNull;
 
 use ngx::ffi::{self, ngx_pool_cleanup_t};
 
-use super::string::bytes;
-use super::{ngx_pool_t, ngx_str_t};
+use super::ngx_pool_t;
+use crate::text::{Writer, written};
 
 /// A pool that exists: of a live request, of a cycle, or of the configuration that nginx is
 /// reading.
@@ -24,75 +24,40 @@ impl Pool {
         NonNull::new(pool).map(Pool)
     }
 
-    /// Uninitialised memory for `count` values of `T`; `None` if there is no memory.
-    fn room<T>(self, count: usize) -> Option<NonNull<T>> {
+    /// Zero bytes; `None` if there is no memory.
+    fn zeroed(self, size: usize) -> Option<NonNull<u8>> {
         #[cfg(feature = "testing")]
         if crate::faults::fails(crate::faults::POOL) {
             return None;
         }
-        let size = size_of::<T>().checked_mul(count)?;
-        // SAFETY: the pool exists, by the contract of `from_raw`. It aligns to
-        // `NGX_ALIGNMENT`, which is enough for every type of the module.
-        NonNull::new(unsafe { ffi::ngx_palloc(self.0.as_ptr(), size) }).map(NonNull::cast)
+        // SAFETY: the pool exists, by the contract of `from_raw`.
+        NonNull::new(unsafe { ffi::ngx_pcalloc(self.0.as_ptr(), size) }).map(NonNull::cast)
     }
 
     /// Puts `value` into the pool; `None` if there is no memory.
     pub(crate) fn put<T: Copy>(self, value: T) -> Option<NonNull<T>> {
-        let place = self.room::<T>(1)?;
-        // SAFETY: `room` has just allocated this for a `T`.
+        let place = self.zeroed(size_of::<T>())?.cast();
+        // SAFETY: it has the size of a `T`, and the pool aligns to `NGX_ALIGNMENT`, which is enough
+        // for every type of the module.
         unsafe { place.write(value) };
         Some(place)
     }
 
-    /// Puts `count` copies of `value` into the pool; `None` if there is no memory.
-    pub(crate) fn put_many<T: Copy>(self, value: T, count: usize) -> Option<NonNull<[T]>> {
-        let first = self.room::<T>(count)?;
-        for at in 0..count {
-            // SAFETY: `at` is less than `count`, for which `room` has allocated memory.
-            let place = unsafe { first.add(at) };
-            // SAFETY: `place` is within that memory, and aligned for a `T`.
-            unsafe { place.write(value) };
-        }
-        Some(NonNull::slice_from_raw_parts(first, count))
-    }
-
-    /// Concatenates the parts and appends a zero byte, which the length does not include.
-    /// `None` if there is no memory.
-    pub(crate) fn concat(self, parts: &[&[u8]]) -> Option<ngx_str_t> {
-        #[cfg(feature = "testing")]
-        if crate::faults::fails(crate::faults::POOL) {
-            return None;
-        }
-        let len = parts.iter().fold(0usize, |len, part| len.saturating_add(part.len()));
-        // SAFETY: the pool exists, by the contract of `from_raw`.
-        let room = unsafe { ffi::ngx_pnalloc(self.0.as_ptr(), len.saturating_add(1)) };
-        let data = NonNull::new(room.cast::<u8>())?;
-        let mut end = data;
-        for part in parts {
-            // SAFETY: the allocation has room for the lengths of all parts, and is new memory.
-            unsafe { end.as_ptr().copy_from_nonoverlapping(part.as_ptr(), part.len()) };
-            // SAFETY: the result is within the allocation, which is larger than all parts.
-            end = unsafe { end.add(part.len()) };
-        }
-        // SAFETY: one more byte was allocated than the parts need.
-        unsafe { end.write(0) };
-        let data = data.as_ptr();
-        Some(ngx_str_t { len, data })
-    }
-
-    /// Copies parts of a text into the pool, one after another; `None` if there is no memory.
-    pub(crate) fn copy<'a>(self, parts: &[&[u8]]) -> Option<&'a [u8]> {
-        let copy = self.concat(parts)?;
-        // SAFETY: `concat` has written the bytes, and the pool outlives every use of them, by
-        // the contract of `from_raw`.
-        Some(unsafe { bytes(copy) })
-    }
-
-    /// Allocates `count` zero bytes; `None` if there is no memory.
-    pub(crate) fn bytes<'a>(self, count: usize) -> Option<&'a mut [u8]> {
-        let mut all = self.put_many(0u8, count)?;
-        // SAFETY: `put_many` has written the bytes, and nothing else refers to them.
-        Some(unsafe { all.as_mut() })
+    /// Puts the text that `write` writes into the pool, with a zero byte behind it. `write` is called
+    /// twice; `spare` is by how many bytes the text may have grown then. `None` if there is no
+    /// memory.
+    pub(crate) fn text<'a>(
+        self,
+        spare: usize,
+        write: impl Fn(&mut Writer<'_>),
+    ) -> Option<&'a [u8]> {
+        let mut measured = Writer::new(&mut []);
+        write(&mut measured);
+        let size = measured.whole().saturating_add(spare);
+        let mut room = NonNull::slice_from_raw_parts(self.zeroed(size.saturating_add(1))?, size);
+        // SAFETY: the memory is new, and the pool outlives every use of it, by the contract of
+        // `from_raw`.
+        Some(written(unsafe { room.as_mut() }, write))
     }
 
     /// Registers `handler` to be called with `data` when the pool is destroyed. Returns false if

@@ -45,7 +45,7 @@ impl Index {
             if slot.request() == address {
                 return Some(slot);
             }
-            link = slot.link();
+            link = slot.link.get();
         }
         None
     }
@@ -54,7 +54,7 @@ impl Index {
     #[inline(always)]
     pub(crate) fn insert(&self, address: usize, slot: &'static Slot) {
         if let Some(head) = self.head(address) {
-            slot.set_link(head.get());
+            slot.link.set(head.get());
             head.set(Some(slot));
         }
     }
@@ -62,21 +62,13 @@ impl Index {
     /// Removes a slot, which must still have its request's address.
     #[inline(always)]
     pub(crate) fn remove(&self, slot: &'static Slot) {
-        let is_it = |other: Option<&'static Slot>| other.is_some_and(|other| ptr::eq(other, slot));
-        let Some(head) = self.head(slot.request()) else {
-            return;
-        };
-        if is_it(head.get()) {
-            head.set(slot.link());
-            return;
-        }
-        let mut before = head.get();
-        while let Some(other) = before {
-            if is_it(other.link()) {
-                other.set_link(slot.link());
+        let mut place = self.head(slot.request());
+        while let Some((link, other)) = place.and_then(|link| Some((link, link.get()?))) {
+            if ptr::eq(other, slot) {
+                link.set(slot.link.get());
                 return;
             }
-            before = other.link();
+            place = Some(&other.link);
         }
     }
 
@@ -87,7 +79,7 @@ impl Index {
             let mut link = head.get();
             while let Some(slot) = link {
                 count = count.wrapping_add(1);
-                link = slot.link();
+                link = slot.link.get();
             }
         }
         count

@@ -78,7 +78,7 @@ pub(crate) struct Slot {
     /// Address of the request's connection, as it was when the request was registered.
     connection: Cell<usize>,
     /// The next slot in a chain of the index or in the free list.
-    link: Cell<Option<&'static Slot>>,
+    pub(crate) link: Cell<Option<&'static Slot>>,
     /// Address of the values that `error_page.rs` stores before the first error page, or 0.
     original: Cell<usize>,
     /// Odd while the slot is occupied.
@@ -189,16 +189,6 @@ impl Slot {
         self.original.set(address);
     }
 
-    #[inline(always)]
-    pub(crate) fn link(&self) -> Option<&'static Slot> {
-        self.link.get()
-    }
-
-    #[inline(always)]
-    pub(super) fn set_link(&self, next: Option<&'static Slot>) {
-        self.link.set(next);
-    }
-
     /// Sets the generation so that the current occupant, or the next one if the slot is free,
     /// is the slot's last.
     #[cfg(any(test, feature = "testing"))]
@@ -294,7 +284,7 @@ impl Slots {
     ) -> Option<&'static Slot> {
         let slot = match self.free.get() {
             Some(slot) => {
-                self.free.set(slot.link());
+                self.free.set(slot.link.get());
                 slot
             }
             None => self.fresh(more)?,
@@ -335,13 +325,13 @@ impl Slots {
         match slot.generation.get().checked_add(1) {
             Some(next) => {
                 slot.generation.set(next);
-                slot.set_link(self.free.get());
+                slot.link.set(self.free.get());
                 self.free.set(Some(slot));
                 false
             }
             None => {
                 slot.generation.set(0);
-                slot.set_link(None);
+                slot.link.set(None);
                 self.retired.set(self.retired.get().wrapping_add(1));
                 true
             }

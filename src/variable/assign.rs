@@ -3,6 +3,7 @@
 
 use crate::nginx::request::Request;
 use crate::nginx::value::VarValue;
+use crate::text::{Writer, put};
 
 /// Assigns a copy of `value`, which is made in the request's pool. `None` unsets the variable.
 ///
@@ -15,24 +16,19 @@ pub(crate) fn assign<'a>(
     value: Option<&[u8]>,
 ) -> Result<(), &'a [u8]> {
     let Some(variable) = r.definition(name) else {
-        return Err(message(
-            r,
-            &[
-                b"variable \"",
-                name,
-                b"\" not found for writing; maybe it is a built-in variable \
-              that is not changeable or you forgot to use \"set $",
-                name,
-                b" '';\" in the \
-              config file to define it first",
-            ],
-        ));
+        return Err(message(r, |w| {
+            put!(
+                w; "variable \"", name, "\" not found for writing; maybe it is a built-in variable \
+                that is not changeable or you forgot to use \"set $", name,
+                " '';\" in the config file to define it first"
+            );
+        }));
     };
     if !variable.is_changeable() {
-        return Err(message(r, &[b"variable \"", name, b"\" not changeable"]));
+        return Err(message(r, |w| put!(w; "variable \"", name, "\" not changeable")));
     }
     if !variable.has_set_handler() && variable.index().is_none() {
-        return Err(message(r, &[b"variable \"", name, b"\" cannot be assigned a value"]));
+        return Err(message(r, |w| put!(w; "variable \"", name, "\" cannot be assigned a value")));
     }
     let value = new_value(r, value).ok_or(NO_MEMORY)?;
     if variable.has_set_handler() {
@@ -49,13 +45,12 @@ const NO_MEMORY: &[u8] = b"no memory";
 /// A variable's value with a copy of `value`; `None` if there is no memory.
 fn new_value(r: Request<'_>, value: Option<&[u8]>) -> Option<VarValue> {
     match value {
-        Some(value) => Some(VarValue::found(r.pool()?.copy(&[value])?)),
+        Some(value) => Some(VarValue::found(r.pool()?.text(0, |w| put!(w; value))?)),
         None => Some(VarValue::NOT_THERE),
     }
 }
 
-/// An error message made of these parts, in the request's pool.
-fn message<'a>(r: Request<'a>, parts: &[&[u8]]) -> &'a [u8] {
-    let copy = r.pool().and_then(|pool| pool.copy(parts));
-    copy.unwrap_or(NO_MEMORY)
+/// An error message, in the request's pool.
+fn message<'a>(r: Request<'a>, write: impl Fn(&mut Writer<'_>)) -> &'a [u8] {
+    r.pool().and_then(|pool| pool.text(0, write)).unwrap_or(NO_MEMORY)
 }

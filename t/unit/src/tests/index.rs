@@ -47,11 +47,11 @@ fn addresses(shape: &str) -> Vec<usize> {
 fn chains(slots: &Slots) -> Vec<usize> {
     let occupied: Vec<&Slot> = slots_of(slots).filter(|slot| slot.request() != 0).collect();
     let followed: HashSet<_> =
-        occupied.iter().filter_map(|slot| slot.link().map(ptr::from_ref)).collect();
+        occupied.iter().filter_map(|slot| slot.link.get().map(ptr::from_ref)).collect();
     occupied
         .into_iter()
         .filter(|&slot| !followed.contains(&ptr::from_ref(slot)))
-        .map(|first| core::iter::successors(Some(first), |slot| slot.link()).count())
+        .map(|first| core::iter::successors(Some(first), |slot| slot.link.get()).count())
         .collect()
 }
 

@@ -166,7 +166,7 @@ fn check_all(table: &SideTable, model: &Model) {
     for id in &model.retired {
         let slot = table.slots.by_id(*id).expect("its memory stays");
         assert_eq!(slot.request(), 0);
-        assert!(slot.link().is_none());
+        assert!(slot.link.get().is_none());
     }
     for n in (0..4600).step_by(many(1, 40)) {
         let address = request_address(n);

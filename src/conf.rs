@@ -313,17 +313,14 @@ pub(crate) static COMMANDS: Shared<[ngx_command_t; 6]> = Shared([
         name: name(c"lua_var_log_refused"),
         type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12) as ngx_uint_t,
         set: Some(lua_var_log_refused),
-        conf: 0,
-        offset: 0,
-        post: ptr::null_mut(),
+        ..conf::NO_COMMAND
     },
     ngx_command_t {
         name: name(c"lua_var_trace_handles"),
         type_: (NGX_HTTP_MAIN_CONF | NGX_CONF_FLAG) as ngx_uint_t,
         set: Some(conf::set_flag),
-        conf: 0,
         offset: offset_of!(MainConf, trace_handles),
-        post: ptr::null_mut(),
+        ..conf::NO_COMMAND
     },
     conf::NO_COMMAND,
 ]);

@@ -1,4 +1,4 @@
-# The annotations for LuaLS, src/lua/meta/resty/ngxvar.lua, name exactly what the module has,
+# The annotations for LuaLS, docs/meta/resty/ngxvar.lua, name exactly what the module has,
 # with the parameters and results of docs/REFERENCE.md.
 
 use v5.36;
@@ -12,7 +12,7 @@ use Test::More;
 NginxServer->skip_unless_plain;
 
 my $ROOT = NgxVarTest::Env::root();
-my $FILE = "$ROOT/src/lua/meta/resty/ngxvar.lua";
+my $FILE = "$ROOT/docs/meta/resty/ngxvar.lua";
 my $PORT = NginxServer->port;
 
 # ---- Against the module ----------------------------------------------------------------

@@ -9,12 +9,13 @@
 use core::ffi::{CStr, c_int};
 
 use crate::culprits;
+use crate::nginx::request::UpstreamState;
 use crate::nginx::string::str_of;
 use crate::nginx::{ERROR, OK, ngx_http_request_t, ngx_int_t, ngx_str_t};
 use crate::refusal::Refusal;
 use crate::text::{Seconds, put, written};
 use crate::validation::{Call, LiveRequest};
-use crate::variable::field::{self, UpstreamTime};
+use crate::variable::field;
 
 /// The live request at an address. A refusal is logged with the name of the function that was
 /// called, `asked`.
@@ -117,9 +118,9 @@ unsafe extern "C" fn ngx_http_lua_var_ffi_upstream_response_time(
     kind: c_int,
 ) -> ngx_int_t {
     let time = match kind {
-        1 => UpstreamTime::Header,
-        2 => UpstreamTime::Connect,
-        _ => UpstreamTime::Response,
+        1 => UpstreamState::header_time,
+        2 => UpstreamState::connect_time,
+        _ => UpstreamState::response_time,
     };
     let call = Call::enter();
     let asked = c"ngx_http_lua_var_ffi_upstream_response_time";

@@ -1,6 +1,6 @@
 //! The line of the error log about a refusal. The culprit comes first.
 
-use super::origins::{self, Context, made_in};
+use super::origins;
 use super::table::{Culprit, OTHER};
 use crate::nginx;
 use crate::nginx::shim::{
@@ -143,17 +143,16 @@ fn in_phase(w: &mut Writer<'_>, phase: &[u8]) {
 
 /// Where a handle was made: in what, and with `lua_var_trace_handles` by which Lua.
 fn made(w: &mut Writer<'_>, named: Handle) {
-    let context = made_in(named);
     let origin = origins::of(named);
-    if context.is_none() && origin.is_none() {
+    if !named.is_fake() && origin.is_none() {
         return;
     }
     let is_first = origin.is_some_and(|origin| !origin.is_only());
     put!(w; if is_first { ", first made" } else { ", made" });
-    match context {
-        Some(Context::Handshake) => put!(w; " in a TLS handshake"),
-        Some(Context::Other) => put!(w; " in a timer or at the start of a worker"),
-        None => {}
+    if named.is_of_handshake() {
+        put!(w; " in a TLS handshake");
+    } else if named.is_fake() {
+        put!(w; " in a timer or at the start of a worker");
     }
     if let Some(origin) = origin {
         put!(w; " ", Seconds(i64::from(origin.ago())), "s ago at ", origin.at.load().bytes());
@@ -162,7 +161,7 @@ fn made(w: &mut Writer<'_>, named: Handle) {
             put!(w; " for \"", request_line.bytes(), "\"");
         }
     }
-    if context == Some(Context::Handshake) {
+    if named.is_of_handshake() {
         put!(w; " (lua_var_ssl_ctx off keeps it from requests)");
     }
 }

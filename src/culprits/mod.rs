@@ -20,7 +20,7 @@ use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::statics::PerWorker;
-use crate::text::{Place, escaped, place, until_zero, written};
+use crate::text::{Place, escaped, place, put, until_zero, written};
 use crate::validation::{self, Call, LiveRequest};
 use table::{Culprit, Culprits, ENTRIES, Key};
 
@@ -218,12 +218,8 @@ pub(crate) fn by_address(why: Refusal, address: usize, asked: &'static CStr) {
         kind: LUA_VAR_REQ_POINTER,
         ..lua_var_refusal_t::default()
     };
-    for (to, from) in refusal.asked.iter_mut().zip(asked.to_bytes()) {
-        *to = *from;
-    }
-    for (to, from) in refusal.why.iter_mut().zip(why.reason()) {
-        *to = *from;
-    }
+    written(&mut refusal.asked, |w| put!(w; asked));
+    written(&mut refusal.why, |w| put!(w; why.reason()));
     if refused(why, &mut refusal) {
         log(&refusal);
     }

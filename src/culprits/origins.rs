@@ -12,24 +12,6 @@ use crate::statics::PerWorker;
 use crate::text::{Place, escaped, place};
 use crate::validation::{Call, LiveRequest};
 
-/// What made a handle that names no request in a slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Context {
-    /// Lua of a TLS handshake.
-    Handshake,
-    /// A timer, or Lua that runs when a worker starts or ends.
-    Other,
-}
-
-/// In what a handle was made, if that can be seen from the handle alone, because it is that of a
-/// fake request.
-pub(crate) fn made_in(handle: Handle) -> Option<Context> {
-    handle.is_fake().then(|| match handle.is_of_handshake() {
-        true => Context::Handshake,
-        false => Context::Other,
-    })
-}
-
 /// The number of the handle of a fake request that was made last, if origins are remembered.
 static NUMBER: PerWorker<Cell<u32>> = PerWorker(Cell::new(0));
 

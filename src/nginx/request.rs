@@ -197,6 +197,16 @@ impl UpstreamState<'_> {
     }
 }
 
+/// Makes functions with the names of members of `ngx_http_request_t`.
+macro_rules! members {
+    (|$self:ident, $member:ident| -> $type:ty { $value:expr } $($name:ident)+) => {$(
+        pub(crate) fn $name($self) -> $type {
+            let $member = $self.members().$name;
+            $value
+        }
+    )+};
+}
+
 impl<'a> Request<'a> {
     /// # Safety
     /// `r` must be null or a request that nginx is serving during `'a`, such as the one for whose
@@ -237,24 +247,9 @@ impl<'a> Request<'a> {
         unsafe { bytes_or_null(of(self.members())) }
     }
 
-    pub(crate) fn uri(self) -> Option<&'a [u8]> {
-        self.string(|r| r.uri)
-    }
-
-    pub(crate) fn unparsed_uri(self) -> Option<&'a [u8]> {
-        self.string(|r| r.unparsed_uri)
-    }
-
-    pub(crate) fn args(self) -> Option<&'a [u8]> {
-        self.string(|r| r.args)
-    }
-
-    pub(crate) fn request_line(self) -> Option<&'a [u8]> {
-        self.string(|r| r.request_line)
-    }
-
-    pub(crate) fn http_protocol(self) -> Option<&'a [u8]> {
-        self.string(|r| r.http_protocol)
+    members! {
+        |self, member| -> Option<&'a [u8]> { self.string(|_| member) }
+        uri unparsed_uri args request_line http_protocol
     }
 
     /// `r->main->method_name`
@@ -284,27 +279,18 @@ impl<'a> Request<'a> {
 
     // ---- Numbers --------------------------------------------------------------------------
 
-    pub(crate) fn err_status(self) -> usize {
-        self.members().err_status
-    }
+    members! { |self, member| -> usize { member } err_status http_version }
+    members! { |self, member| -> i64 { member } request_length }
 
     /// `r->headers_out.status`
     pub(crate) fn out_status(self) -> usize {
         self.members().headers_out.status
     }
 
-    pub(crate) fn http_version(self) -> usize {
-        self.members().http_version
-    }
-
     /// When the request began: seconds, and the milliseconds above them.
     pub(crate) fn start(self) -> (i64, i64) {
         let members = self.members();
         (members.start_sec, members.start_msec as i64)
-    }
-
-    pub(crate) fn request_length(self) -> i64 {
-        self.members().request_length
     }
 
     /// `r->connection->sent`
@@ -325,22 +311,9 @@ impl<'a> Request<'a> {
     /// The port that the client connected to; 0 for a unix socket, which has none. `None` if
     /// nginx has not asked the system yet (`ngx_connection_local_sockaddr`).
     pub(crate) fn local_port(self) -> Option<u16> {
-        let address = self.connection().local_sockaddr.cast::<u8>();
-        if address.is_null() {
-            return None;
-        }
-        let family = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_family));
+        let address = self.connection().local_sockaddr;
         // SAFETY: it is an address in the memory of the connection or of its listening socket.
-        // Addresses of every family have the family in the same place.
-        match i32::from(unsafe { *family.cast::<libc::sa_family_t>() }) {
-            libc::AF_INET | libc::AF_INET6 => {
-                let port = address.wrapping_add(offset_of!(libc::sockaddr_in, sin_port));
-                // SAFETY: addresses of both families have the port in the same place.
-                Some(u16::from_be(unsafe { *port.cast::<libc::in_port_t>() }))
-            }
-            libc::AF_UNIX => Some(0),
-            _ => None,
-        }
+        (!address.is_null()).then(|| unsafe { ffi::ngx_inet_get_port(address) })
     }
 
     /// `r->uri_changes`, which counts down with each internal redirect.

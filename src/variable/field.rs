@@ -80,11 +80,11 @@ fields! {
     RequestLength ["request_length"] number |r| Some(Value::Number(r.request_length() as f64));
     BytesSent ["bytes_sent"] number |r| Some(Value::Number(r.bytes_sent() as f64));
     UpstreamResponseTime ["upstream_response_time"] number
-        |r| upstream_seconds(r, UpstreamTime::Response);
+        |r| upstream_seconds(r, UpstreamState::response_time);
     UpstreamHeaderTime ["upstream_header_time"] number
-        |r| upstream_seconds(r, UpstreamTime::Header);
+        |r| upstream_seconds(r, UpstreamState::header_time);
     UpstreamConnectTime ["upstream_connect_time"] number
-        |r| upstream_seconds(r, UpstreamTime::Connect);
+        |r| upstream_seconds(r, UpstreamState::connect_time);
 }
 
 impl Field {
@@ -180,30 +180,21 @@ pub(crate) fn request_time(r: Request<'_>) -> i64 {
     number::elapsed(now_sec, now_msec, start_sec, start_msec)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum UpstreamTime {
-    /// `$upstream_response_time`
-    Response,
-    /// `$upstream_header_time`
-    Header,
-    /// `$upstream_connect_time`
-    Connect,
-}
-
 /// Milliseconds at upstreams, summed over all attempts. `Some(None)` if there was no attempt;
 /// `None` if the elements of `r->upstream_states` are smaller than the module expects, so
 /// that nginx's handler has to be called.
-pub(crate) fn upstream_time(r: Request<'_>, time: UpstreamTime) -> Option<Option<i64>> {
-    let ms = |state: UpstreamState<'_>| match time {
-        UpstreamTime::Response => state.response_time(),
-        UpstreamTime::Header => state.header_time(),
-        UpstreamTime::Connect => state.connect_time(),
-    };
+pub(crate) fn upstream_time<'a>(
+    r: Request<'a>,
+    time: fn(UpstreamState<'a>) -> i64,
+) -> Option<Option<i64>> {
     let states = r.upstream_states().ok()?;
-    Some(number::sum(states.map(|state| Attempt { ms: ms(state), has_peer: state.has_peer() })))
+    Some(number::sum(states.map(|state| Attempt { ms: time(state), has_peer: state.has_peer() })))
 }
 
-fn upstream_seconds(r: Request<'_>, time: UpstreamTime) -> Option<Value<'static>> {
+fn upstream_seconds<'a>(
+    r: Request<'a>,
+    time: fn(UpstreamState<'a>) -> i64,
+) -> Option<Value<'static>> {
     match upstream_time(r, time)? {
         Some(ms) => seconds(ms),
         None => Some(Value::Nil),

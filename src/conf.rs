@@ -13,7 +13,7 @@ use crate::nginx::conf::{
     NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, UNSET_FLAG, UNSET_UINT, conf_error,
 };
 use crate::nginx::log::{ERR, INFO, NOTICE, WARN};
-use crate::nginx::module_conf::{HttpModule, Level, ModuleConf};
+use crate::nginx::module_conf::{Level, module_confs};
 use crate::nginx::string::name;
 use crate::nginx::{ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_uint_t};
 use crate::statics::{PerWorker, Shared};
@@ -31,14 +31,9 @@ pub(crate) unsafe fn set_ctx_index(index: usize) {
     CTX_INDEX.set(index);
 }
 
-pub(crate) struct LuaVarModule;
-
-// SAFETY: `set_ctx_index` stores the index before anything else of the module is called.
-unsafe impl HttpModule for LuaVarModule {
-    fn ctx_index() -> usize {
-        CTX_INDEX.get()
-    }
-}
+// `create` returns them, and `set_ctx_index` stores the index before anything else of the module
+// is called.
+module_confs! { CTX_INDEX.get(); Main MainConf, Server SrvConf, Location LocConf }
 
 // ---- Structures --------------------------------------------------------------------------
 
@@ -186,24 +181,6 @@ fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
     }
 }
 
-// SAFETY: `create` returns one.
-unsafe impl ModuleConf for MainConf {
-    type Module = LuaVarModule;
-    const LEVEL: Level = Level::Main;
-}
-
-// SAFETY: `create` returns one.
-unsafe impl ModuleConf for SrvConf {
-    type Module = LuaVarModule;
-    const LEVEL: Level = Level::Server;
-}
-
-// SAFETY: `create` returns one.
-unsafe impl ModuleConf for LocConf {
-    type Module = LuaVarModule;
-    const LEVEL: Level = Level::Location;
-}
-
 /// Creates a configuration in the pool of the one that nginx is reading; null if there is no memory.
 ///
 /// # Safety
@@ -215,18 +192,29 @@ pub(crate) unsafe extern "C" fn create<T: Default + Copy>(cf: *mut ngx_conf_t) -
     place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
 }
 
+/// The outer configuration, and the one that inherits from it, as nginx passes them.
+///
+/// # Safety
+/// Both must be null or configurations that `create` made, not the same, and nothing else may refer
+/// to `conf` during `'a`.
+pub(crate) unsafe fn merging<'a, T>(
+    prev: *mut c_void,
+    conf: *mut c_void,
+) -> Option<(&'a T, &'a mut T)> {
+    // SAFETY: nginx does not write to it meanwhile.
+    let prev = unsafe { prev.cast::<T>().as_ref() }?;
+    // SAFETY: no other reference to it exists, by the contract above.
+    unsafe { conf.cast::<T>().as_mut() }.map(|conf| (prev, conf))
+}
+
 /// Merges a server's configuration: it inherits what is not set.
 pub(crate) unsafe extern "C" fn merge_srv_conf(
     _cf: *mut ngx_conf_t,
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: `create` made `prev`, and nginx does not write to it meanwhile.
-    let prev = unsafe { prev.cast::<SrvConf>().as_ref() };
-    // SAFETY: `create` made `conf`; it is not `prev`, so no other reference to it
-    // exists.
-    let conf = unsafe { conf.cast::<SrvConf>().as_mut() };
-    let (Some(prev), Some(conf)) = (prev, conf) else {
+    // SAFETY: nginx passes what `create` made for two servers' levels.
+    let Some((prev, conf)) = (unsafe { merging::<SrvConf>(prev, conf) }) else {
         return CONF_ERROR;
     };
     inherit(&mut conf.ssl_ctx, prev.ssl_ctx, 0);

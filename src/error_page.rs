@@ -6,7 +6,7 @@ use core::cell::Cell;
 
 use crate::layout;
 use crate::nginx::conf::Conf;
-use crate::nginx::error_page::{self as hook, NoMemory, Redirect};
+use crate::nginx::error_page::{self as hook, Redirect};
 use crate::nginx::log::log_debug;
 use crate::nginx::ngx_str_t;
 use crate::nginx::request::Request;
@@ -96,8 +96,8 @@ pub(crate) fn after_redirect(r: Request<'_>) {
 }
 
 /// Puts the hook in front of every `error_page` value that applies in the location being
-/// merged, and returns whether there is one. `Err` if there is no memory.
-pub(crate) fn install(cf: Conf<'_>) -> Result<bool, NoMemory> {
+/// merged, and returns whether there is one. `None` if there is no memory.
+pub(crate) fn install(cf: Conf<'_>) -> Option<bool> {
     hook::install(cf, before_redirect)
 }
 

@@ -5,13 +5,12 @@
 use core::ffi::{c_char, c_void};
 
 use crate::api::lua;
-use crate::conf::{LocConf, MainConf, Restore, main_being_read};
+use crate::conf::{self, LocConf, MainConf, Restore, main_being_read};
 use crate::culprits;
 use crate::error_page;
 use crate::figures;
 use crate::layout;
 use crate::nginx::conf::{CONF_ERROR, CONF_OK, Complete, Conf};
-use crate::nginx::error_page::NoMemory;
 use crate::nginx::log::{EMERG, INFO, WARN, log_error};
 use crate::nginx::{ERROR, OK, ngx_conf_t, ngx_cycle_t, ngx_int_t};
 use crate::ngx_ctx;
@@ -29,12 +28,9 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
 ) -> *mut c_char {
     // SAFETY: `cf` is the configuration that nginx is reading, or null.
     let cf = unsafe { Conf::from_raw(cf) };
-    // SAFETY: `create` made `prev`, and nginx does not write to it meanwhile.
-    let prev = unsafe { prev.cast::<LocConf>().as_ref() };
-    // SAFETY: `create` made `conf`; it is not `prev`, so no other reference to it
-    // exists.
-    let conf = unsafe { conf.cast::<LocConf>().as_mut() };
-    let (Some(cf), Some(prev), Some(conf)) = (cf, prev, conf) else {
+    // SAFETY: nginx passes what `create` made for two locations' levels.
+    let confs = unsafe { conf::merging::<LocConf>(prev, conf) };
+    let (Some(cf), Some((prev, conf))) = (cf, confs) else {
         return CONF_ERROR;
     };
     conf.merge(prev);
@@ -42,12 +38,12 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
         cf.serve_location(Some(status::page));
     }
     match error_page::install(cf) {
-        Ok(has_page) => {
+        Some(has_page) => {
             let needs = has_page || conf.restore() == Restore::All;
             ngx_ctx::set_needs_filter(needs || ngx_ctx::needs_filter());
             CONF_OK
         }
-        Err(NoMemory) => CONF_ERROR,
+        None => CONF_ERROR,
     }
 }
 

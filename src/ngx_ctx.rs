@@ -31,6 +31,7 @@ pub(crate) fn needs_filter() -> bool {
 ///
 /// A reference that Lua has reported keeps the VM that reported it. One that is seen
 /// first here belongs to VM 0, which serves the whole worker.
+#[inline(never)]
 pub(crate) fn stash(r: Request<'_>, slot: &Slot) {
     let reference = r.lua_ctx_ref();
     if reference > 0 && slot.ctx().is_none_or(|(known, _)| known != reference) {

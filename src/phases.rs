@@ -65,15 +65,10 @@ fn begin(r: Request<'_>) {
         return;
     }
     match registry().register_new(r) {
-        Some(slot) if !r.is_main() => stash(r, slot),
+        Some(slot) if !r.is_main() => ngx_ctx::stash(r, slot),
         Some(_) => {}
         None => validation::not_registered(r),
     }
-}
-
-#[inline(never)]
-fn stash(r: Request<'_>, slot: &Slot) {
-    ngx_ctx::stash(r, slot);
 }
 
 #[inline(never)]

@@ -31,7 +31,7 @@ extern "C" fn ngx_http_lua_var_testing_figure(which: u32) -> f64 {
         1 => f64::from(registry.slots.retired()),
         2 => registry.slots.allocated() as f64,
         3 => figures::own(Figure::RefusedStale) as f64,
-        5 => f64::from(registry.indexed()),
+        5 => registry.indexed() as f64,
         _ => {
             let other = figures::own(Figure::RestoredOther);
             figures::own(Figure::RestoredErrorPage).wrapping_add(other) as f64

@@ -57,20 +57,14 @@ pub(crate) fn written(room: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> &
     writer.finish()
 }
 
-/// Room for `source:line`.
-pub(crate) struct Place([u8; 80]);
-
-impl Default for Place {
-    fn default() -> Self {
-        Place([0; 80])
-    }
-}
+/// The longest `source:line`.
+pub(crate) const PLACE: usize = 80;
 
 /// Writes `source:line` as one word. A long source is cut, so that the line remains.
-pub(crate) fn place<'a>(room: &'a mut Place, source: &[u8], line: i32) -> &'a [u8] {
+pub(crate) fn place<'a>(room: &'a mut [u8; PLACE], source: &[u8], line: i32) -> &'a [u8] {
     let mut source_room = [0; 68];
     let source = written(&mut source_room, |w| put!(w; Word(source)));
-    written(&mut room.0, |w| put!(w; source, ":", u64::from(line.unsigned_abs())))
+    written(room, |w| put!(w; source, ":", u64::from(line.unsigned_abs())))
 }
 
 pub(crate) fn escaped<'a>(room: &'a mut [u8], text: &[u8]) -> &'a [u8] {

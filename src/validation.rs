@@ -74,25 +74,24 @@ impl<'a> LiveRequest<'a> {
     }
 
     #[inline(always)]
-    pub(crate) fn by_handle(call: &'a Call, handle: Handle) -> Result<Self, Refusal> {
-        match registry().slots.get(handle) {
+    fn in_slot(call: &'a Call, slot: Option<&'static Slot>) -> Result<Self, Refusal> {
+        match slot {
             Some(slot) => Self::of(call, slot),
             None if layout::differs() => Err(Refusal::Layout),
             None => Err(Refusal::Stale),
         }
     }
 
-    /// The live request at an address, which is dereferenced only if there is one.
-    ///
-    /// An address has no generation: if a request has ended and another one lives at its
-    /// address now, this returns the other one.
+    #[inline(always)]
+    pub(crate) fn by_handle(call: &'a Call, handle: Handle) -> Result<Self, Refusal> {
+        Self::in_slot(call, registry().slots.get(handle))
+    }
+
+    /// The live request at an address, which is dereferenced only if there is one. An address has no
+    /// generation: if a request has ended and another one lives there now, this returns that one.
     #[inline]
     pub(crate) fn by_address(call: &'a Call, address: usize) -> Result<Self, Refusal> {
-        match registry().find(address) {
-            Some(slot) => Self::of(call, slot),
-            None if layout::differs() => Err(Refusal::Layout),
-            None => Err(Refusal::Stale),
-        }
+        Self::in_slot(call, registry().find(address))
     }
 
     /// The request that lua-nginx-module runs Lua for.

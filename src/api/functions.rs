@@ -22,7 +22,7 @@ use crate::validation::{self, Call, LiveRequest, Named};
 use crate::variable::assign;
 use crate::variable::field::Field;
 use crate::variable::read::{self, Resolved};
-use crate::variable::value::{Again, Flavour, Value};
+use crate::variable::value::{Flavour, Value};
 
 pub(super) struct Asked<'a> {
     named: Named,
@@ -128,7 +128,7 @@ pub(super) fn capture(asked: Asked<'_>, call: &Call) {
 pub(super) fn number(asked: Asked<'_>, _call: &Call) {
     asked.out.put_result(match asked.text {
         Some(text) if Field::is_name_of_number(asked.name) => Ok(read::number_in(text)),
-        _ => Err(Again),
+        _ => Err(Failure::Again),
     });
 }
 

@@ -22,7 +22,7 @@ use crate::registry::slots::Handle;
 use crate::text::{Part, Seconds, put, written};
 use crate::validation::Named;
 use crate::variable::field::Field;
-use crate::variable::value::{Again, Flavour, Value};
+use crate::variable::value::{Flavour, Value};
 
 const _: () = assert!(LUA_VAR_LAYOUT == Refusal::Layout as u32);
 
@@ -60,19 +60,14 @@ enum Failure<'a> {
     Refused(Refusal),
     /// An error message, which lives as long as the request or longer.
     Error(&'a [u8]),
-    /// The call has to be made in another way, see [`Again`].
+    /// The call has to be repeated: with the name in lower case, or by name instead of by what was
+    /// resolved.
     Again,
 }
 
 impl From<Refusal> for Failure<'_> {
     fn from(why: Refusal) -> Self {
         Failure::Refused(why)
-    }
-}
-
-impl From<Again> for Failure<'_> {
-    fn from(Again: Again) -> Self {
-        Failure::Again
     }
 }
 

@@ -9,7 +9,7 @@ use crate::nginx::shim::{
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::registry::slots::{Ended, Handle};
-use crate::text::{Escaped, Hex, Part, Place, Seconds, Word, Writer, place, put, until_zero};
+use crate::text::{Escaped, Hex, PLACE, Part, Seconds, Word, Writer, place, put, until_zero};
 use crate::validation::LiveRequest;
 
 /// The contexts of lua-nginx-module (`NGX_HTTP_LUA_CONTEXT_*`), which are one bit each.
@@ -45,7 +45,7 @@ pub(super) fn phase(context: i32) -> &'static [u8] {
 /// `source:line function()`
 impl Part for &lua_var_frame_t {
     fn write(self, w: &mut Writer<'_>) {
-        put!(w; place(&mut Place::default(), until_zero(&self.source), self.line));
+        put!(w; place(&mut [0; PLACE], until_zero(&self.source), self.line));
         let function = until_zero(&self.function);
         if !function.is_empty() {
             put!(w; " ", Word(function), "()");

@@ -20,7 +20,7 @@ use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
 use crate::registry::registry;
 use crate::statics::PerWorker;
-use crate::text::{Place, escaped, place, put, until_zero, written};
+use crate::text::{PLACE, escaped, place, put, until_zero, written};
 use crate::validation::{self, Call, LiveRequest};
 use table::{Culprit, Culprits, ENTRIES, Key};
 
@@ -115,7 +115,7 @@ pub(crate) fn refused(why: Refusal, refusal: &mut lua_var_refusal_t) -> bool {
     if let Some(slot) = registry().find(current) {
         slot.count_refused();
     }
-    let (mut at, mut variable) = (Place::default(), [0; 64]);
+    let (mut at, mut variable) = ([0; PLACE], [0; 64]);
     let key = Key {
         at: match refusal.frames.first() {
             Some(frame) if refusal.nframes > 0 => {

@@ -9,7 +9,7 @@ use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
 use crate::statics::PerWorker;
-use crate::text::{Place, escaped, place};
+use crate::text::{PLACE, escaped, place};
 use crate::validation::{Call, LiveRequest};
 
 /// The number of the handle of a fake request that was made last, if origins are remembered.
@@ -72,7 +72,7 @@ pub(super) fn of(handle: Handle) -> Option<&'static Origin> {
 }
 
 pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
-    let mut room = Place::default();
+    let mut room = [0; PLACE];
     let at = place(&mut room, source, line);
     if let Some(origin) = of(handle) {
         if origin.at.load().bytes() != at {

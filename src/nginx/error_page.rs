@@ -107,30 +107,26 @@ unsafe extern "C" fn run(e: *mut ngx_http_script_engine_t) {
     }
 }
 
-/// There was no memory for a configuration.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoMemory;
-
 /// Puts `hook` before every `error_page` redirect that applies in the location being merged, and
-/// returns whether there is one.
+/// returns whether there is one; `None` if there is no memory.
 ///
 /// The core module has already merged the values. Locations that inherit them share one array, so
 /// a value that has the hook is skipped.
-pub(crate) fn install(cf: Conf<'_>, hook: Hook) -> Result<bool, NoMemory> {
+pub(crate) fn install(cf: Conf<'_>, hook: Hook) -> Option<bool> {
     // SAFETY: the core module made its entry for the location that nginx is merging.
     let pages = unsafe { (*cf.conf::<ngx_http_core_loc_conf_t>()).error_pages };
     // SAFETY: `error_pages` is null or an array of error pages, which nginx does not extend while
     // it merges locations.
     let Ok(pages) = (unsafe { Elements::<ngx_http_err_page_t>::of(pages) }) else {
-        return Ok(false);
+        return Some(false);
     };
     let mut is_any = false;
     for mut page in pages {
         // SAFETY: it is an element of that array, and no other reference to it exists.
         let page = unsafe { page.as_mut() };
-        is_any |= install_in(cf, hook, page).ok_or(NoMemory)?;
+        is_any |= install_in(cf, hook, page)?;
     }
-    Ok(is_any)
+    Some(is_any)
 }
 
 /// Replaces one value, if nginx redirects to it. `None` if there is no memory.

@@ -7,13 +7,8 @@ use core::ptr;
 use super::OK;
 use super::shim::lua_var_file;
 
-/// What distinguishes a file from another one with the same name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: libc::dev_t,
-    inode: libc::ino_t,
-    modified: (libc::time_t, i64),
-}
+/// What distinguishes a file from another one with the same name: device, inode, time of change.
+pub(crate) type Identity = (libc::dev_t, libc::ino_t, libc::time_t, i64);
 
 /// The name of the file that `load_module` loaded; `None` if the module is linked into nginx.
 pub(crate) fn name() -> Option<&'static CStr> {
@@ -36,9 +31,5 @@ pub(crate) fn identity(name: &CStr) -> Option<Identity> {
     }
     // SAFETY: `stat` returned 0, so it has filled the structure.
     let stat = unsafe { stat.assume_init() };
-    Some(Identity {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        modified: (stat.st_mtime, stat.st_mtime_nsec),
-    })
+    Some((stat.st_dev, stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
 }

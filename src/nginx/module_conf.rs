@@ -10,16 +10,6 @@ use super::{
     ngx_http_core_srv_conf_t, ngx_http_request_t,
 };
 
-/// An HTTP module of nginx's.
-///
-/// # Safety
-/// `ctx_index()` must be what nginx assigned to the module, as soon as nginx has a
-/// configuration or a request.
-pub(crate) unsafe trait HttpModule {
-    /// The module's place in the tables that have an entry for each HTTP module.
-    fn ctx_index() -> usize;
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     Main,
@@ -30,39 +20,37 @@ pub(crate) enum Level {
 /// A configuration of a module at one level.
 ///
 /// # Safety
-/// The module's function that creates its configurations of this level
-/// (`create_main_conf` and so on) must return null or a value of this type.
+/// The module's function that creates its configurations of this level must return null or a
+/// value of this type. `ctx_index()` must be what nginx assigned to the module, as soon as nginx
+/// has a configuration or a request.
 pub(crate) unsafe trait ModuleConf {
-    type Module: HttpModule;
     const LEVEL: Level;
+
+    /// The module's place in the tables.
+    fn ctx_index() -> usize;
 }
 
-/// The module that all others extend.
-pub(crate) struct CoreModule;
+/// Implements [`ModuleConf`] for the configurations of a module that has this index.
+macro_rules! module_confs {
+    ($index:expr; $($level:ident $conf:ty),+) => {$(
+        // SAFETY: the module creates these configurations, and this is its index, as the user of
+        // this macro knows.
+        unsafe impl $crate::nginx::module_conf::ModuleConf for $conf {
+            const LEVEL: Level = Level::$level;
 
-// SAFETY: nginx assigns it before it reads a configuration, and does not change it later.
-unsafe impl HttpModule for CoreModule {
-    fn ctx_index() -> usize {
-        core_index()
-    }
+            fn ctx_index() -> usize {
+                $index
+            }
+        }
+    )+};
 }
+pub(crate) use module_confs;
 
-// SAFETY: `ngx_http_core_create_main_conf` returns one.
-unsafe impl ModuleConf for ngx_http_core_main_conf_t {
-    type Module = CoreModule;
-    const LEVEL: Level = Level::Main;
-}
-
-// SAFETY: `ngx_http_core_create_srv_conf` returns one.
-unsafe impl ModuleConf for ngx_http_core_srv_conf_t {
-    type Module = CoreModule;
-    const LEVEL: Level = Level::Server;
-}
-
-// SAFETY: `ngx_http_core_create_loc_conf` returns one.
-unsafe impl ModuleConf for ngx_http_core_loc_conf_t {
-    type Module = CoreModule;
-    const LEVEL: Level = Level::Location;
+// nginx assigns the index before it reads a configuration, and does not change it later.
+module_confs! {
+    core_index();
+    Main ngx_http_core_main_conf_t, Server ngx_http_core_srv_conf_t,
+    Location ngx_http_core_loc_conf_t
 }
 
 /// The three tables of a request, or of the block that nginx reads.
@@ -93,7 +81,7 @@ impl Tables {
             Level::Location => self.location,
         };
         // SAFETY: each table has an entry for every HTTP module (`ngx_http_block` and its
-        // like), at the place that `HttpModule` promises.
-        unsafe { entry(table, T::Module::ctx_index()) }.cast()
+        // like), at the place that `ModuleConf` promises.
+        unsafe { entry(table, T::ctx_index()) }.cast()
     }
 }

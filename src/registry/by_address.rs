@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
-use core::ptr;
+use core::{iter, ptr};
 
 use super::slots::Slot;
 
@@ -40,14 +40,7 @@ impl Index {
     /// The slot of the live request at `address`, which is only compared.
     #[inline(always)]
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slot> {
-        let mut link = self.head(address)?.get();
-        while let Some(slot) = link {
-            if slot.request() == address {
-                return Some(slot);
-            }
-            link = slot.link.get();
-        }
-        None
+        chain(self.head(address)?).find(|slot| slot.request() == address)
     }
 
     /// Adds an occupied slot under `address`, which is that of its request.
@@ -73,15 +66,13 @@ impl Index {
     }
 
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn count(&self) -> u32 {
-        let mut count = 0u32;
-        for head in self.heads {
-            let mut link = head.get();
-            while let Some(slot) = link {
-                count = count.wrapping_add(1);
-                link = slot.link.get();
-            }
-        }
-        count
+    pub(crate) fn count(&self) -> usize {
+        self.heads.iter().map(|head| chain(head).count()).sum()
     }
+}
+
+/// The slots in a chain.
+#[inline(always)]
+fn chain(head: &Cell<Option<&'static Slot>>) -> impl Iterator<Item = &'static Slot> {
+    iter::successors(head.get(), |slot| slot.link.get())
 }

@@ -53,7 +53,7 @@ unsafe extern "C" fn forget(slot: *mut c_void) {
 
 impl Registry {
     #[cfg(feature = "testing")]
-    pub(crate) fn indexed(&self) -> u32 {
+    pub(crate) fn indexed(&self) -> usize {
         self.index.count()
     }
 

@@ -338,9 +338,3 @@ impl Slots {
         }
     }
 }
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self::new()
-    }
-}

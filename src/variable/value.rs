@@ -36,8 +36,3 @@ pub(crate) enum Flavour {
     /// As `ngx.var` does: every value is text, and nginx stores that of an indexed variable.
     NgxVar,
 }
-
-/// The read has to be repeated: with the name in lower case, or by name instead of by what was
-/// resolved.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Again;

@@ -27,8 +27,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     cc::Build::new()
         .files(
-            ["request", "lua", "vm", "arguments", "fetch", "functions", "culprits", "stream"]
-                .map(|name| format!("src/shim/{name}.c")),
+            [
+                "request",
+                "lua",
+                "vm",
+                "arguments",
+                "fetch",
+                "functions",
+                "culprits",
+                "stream",
+                "cycles",
+            ]
+            .map(|name| format!("src/shim/{name}.c")),
         )
         .includes(&includes)
         .define("LUA_VAR_VERSION", format!("\"{}\"", env::var("CARGO_PKG_VERSION")?).as_str())

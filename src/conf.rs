@@ -137,11 +137,14 @@ impl Default for LocConf {
 }
 
 impl LocConf {
-    /// Inherits from `outer` what is not set here. `lua_var_status` is not inherited.
+    /// Inherits from `outer` what is not set here. Of `lua_var_status` that is the format, because nginx
+    /// runs the content handler of a location also where an `if` in it applies.
     pub(crate) fn merge(&mut self, outer: &LocConf) {
         inherit(&mut self.restore, outer.restore, Restore::ErrorPage as ngx_uint_t);
+        inherit(&mut self.status, outer.status, UNSET_UINT);
     }
 
+    /// Whether `lua_var_status` is set here.
     pub(crate) fn has_status(&self) -> bool {
         self.status != UNSET_UINT
     }

@@ -26,10 +26,12 @@
 #[cfg(feature = "export-modules")]
 use core::ffi::c_char;
 use core::ffi::c_void;
+use core::ptr;
 use core::sync::atomic;
 
 use crate::conf::{LocConf, MainConf, SrvConf};
 use crate::debugger::DebugInfo;
+use crate::nginx::conf::Conf;
 use crate::nginx::{ngx_conf_t, ngx_http_module_t, ngx_module_t, ngx_uint_t};
 use crate::statics::Shared;
 
@@ -101,6 +103,10 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     let ctx_index = unsafe { (*module).ctx_index };
     // SAFETY: nginx assigned it, and calls this function of the module first.
     unsafe { conf::set_ctx_index(ctx_index) };
+    // SAFETY: `cf` is the configuration that nginx is reading, or null.
+    if !unsafe { Conf::from_raw(cf) }.is_some_and(Conf::enter) {
+        return ptr::null_mut();
+    }
     // SAFETY: `cf` is the configuration that nginx is reading.
     unsafe { conf::create::<MainConf>(cf) }
 }

@@ -33,14 +33,15 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
     let (Some(cf), Some((prev, conf))) = (cf, confs) else {
         return CONF_ERROR;
     };
-    conf.merge(prev);
     if conf.has_status() {
         cf.serve_location(Some(status::page));
     }
+    conf.merge(prev);
     match error_page::install(cf) {
         Some(has_page) => {
-            let needs = has_page || conf.restore() == Restore::All;
-            ngx_ctx::set_needs_filter(needs || ngx_ctx::needs_filter());
+            if has_page || conf.restore() == Restore::All {
+                ngx_ctx::will_need_filter();
+            }
             CONF_OK
         }
         None => CONF_ERROR,
@@ -58,7 +59,7 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     lua::set_configuring(true);
-    ngx_ctx::set_needs_filter(false);
+    ngx_ctx::begin();
     if !figures::share() || !culprits::share() {
         log_error!(
             EMERG, cf.log();
@@ -115,6 +116,7 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
 /// request.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     lua::commit();
+    ngx_ctx::commit();
     // SAFETY: `cycle` is the one that nginx is starting.
     let Some(complete) = (unsafe { Complete::of(cycle) }) else {
         return OK;

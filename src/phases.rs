@@ -71,9 +71,13 @@ fn begin(r: Request<'_>) {
     }
 }
 
+/// Registers a request that skipped the server-rewrite phase. If the configuration that has put the
+/// filter here was refused, there is no such phase, and nothing is known of the layout.
 #[inline(never)]
 fn begin_late(r: Request<'_>) {
-    begin(r);
+    if lua::is_running() {
+        begin(r);
+    }
 }
 
 /// Log phase: registers requests that skipped the phases and had no response, such as those of

@@ -11,6 +11,7 @@ use super::lua_files::CHUNKS;
 use crate::nginx::conf::{Conf, conf_error};
 use crate::nginx::shim::{lua_var_call_t, lua_var_rust_t};
 use crate::nginx::{self, DECLINED, OK};
+use crate::ngx_ctx;
 use crate::statics::{PerWorker, Shared};
 use crate::validation::Call;
 
@@ -57,16 +58,16 @@ unsafe extern "C" fn number_of_vm() -> u32 {
     if VMS.is_configuring.get() {
         return 0;
     }
-    VMS.newest.set(VMS.newest.get().wrapping_add(1).max(1));
-    VMS.newest.get()
+    ngx_ctx::has_other_vms();
+    VMS.newest.set(VMS.newest.get().wrapping_add(1) % u32::MAX);
+    VMS.newest.get().max(1)
 }
 
-/// Whether the running configuration has lua-nginx-module.
-static IS_RUNNING: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
-
+/// Whether the running configuration has this module and lua-nginx-module.
 #[inline(always)]
 pub(crate) fn is_running() -> bool {
-    IS_RUNNING.get()
+    // SAFETY: only nginx's main thread uses it.
+    unsafe { nginx::shim::lua_var_is_running != 0 }
 }
 
 pub(crate) fn is_configured() -> bool {
@@ -76,9 +77,8 @@ pub(crate) fn is_configured() -> bool {
 
 /// Makes the configuration for which [`init`] was called the running one.
 pub(crate) fn commit() {
-    IS_RUNNING.set(is_configured());
-    // SAFETY: the C function only sets a flag, in nginx's one thread.
-    unsafe { nginx::shim::lua_var_lua_commit() }
+    // SAFETY: only nginx's main thread uses it.
+    unsafe { nginx::shim::lua_var_is_running = usize::from(is_configured()) }
 }
 
 /// Registers the embedded packages with lua-nginx-module, if it is loaded. Returns false after

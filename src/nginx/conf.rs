@@ -18,9 +18,9 @@ use super::pool::Pool;
 use super::string::{EMPTY, bytes, str_of};
 use super::value::{self, Defined};
 use super::{
-    entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_flag_t,
+    OK, entry, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_flag_t,
     ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_module_t,
-    ngx_str_t, ngx_uint_t,
+    ngx_str_t, ngx_uint_t, shim,
 };
 use crate::text::{Writer, written};
 
@@ -75,6 +75,13 @@ impl<'a> Conf<'a> {
         // SAFETY: nginx destroys `temp_pool` only after all functions that get a `Conf`.
         let pool = unsafe { Pool::from_raw(self.get().temp_pool) };
         pool.is_some_and(|pool| pool.on_cleanup(handler, 0))
+    }
+
+    /// To be called before anything else for a configuration that has the module. Returns false if
+    /// there is no memory.
+    pub(crate) fn enter(self) -> bool {
+        // SAFETY: nginx reads this configuration, whose cycle has a pool.
+        unsafe { shim::lua_var_enter(self.as_ptr()) == OK }
     }
 
     pub(crate) fn log(self) -> Log {

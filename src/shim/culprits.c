@@ -17,7 +17,7 @@ context_of(ngx_http_request_t *r)
     int    context;
     char  *err;
 
-    if (!api.is_running || !rust->has_context(r)) {
+    if (!lua_var_is_running || !rust->has_context(r)) {
         return 0;
     }
 

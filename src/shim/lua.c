@@ -5,6 +5,7 @@
 #include "lua.h"
 
 
+ngx_uint_t             lua_var_is_running;
 lua_var_api_t          lua_var_api;
 const lua_var_rust_t  *lua_var_rust;
 
@@ -152,15 +153,8 @@ lua_var_lua_is_configured(void)
 }
 
 
-void
-lua_var_lua_commit(void)
-{
-    api.is_running = api.is_configured;
-}
-
-
 ngx_int_t
 lua_var_lua_ctx_ref(ngx_http_request_t *r)
 {
-    return api.is_running ? api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL) : -1;
+    return lua_var_is_running ? api.ngx_http_lua_ffi_get_ctx_ref(r, NULL, NULL) : -1;
 }

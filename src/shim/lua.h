@@ -110,7 +110,6 @@ typedef struct {
     void   *(*SSL_get_ex_data)(const void *ssl, int index);     /* NULL without TLS */
     int      *ssl_connection_index;
     unsigned  is_configured:1;  /* the configuration being read has the Lua module */
-    unsigned  is_running:1;     /* the configuration in use has the Lua module */
 } lua_var_api_t;
 
 

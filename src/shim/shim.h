@@ -240,11 +240,16 @@ ngx_int_t lua_var_lua_init(ngx_conf_t *cf, const lua_var_rust_t *functions,
 /* Whether the configuration that is being read has lua-nginx-module. */
 ngx_uint_t lua_var_lua_is_configured(void);
 
-/* Makes the configuration that was read the running one. */
-void lua_var_lua_commit(void);
+/* Whether the running configuration has both modules; set when it was read. */
+extern ngx_uint_t  lua_var_is_running;
 
 /* The reference of the request's ngx.ctx; less than 1 if it has none. */
 ngx_int_t lua_var_lua_ctx_ref(ngx_http_request_t *r);
+
+/* -- cycles.c: what Rust asks of C --------------------------------------- */
+
+/* To be called for each configuration that has the module, before it is used. */
+ngx_int_t lua_var_enter(ngx_conf_t *cf);
 
 /* -- culprits.c: what Rust asks of C -------------------------------------- */
 

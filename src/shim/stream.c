@@ -80,6 +80,10 @@ preconfiguration(ngx_conf_t *cf)
         }
     }
 
+    if (lua_var_enter(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     *(void **) &api.luaL_loadbuffer = dlsym(RTLD_DEFAULT, "luaL_loadbuffer");
     *(void **) &api.lua_pushlstring = dlsym(RTLD_DEFAULT, "lua_pushlstring");
     *(void **) &api.lua_call = dlsym(RTLD_DEFAULT, "lua_call");

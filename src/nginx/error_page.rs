@@ -5,6 +5,7 @@
 //! value is replaced by a script (`ngx_http_script.h`) of one code of the module's, which
 //! evaluates the original value, calls the hook with the result, and returns it to nginx.
 
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use ngx::ffi;
@@ -14,7 +15,7 @@ use super::array::Elements;
 use super::conf::Conf;
 use super::request::Request;
 use super::string::{EMPTY, bytes, str_of};
-use super::{ngx_http_core_loc_conf_t, ngx_str_t};
+use super::{OK, ngx_http_core_loc_conf_t, ngx_str_t};
 use crate::text::put;
 
 /// What nginx is about to do for a status.
@@ -31,10 +32,12 @@ pub(crate) struct Redirect<'a> {
 /// The hook. It returns false to be removed from the value for good, as if it had not run.
 pub(crate) type Hook = fn(r: Request<'_>, redirect: Redirect<'_>) -> bool;
 
-/// The script that replaces a value: one code of nginx's script engine, with its operands.
+/// The scripts that replace a value, one for its length and one for its bytes. Each has one code of
+/// nginx's script engine, whose operands are the other members.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Page {
+    length: unsafe extern "C" fn(e: *mut ngx_http_script_engine_t) -> usize,
     code: unsafe extern "C" fn(e: *mut ngx_http_script_engine_t),
     hook: Hook,
     /// The value that this replaces, and what it and its arguments were.
@@ -50,42 +53,46 @@ struct Page {
     literal: ngx_str_t,
     is_bare: bool,
     status: usize,
-    /// Null, the end of the script.
+    /// Null, the end of both scripts.
     end: usize,
 }
 
-/// The script that computes the length of the result. It does not matter, because [`run`] gives
-/// nginx a buffer of its own.
-#[repr(transparent)]
-struct Length([Option<unsafe extern "C" fn(*mut ngx_http_script_engine_t) -> usize>; 2]);
+/// A length for which there is no memory.
+const TOO_LONG: usize = isize::MAX as usize;
 
-static LENGTH: Length = Length([Some(length), None]);
-
+/// Evaluates the original value. The length does not matter, because [`run`] gives nginx the value as
+/// it is; but a script can only fail in the allocation of its length.
 unsafe extern "C" fn length(e: *mut ngx_http_script_engine_t) -> usize {
     // SAFETY: nginx passes its engine, to which nothing else refers while a code runs.
     let e = unsafe { &mut *e };
-    e.ip = e.ip.wrapping_byte_add(size_of::<usize>());
+    // SAFETY: `ip` is at this code of a page, which lives as long as the configuration.
+    let page = unsafe { &*e.ip.cast::<Page>() };
+    e.ip = e.ip.wrapping_byte_add(offset_of!(Page, end));
+    // nginx keeps the engine from the first script to the second, and uses `line` in neither.
+    e.line = page.literal;
+    if page.literal.data.is_null() {
+        let original = (&raw const page.original).cast_mut();
+        // SAFETY: nginx compiled the value and only reads it; the request is live.
+        if unsafe { ffi::ngx_http_complex_value(e.request, original, &raw mut e.line) } != OK {
+            return TOO_LONG;
+        }
+    }
     0
 }
 
-/// Evaluates the original value, calls the hook, and gives nginx the result.
+/// Calls the hook, and gives nginx what [`length`] has evaluated.
 unsafe extern "C" fn run(e: *mut ngx_http_script_engine_t) {
     // SAFETY: nginx passes its engine, to which nothing else refers while a code runs.
     let e = unsafe { &mut *e };
-    let page = e.ip.cast::<Page>();
-    e.ip = e.ip.wrapping_byte_add(core::mem::offset_of!(Page, end));
-    // SAFETY: `ip` was at the code of this page, which lives as long as the configuration.
+    let page = e.ip.wrapping_byte_sub(offset_of!(Page, code)).cast::<Page>();
+    e.ip = page.wrapping_byte_add(offset_of!(Page, end)).cast();
+    // SAFETY: `ip` was at this code of a page, which lives as long as the configuration.
     let page = unsafe { &*page };
     // SAFETY: the engine has the live request whose error page nginx evaluates.
     let Some(r) = (unsafe { Request::from_nginx(e.request) }) else {
         return;
     };
-    e.buf = page.literal;
-    if e.buf.data.is_null() {
-        let original = (&raw const page.original).cast_mut();
-        // SAFETY: nginx compiled the value and only reads it. On an error the result is empty.
-        unsafe { ffi::ngx_http_complex_value(r.as_ptr(), original, &raw mut e.buf) };
-    }
+    e.buf = e.line;
     // Some versions of nginx compute the length from where the script has stopped writing.
     e.pos = e.buf.data.wrapping_add(e.buf.len);
     let redirect = Redirect {
@@ -131,8 +138,9 @@ pub(crate) fn install(cf: Conf<'_>, hook: Hook) -> Option<bool> {
 
 /// Replaces one value, if nginx redirects to it. `None` if there is no memory.
 fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Option<bool> {
-    let lengths = (&raw const LENGTH).cast_mut().cast();
-    if ptr::eq(page.value.lengths, lengths) {
+    // SAFETY: it is null, or a script, which begins with a code.
+    let first = unsafe { page.value.lengths.cast::<usize>().as_ref() };
+    if first == Some(&(length as *const () as usize)) {
         return Some(true);
     }
     let is_literal = page.value.lengths.is_null();
@@ -152,6 +160,7 @@ fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Optio
         _ => return Some(false),
     };
     let script = pool.put(Page {
+        length,
         code: run,
         hook,
         page: ptr::from_mut(page),
@@ -164,7 +173,8 @@ fn install_in(cf: Conf<'_>, hook: Hook, page: &mut ngx_http_err_page_t) -> Optio
     })?;
     page.args = EMPTY;
     page.value.flushes = ptr::null_mut();
-    page.value.lengths = lengths;
-    page.value.values = NonNull::as_ptr(script).cast();
+    let script = NonNull::as_ptr(script);
+    page.value.lengths = script.cast();
+    page.value.values = script.wrapping_byte_add(offset_of!(Page, code)).cast();
     Some(true)
 }

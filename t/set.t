@@ -541,3 +541,46 @@ setter: 100|setter: 100
 set: 100)$
 --- no_error_log
 [error]
+
+
+
+=== TEST 17: an error leaves nothing in the request's memory
+--- config
+    set $own "";
+    location = /t {
+        content_by_lua_block {
+            local ngxvar = require "resty.ngxvar"
+            local long = ("n"):rep(1000)
+
+            local function resident()
+                collectgarbage()
+                collectgarbage()
+                local file = io.open("/proc/self/statm")
+                local _, pages = file:read("*n", "*n")
+                file:close()
+                return pages * 4096
+            end
+
+            local function grown(name)
+                local before = resident()
+                for _ = 1, 40000 do
+                    assert(not ngxvar.set(name, "x"))
+                end
+                return resident() - before
+            end
+
+            ngx.say("unknown: ", grown(long) < 8e6)
+            ngx.say("not changeable: ", grown("http_" .. long) < 8e6)
+            local _, err = ngxvar.set(long:upper(), "x")
+            local _, expected = pcall(function () ngx.var[long:upper()] = "x" end)
+            ngx.say(expected:find(err:sub(1, 200), 1, true) ~= nil)
+        }
+    }
+--- request
+GET /t
+--- response_body
+unknown: true
+not changeable: true
+true
+--- no_error_log
+[error]

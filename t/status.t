@@ -29,7 +29,7 @@ my $HTTP = <<'END';
 
         location = /status { lua_var_status; }
         location = /text { lua_var_status text; }
-        location = /json { lua_var_status json; }
+        location = /json { lua_var_status json; if ($arg_x) { set $in_if 1; } }
         location /prometheus {
             lua_var_status prometheus;
             location /prometheus/inner { return 200 "inner\n"; }
@@ -163,6 +163,7 @@ for my $accept (sort keys %by_accept) {
     is($response->{headers}{'content-type'}, $type, "Accept: $accept gets its type");
     like($response->{content}, $body, "Accept: $accept gets its body");
 }
+like($nginx->get('/json?x=1')->{content}, qr/^\{"version":/, 'the format is that of the location where an "if" in it applies');
 like($nginx->get('/text', headers => { Accept => 'application/json' })->{content}, qr/^version /,
     'a format that is named is kept to');
 is($nginx->get('/status', method => 'POST', content => 'a=1')->{status}, 405, 'POST is not allowed');

@@ -62,7 +62,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The request of a call with a name. A name with upper case has to come again in lower case.
-    fn request_for_name(&self, call: &'a Call) -> Result<LiveRequest<'a>, Failure<'a>> {
+    fn request_for_name(&self, call: &'a Call) -> Result<LiveRequest<'a>, Failure> {
         let live = LiveRequest::named(call, self.named)?;
         match read::has_upper(self.name) {
             true => Err(Failure::Again),

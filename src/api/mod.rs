@@ -10,6 +10,8 @@ mod functions;
 pub(crate) mod lua;
 mod lua_files;
 
+use core::ffi::CStr;
+
 use crate::nginx::request::Unproved;
 use crate::nginx::shim::{
     LUA_VAR_AGAIN, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LAYOUT, LUA_VAR_NGX_VAR, LUA_VAR_NIL,
@@ -55,17 +57,17 @@ impl lua_var_req_t {
 }
 
 /// Why a call has no value.
-enum Failure<'a> {
+enum Failure {
     /// Its request is refused.
     Refused(Refusal),
-    /// An error message, which lives as long as the request or longer.
-    Error(&'a [u8]),
+    /// An error message, with `%s` for the variable's name.
+    Error(&'static CStr),
     /// The call has to be repeated: with the name in lower case, or by name instead of by what was
     /// resolved.
     Again,
 }
 
-impl From<Refusal> for Failure<'_> {
+impl From<Refusal> for Failure {
     fn from(why: Refusal) -> Self {
         Failure::Refused(why)
     }
@@ -121,7 +123,7 @@ impl lua_var_value_t {
         }
     }
 
-    fn put_result<'a>(&mut self, result: Result<Value<'a>, impl Into<Failure<'a>>>) {
+    fn put_result(&mut self, result: Result<Value<'_>, impl Into<Failure>>) {
         match result {
             Ok(value) => self.put(value),
             Err(failure) => self.put_failure(failure.into()),
@@ -129,7 +131,7 @@ impl lua_var_value_t {
     }
 
     /// The result of a call without a value: true, or the failure.
-    fn put_done<'a>(&mut self, result: Result<(), impl Into<Failure<'a>>>) {
+    fn put_done(&mut self, result: Result<(), impl Into<Failure>>) {
         match result {
             Ok(()) => self.put_kind(LUA_VAR_TRUE),
             Err(failure) => self.put_failure(failure.into()),
@@ -137,13 +139,13 @@ impl lua_var_value_t {
     }
 
     #[cold]
-    fn put_failure(&mut self, failure: Failure<'_>) {
+    fn put_failure(&mut self, failure: Failure) {
         match failure {
             Failure::Refused(why) => {
                 self.put_bytes(LUA_VAR_REFUSED, why.reason());
                 self.number = f64::from(why as u32);
             }
-            Failure::Error(sentence) => self.put_bytes(LUA_VAR_ERROR, sentence),
+            Failure::Error(format) => self.put_bytes(LUA_VAR_ERROR, format.to_bytes_with_nul()),
             Failure::Again => self.put_kind(LUA_VAR_AGAIN),
         }
     }

@@ -67,13 +67,17 @@ impl VarValue {
         self.word & (Self::VALID | Self::NOT_FOUND) != 0 && self.word & Self::NO_CACHEABLE == 0
     }
 
+    pub(super) fn is_missing(&self) -> bool {
+        self.word & Self::NOT_FOUND != 0
+    }
+
     /// The text; `None` if the variable is not found.
     ///
     /// # Safety
     /// A handler or nginx must have filled the value, and its text must live during `'a`.
     #[inline]
     pub(crate) unsafe fn text<'a>(&self) -> Option<&'a [u8]> {
-        if self.word & Self::NOT_FOUND != 0 {
+        if self.is_missing() {
             return None;
         }
         let text = ngx_str_t { len: (self.word & Self::LEN) as usize, data: self.data };

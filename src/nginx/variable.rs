@@ -29,6 +29,13 @@ impl<'a> Request<'a> {
         value.is_cached().then(|| unsafe { value.text() })
     }
 
+    /// Whether nginx has cached that an indexed variable is not found.
+    pub(crate) fn has_cached_nothing(self, index: u32) -> bool {
+        // SAFETY: `variable_place` gives an element of `r->variables`, which is copied.
+        let value = unsafe { *self.variable_place(index) };
+        value.is_cached() && value.is_missing()
+    }
+
     /// Stores the value of an indexed variable, as nginx does after a handler returned it.
     pub(crate) fn store(self, index: u32, value: VarValue) {
         // SAFETY: `variable_place` gives an element of `r->variables`, which nothing borrows.

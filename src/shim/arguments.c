@@ -196,11 +196,12 @@ lua_var_bad_name(lua_State *L, const char *expected, const char *asked,
 u_char *
 lua_var_lower_case(lua_State *L, const ngx_str_t *name, u_char *buf)
 {
-    if (name->len > NAME_BUF) {
-        buf = api.lua_newuserdata(L, name->len);
+    if (name->len >= NAME_BUF) {
+        buf = api.lua_newuserdata(L, name->len + 1);
     }
 
     ngx_strlow(buf, name->data, name->len);
+    buf[name->len] = '\0';
 
     return buf;
 }

@@ -10,7 +10,7 @@
 #pragma GCC visibility push(hidden)
 
 
-/* Names up to this length are converted to lower case on the C stack. */
+/* Names below this length are converted to lower case on the C stack. */
 #define NAME_BUF            256
 
 /* The calls that errors show. */
@@ -25,7 +25,7 @@ ngx_str_t lua_var_push_text(lua_State *L, int idx);
 void lua_var_request_arg(lua_State *L, lua_var_vm_t *vm, int idx,
     lua_var_req_t *req);
 
-/* Converts a name to lower case, in buf or, if it is longer, in a new userdata. */
+/* Converts a name to lower case, with a zero behind it, in buf or in a new userdata. */
 u_char *lua_var_lower_case(lua_State *L, const ngx_str_t *name, u_char *buf);
 
 /*
@@ -79,7 +79,6 @@ push_value(lua_State *L, const lua_var_value_t *v)
         api.lua_pushboolean(L, 1);
         return 1;
 
-    case LUA_VAR_ERROR:
     case LUA_VAR_REFUSED:
         api.lua_pushnil(L);
         lua_var_push_volatile(L, v->data, v->len);

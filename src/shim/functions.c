@@ -42,6 +42,13 @@ l_set(lua_State *L)
         rust->set(&call);
     }
 
+    if (call.out.kind == LUA_VAR_ERROR) {
+        api.lua_pushnil(L);
+        api.lua_pushfstring(L, (const char *) call.out.data, call.name.data,
+                            call.name.data);
+        return 2;
+    }
+
     return give(L, "set", &call);
 }
 

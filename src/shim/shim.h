@@ -56,7 +56,7 @@ typedef enum {
     LUA_VAR_WRITTEN,    /* text, len: in the structure itself */
     LUA_VAR_FIXED,      /* len: index of one of LUA_VAR_FIXED_TEXTS */
     LUA_VAR_TRUE,
-    LUA_VAR_ERROR,      /* data, len: the error message */
+    LUA_VAR_ERROR,      /* data: a format of lua_pushfstring(), for the name twice */
     LUA_VAR_REFUSED,    /* data, len: the reason; number: its number */
     LUA_VAR_AGAIN       /* no value: read it in a slower way */
 } lua_var_kind_t;
@@ -87,6 +87,7 @@ typedef struct {
 #define LUA_VAR_PLAIN   0
 #define LUA_VAR_HEADER  1       /* a header that nginx defines by name */
 #define LUA_VAR_PREFIX  2
+#define LUA_VAR_BODY    3       /* $request_body */
 
 /* The number of the refusal for which fetch() reads ngx.var. */
 #define LUA_VAR_LAYOUT  4

@@ -21,11 +21,14 @@ pub(crate) struct NginxHandlers {
     fields: [Cell<Getter>; NAMES.len()],
     /// Of the variables that begin with one of [`PREFIXES`], each function once.
     headers: [Cell<Getter>; 16],
+    /// Of `$request_body`.
+    body: Cell<Getter>,
 }
 
 static NGINX_HANDLERS: PerWorker<NginxHandlers> = PerWorker(NginxHandlers {
     fields: [const { Cell::new(Getter::NONE) }; NAMES.len()],
     headers: [const { Cell::new(Getter::NONE) }; 16],
+    body: Cell::new(Getter::NONE),
 });
 
 /// nginx's own handlers; all are [`Getter::NONE`] until [`record`] is called.
@@ -42,6 +45,9 @@ pub(crate) fn record(cmcf: &ngx_http_core_main_conf_t) {
             if other.as_bytes() == name {
                 place.set(variable.getter());
             }
+        }
+        if name == b"request_body" {
+            NGINX_HANDLERS.body.set(variable.getter());
         }
         if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             let getter = variable.getter();
@@ -72,6 +78,11 @@ impl NginxHandlers {
             .find(|(name, ..)| name.as_bytes() == variable.name())
             .filter(|(.., getter)| *getter == variable.getter())
             .map(|(_, field, _)| field)
+    }
+
+    /// Whether a variable is nginx's `$request_body`.
+    pub(crate) fn is_body(&self, variable: Variable<'_>) -> bool {
+        variable.getter() != Getter::NONE && variable.getter() == self.body.get()
     }
 
     /// Whether a variable is a header that nginx itself defines by name.

@@ -8,7 +8,9 @@ use super::nginx_handlers::nginx_handlers;
 use super::number;
 use super::value::{Flavour, Value};
 use crate::nginx::request::Request;
-use crate::nginx::shim::{LUA_VAR_HEADER, LUA_VAR_PLAIN, LUA_VAR_PREFIX, lua_var_found_t as Found};
+use crate::nginx::shim::{
+    LUA_VAR_BODY, LUA_VAR_HEADER, LUA_VAR_PLAIN, LUA_VAR_PREFIX, lua_var_found_t as Found,
+};
 use crate::nginx::value::{VarValue, Variable};
 
 /// What a name means in the configuration that serves a request.
@@ -31,6 +33,8 @@ enum Kind {
     Header = LUA_VAR_HEADER,
     /// A prefix, whose handler needs the name.
     Prefix = LUA_VAR_PREFIX,
+    /// `$request_body`. `ngx.req.set_body_data` frees what it was, so that a cached text is not read.
+    Body = LUA_VAR_BODY,
 }
 
 impl<'a> Resolved<'a> {
@@ -40,9 +44,12 @@ impl<'a> Resolved<'a> {
             return Some(Resolved {
                 variable,
                 field: nginx_handlers().field(variable),
-                kind: match nginx_handlers().is_header(variable) {
-                    true => Kind::Header,
-                    false => Kind::Variable,
+                kind: if nginx_handlers().is_header(variable) {
+                    Kind::Header
+                } else if nginx_handlers().is_body(variable) {
+                    Kind::Body
+                } else {
+                    Kind::Variable
                 },
             });
         }
@@ -80,6 +87,7 @@ impl<'a> Resolved<'a> {
             kind: match found.kind as u32 {
                 LUA_VAR_PLAIN => Kind::Variable,
                 LUA_VAR_HEADER => Kind::Header,
+                LUA_VAR_BODY => Kind::Body,
                 _ => Kind::Prefix,
             },
         })
@@ -97,8 +105,16 @@ impl<'a> Resolved<'a> {
         give: impl FnOnce(Option<Field>, Value<'a>) -> T,
     ) -> T {
         let Resolved { variable, field, kind } = self;
-        if kind == Kind::Prefix {
-            return give(None, Value::of(r.evaluate_prefixed(variable.getter(), name)));
+        match (kind, flavour) {
+            (Kind::Prefix, _) => {
+                return give(None, Value::of(r.evaluate_prefixed(variable.getter(), name)));
+            }
+            (Kind::Body, Flavour::Typed) => {
+                let is_missing = variable.index().is_some_and(|index| r.has_cached_nothing(index));
+                let getter = (!is_missing).then(|| variable.getter());
+                return give(None, Value::of(getter.and_then(|getter| r.evaluate(getter))));
+            }
+            _ => {}
         }
         if let Some(text) = variable.index().and_then(|index| r.cached(index)) {
             return give(field, typed(Value::of(text), field, flavour));

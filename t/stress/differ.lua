@@ -23,6 +23,14 @@ local steps
 -- another value at each read
 local is_random = { request_id = true }
 
+-- of a body that Lua has replaced, ngx.var gives what nginx has cached of the one before
+local set_body_data = ngx.req.set_body_data
+
+rawset(ngx.req, "set_body_data", function (data)
+    is_random.request_body = true
+    return set_body_data(data)
+end)
+
 
 local function stock(name)
     return stock_index(ngx.var, name)

@@ -67,6 +67,11 @@ pub(crate) enum StatusFormat {
 pub(crate) struct MainConf {
     /// Whether `lua_var_ctx_restore` is used, which has no effect without the Lua module.
     pub(crate) wants_lua: bool,
+    /// Whether the header filter has to stash: there is an `error_page`, or a location in which
+    /// `ngx.ctx` is restored after every redirect.
+    pub(crate) needs_filter: bool,
+    /// Whether a server has `lua_var_ssl_ctx off`.
+    pub(crate) has_ssl_ctx_off: bool,
     /// The level of `lua_var_log_refused`; [`UNSET_UINT`] if the directive is not used.
     log_level: ngx_uint_t,
     /// Lines about one culprit in a second; 0 with `off`.
@@ -96,8 +101,14 @@ pub(crate) struct LocConf {
 
 impl Default for MainConf {
     fn default() -> Self {
-        let (log_level, log_rate) = (UNSET_UINT, 1);
-        MainConf { wants_lua: false, log_level, log_rate, trace_handles: UNSET_FLAG }
+        MainConf {
+            wants_lua: false,
+            needs_filter: false,
+            has_ssl_ctx_off: false,
+            log_level: UNSET_UINT,
+            log_rate: 1,
+            trace_handles: UNSET_FLAG,
+        }
     }
 }
 
@@ -341,12 +352,6 @@ unsafe extern "C" fn set_one_of(
     if *place != UNSET_UINT {
         return DUPLICATE;
     }
-    if ptr::eq(choice, &RESTORE) {
-        // SAFETY: no other reference to it exists while nginx reads a directive of a location.
-        if let Some(main) = unsafe { main_being_read(cf) } {
-            main.wants_lua = true;
-        }
-    }
     let mut arguments = cf.arguments();
     let directive = arguments.next().unwrap_or_default();
     let Some(argument) = arguments.next() else {
@@ -357,6 +362,11 @@ unsafe extern "C" fn set_one_of(
     match choice.names.iter().position(is_it) {
         Some(number) => {
             *place = number;
+            // SAFETY: no other reference to it exists while nginx reads a directive of another level.
+            if let Some(main) = unsafe { main_being_read(cf) } {
+                main.wants_lua |= ptr::eq(choice, &RESTORE);
+                main.has_ssl_ctx_off |= ptr::eq(choice, &SSL_CTX) && number == 1;
+            }
             CONF_OK
         }
         None => {

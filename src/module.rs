@@ -39,8 +39,9 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
     conf.merge(prev);
     match error_page::install(cf) {
         Some(has_page) => {
-            if has_page || conf.restore() == Restore::All {
-                ngx_ctx::will_need_filter();
+            // SAFETY: no other reference to the main configuration exists while locations are merged.
+            if let Some(main) = unsafe { main_being_read(cf) } {
+                main.needs_filter |= has_page || conf.restore() == Restore::All;
             }
             CONF_OK
         }
@@ -59,7 +60,6 @@ pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
         return ERROR;
     }
     lua::set_configuring(true);
-    ngx_ctx::begin();
     if !figures::share() || !culprits::share() {
         log_error!(
             EMERG, cf.log();
@@ -116,7 +116,6 @@ pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
 /// request.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     lua::commit();
-    ngx_ctx::commit();
     // SAFETY: `cycle` is the one that nginx is starting.
     let Some(complete) = (unsafe { Complete::of(cycle) }) else {
         return OK;
@@ -130,6 +129,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     }
     if let Some(conf) = complete.conf::<MainConf>() {
         culprits::configure(conf);
+        ngx_ctx::configure(conf);
     }
     OK
 }

@@ -10,44 +10,41 @@
 
 use core::cell::Cell;
 
+use crate::conf::{MainConf, SrvConf};
 use crate::nginx::log::log_debug;
 use crate::nginx::request::Request;
 use crate::registry::slots::Slot;
 use crate::statics::PerWorker;
 
 struct State {
-    /// Whether the header filter has to stash, in the running configuration: that has an
-    /// `error_page`, or restores after every redirect.
+    /// See [`MainConf`], of the running configuration.
     needs_filter: Cell<bool>,
-    /// The same for the configuration that is being read, which may be refused.
-    will_need_filter: Cell<bool>,
+    has_ssl_ctx_off: Cell<bool>,
     /// Whether the worker has had a VM that serves a single request (`lua_code_cache off`).
     has_other_vms: Cell<bool>,
 }
 
 static STATE: PerWorker<State> = PerWorker(State {
     needs_filter: Cell::new(false),
-    will_need_filter: Cell::new(false),
+    has_ssl_ctx_off: Cell::new(false),
     has_other_vms: Cell::new(false),
 });
 
-/// To be called before a configuration is read.
-pub(crate) fn begin() {
-    STATE.will_need_filter.set(false);
-}
-
-/// The configuration that is being read needs the header filter to stash.
-pub(crate) fn will_need_filter() {
-    STATE.will_need_filter.set(true);
-}
-
-/// Makes the configuration that was read the running one.
-pub(crate) fn commit() {
-    STATE.needs_filter.set(STATE.will_need_filter.get());
+/// Makes a configuration the running one.
+pub(crate) fn configure(conf: &MainConf) {
+    STATE.needs_filter.set(conf.needs_filter);
+    STATE.has_ssl_ctx_off.set(conf.has_ssl_ctx_off);
 }
 
 pub(crate) fn needs_filter() -> bool {
     STATE.needs_filter.get()
+}
+
+/// Whether the `ngx.ctx` of the handshake shows through that of a request. Where it is not known
+/// which server the request is of, `lua_var_ssl_ctx off` of any server counts.
+pub(crate) fn inherits_ssl_ctx(r: Option<Request<'_>>) -> bool {
+    let conf = r.and_then(|r| r.conf::<SrvConf>());
+    conf.map_or(!STATE.has_ssl_ctx_off.get(), SrvConf::inherits_ssl_ctx)
 }
 
 pub(crate) fn has_other_vms() {

@@ -358,3 +358,43 @@ certificate nil
 done
 --- no_error_log
 [error]
+
+
+
+=== TEST 14: a clone of which nothing proves that it is live inherits nothing if a server forbids it
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_PORT2;
+        location / { root html; try_files /file =404; }
+    }
+    upstream origin {
+        server 0.0.0.1;
+        balancer_by_lua_block {
+            witness.seen[#witness.seen + 1] = tostring(ngx.ctx.certificate)
+            assert(require("ngx.balancer").set_current_peer("127.0.0.1", $TEST_NGINX_PORT2))
+        }
+    }
+--- tls
+        lua_var_ssl_ctx off;
+        ssl_certificate_by_lua_block { ngx.ctx.certificate = "certificate" }
+        location = /slice {
+            slice 4;
+            proxy_set_header Range $slice_range;
+            proxy_pass http://origin;
+        }
+--- config
+    location = /t {
+        content_by_lua_block {
+            witness.seen = {}
+            ngx.print(client.http2({ "/slice" }, { port = $TEST_NGINX_PORT1, tls = true }))
+            ngx.say(table.concat(witness.seen, " "))
+        }
+    }
+--- user_files
+>>> file
+12345678
+--- response_body
+12345678
+nil nil nil
+--- no_error_log
+[error]

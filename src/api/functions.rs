@@ -3,7 +3,6 @@
 use core::ptr;
 
 use super::Failure;
-use crate::conf::SrvConf;
 use crate::culprits::origins;
 use crate::nginx::request::{AnyRequest, Unproved};
 use crate::nginx::shim::{
@@ -223,6 +222,5 @@ pub(super) unsafe extern "C" fn connection(raw: *mut ngx_http_request_t) -> *mut
 pub(super) unsafe extern "C" fn inherits_ssl_ctx(raw: *mut ngx_http_request_t) -> ngx_uint_t {
     let call = Call::enter();
     let live = LiveRequest::current(&call, Unproved::from_lua(raw as usize)).ok();
-    let conf = live.and_then(|live| live.conf::<SrvConf>());
-    ngx_uint_t::from(conf.is_none_or(SrvConf::inherits_ssl_ctx))
+    ngx_uint_t::from(ngx_ctx::inherits_ssl_ctx(live.map(|live| *live)))
 }

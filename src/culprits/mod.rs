@@ -37,7 +37,6 @@ struct Settings {
     level: Cell<usize>,
     /// Milliseconds between two lines about a culprit; 0 if there are none.
     interval: Cell<u64>,
-    is_tracing: Cell<bool>,
     /// Whether the process has an event loop.
     has_begun: Cell<bool>,
 }
@@ -45,7 +44,6 @@ struct Settings {
 static SETTINGS: PerWorker<Settings> = PerWorker(Settings {
     level: Cell::new(0),
     interval: Cell::new(0),
-    is_tracing: Cell::new(false),
     has_begun: Cell::new(false),
 });
 
@@ -66,15 +64,12 @@ pub(crate) const fn address() -> *const c_void {
 pub(crate) fn configure(conf: &MainConf) {
     SETTINGS.level.set(conf.log_level());
     SETTINGS.interval.set(conf.log_interval());
-    SETTINGS.is_tracing.set(conf.trace_handles == 1);
+    origins::IS_TRACING.set(conf.trace_handles == 1);
 }
 
 /// Called when a process begins. It takes care of what its predecessor left out.
 pub(crate) fn begin() {
     SETTINGS.has_begun.set(true);
-    if SETTINGS.is_tracing.get() {
-        origins::begin();
-    }
     flush_pending_later();
 }
 
@@ -110,6 +105,7 @@ pub(crate) fn refused(why: Refusal, refusal: &mut lua_var_refusal_t) -> bool {
     let (Some(table), Some(figure)) = (TABLE.get(), figure(why)) else {
         return false;
     };
+    figures::take_row();
     figures::count(figure);
     let current = refusal.current as usize;
     if let Some(slot) = registry().find(current) {

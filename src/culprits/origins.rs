@@ -12,6 +12,13 @@ use crate::statics::PerWorker;
 use crate::text::{PLACE, escaped, place};
 use crate::validation::{Call, LiveRequest};
 
+/// `lua_var_trace_handles`
+pub(super) static IS_TRACING: PerWorker<Cell<bool>> = PerWorker(Cell::new(false));
+
+pub(crate) fn is_tracing() -> bool {
+    IS_TRACING.get()
+}
+
 /// The number of the handle of a fake request that was made last, if origins are remembered.
 static NUMBER: PerWorker<Cell<u32>> = PerWorker(Cell::new(0));
 
@@ -49,18 +56,8 @@ impl Origin {
     }
 }
 
-/// The table, if `lua_var_trace_handles` is on. It is not shared with other processes.
+/// The table, once there is something in it. Each process has its own.
 static TABLE: PerWorker<Cell<Option<&'static [Origin; ORIGINS]>>> = PerWorker(Cell::new(None));
-
-pub(super) fn begin() {
-    // SAFETY: it consists of atomic integers, for which zero bytes are valid.
-    TABLE.set(unsafe { mem::shared() });
-}
-
-/// Whether `lua_var_trace_handles` is on.
-pub(crate) fn is_tracing() -> bool {
-    TABLE.get().is_some()
-}
 
 fn entry(handle: Handle) -> Option<&'static Origin> {
     let mixed = handle.id ^ handle.generation.wrapping_mul(0x9e37_79b1);
@@ -79,6 +76,10 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
             origin.has_others.store(1, Relaxed);
         }
         return;
+    }
+    if TABLE.get().is_none() {
+        // SAFETY: it consists of atomic integers, for which zero bytes are valid.
+        TABLE.set(unsafe { mem::zeroed() });
     }
     let Some(origin) = entry(handle) else { return };
     let call = Call::enter();

@@ -18,8 +18,11 @@ type AllRows = Rows<{ process::MAX }>;
 /// Set by the first process, and inherited by those that it forks.
 static SHARED: PerWorker<Cell<Option<&'static AllRows>>> = PerWorker(Cell::new(None));
 
-/// The row of this process; the master has none.
+/// The row of this process.
 static OWN: PerWorker<Cell<Option<&'static Row>>> = PerWorker(Cell::new(None));
+
+/// The process that [`OWN`] is of; another one may have inherited it.
+static OWNER: PerWorker<Cell<u64>> = PerWorker(Cell::new(0));
 
 /// Maps the shared memory, once. Returns false if the system has no memory.
 pub(crate) fn share() -> bool {
@@ -30,18 +33,26 @@ pub(crate) fn share() -> bool {
     SHARED.get().is_some()
 }
 
-/// Takes the row of this process, which begins. Only one that serves requests is listed.
+/// Called when a process begins: lists it, if it serves requests.
 pub(crate) fn begin() {
-    let row = SHARED.get().and_then(|all| all.of(process::slot()));
-    if let Some(row) = row {
+    take_row();
+    if let Some(row) = OWN.get() {
         row.hand_to(if process::serves() { process::own_pid() } else { 0 });
     }
-    OWN.set(row);
 }
 
-/// Leaves the row of this process, which exits.
+/// Takes the row of this process, if it has not got it. Lua runs before [`begin`] and after [`end`],
+/// too: `init_by_lua*`, `init_worker_by_lua*`, finalizers.
+pub(crate) fn take_row() {
+    let pid = process::own_pid();
+    if OWNER.replace(pid) != pid {
+        OWN.set(SHARED.get().and_then(|all| all.of(process::number())));
+    }
+}
+
+/// Called when a process exits: it is not listed any more.
 pub(crate) fn end() {
-    if let Some(row) = OWN.take() {
+    if let Some(row) = OWN.get() {
         row.hand_to(0);
     }
 }

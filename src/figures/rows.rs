@@ -1,9 +1,8 @@
 //! What is counted, and where: a row for each process that nginx can have at the same time.
 //!
-//! A row has one writer, the process with its slot (`ngx_process_slot`), so that counting is
-//! a load and a store. nginx uses a slot again only when its process was reaped, and the next
-//! process of that slot goes on with the counters as they are. It sees the last value of its
-//! predecessor, because the end of a process happens before `waitpid` returns, and that
+//! A row has one writer, the process with its number (`process::number`), so that counting is a
+//! load and a store. A number is used again only when its process was reaped, and the next process
+//! goes on with the counters as they are. It sees the last value of its predecessor, because the end of a process happens before `waitpid` returns, and that
 //! before `fork`. So a total never falls, on any processor: each counter is one atomic,
 //! whose values every reader sees in the order in which they were stored. Relaxed is enough
 //! for that.
@@ -85,7 +84,7 @@ impl Figure {
 #[derive(Default, Debug)]
 #[repr(align(64))]
 pub(crate) struct Row {
-    /// Id of the process that serves requests with this slot; 0 if there is none.
+    /// Id of the process that serves requests with this number; 0 if there is none.
     pid: AtomicU64,
     figures: [AtomicU64; Figure::ALL.len()],
 }
@@ -130,14 +129,14 @@ impl Row {
 #[derive(Debug)]
 pub(crate) struct Rows<const N: usize> {
     rows: [Row; N],
-    /// The highest slot that had a process, plus 1, so that only those rows are read.
+    /// The highest number that had a process, plus 1, so that only those rows are read.
     used: AtomicU64,
 }
 
 impl<const N: usize> Rows<N> {
-    pub(crate) fn of(&self, slot: usize) -> Option<&Row> {
-        self.used.fetch_max(slot.wrapping_add(1) as u64, Relaxed);
-        self.rows.get(slot)
+    pub(crate) fn of(&self, number: usize) -> Option<&Row> {
+        self.used.fetch_max(number.wrapping_add(1) as u64, Relaxed);
+        self.rows.get(number)
     }
 
     fn used(&self) -> impl Iterator<Item = &Row> {

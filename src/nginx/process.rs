@@ -3,15 +3,22 @@
 
 use ngx::ffi;
 
-/// How many slots there are (`NGX_MAX_PROCESSES`).
-pub(crate) const MAX: usize = ffi::NGX_MAX_PROCESSES as usize;
+/// How many numbers there are of processes that can exist at the same time.
+pub(crate) const MAX: usize = ffi::NGX_MAX_PROCESSES as usize + 1;
 
-/// The slot of this process. nginx gives a slot to another one only when it has reaped the
-/// one before.
-pub(crate) fn slot() -> usize {
-    let slot = &raw const ffi::ngx_process_slot;
-    // SAFETY: `ngx_process_slot` is a static integer, which nginx sets before it forks.
-    (unsafe { *slot }) as usize
+/// The number of this process: 0 of the one that reads the configuration, and 1 above the slot of those
+/// that it makes (`ngx_process_slot`). nginx gives a slot to another process only when it has reaped
+/// the one before.
+pub(crate) fn number() -> usize {
+    let (kind, slot) = (&raw const ffi::ngx_process, &raw const ffi::ngx_process_slot);
+    // SAFETY: `ngx_process` is a static integer, which nginx sets when the process begins.
+    let kind = unsafe { *kind } as u32;
+    if kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_HELPER {
+        // SAFETY: `ngx_process_slot` is a static integer, which nginx sets before it forks.
+        unsafe { *slot as usize }.wrapping_add(1)
+    } else {
+        0
+    }
 }
 
 /// Whether this process serves requests: it is a worker, or `master_process` is off.

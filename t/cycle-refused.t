@@ -54,6 +54,8 @@ for my $case (
     part "the module is added beside one that was added before it, $when" => sub {
         plan skip_all => 'this nginx has no brotli' if !-e $BROTLI;
         my $nginx = NginxServer->new(modules => \@LUA, http => $SERVED)->start;
+        # a signal before the master is ready is lost
+        is($nginx->get('/')->{content}, 'served', 'without the module');
 
         $nginx->configure(modules => [ @LUA, $OWN ], http => $http || $SERVED, main => $main);
         if ($http || $main) {
@@ -137,6 +139,7 @@ part 'a worker of a configuration without the module says nothing of the layout'
         }
 CONF
     my $nginx = NginxServer->new(modules => \@LUA, http => $http)->start;
+    is($nginx->get('/first')->{content}, 'first', 'without the module');
     my $fails = sub ($from) {
         $nginx->configure(modules => [ @LUA, $OWN ], http => $http, main => '', events => '');
         # behind http {}

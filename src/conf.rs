@@ -198,10 +198,10 @@ fn inherit(place: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
 /// Creates a configuration in the pool of the one that nginx is reading; null if there is no memory.
 ///
 /// # Safety
-/// `cf` must be null or the configuration that nginx is reading.
+/// `cf` must be the configuration that nginx is reading.
 pub(crate) unsafe extern "C" fn create<T: Default + Copy>(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is null or the configuration being read, by the contract above.
-    let pool = unsafe { Conf::from_raw(cf) }.and_then(Conf::pool);
+    // SAFETY: it is the configuration that nginx is reading, by the contract above.
+    let pool = unsafe { Conf::from_raw(cf) }.pool();
     let place = pool.and_then(|pool| pool.put(T::default()));
     place.map_or(ptr::null_mut(), |place| place.as_ptr().cast())
 }
@@ -209,16 +209,13 @@ pub(crate) unsafe extern "C" fn create<T: Default + Copy>(cf: *mut ngx_conf_t) -
 /// The outer configuration, and the one that inherits from it, as nginx passes them.
 ///
 /// # Safety
-/// Both must be null or configurations that `create` made, not the same, and nothing else may refer
-/// to `conf` during `'a`.
-pub(crate) unsafe fn merging<'a, T>(
-    prev: *mut c_void,
-    conf: *mut c_void,
-) -> Option<(&'a T, &'a mut T)> {
-    // SAFETY: nginx does not write to it meanwhile.
-    let prev = unsafe { prev.cast::<T>().as_ref() }?;
-    // SAFETY: no other reference to it exists, by the contract above.
-    unsafe { conf.cast::<T>().as_mut() }.map(|conf| (prev, conf))
+/// Both must be configurations that `create` made, not the same, and nothing else may refer to `conf`
+/// during `'a`.
+pub(crate) unsafe fn merging<'a, T>(prev: *mut c_void, conf: *mut c_void) -> (&'a T, &'a mut T) {
+    // SAFETY: `create` made it, and nginx does not write to it meanwhile.
+    let prev = unsafe { &*prev.cast::<T>() };
+    // SAFETY: `create` made it, and nothing else refers to it, by the contract above.
+    (prev, unsafe { &mut *conf.cast::<T>() })
 }
 
 /// Merges a server's configuration: it inherits what is not set.
@@ -228,9 +225,7 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes what `create` made for two servers' levels.
-    let Some((prev, conf)) = (unsafe { merging::<SrvConf>(prev, conf) }) else {
-        return CONF_ERROR;
-    };
+    let (prev, conf) = unsafe { merging::<SrvConf>(prev, conf) };
     inherit(&mut conf.ssl_ctx, prev.ssl_ctx, 0);
     CONF_OK
 }
@@ -239,9 +234,9 @@ pub(crate) unsafe extern "C" fn merge_srv_conf(
 ///
 /// # Safety
 /// No other reference to it may exist during `'a`.
-pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> Option<&'a mut MainConf> {
+pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> &'a mut MainConf {
     // SAFETY: `create` made it, and the caller has no other reference to it.
-    unsafe { cf.conf::<MainConf>().as_mut() }
+    unsafe { &mut *cf.conf::<MainConf>() }
 }
 
 // ---- Directives --------------------------------------------------------------------------
@@ -348,7 +343,6 @@ unsafe extern "C" fn set_one_of(
     // SAFETY: the structure has an `ngx_uint_t` at this offset, and no other reference to it exists
     // while nginx reads a directive.
     let place = unsafe { &mut *place };
-    let Some(cf) = cf else { return CONF_ERROR };
     if *place != UNSET_UINT {
         return DUPLICATE;
     }
@@ -363,10 +357,9 @@ unsafe extern "C" fn set_one_of(
         Some(number) => {
             *place = number;
             // SAFETY: no other reference to it exists while nginx reads a directive of another level.
-            if let Some(main) = unsafe { main_being_read(cf) } {
-                main.wants_lua |= ptr::eq(choice, &RESTORE);
-                main.has_ssl_ctx_off |= ptr::eq(choice, &SSL_CTX) && number == 1;
-            }
+            let main = unsafe { main_being_read(cf) };
+            main.wants_lua |= ptr::eq(choice, &RESTORE);
+            main.has_ssl_ctx_off |= ptr::eq(choice, &SSL_CTX) && number == 1;
             CONF_OK
         }
         None => {
@@ -390,10 +383,7 @@ unsafe extern "C" fn lua_var_log_refused(
     let cf = unsafe { Conf::from_raw(cf) };
     // SAFETY: `conf` is the module's `MainConf`, and no other reference to it exists while nginx
     // reads a directive.
-    let conf = unsafe { conf.cast::<MainConf>().as_mut() };
-    let (Some(cf), Some(conf)) = (cf, conf) else {
-        return CONF_ERROR;
-    };
+    let conf = unsafe { &mut *conf.cast::<MainConf>() };
     if conf.log_level != UNSET_UINT {
         return DUPLICATE;
     }

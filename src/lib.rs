@@ -103,8 +103,8 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     let ctx_index = unsafe { (*module).ctx_index };
     // SAFETY: nginx assigned it, and calls this function of the module first.
     unsafe { conf::set_ctx_index(ctx_index) };
-    // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    if !unsafe { Conf::from_raw(cf) }.is_some_and(Conf::enter) {
+    // SAFETY: `cf` is the configuration that nginx is reading.
+    if !unsafe { Conf::from_raw(cf) }.enter() {
         return ptr::null_mut();
     }
     // SAFETY: `cf` is the configuration that nginx is reading.

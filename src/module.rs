@@ -26,13 +26,10 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
     prev: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: `cf` is the configuration that nginx is reading, or null.
+    // SAFETY: `cf` is the configuration that nginx is reading.
     let cf = unsafe { Conf::from_raw(cf) };
     // SAFETY: nginx passes what `create` made for two locations' levels.
-    let confs = unsafe { conf::merging::<LocConf>(prev, conf) };
-    let (Some(cf), Some((prev, conf))) = (cf, confs) else {
-        return CONF_ERROR;
-    };
+    let (prev, conf) = unsafe { conf::merging::<LocConf>(prev, conf) };
     if conf.has_status() {
         cf.serve_location(Some(status::page));
     }
@@ -40,9 +37,8 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
     match error_page::install(cf) {
         Some(has_page) => {
             // SAFETY: no other reference to the main configuration exists while locations are merged.
-            if let Some(main) = unsafe { main_being_read(cf) } {
-                main.needs_filter |= has_page || conf.restore() == Restore::All;
-            }
+            let main = unsafe { main_being_read(cf) };
+            main.needs_filter |= has_page || conf.restore() == Restore::All;
             CONF_OK
         }
         None => CONF_ERROR,
@@ -52,10 +48,8 @@ pub(crate) unsafe extern "C" fn merge_loc_conf(
 /// Records the handlers of nginx's own variables, compares offsets, defines the module's
 /// variables and registers the Lua packages. Nothing a directive defines exists yet.
 pub(crate) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
-        return ERROR;
-    };
+    // SAFETY: `cf` is the configuration that nginx is reading.
+    let cf = unsafe { Conf::from_raw(cf) };
     if !cf.when_done(configured) {
         return ERROR;
     }
@@ -93,21 +87,17 @@ unsafe extern "C" fn configured(_data: *mut c_void) {
 }
 
 pub(crate) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: `cf` is the configuration that nginx is reading, or null.
-    let Some(cf) = (unsafe { Conf::from_raw(cf) }) else {
-        return ERROR;
-    };
+    // SAFETY: `cf` is the configuration that nginx is reading.
+    let cf = unsafe { Conf::from_raw(cf) };
     if !phases::install(cf) {
         return ERROR;
     }
-    if !lua::is_configured() {
-        // SAFETY: no other reference to the main configuration exists in postconfiguration.
-        if unsafe { main_being_read(cf) }.is_some_and(|conf| conf.wants_lua) {
-            log_error!(
-                WARN, cf.log();
-                "ngx_http_lua_module is not loaded, so lua_var_ctx_restore does nothing"
-            );
-        }
+    // SAFETY: no other reference to the main configuration exists in postconfiguration.
+    if !lua::is_configured() && unsafe { main_being_read(cf) }.wants_lua {
+        log_error!(
+            WARN, cf.log();
+            "ngx_http_lua_module is not loaded, so lua_var_ctx_restore does nothing"
+        );
     }
     OK
 }

@@ -43,9 +43,7 @@ pub(crate) fn install(cf: Conf<'_>) -> bool {
 unsafe extern "C" fn on_rewrite(raw: *mut ngx_http_request_t) -> ngx_int_t {
     let slot = registry().find(raw as usize);
     // SAFETY: `raw` is the request whose phases nginx runs.
-    let Some(r) = (unsafe { Request::from_nginx(raw) }) else {
-        return DECLINED;
-    };
+    let r = unsafe { Request::from_nginx(raw) };
     match slot {
         Some(slot) if error_page::is_redirecting(slot) => error_page::after_redirect(r),
         Some(_) => {}
@@ -85,9 +83,7 @@ fn begin_late(r: Request<'_>) {
 unsafe extern "C" fn on_log(raw: *mut ngx_http_request_t) -> ngx_int_t {
     if registry().find(raw as usize).is_none() {
         // SAFETY: `raw` is the request that nginx logs.
-        if let Some(r) = unsafe { Request::from_nginx(raw) } {
-            begin_late(r);
-        }
+        begin_late(unsafe { Request::from_nginx(raw) });
     }
     OK
 }
@@ -101,7 +97,7 @@ unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
     let slot = registry().find(raw as usize);
     if slot.is_none() || ngx_ctx::needs_filter() {
         // SAFETY: `raw` is the request whose response begins.
-        unsafe { before_header(raw, slot) };
+        before_header(unsafe { Request::from_nginx(raw) }, slot);
     }
     match NEXT_HEADER_FILTER.get() {
         // SAFETY: `next` was the first filter in nginx's chain, and `raw` is passed on as it is.
@@ -112,15 +108,8 @@ unsafe extern "C" fn header_filter(raw: *mut ngx_http_request_t) -> ngx_int_t {
 
 /// Registers a request that skipped the phases, or stashes `ngx.ctx` before another filter can call
 /// `ngx_http_filter_finalize_request`, which zeroes `r->ctx`.
-///
-/// # Safety
-/// `raw` must be null or a request that nginx is serving, and `slot` its slot, if it has one.
 #[inline(never)]
-unsafe fn before_header(raw: *mut ngx_http_request_t, slot: Option<&Slot>) {
-    // SAFETY: `raw` is null or a request that nginx is serving, by the contract above.
-    let Some(r) = (unsafe { Request::from_nginx(raw) }) else {
-        return;
-    };
+fn before_header(r: Request<'_>, slot: Option<&Slot>) {
     match slot {
         Some(slot) => ngx_ctx::stash(r, slot),
         None => begin_late(r),

@@ -311,12 +311,10 @@ const SPARE: usize = 4096;
 /// Content handler of `lua_var_status`.
 ///
 /// # Safety
-/// `r` must be null or the live request that nginx serves.
+/// `r` must be the request that nginx serves.
 pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: `r` is null or the live request that nginx serves.
-    let Some(r) = (unsafe { Request::from_nginx(r) }) else {
-        return ERROR;
-    };
+    // SAFETY: it is the request that nginx serves.
+    let r = unsafe { Request::from_nginx(r) };
     let format = r.conf::<conf::LocConf>().and_then(conf::LocConf::status);
     let (write, content_type): (fn(&mut Writer<'_>), &[u8]) =
         match format.unwrap_or_else(|| accepted(r)) {

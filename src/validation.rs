@@ -60,9 +60,12 @@ impl<'a> LiveRequest<'a> {
     #[inline(always)]
     pub(crate) fn of(_call: &'a Call, slot: &'static Slot) -> Result<Self, Refusal> {
         let raw = slot.request() as *mut ngx_http_request_t;
-        // SAFETY: `raw` is null, or an occupied slot's request. Its pool has the cleanup that
-        // frees the slot, see `Registry::register_new`, so that the memory is still there.
-        let r = unsafe { Request::from_nginx(raw) }.ok_or(Refusal::Stale)?;
+        if raw.is_null() {
+            return Err(Refusal::Stale);
+        }
+        // SAFETY: it is an occupied slot's request. Its pool has the cleanup that frees the slot, see
+        // `Registry::register_new`, so that the memory is still there.
+        let r = unsafe { Request::from_nginx(raw) };
         if r.signature() == SIGNATURE
             && r.connection_address() == slot.connection()
             && r.pool().is_some()

@@ -42,15 +42,11 @@ pub(crate) struct Conf<'a> {
 }
 
 impl<'a> Conf<'a> {
-    /// `None` if `cf` is null.
-    ///
     /// # Safety
-    /// `cf` must be null or what nginx passed, for `'a`, to a directive or a callback of an
-    /// HTTP module.
-    pub(crate) unsafe fn from_raw(cf: *mut ngx_conf_t) -> Option<Self> {
-        let cf = NonNull::new(cf)?;
-        let of = PhantomData;
-        Some(Conf { cf, of })
+    /// `cf` must be what nginx passed, for `'a`, to a directive or a callback of an HTTP module.
+    pub(crate) unsafe fn from_raw(cf: *mut ngx_conf_t) -> Self {
+        // SAFETY: nginx passes its configuration, by the contract above.
+        Conf { cf: unsafe { NonNull::new_unchecked(cf) }, of: PhantomData }
     }
 
     fn get(&self) -> &ngx_conf_t {

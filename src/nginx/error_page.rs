@@ -89,9 +89,7 @@ unsafe extern "C" fn run(e: *mut ngx_http_script_engine_t) {
     // SAFETY: `ip` was at this code of a page, which lives as long as the configuration.
     let page = unsafe { &*page };
     // SAFETY: the engine has the live request whose error page nginx evaluates.
-    let Some(r) = (unsafe { Request::from_nginx(e.request) }) else {
-        return;
-    };
+    let r = unsafe { Request::from_nginx(e.request) };
     e.buf = e.line;
     // Some versions of nginx compute the length from where the script has stopped writing.
     e.pos = e.buf.data.wrapping_add(e.buf.len);

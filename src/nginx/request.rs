@@ -209,12 +209,11 @@ macro_rules! members {
 
 impl<'a> Request<'a> {
     /// # Safety
-    /// `r` must be null or a request that nginx is serving during `'a`, such as the one for whose
-    /// phase, filter or variable it calls the module.
-    pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Option<Self> {
-        let raw = NonNull::new(r)?;
-        let of = PhantomData;
-        Some(Request(AnyRequest { raw, of }))
+    /// `r` must be a request that nginx is serving during `'a`, such as the one for whose phase, filter
+    /// or variable it calls the module.
+    pub(crate) unsafe fn from_nginx(r: *mut ngx_http_request_t) -> Self {
+        // SAFETY: a request is somewhere, by the contract above.
+        Request(AnyRequest { raw: unsafe { NonNull::new_unchecked(r) }, of: PhantomData })
     }
 
     /// The main request of a subrequest, or the request itself.

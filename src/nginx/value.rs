@@ -108,41 +108,36 @@ pub(crate) trait Defined {
 /// The get handler of [`Defined`] variables.
 ///
 /// # Safety
-/// `r` must be null or a live request, and `v` null or a value to fill, as nginx passes them.
+/// `r` must be a live request, and `v` a value to fill, as nginx passes them.
 pub(super) unsafe extern "C" fn get<T: Defined>(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     which: usize,
 ) -> ngx_int_t {
-    // SAFETY: `r` is null or the live request that nginx evaluates the variable for.
-    let r = unsafe { Request::from_nginx(r) };
-    // SAFETY: `v` is null or a value to fill, whose type has the same layout.
-    let v = unsafe { v.cast::<VarValue>().as_mut() };
-    match (r.and_then(|r| T::value(r, which)), v) {
-        (Some(text), Some(v)) => {
-            *v = VarValue::found(text).no_cacheable();
-            OK
-        }
-        _ => ERROR,
-    }
+    // SAFETY: it is the request that nginx evaluates the variable for.
+    let Some(text) = T::value(unsafe { Request::from_nginx(r) }, which) else {
+        return ERROR;
+    };
+    // SAFETY: it is a value to fill, whose type has the same layout.
+    unsafe { v.cast::<VarValue>().write(VarValue::found(text).no_cacheable()) };
+    OK
 }
 
 /// The set handler of [`Defined`] variables.
 ///
 /// # Safety
-/// `r` must be null or a live request, and `v` null or the value to assign, as nginx passes them.
+/// `r` must be a live request, and `v` the value to assign, as nginx passes them.
 pub(super) unsafe extern "C" fn set<T: Defined>(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     _which: usize,
 ) {
-    // SAFETY: `r` is null or the live request that nginx sets the variable for.
+    // SAFETY: it is the request that nginx sets the variable for.
     let r = unsafe { Request::from_nginx(r) };
-    // SAFETY: `v` is null or a value, whose type has the same layout.
-    if let (Some(r), Some(value)) = (r, unsafe { v.cast::<VarValue>().as_ref() }) {
-        // SAFETY: nginx or Lua made the text, in memory that lives as long as the request.
-        T::assign(r, unsafe { value.text() });
-    }
+    // SAFETY: it is a value, whose type has the same layout.
+    let value = unsafe { v.cast::<VarValue>().read() };
+    // SAFETY: nginx or Lua made the text, in memory that lives as long as the request.
+    T::assign(r, unsafe { value.text() });
 }
 
 /// A get handler, and the data that nginx passes to it.

@@ -1,7 +1,9 @@
 //! The files of the module that do not depend on nginx.
 //!
 //! They are included under the names that they have in the module, so that their `use crate::…`
-//! paths resolve.
+//! paths resolve. Only the tests use them.
+
+#![allow(dead_code)]
 
 /// Which atomics the files use: Rust's, or those of loom, which tries every order of the
 /// threads' operations (`make loom`).

@@ -67,7 +67,7 @@ fn a_hundred_thousand_entries_are_all_found() {
             let old = addresses[(n * 7) / 11];
             assert_eq!(table.find(old).expect("an old entry").request(), old);
         }
-        assert_eq!(table.index.count() as usize, MANY);
+        assert_eq!(table.index.count(), MANY);
         for &address in &addresses {
             assert_eq!(table.find(address).expect(shape).request(), address);
         }

@@ -146,7 +146,7 @@ fn check_counts(table: &SideTable, model: &Model) {
 }
 
 fn check_all(table: &SideTable, model: &Model) {
-    assert_eq!(table.index.count() as usize, model.live.len());
+    assert_eq!(table.index.count(), model.live.len());
     let mut by_handle = HashMap::new();
     for live in &model.live {
         let slot = table.slots.get(live.handle).expect("a live request's handle");

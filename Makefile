@@ -64,7 +64,7 @@ build: setup
 	@$(CARGO) --target-dir $(TARGET)
 	@build/nginx-tree linked && echo 'the module is linked into this nginx' || echo $(SO:$(CURDIR)/%=%)
 
-# The module with the hooks that some tests need (src/testing.rs). It begins with a copy of
+# The module with the hooks that some tests need (t/hooks/testing.rs). It begins with a copy of
 # the other build, so that what both have in common is not compiled again.
 testing: setup-test build
 	@[ -e $(TARGET)/testing ] || [ ! -e $(TARGET)/release ] || { \

@@ -41,6 +41,7 @@ mod culprits;
 mod debugger;
 mod error_page;
 #[cfg(feature = "testing")]
+#[path = "../t/hooks/faults.rs"]
 mod faults;
 mod figures;
 mod layout;
@@ -55,6 +56,7 @@ mod rt;
 mod statics;
 mod status;
 #[cfg(feature = "testing")]
+#[path = "../t/hooks/testing.rs"]
 mod testing;
 mod text;
 mod validation;

@@ -3,12 +3,10 @@
 //! The release module cannot panic. Its panic handler calls a function that does not exist,
 //! so a build in which the optimiser leaves a panic reachable has an undefined symbol.
 //! `make check` then names the function with the panic, and nginx, which resolves all symbols
-//! when it loads a module, refuses the file. A debug build logs where it panicked and
-//! aborts.
+//! when it loads a module, refuses the file.
 
 use core::panic::PanicInfo;
 
-#[cfg(not(debug_assertions))]
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe extern "C" {
@@ -16,11 +14,4 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     }
     // SAFETY: this is never executed, because a module with the undefined symbol is not loaded.
     unsafe { ngx_http_lua_var_release_build_must_not_panic() }
-}
-
-#[cfg(debug_assertions)]
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    let (file, line) = info.location().map_or(("?", 0), |at| (at.file(), at.line()));
-    crate::nginx::log::abort_with(file, line);
 }

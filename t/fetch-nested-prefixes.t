@@ -1,5 +1,5 @@
 # A prefix within another one: the longest that a name begins with reads it, as in nginx
-# (ngx_http_get_variable). No module at hand has one, so src/testing.rs defines arg_nested_.
+# (ngx_http_get_variable). No module at hand has one, so t/hooks/testing.rs defines arg_nested_.
 
 use v5.36;
 use lib 't/lib';

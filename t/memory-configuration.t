@@ -15,7 +15,7 @@ plan skip_all => 'of `make test` and `make test-valgrind` only'
     if $ENV{TEST_NGINX_USE_HUP} || $ENV{TEST_NGINX_CHECK_LEAK};
 
 use constant {
-    POOL    => 1,     # a kind of allocation (src/faults.rs)
+    POOL    => 1,     # a kind of allocation (t/hooks/faults.rs)
     TIMEOUT => 60,    # seconds; only a failing test waits that long
 };
 

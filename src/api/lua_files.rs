@@ -1,47 +1,28 @@
 //! The files of the embedded Lua library, which `shim/lua.c` and `shim/stream.c` register.
 
-use core::ffi::CStr;
-
 use crate::nginx::shim::{self, lua_var_chunk_t};
 use crate::statics::Shared;
 
-const fn chunk(
-    package: &'static CStr,
-    name: &'static CStr,
-    source: &'static [u8],
-) -> lua_var_chunk_t {
-    lua_var_chunk_t {
-        package: package.as_ptr(),
-        name: name.as_ptr(),
-        source: source.as_ptr(),
-        len: source.len(),
-    }
+/// The file of a package below `lua/`. Lua's messages name it, with `$mark` behind it.
+macro_rules! chunk {
+    ($package:literal, $file:literal $(, $mark:literal)?) => {
+        lua_var_chunk_t {
+            package: concat!($package, "\0").as_ptr().cast(),
+            name: concat!("@", $file, $($mark,)? "\0").as_ptr().cast(),
+            source: include_bytes!(concat!("../lua/", $file)).as_ptr(),
+            len: include_bytes!(concat!("../lua/", $file)).len(),
+        }
+    };
 }
 
 pub(super) static CHUNKS: Shared<[lua_var_chunk_t; 4]> = Shared([
-    chunk(c"resty.ngxvar", c"@resty/ngxvar.lua", include_bytes!("../lua/resty/ngxvar.lua")),
-    chunk(
-        c"resty.ngxvar.patch",
-        c"@resty/ngxvar/patch.lua",
-        include_bytes!("../lua/resty/ngxvar/patch.lua"),
-    ),
-    chunk(
-        c"resty.ngxvar.reader",
-        c"@resty/ngxvar/reader.lua",
-        include_bytes!("../lua/resty/ngxvar/reader.lua"),
-    ),
-    chunk(
-        c"resty.core.ctx",
-        c"@resty/core/ctx.lua (lua_var)",
-        include_bytes!("../lua/resty/core/ctx.lua"),
-    ),
+    chunk!("resty.ngxvar", "resty/ngxvar.lua"),
+    chunk!("resty.ngxvar.patch", "resty/ngxvar/patch.lua"),
+    chunk!("resty.ngxvar.reader", "resty/ngxvar/reader.lua"),
+    chunk!("resty.core.ctx", "resty/core/ctx.lua", " (lua_var)"),
 ]);
 
-static STREAM: Shared<lua_var_chunk_t> = Shared(chunk(
-    c"resty.ngxvar",
-    c"@resty/ngxvar/stream.lua",
-    include_bytes!("../lua/resty/ngxvar/stream.lua"),
-));
+static STREAM: Shared<lua_var_chunk_t> = Shared(chunk!("resty.ngxvar", "resty/ngxvar/stream.lua"));
 
 // The function has the type with which the shim declares it.
 const _: [unsafe extern "C" fn() -> *const lua_var_chunk_t; 2] =

@@ -381,15 +381,11 @@ asked for, the reason, what nginx was running, and an example."""
 class LuaVarPrefix(gdb.Command):
     """Shows what ngx_http_lua_var_module and LuaJIT were doing in a worker of nginx."""
 
-    def __init__(self):
-        super().__init__("lua-var", gdb.COMMAND_DATA, prefix=True)
-
     def invoke(self, argument, from_tty):
-        self.dont_repeat()
         gdb.execute("help lua-var")
 
 
-LuaVarPrefix()
+LuaVarPrefix("lua-var", gdb.COMMAND_DATA, prefix=True)
 # lua_stack.py adds lua-var bt.
 for LuaVarClass in (LuaVarRequests, LuaVarHandle, LuaVarRefusals):
     LuaVarClass()

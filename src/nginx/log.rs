@@ -80,11 +80,3 @@ macro_rules! log_debug {
     };
 }
 pub(crate) use log_debug;
-
-/// Logs the file and the line in which a debug build panicked, and aborts.
-#[cfg(debug_assertions)]
-pub(crate) fn abort_with(file: &str, line: u32) -> ! {
-    log_error!(EMERG, Log::of_cycle(); "panic at ", file, ":", line);
-    // SAFETY: `abort` may be called at any time.
-    unsafe { libc::abort() }
-}

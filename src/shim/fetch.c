@@ -73,21 +73,11 @@ is_current(const lua_var_req_t *req)
 
     rust->acquire(&current);
 
-    if (current.out.kind != LUA_VAR_TRUE) {
-        return 0;
-    }
-
-    switch (req->kind) {
-
-    case LUA_VAR_REQ_CURRENT:
-        return 1;
-
-    case LUA_VAR_REQ_POINTER:
-        return req->value == (uintptr_t) req->current;
-
-    default:
-        return req->value == current.req.value;
-    }
+    return current.out.kind == LUA_VAR_TRUE
+           && (req->kind == LUA_VAR_REQ_CURRENT
+               || req->value == (req->kind == LUA_VAR_REQ_POINTER
+                                 ? (uintptr_t) req->current
+                                 : current.req.value));
 }
 
 

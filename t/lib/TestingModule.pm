@@ -1,6 +1,6 @@
 package TestingModule;
 
-# The build of the module that has the hooks of src/testing.rs (`make testing`),
+# The build of the module that has the hooks of t/hooks/testing.rs (`make testing`),
 # for the tests that need them.
 
 use v5.36;

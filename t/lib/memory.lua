@@ -13,7 +13,7 @@ int ngx_http_lua_var_ffi_uri(ngx_http_request_t *r, ngx_str_t *uri);
 ]]
 
 local _M = {
-    -- kinds of allocations (src/faults.rs)
+    -- kinds of allocations (t/hooks/faults.rs)
     CHUNK = 0,
     POOL = 1,
     SLOT = 2,

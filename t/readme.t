@@ -617,6 +617,21 @@ sub check_said_later {
     like($threads->get('/')->{content}, qr/$not_found/, 'in a worker thread, requiring it is an error, too');
     $threads->stop;
 
+    # nginx-conf/lua/resty/ngxvar.lua
+    my $path = 'lua_package_path "' . $threads->root . "/?.lua;$ROOT/nginx-conf/lua/?.lua;;\";\n";
+    $nginx = NginxServer->new(modules => [ NginxServer->other_modules ], http => $path . $nginx->{http});
+    $nginx->start;
+    is($nginx->get('/')->{status}, 500, 'with that file, too, it is an error without the module');
+    ok((grep { /resty\.ngxvar: ngx_http_lua_var_module is not loaded: add its load_module line/ } $nginx->log_lines),
+        'the log says what to do');
+    $nginx->stop_cleanly;
+    $threads->configure(http => $path . $threads->{http} =~ s/lua_package_path .*//r);
+    $threads->start;
+    is($threads->get('/')->{content},
+        "resty.ngxvar: no request is current in ngx.run_worker_thread: read the variables before, and pass the values\n",
+        'so does a worker thread');
+    $threads->stop;
+
     # A file that is as if `cp` had begun to overwrite it.
     my $file = $nginx->root . '/module.so';
     $nginx = NginxServer->new(modules => [ NginxServer->other_modules, "$ROOT/target/overwritten-$$.so" ], http => $nginx->{http});

@@ -17,15 +17,6 @@ my $OWN    = NginxServer->module;
 my @LUA    = NginxServer->other_modules;
 my $BROTLI = NgxVarTest::Nginx->file('ngx_http_brotli_filter_module');
 
-# HUP, of a configuration that nginx refuses for what matches.
-sub reload_in_vain ($nginx, $pattern) {
-    my $lines  = sub { scalar grep { $_ =~ $pattern } $nginx->log_lines };
-    my $before = $lines->();
-    $nginx->signal('HUP');
-    $nginx->await("a line with $pattern", sub { $lines->() > $before });
-    return;
-}
-
 # Makes the master start another worker.
 sub replace_worker ($nginx) {
     my ($old) = $nginx->workers;
@@ -34,13 +25,7 @@ sub replace_worker ($nginx) {
     return;
 }
 
-sub part ($name, $code) {
-    subtest $name => sub {
-        eval { $code->(); 1 } or fail("given up: $@");
-        NginxServer->kill_servers;
-    };
-    return;
-}
+sub part ($name, $code) { return NginxServer->part($name, $code) }
 
 my $SERVED = "server { listen 127.0.0.1:$PORT; location / { return 200 served; } }";
 
@@ -59,7 +44,7 @@ for my $case (
 
         $nginx->configure(modules => [ @LUA, $OWN ], http => $http || $SERVED, main => $main);
         if ($http || $main) {
-            reload_in_vain($nginx, qr/unknown directive "no_such"/);
+            $nginx->reload_in_vain(qr/unknown directive "no_such"/);
         }
         else {
             $nginx->reload;
@@ -121,7 +106,7 @@ LUA
     $nginx->start;
     is($seen->(), 'by C', 'at first');
     $nginx->configure(http => "no_such; $http");
-    reload_in_vain($nginx, qr/unknown directive "no_such"/);
+    $nginx->reload_in_vain(qr/unknown directive "no_such"/);
     replace_worker($nginx);
     is($seen->(), 'by C', 'in a worker that was made later');
     $nginx->stop_cleanly(allow => qr/no_such/);
@@ -145,7 +130,7 @@ CONF
         # behind http {}
         write_file($nginx->root . '/conf/nginx.conf',
             read_file($nginx->root . '/conf/nginx.conf') . "no_such;\n");
-        reload_in_vain($nginx, qr/unknown directive "no_such"/);
+        $nginx->reload_in_vain(qr/unknown directive "no_such"/);
         replace_worker($nginx);
         is($nginx->get("/$_")->{content} =~ /^(first|page|.*404.*)/s ? 'answered' : 'not', 'answered', "$from: /$_")
             for qw(first error);

@@ -117,33 +117,13 @@ sub reload ($nginx, $generation, %options) {
     return $nginx->reload;
 }
 
-# A reload that has to fail, with a new line in the log that matches.
-sub reload_in_vain ($nginx, $pattern) {
-    my $lines  = sub { scalar grep { $_ =~ $pattern } $nginx->log_lines };
-    my $before = $lines->();
-    $nginx->signal('HUP');
-    $nginx->await("a line with $pattern", sub {
-        # A single process handles signals only after an event.
-        $nginx->get('/waiting');
-        return $lines->() > $before;
-    });
-    return;
-}
-
 sub no_complaints ($nginx, $allowed = qr/(?!)/) {
     is(join('', grep { /\[(?:warn|error|crit)\]/ && $_ !~ $allowed } $nginx->log_lines), '',
         'nothing to complain about in the log');
     return;
 }
 
-# Runs a part of this file, and stops the nginx that it leaves running when it dies.
-sub part ($name, $code) {
-    subtest $name => sub {
-        eval { $code->(); 1 } or fail("given up: $@");
-        NginxServer->kill_servers;
-    };
-    return;
-}
+sub part ($name, $code) { return NginxServer->part($name, $code) }
 
 part 'reloads under traffic, with several workers, fail no request' => sub {
     my $nginx = new_server('A', workers => 3)->start;
@@ -253,7 +233,7 @@ for my $master ('on', $is_reloaded ? 'off' : ()) {
             my ($modules, $http, $lua, $log) = @{ $faults{$fault} }{qw(modules http lua log)};
             $http = configuration('B', lua => $lua) . ($http // '');
             $nginx->configure(http => $http, modules => $modules // [ NginxServer->modules ]);
-            reload_in_vain($nginx, $log);
+            $nginx->reload_in_vain($log, '/waiting');
             is_served($nginx, 'A', "$fault: the old configuration serves");
         }
 
@@ -353,7 +333,7 @@ CONF
     if ($master eq 'on' || $is_reloaded) {
         my $good = $nginx->{http};
         $nginx->configure(http => "$good no_such;");
-        reload_in_vain($nginx, qr/unknown directive "no_such"/);
+        $nginx->reload_in_vain(qr/unknown directive "no_such"/, '/waiting');
         $check->('after a reload that failed');
     }
     if ($master eq 'on') {

@@ -129,6 +129,28 @@ sub get ($self, $path, %options) {
     return NgxVarTest::Client->ask(delete $options{port} // $self->port, $path, %options);
 }
 
+# A reload that has to fail, with a new line in the log that matches. Meanwhile asks for a path, if there
+# is one, because a single process handles signals only after an event.
+sub reload_in_vain ($self, $pattern, $path = undef) {
+    my $lines  = sub { scalar grep { $_ =~ $pattern } $self->log_lines };
+    my $before = $lines->();
+    $self->signal('HUP');
+    $self->await("a line with $pattern", sub {
+        $self->get($path) if defined $path;
+        return $lines->() > $before;
+    });
+    return;
+}
+
+# Runs a part of a test, and stops the nginx that it leaves running when it dies.
+sub part ($class, $name, $code) {
+    Test::More::subtest($name => sub {
+        eval { $code->(); 1 } or Test::More::fail("given up: $@");
+        $class->kill_servers;
+    });
+    return;
+}
+
 # Without signals QUIT, so that requests end first.
 sub stop ($self, $seconds = TIMEOUT, @signals) {
     return $self->SUPER::stop($seconds, @signals ? @signals : 'QUIT');

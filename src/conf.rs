@@ -124,7 +124,7 @@ impl MainConf {
     pub(crate) fn log_interval(&self) -> u64 {
         match self.log_rate {
             0 => 0,
-            rate => 1000_u64.checked_div(rate as u64).unwrap_or(1).max(1),
+            rate => 1000_u64.div_ceil(rate as u64),
         }
     }
 }
@@ -418,17 +418,18 @@ unsafe extern "C" fn lua_var_log_refused(
             conf_error!(
                 cf;
                 "invalid rate \"", rate, "\" in \"lua_var_log_refused\" directive, it must look like \
-                 \"rate=10r/s\"",
+                 \"rate=10r/s\", at most 1000",
             );
             CONF_ERROR
         }
     }
 }
 
-/// The number in `rate=10r/s` or `rate=10/s`; `None` for anything else, and for 0.
+/// The number in `rate=10r/s` or `rate=10/s`; `None` for anything else, for 0, and for
+/// more than 1000, because times are in milliseconds.
 fn parsed_rate(text: &[u8]) -> Option<ngx_uint_t> {
     let text = text.strip_prefix(b"rate=")?.strip_suffix(b"/s")?;
     let digits = text.strip_suffix(b"r").unwrap_or(text);
     let number = core::str::from_utf8(digits).ok()?.parse().ok()?;
-    (number > 0 && digits.iter().all(u8::is_ascii_digit)).then_some(number)
+    (matches!(number, 1..=1000) && digits.iter().all(u8::is_ascii_digit)).then_some(number)
 }

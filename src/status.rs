@@ -13,7 +13,6 @@ use crate::nginx::value::{Defined, Variable};
 use crate::nginx::{ERROR, ngx_http_request_t, ngx_int_t};
 use crate::refusal::Refusal;
 use crate::registry::registry;
-use crate::registry::slots::Slot;
 use crate::restore;
 use crate::text::{Html, Quoted, Writer, put};
 use crate::which_build;
@@ -116,11 +115,12 @@ struct OfRequest;
 
 impl Defined for OfRequest {
     fn value<'a>(r: Request<'a>, which: usize) -> Option<&'a [u8]> {
-        let slot = registry().find(r.address());
-        r.pool()?.text(0, |w| match which {
-            REFUSED => put!(w; slot.map_or(0, Slot::refused)),
-            _ => put!(w; slot.map_or("", restore::outcome)),
-        })
+        // Without a slot nothing is known of the layout, and the pool is not.
+        match registry().find(r.address()) {
+            Some(slot) if which == REFUSED => r.pool()?.text(0, |w| put!(w; slot.refused())),
+            Some(slot) => Some(restore::outcome(slot).as_bytes()),
+            None => Some(if which == REFUSED { b"0" } else { b"" }),
+        }
     }
 }
 
@@ -323,7 +323,7 @@ pub(crate) unsafe extern "C" fn page(r: *mut ngx_http_request_t) -> ngx_int_t {
             StatusFormat::Prometheus => (prometheus, b"text/plain; version=0.0.4"),
             StatusFormat::Html => (html, b"text/html"),
         };
-    match r.pool().and_then(|pool| pool.text(SPARE, write)) {
+    match r.own_pool().and_then(|pool| pool.text(SPARE, write)) {
         Some(text) => r.respond(content_type, text),
         None => ERROR,
     }

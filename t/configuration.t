@@ -56,7 +56,7 @@ run_tests();
         server   => 'server { %s }',
         location => 'server { location / { %s } }',
     );
-    my $rate = 'in "lua_var_log_refused" directive, it must look like "rate=10r/s"';
+    my $rate = 'in "lua_var_log_refused" directive, it must look like "rate=10r/s", at most 1000';
     my @refused = (
         # an enumeration names the values that it knows, or not
         [ server   => 'lua_var_ctx_restore maybe;',       qr/invalid value "maybe".*/ ],
@@ -68,7 +68,7 @@ run_tests();
         [ http     => 'lua_var_log_refused off rate=1r/s;', '"off" takes no rate in "lua_var_log_refused" directive' ],
         [ http     => 'lua_var_trace_handles yes;', 'invalid value "yes" in "lua_var_trace_handles" directive, it must be "on" or "off"' ],
         (map { [ http => "lua_var_log_refused warn $_;", qq{invalid rate "$_" $rate} ] }
-            qw(rate=0r/s rate=r/s rate=-1r/s rate=+1r/s rate=1r/m 1r/s rate=99999999999999999999r/s)),
+            qw(rate=0r/s rate=1001r/s rate=r/s rate=-1r/s rate=+1r/s rate=1r/m 1r/s rate=99999999999999999999r/s)),
         (map { [ @$_[ 0, 1 ], qq{"$_->[2]" directive is duplicate} ] }
             [ http     => 'lua_var_ctx_restore off; lua_var_ctx_restore off;',        'lua_var_ctx_restore' ],
             [ server   => 'lua_var_ctx_restore off; lua_var_ctx_restore all;',        'lua_var_ctx_restore' ],

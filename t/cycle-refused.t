@@ -133,7 +133,7 @@ CONF
         $nginx->reload_in_vain(qr/unknown directive "no_such"/);
         replace_worker($nginx);
         is($nginx->get("/$_")->{content} =~ /^(first|page|.*404.*)/s ? 'answered' : 'not', 'answered', "$from: /$_")
-            for qw(first error);
+            for qw(error first);
     };
     $fails->('it was never there');
     $nginx->configure(modules => [ @LUA, $OWN ], http => $http);

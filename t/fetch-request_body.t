@@ -93,3 +93,34 @@ sent
 GET /t
 --- response_body
 nil
+
+
+
+=== TEST 4: a body in several buffers is read without making the request larger
+--- config
+    client_body_buffer_size 2m;
+    client_header_buffer_size 4k;
+    location = /t {
+        content_by_lua_block {
+            local fetch = require("resty.ngxvar").fetch
+
+            local function resident()
+                collectgarbage()
+                collectgarbage()
+                local file = io.open("/proc/self/statm")
+                local _, pages = file:read("*n", "*n")
+                file:close()
+                return pages * 4096
+            end
+
+            ngx.req.read_body()
+            local same = fetch("request_body") == ngx.req.get_body_data()
+            local before = resident()
+            for _ = 1, 200 do same = same and #fetch("request_body") == 500000 end
+            ngx.say(same, " ", resident() - before < 30e6)
+        }
+    }
+--- request eval
+"POST /t\n" . ('0123456789' x 50000)
+--- response_body
+true true

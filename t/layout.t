@@ -10,6 +10,7 @@ use lib 't/lib';
 
 use NginxServer;
 use NgxVarTest::Client ();
+use NgxVarTest::File qw(read_file);
 use NgxVarTest::Process qw(spawn);
 use Test::More;
 
@@ -166,6 +167,13 @@ sub check_requests ($nginx) {
         ok((grep { /checked: $phase/ } $nginx->log_lines), "the request was checked in the $phase phase");
     }
 
+    like($nginx->get('/status')->{content}, qr/^layout differs\n.*^layout_differs [1-9]/ms, 'the status page says so');
+    my $client = NgxVarTest::Client->new($nginx->port);
+    $client->write("GARBAGE\r\n\r\n");
+    $client->read_to_end;
+    $nginx->await('the line of a request that cannot be parsed',
+        sub { read_file($nginx->root . '/logs/seen.log') =~ /^\[400 0 ""\]$/m });
+
     is($nginx->get('/captures/one/two')->{content}, "one two nil\n", 'captures are read');
     is($nginx->get('/error')->{content}, "lost\n", 'ngx.ctx is lost after an error_page');
     is($nginx->get('/error-all')->{content}, "lost\n", 'ngx.ctx is lost with lua_var_ctx_restore all, too');
@@ -219,8 +227,10 @@ sub configuration () {
     return <<"CONF" . <<'CONF';
     lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
     lua_var_log_refused warn;
+    log_format seen '[\$status \$lua_var_refused "\$lua_var_restored"]';
     server {
         listen 127.0.0.1:$port;
+        access_log logs/seen.log seen;
         set \$upstream 127.0.0.1:$port;
 CONF
         server_name layout.test;
@@ -228,6 +238,7 @@ CONF
         lua_var_ctx_restore error_page;
 
         location = /nothing { return 204; }
+        location = /status { lua_var_status text; }
 
         location /equal {
             add_header X-B "two";

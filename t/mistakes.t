@@ -180,7 +180,7 @@ my @in_conf = (
     [ http     => 'lua_var_log_refused crit;',
         qr/invalid value "crit" in "lua_var_log_refused" directive, it must be .*"error"/ ],
     [ http     => 'lua_var_log_refused warn rate=1r/m;',
-        'invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must look like "rate=10r/s"' ],
+        'invalid rate "rate=1r/m" in "lua_var_log_refused" directive, it must look like "rate=10r/s", at most 1000' ],
 );
 {
     my $nginx  = NginxServer->new;

@@ -681,3 +681,48 @@ GET /t
 ]
 --- no_error_log
 resty/ngxvar
+
+
+
+=== TEST 22: lua_var_trace_handles remembers thousands of handles, and says nothing of a forgotten one
+--- http_config
+    lua_var_trace_handles on;
+    keepalive_requests 100000;
+--- config
+    location = /other {
+        content_by_lua_block { table.insert(package.loaded.client.kept, 1, require("resty.ngxvar").request()) }
+    }
+    location = /long {
+        content_by_lua_block {
+            local client = require "client"
+            client.long = require("resty.ngxvar").request()
+            repeat ngx.sleep(0.001) until client.is_over
+            client.long = require("resty.ngxvar").request()
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local ngxvar, client = require "resty.ngxvar", require "client"
+            client.kept = {}
+            local c, other = client.connect{ port = ngx.var.server_port }, client.connect{ port = ngx.var.server_port }
+            other:send(client.request_text("/long", {}))
+            client.wait_until(function () return client.long end, "the other request")
+            for _ = 1, 3500 do c:request("/other") end
+            ngxvar.fetch("uri", client.kept[3000])
+            for _ = 1, 4100 do c:request("/other") end
+            client.is_over = true
+            other:response("GET")
+            client.wait_until(function () return not ngxvar.live(client.long) end, "its end")
+            ngxvar.fetch("host", client.long)
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_body
+done
+--- error_log eval
+[
+    qr{read "uri" of request \d+/\d+, .*\(stale request\).*, made \d+\.\d\d\ds ago at content_by_lua\S*:1 for},
+    qr{read "host" of request \d+/\d+, which ended \d+\.\d\d\ds ago \(stale request\)(?!.*made)},
+]

@@ -14,10 +14,10 @@ use core::ffi::CStr;
 
 use crate::nginx::request::Unproved;
 use crate::nginx::shim::{
-    LUA_VAR_AGAIN, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LAYOUT, LUA_VAR_NGX_VAR, LUA_VAR_NIL,
-    LUA_VAR_NUMBER, LUA_VAR_REFUSED, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE, LUA_VAR_REQ_POINTER,
-    LUA_VAR_STRING, LUA_VAR_TRUE, LUA_VAR_VOLATILE, LUA_VAR_WRITTEN, lua_var_req_t,
-    lua_var_value_t,
+    LUA_VAR_AGAIN, LUA_VAR_BODY, LUA_VAR_ERROR, LUA_VAR_FIXED, LUA_VAR_LAYOUT, LUA_VAR_NGX_VAR,
+    LUA_VAR_NIL, LUA_VAR_NUMBER, LUA_VAR_REFUSED, LUA_VAR_REQ_CURRENT, LUA_VAR_REQ_HANDLE,
+    LUA_VAR_REQ_POINTER, LUA_VAR_STRING, LUA_VAR_TRUE, LUA_VAR_VOLATILE, LUA_VAR_WRITTEN,
+    lua_var_req_t, lua_var_value_t,
 };
 use crate::refusal::Refusal;
 use crate::registry::slots::Handle;
@@ -97,6 +97,10 @@ impl lua_var_value_t {
             Value::Nil => self.put_kind(LUA_VAR_NIL),
             Value::Text(text) => self.put_bytes(LUA_VAR_STRING, text),
             Value::Volatile(text) => self.put_bytes(LUA_VAR_VOLATILE, text),
+            Value::Body(r) => {
+                self.data = r.as_ptr().cast();
+                self.put_kind(LUA_VAR_BODY);
+            }
             Value::Number(number) => {
                 self.number = number;
                 self.put_kind(LUA_VAR_NUMBER);

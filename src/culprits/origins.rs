@@ -7,7 +7,8 @@ use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::Relaxed;
 use crate::nginx::{self, mem};
 use crate::refusal::Refusal;
-use crate::registry::slots::Handle;
+use crate::registry::registry;
+use crate::registry::slots::{Handle, Slot};
 use crate::statics::PerWorker;
 use crate::text::{PLACE, escaped, place};
 use crate::validation::{Call, LiveRequest};
@@ -60,7 +61,9 @@ impl Origin {
 static TABLE: PerWorker<Cell<Option<&'static [Origin; ORIGINS]>>> = PerWorker(Cell::new(None));
 
 fn entry(handle: Handle) -> Option<&'static Origin> {
-    let mixed = handle.id ^ handle.generation.wrapping_mul(0x9e37_79b1);
+    // the bits below are the same in all
+    let number = handle.generation >> if handle.is_fake() { 2 } else { 1 };
+    let mixed = handle.id ^ number.wrapping_mul(0x9e37_79b1);
     TABLE.get()?.get(mixed as usize % ORIGINS)
 }
 
@@ -82,6 +85,13 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
         TABLE.set(unsafe { mem::zeroed() });
     }
     let Some(origin) = entry(handle) else { return };
+    // Another handle may have taken the place of where this one was first made.
+    if let Some(slot) = registry().slots.get(handle) {
+        if slot.has(Slot::TRACED) {
+            return;
+        }
+        slot.raise(Slot::TRACED);
+    }
     let call = Call::enter();
     let request_line = request_line(LiveRequest::by_handle(&call, handle));
     origin.handle.store(handle.to_bits(), Relaxed);

@@ -238,6 +238,13 @@ impl<'a> Request<'a> {
         unsafe { Pool::from_raw(self.main().pool) }
     }
 
+    /// `r->pool`, which is before the members whose offsets nginx tells: it can be read in any layout
+    /// that nginx accepts.
+    pub(crate) fn own_pool(self) -> Option<Pool> {
+        // SAFETY: nginx is serving the request, by the contract of `from_nginx`.
+        unsafe { Pool::from_raw(self.members().pool) }
+    }
+
     // ---- Strings. `None` is one that was never set, which nginx's handlers call not found. ----
 
     #[inline(always)]

@@ -112,6 +112,8 @@ impl Slot {
     pub(crate) const FROM_ERROR_PAGE: u32 = 1;
     /// The three bits of [`Slot::outcome`] begin at this bit of the flags.
     const OUTCOME_SHIFT: u32 = 1;
+    /// Flag: it was remembered where the handle was first made.
+    pub(crate) const TRACED: u32 = 1 << 4;
     /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
     const REFUSED_SHIFT: u32 = 16;
 

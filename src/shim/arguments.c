@@ -116,6 +116,48 @@ lua_var_push_volatile(lua_State *L, const u_char *data, size_t len)
 }
 
 
+/*
+ * As ngx_http_variable_request_body(), but of several buffers that makes a copy in the
+ * request's pool, at each read.
+ */
+void
+lua_var_push_body(lua_State *L, const ngx_http_request_t *r)
+{
+    size_t        len;
+    u_char       *copy, *end;
+    ngx_chain_t  *cl;
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL
+        || r->request_body->temp_file != NULL)
+    {
+        api.lua_pushnil(L);
+        return;
+    }
+
+    len = 0;
+
+    for (cl = r->request_body->bufs; cl != NULL; cl = cl->next) {
+        len += cl->buf->last - cl->buf->pos;
+    }
+
+    copy = ngx_alloc(len + 1, ngx_cycle->log);
+
+    if (copy == NULL) {
+        api.luaL_error(L, "no memory");
+        return;
+    }
+
+    end = copy;
+
+    for (cl = r->request_body->bufs; cl != NULL; cl = cl->next) {
+        end = ngx_cpymem(end, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+
+    api.lua_pushlstring(L, (const char *) copy, len);
+    ngx_free(copy);
+}
+
+
 /* Counts and logs a wrong argument, for which the sentence is on top of the stack. */
 static void
 count_bad_argument(lua_State *L, const char *asked, const lua_var_call_t *call)

@@ -45,6 +45,9 @@ const char *lua_var_with_a_dot(lua_State *L);
 int lua_var_bad_name(lua_State *L, const char *expected, const char *asked,
     const char *usage, const lua_var_call_t *call);
 
+/* Pushes the body of a live request as $request_body gives it, or nil. */
+void lua_var_push_body(lua_State *L, const ngx_http_request_t *r);
+
 /* Pushes a string whose bytes a finalizer may free. */
 void lua_var_push_volatile(lua_State *L, const u_char *data, size_t len);
 
@@ -61,6 +64,10 @@ push_value(lua_State *L, const lua_var_value_t *v)
 
     case LUA_VAR_VOLATILE:
         lua_var_push_volatile(L, v->data, v->len);
+        return 1;
+
+    case LUA_VAR_BODY:
+        lua_var_push_body(L, (const ngx_http_request_t *) v->data);
         return 1;
 
     case LUA_VAR_NUMBER:

@@ -52,6 +52,7 @@ typedef enum {
     LUA_VAR_NIL,
     LUA_VAR_STRING,     /* data, len: in memory that lives as long as the request */
     LUA_VAR_VOLATILE,   /* data, len: in memory that a finalizer may free */
+    LUA_VAR_BODY,       /* data: the request whose body it is */
     LUA_VAR_NUMBER,     /* number */
     LUA_VAR_WRITTEN,    /* text, len: in the structure itself */
     LUA_VAR_FIXED,      /* len: index of one of LUA_VAR_FIXED_TEXTS */
@@ -87,7 +88,7 @@ typedef struct {
 #define LUA_VAR_PLAIN   0
 #define LUA_VAR_HEADER  1       /* a header that nginx defines by name */
 #define LUA_VAR_PREFIX  2
-#define LUA_VAR_BODY    3       /* $request_body */
+#define LUA_VAR_REQUEST_BODY  3
 
 /* The number of the refusal for which fetch() reads ngx.var. */
 #define LUA_VAR_LAYOUT  4

@@ -9,7 +9,7 @@ use super::number;
 use super::value::{Flavour, Value};
 use crate::nginx::request::Request;
 use crate::nginx::shim::{
-    LUA_VAR_BODY, LUA_VAR_HEADER, LUA_VAR_PLAIN, LUA_VAR_PREFIX, lua_var_found_t as Found,
+    LUA_VAR_HEADER, LUA_VAR_PLAIN, LUA_VAR_PREFIX, LUA_VAR_REQUEST_BODY, lua_var_found_t as Found,
 };
 use crate::nginx::value::{VarValue, Variable};
 
@@ -34,7 +34,7 @@ enum Kind {
     /// A prefix, whose handler needs the name.
     Prefix = LUA_VAR_PREFIX,
     /// `$request_body`. `ngx.req.set_body_data` frees what it was, so that a cached text is not read.
-    Body = LUA_VAR_BODY,
+    Body = LUA_VAR_REQUEST_BODY,
 }
 
 impl<'a> Resolved<'a> {
@@ -87,7 +87,7 @@ impl<'a> Resolved<'a> {
             kind: match found.kind as u32 {
                 LUA_VAR_PLAIN => Kind::Variable,
                 LUA_VAR_HEADER => Kind::Header,
-                LUA_VAR_BODY => Kind::Body,
+                LUA_VAR_REQUEST_BODY => Kind::Body,
                 _ => Kind::Prefix,
             },
         })
@@ -111,8 +111,7 @@ impl<'a> Resolved<'a> {
             }
             (Kind::Body, Flavour::Typed) => {
                 let is_missing = variable.index().is_some_and(|index| r.has_cached_nothing(index));
-                let getter = (!is_missing).then(|| variable.getter());
-                return give(None, Value::of(getter.and_then(|getter| r.evaluate(getter))));
+                return give(None, if is_missing { Value::Nil } else { Value::Body(r) });
             }
             _ => {}
         }

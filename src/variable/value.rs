@@ -1,6 +1,8 @@
 //! The value of a variable, and how it is converted for the caller. Numbers become text as
 //! late as possible, so that none is allocated in the request's pool.
 
+use crate::nginx::request::Request;
+
 /// A variable's value.
 #[derive(Clone, Copy)]
 pub(crate) enum Value<'a> {
@@ -11,6 +13,8 @@ pub(crate) enum Value<'a> {
     /// A text that a handler returned. It may be freed before the request ends, as `$request_body`
     /// is by `ngx.req.set_body_data`, so that it has to be copied before any Lua code runs.
     Volatile(&'a [u8]),
+    /// `$request_body` of a request, which C makes a string of.
+    Body(Request<'a>),
     /// A number for Lua ([`Flavour::Typed`]).
     Number(f64),
     /// A text: the digits of this number.

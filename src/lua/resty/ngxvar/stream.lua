@@ -41,7 +41,8 @@ function _M.patch_ngx_var()
 end
 
 
-for _, name in ipairs { "set", "live", "getter", "setter", "enable_patch" } do
+for _, name in ipairs { "set", "live", "getter", "setter", "reader", "enable_patch", "stats",
+                       "ssl_ctx" } do
     _M[name] = function ()
         error("resty.ngxvar: no " .. name .. "() in the stream subsystem, its sessions have"
               .. " no handles: use fetch() or ngx.var", 2)

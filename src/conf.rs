@@ -35,8 +35,6 @@ pub(crate) unsafe fn set_ctx_index(index: usize) {
 // is called.
 module_confs! { CTX_INDEX.get(); Main MainConf, Server SrvConf, Location LocConf }
 
-// ---- Structures --------------------------------------------------------------------------
-
 /// `lua_var_ctx_restore`: after which redirects a request gets its `ngx.ctx` back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Restore {
@@ -238,8 +236,6 @@ pub(crate) unsafe fn main_being_read<'a>(cf: Conf<'a>) -> &'a mut MainConf {
     // SAFETY: `create` made it, and the caller has no other reference to it.
     unsafe { &mut *cf.conf::<MainConf>() }
 }
-
-// ---- Directives --------------------------------------------------------------------------
 
 /// The values of a directive with one argument, and how an error lists them. The directive stores
 /// the number of the value, or how many there are without an argument.

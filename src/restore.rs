@@ -10,7 +10,7 @@ use crate::validation::LiveRequest;
 
 /// What became of a `ngx.ctx` that was lost in a redirect.
 #[derive(Clone, Copy)]
-#[repr(u32)]
+#[repr(u8)]
 enum Outcome {
     RestoredErrorPage = 1,
     RestoredOther,
@@ -33,7 +33,7 @@ const OUTCOMES: [(&str, Figure); 6] = [
 ];
 
 fn outcome_of(slot: &Slot) -> Option<&'static (&'static str, Figure)> {
-    OUTCOMES.get(slot.outcome().checked_sub(1)? as usize)
+    OUTCOMES.get(usize::from(slot.outcome.get()).checked_sub(1)?)
 }
 
 /// The name of what became of the request's `ngx.ctx`; empty if it lost none.
@@ -42,7 +42,7 @@ pub(crate) fn outcome(slot: &Slot) -> &'static str {
 }
 
 fn conclude(slot: &Slot, outcome: Outcome) {
-    slot.set_outcome(outcome as u32);
+    slot.outcome.set(outcome as u8);
     if let Some((_, figure)) = outcome_of(slot) {
         figures::count(*figure);
     }
@@ -88,7 +88,7 @@ pub(crate) fn note(slot: &Slot, was_restored: bool) {
         (true, true) => conclude(slot, Outcome::RestoredErrorPage),
         (true, false) => conclude(slot, Outcome::RestoredOther),
         // Lua was told a reference, and did not find the table.
-        (false, _) if slot.outcome() == Outcome::Pending as u32 => conclude(slot, Outcome::Gone),
+        (false, _) if slot.outcome.get() == Outcome::Pending as u8 => conclude(slot, Outcome::Gone),
         (false, _) => {}
     }
 }

@@ -17,8 +17,6 @@ use crate::restore;
 use crate::text::{Html, Quoted, Writer, put};
 use crate::which_build;
 
-// ---- What there is to tell ---------------------------------------------------------------
-
 /// Writes the name of series `n`, as `ngxvar.stats()` has it, and returns its value: first the
 /// figures, then the refusals by culprit. `None` after the last.
 pub(crate) fn numbered(n: usize, w: &mut Writer<'_>) -> Option<u64> {
@@ -98,8 +96,6 @@ fn info() -> [(&'static str, &'static [u8]); 4] {
     ]
 }
 
-// ---- Variables ---------------------------------------------------------------------------
-
 pub(crate) fn define_variables(cf: Conf<'_>) -> bool {
     cf.add_variable::<OfRequest>(b"lua_var_refused", REFUSED)
         && cf.add_variable::<OfRequest>(b"lua_var_restored", RESTORED)
@@ -123,8 +119,6 @@ impl Defined for OfRequest {
         }
     }
 }
-
-// ---- Formats -----------------------------------------------------------------------------
 
 fn plain(w: &mut Writer<'_>) {
     for (name, value) in info() {
@@ -281,8 +275,6 @@ fn ago(w: &mut Writer<'_>, culprit: &Culprit) {
     };
     put!(w; number, unit);
 }
-
-// ---- The page ----------------------------------------------------------------------------
 
 fn contains(text: &[u8], what: &[u8]) -> bool {
     (0..text.len()).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(what)))

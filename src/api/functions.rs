@@ -133,14 +133,15 @@ pub(super) fn number(asked: Asked<'_>, _call: &Call) {
 
 /// `set`: assigns the text to the variable `name`; without one, the variable is unset.
 pub(super) fn set(asked: Asked<'_>, call: &Call) {
-    let done = asked
-        .request_for_name(call)
-        .and_then(|live| assign::assign(*live, asked.name, asked.text).map_err(Failure::Error));
-    asked.out.put_done(done);
+    let done = asked.request_for_name(call).and_then(|live| {
+        let done = assign::assign(*live, asked.name, asked.text);
+        done.map(|()| Value::True).map_err(Failure::Error)
+    });
+    asked.out.put_result(done);
 }
 
 pub(super) fn live(asked: Asked<'_>, call: &Call) {
-    asked.out.put_done(LiveRequest::named(call, asked.named).map(drop));
+    asked.out.put_result(LiveRequest::named(call, asked.named).map(|_| Value::True));
 }
 
 /// `request`: writes the bits of the current request's handle, which is registered if it was not.
@@ -158,7 +159,10 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
         }
         Err(why) => Err(why),
     };
-    call.out.put_done(made.map(|made| call.req.value = made.to_bits()));
+    call.out.put_result(made.map(|made| {
+        call.req.value = made.to_bits();
+        Value::True
+    }));
 }
 
 /// `stats`: the name of series `n` in `buf`, its length in `out.len`, and its value in

@@ -95,6 +95,7 @@ impl lua_var_value_t {
     fn put(&mut self, value: Value<'_>) {
         match value {
             Value::Nil => self.put_kind(LUA_VAR_NIL),
+            Value::True => self.put_kind(LUA_VAR_TRUE),
             Value::Text(text) => self.put_bytes(LUA_VAR_STRING, text),
             Value::Volatile(text) => self.put_bytes(LUA_VAR_VOLATILE, text),
             Value::Body(r) => {
@@ -130,14 +131,6 @@ impl lua_var_value_t {
     fn put_result(&mut self, result: Result<Value<'_>, impl Into<Failure>>) {
         match result {
             Ok(value) => self.put(value),
-            Err(failure) => self.put_failure(failure.into()),
-        }
-    }
-
-    /// The result of a call without a value: true, or the failure.
-    fn put_done(&mut self, result: Result<(), impl Into<Failure>>) {
-        match result {
-            Ok(()) => self.put_kind(LUA_VAR_TRUE),
             Err(failure) => self.put_failure(failure.into()),
         }
     }

@@ -196,12 +196,16 @@ class LuaVarFrame:
         self.address = address
         tagged, self.link = state.slots(address - 8, 2)
         self.type = self.link & 3
+        self.is_continuation = self.link & 7 == self.CONT
+        self.is_vararg = self.link & 7 == self.VARG
         # The tag is the inverted type of an object.
         kind, self.object = tagged >> 47 ^ 0x1ffff, tagged & (1 << 47) - 1
         if kind not in (LuaVarObject.FUNCTION, LuaVarObject.THREAD):
             raise LuaVarError("a frame without a function")
         LuaVarObject.check(self.object, kind)
         self.is_function = kind == LuaVarObject.FUNCTION
+        # the frame that lj_err_optype_call adds
+        self.is_dummy = self.object == state.address
         self.proto = None
         if self.is_function:
             # GCfunc.  Its ffid is 0 for Lua, 1 for C, and above for a builtin.
@@ -209,16 +213,6 @@ class LuaVarFrame:
             pc, self.c_function = LuaVarMemory.numbers("<2Q", self.object + 32)
             if self.ffid == 0:
                 self.proto = LuaVarProto(pc - LuaVarProto.SIZE, state.glob.table)
-
-    def is_continuation(self):
-        return self.link & 7 == self.CONT
-
-    def is_vararg(self):
-        return self.link & 7 == self.VARG
-
-    def is_dummy(self):
-        """Whether it is the frame that lj_err_optype_call adds."""
-        return self.object == self.state.address
 
     def previous(self):
         size, call = self.link & ~7, None
@@ -459,10 +453,10 @@ class LuaVarStack:
         """Yields the frames of functions, each with the frame above it: lj_debug_frame."""
         above, frame = None, LuaVarFrame(self.state, self.base - 8)
         while frame.address > self.state.bottom:
-            if not frame.is_dummy():
+            if not frame.is_dummy:
                 yield frame, above
             above = frame
-            if frame.is_vararg():
+            if frame.is_vararg:
                 # The frame below belongs to the same function, and has its arguments.
                 above = frame = frame.previous()
             frame = frame.previous()
@@ -473,7 +467,7 @@ class LuaVarStack:
             return None
         pc = (self.pc if above is None else
               above.link if above.type == above.LUA else
-              self.state.slots(above.address - 16, 1)[0] if above.is_continuation() else
+              self.state.slots(above.address - 16, 1)[0] if above.is_continuation else
               self.pc_at_call_from_c(above))
         return frame.proto.position(pc - 4) if pc else None
 
@@ -487,7 +481,7 @@ class LuaVarStack:
                 continue
             if frame.address < above.address:
                 return cframe.pc()
-            if frame.type == frame.C or (frame.is_continuation() and
+            if frame.type == frame.C or (frame.is_continuation and
                                          self.state.slots(frame.address - 24, 1)[0] == 1):
                 cframe = cframe.previous()
             frame = frame.previous()
@@ -512,7 +506,7 @@ class LuaVarStack:
 
     def name(self, frame):
         """The name by which its caller called a function: lj_debug_funcname."""
-        if frame.is_vararg():
+        if frame.is_vararg:
             frame = frame.previous()
         caller = frame.previous()
         position = self.position(caller, frame)

@@ -200,7 +200,7 @@ class LuaVarRegistry:
 class LuaVarSlot:
     """A slot, and the request in it."""
 
-    MEMBERS = dict(generation="<I", connection="<Q", request="<Q", flags="<I", ctx_ref="<i",
+    MEMBERS = dict(generation="<I", connection="<Q", request="<Q", flags="<B", ctx_ref="<i",
                    ctx_vm="<I", ended="<I")
 
     def __init__(self, module, number, data):

@@ -50,7 +50,7 @@ pub(crate) fn peek(address: usize) -> Result<usize, i32> {
     let mut word = 0_usize;
     let of = |base: *mut usize| libc::iovec { iov_base: base.cast(), iov_len: size_of::<usize>() };
     let (to, from) = (of(&raw mut word), of(address as *mut usize));
-    let pid = process::pid();
+    let pid = process::own_pid() as libc::pid_t;
     // SAFETY: `to` is the variable, and the kernel checks whether it can read what is in `from`.
     let count = unsafe { libc::process_vm_readv(pid, &raw const to, 1, &raw const from, 1, 0) };
     match count {

@@ -49,13 +49,6 @@ pub(crate) const SIGNATURE: u32 = NGX_HTTP_MODULE;
 /// (`NGX_HTTP_MAX_URI_CHANGES + 1`).
 pub(crate) const FRESH_URI_CHANGES: usize = 11;
 
-/// A variable's get handler: `ngx_http_get_variable_pt` without the `Option`.
-pub(crate) type GetHandler = unsafe extern "C" fn(
-    r: *mut ngx_http_request_t,
-    v: *mut ngx_http_variable_value_t,
-    data: usize,
-) -> ngx_int_t;
-
 /// What was read cannot have the expected type, because nginx has another layout of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Foreign;

@@ -29,13 +29,9 @@ pub(crate) fn serves() -> bool {
     kind == ffi::NGX_PROCESS_WORKER as usize || kind == ffi::NGX_PROCESS_SINGLE as usize
 }
 
-pub(super) fn pid() -> libc::pid_t {
-    // SAFETY: `getpid` takes nothing and accesses no memory of the process.
-    unsafe { libc::getpid() }
-}
-
 pub(crate) fn own_pid() -> u64 {
-    u64::from(pid().unsigned_abs())
+    // SAFETY: `getpid` takes nothing and accesses no memory of the process.
+    u64::from(unsafe { libc::getpid() }.unsigned_abs())
 }
 
 pub(crate) fn is_alive(pid: u64) -> bool {

@@ -283,8 +283,6 @@ impl<'a> Request<'a> {
         conf.and_then(|conf| self.string(|_| conf.name)).unwrap_or_default()
     }
 
-    // ---- Numbers --------------------------------------------------------------------------
-
     members! { |self, member| -> usize { member } err_status http_version }
     members! { |self, member| -> i64 { member } request_length }
 
@@ -328,8 +326,6 @@ impl<'a> Request<'a> {
         unsafe { shim::lua_var_uri_changes(self.as_ptr()) }
     }
 
-    // ---- Configuration --------------------------------------------------------------------
-
     #[inline(always)]
     pub(crate) fn conf<T: ModuleConf>(self) -> Option<&'a T> {
         // SAFETY: null or a `T`. It lives longer than the request, whose connection or
@@ -342,8 +338,6 @@ impl<'a> Request<'a> {
     pub(crate) fn core_main_conf(self) -> usize {
         Tables::of_request(self.members()).get::<ngx_http_core_main_conf_t>() as usize
     }
-
-    // ---- Upstreams and the response -------------------------------------------------------
 
     /// The attempts at upstreams so far. [`Foreign`] if nginx's layout differs.
     pub(crate) fn upstream_states(

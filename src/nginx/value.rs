@@ -13,8 +13,8 @@ use super::array::Elements;
 use super::request::Request;
 use super::string::bytes;
 use super::{
-    ERROR, Foreign, GetHandler, OK, ngx_http_core_main_conf_t, ngx_http_request_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, shim,
+    ERROR, Foreign, OK, ngx_http_core_main_conf_t, ngx_http_request_t, ngx_http_variable_value_t,
+    ngx_int_t, ngx_str_t, shim,
 };
 
 /// `ngx_http_variable_value_t`, in which the length and the flags are bitfields of one word.
@@ -143,7 +143,7 @@ pub(super) unsafe extern "C" fn set<T: Defined>(
 /// A get handler, and the data that nginx passes to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Getter {
-    handler: Option<GetHandler>,
+    pub(super) handler: ffi::ngx_http_get_variable_pt,
     data: usize,
 }
 
@@ -155,10 +155,6 @@ impl PartialEq for Getter {
 
 impl Getter {
     pub(crate) const NONE: Self = Getter { handler: None, data: 0 };
-
-    pub(super) fn parts(self) -> Option<(GetHandler, usize)> {
-        Some((self.handler?, self.data))
-    }
 
     /// The handler's data. For some handlers it is the offset of a member of
     /// `ngx_http_request_t`.

@@ -57,11 +57,11 @@ impl<'a> Request<'a> {
     /// `r->variables` changes. `None` if the variable is not found, and on an error.
     #[inline(always)]
     pub(crate) fn evaluate(self, getter: Getter) -> Option<&'a [u8]> {
-        let (handler, data) = getter.parts()?;
+        let handler = getter.handler?;
         let mut value = VarValue::EMPTY;
         let place = (&raw mut value).cast();
         // SAFETY: nginx calls this handler with this data.
-        if unsafe { handler(self.as_ptr(), place, data) } != OK {
+        if unsafe { handler(self.as_ptr(), place, getter.data()) } != OK {
             return None;
         }
         // SAFETY: the handler filled the value, with a text of the request.

@@ -85,8 +85,11 @@ pub(crate) struct Slot {
     generation: Cell<u32>,
     /// The slot's number; set when the slot is first occupied.
     id: Cell<u32>,
-    /// The flags, such as [`Slot::FROM_ERROR_PAGE`], and a count in the upper half.
-    flags: Cell<u32>,
+    /// The flags, such as [`Slot::FROM_ERROR_PAGE`].
+    flags: Cell<u8>,
+    /// What became of a lost `ngx.ctx`, a number of `restore.rs`; 0 at first.
+    pub(crate) outcome: Cell<u8>,
+    refused: Cell<u16>,
     /// `registry.ngx_lua_ctx_tables[ctx_ref]` is the request's `ngx.ctx`; below 1 if none is
     /// stashed.
     ctx_ref: Cell<i32>,
@@ -109,13 +112,9 @@ pub(crate) enum Ended {
 
 impl Slot {
     /// Flag: an `error_page` redirected the request.
-    pub(crate) const FROM_ERROR_PAGE: u32 = 1;
-    /// The three bits of [`Slot::outcome`] begin at this bit of the flags.
-    const OUTCOME_SHIFT: u32 = 1;
+    pub(crate) const FROM_ERROR_PAGE: u8 = 1;
     /// Flag: it was remembered where the handle was first made.
-    pub(crate) const TRACED: u32 = 1 << 4;
-    /// The 16 bits of [`Slot::refused`] begin at this bit of the flags.
-    const REFUSED_SHIFT: u32 = 16;
+    pub(crate) const TRACED: u8 = 2;
 
     /// Offset of `generation`, for the gdb commands; so are the next six.
     pub(crate) const GENERATION: usize = offset_of!(Slot, generation);
@@ -142,33 +141,21 @@ impl Slot {
         self.connection.get()
     }
 
-    pub(crate) fn has(&self, flag: u32) -> bool {
+    pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags.get() & flag == flag
     }
 
-    pub(crate) fn raise(&self, flag: u32) {
+    pub(crate) fn raise(&self, flag: u8) {
         self.flags.set(self.flags.get() | flag);
-    }
-
-    /// What became of a lost `ngx.ctx`, a number of `restore.rs`; 0 at first.
-    pub(crate) fn outcome(&self) -> u32 {
-        self.flags.get() >> Self::OUTCOME_SHIFT & 7
-    }
-
-    pub(crate) fn set_outcome(&self, outcome: u32) {
-        let others = self.flags.get() & !(7 << Self::OUTCOME_SHIFT);
-        self.flags.set(others | (outcome & 7) << Self::OUTCOME_SHIFT);
     }
 
     /// Counts a refusal while this request was running, up to 65535.
     pub(crate) fn count_refused(&self) {
-        if self.refused() < 0xffff {
-            self.flags.set(self.flags.get().wrapping_add(1 << Self::REFUSED_SHIFT));
-        }
+        self.refused.set(self.refused.get().saturating_add(1));
     }
 
     pub(crate) fn refused(&self) -> u32 {
-        self.flags.get() >> Self::REFUSED_SHIFT
+        self.refused.get().into()
     }
 
     /// The stashed `ngx.ctx`: its reference and the VM that has it. `None` if none is stashed.
@@ -321,6 +308,8 @@ impl Slots {
         slot.connection.set(0);
         slot.original.set(0);
         slot.flags.set(0);
+        slot.outcome.set(0);
+        slot.refused.set(0);
         slot.set_ctx(0, 0);
         slot.ended.set(now);
         self.live.set(self.live.get().wrapping_sub(1));

@@ -1,6 +1,4 @@
-/*
- * What Lua code passes to the functions of the library, and what it gets.
- */
+/* What Lua code passes to the functions of the library, and what it gets. */
 
 #ifndef NGX_HTTP_LUA_VAR_ARGUMENTS_H
 #define NGX_HTTP_LUA_VAR_ARGUMENTS_H

@@ -1,6 +1,4 @@
-/*
- * fetch(), and ngx.var after patch_ngx_var().
- */
+/* fetch(), and ngx.var after patch_ngx_var(). */
 
 #include "arguments.h"
 

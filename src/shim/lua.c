@@ -1,6 +1,4 @@
-/*
- * Looking up LuaJIT and the Lua module, and registering the embedded Lua packages.
- */
+/* Looking up LuaJIT and the Lua module, and registering the embedded Lua packages. */
 
 #include "lua.h"
 

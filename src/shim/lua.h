@@ -113,9 +113,11 @@ typedef struct {
 } lua_var_api_t;
 
 
+#pragma GCC visibility push(hidden)
+
 /* lua_var_lua_init() fills both.  The macros below are their short names. */
-extern lua_var_api_t          lua_var_api __attribute__((visibility("hidden")));
-extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")));
+extern lua_var_api_t          lua_var_api;
+extern const lua_var_rust_t  *lua_var_rust;
 
 #define api   lua_var_api
 #define rust  lua_var_rust
@@ -123,14 +125,14 @@ extern const lua_var_rust_t  *lua_var_rust __attribute__((visibility("hidden")))
 
 /* Counts a refusal, and logs it with the Lua call stack. */
 void lua_var_refuse(lua_State *L, const char *asked, const ngx_str_t *name,
-    const lua_var_req_t *req, const lua_var_value_t *out)
-    __attribute__((visibility("hidden")));
+    const lua_var_req_t *req, const lua_var_value_t *out);
 
 /* The innermost Lua function outside of the library; returns 0 if there is none. */
-int lua_var_caller(lua_State *L, lua_Debug *ar)
-    __attribute__((visibility("hidden")));
+int lua_var_caller(lua_State *L, lua_Debug *ar);
 
 /* Pushes the table of the VM's C functions, which the first call creates. */
-void lua_var_push_core(lua_State *L) __attribute__((visibility("hidden")));
+void lua_var_push_core(lua_State *L);
+
+#pragma GCC visibility pop
 
 #endif

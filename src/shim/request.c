@@ -1,6 +1,4 @@
-/*
- * Accessors that have to be in C: bitfields, whose layout only a C compiler knows.
- */
+/* Accessors that have to be in C: bitfields, whose layout only a C compiler knows. */
 
 #include "shim.h"
 

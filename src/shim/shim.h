@@ -150,31 +150,19 @@ typedef struct {
     lua_var_value_t         out;
 } lua_var_call_t;
 
-/* The functions of Rust that C calls. */
+/* The functions of Rust that C calls; src/api has their documentation. */
 typedef struct {
-    /* Reads a variable by name.  LUA_VAR_AGAIN: convert the name to lower case. */
-    void (*fetch)(lua_var_call_t *call);
-
     /*
-     * Reads a variable by what its name was resolved to.  LUA_VAR_AGAIN: call fetch(),
-     * also for the reason of a refusal.
+     * LUA_VAR_AGAIN: the name has to be in lower case, for fetch() and set(); read() does not
+     * know, so that fetch() has to be called; number() gives none.
      */
+    void (*fetch)(lua_var_call_t *call);
     void (*read)(lua_var_call_t *call);
-
-    /* Reads a capture of the last regular expression. */
     void (*capture)(lua_var_call_t *call);
-
-    /* Assigns the text, or unsets without one.  LUA_VAR_AGAIN as for fetch(). */
     void (*set)(lua_var_call_t *call);
-
-    /* The number in a text of ngx.var, if fetch() gives one; else LUA_VAR_AGAIN. */
     void (*number)(lua_var_call_t *call);
-
-    /* Whether the request is live. */
     void (*live)(lua_var_call_t *call);
-
-    /* Writes the bits of the current request's handle to req.value. */
-    void (*acquire)(lua_var_call_t *call);
+    void (*acquire)(lua_var_call_t *call);      /* writes the handle's bits to req.value */
 
     /* Counts the refusal in *out.  If it returns 1, it has to be logged with all frames. */
     ngx_uint_t (*refused)(const lua_var_value_t *out,
@@ -191,10 +179,7 @@ typedef struct {
     ngx_uint_t (*is_tracing)(void);
     void (*made)(uint64_t handle, const char *source, int32_t line);
 
-    /*
-     * Series n: its name in the LUA_VAR_SERIES bytes at buf, with its length in out->len, and
-     * its value in out->number.  Returns 0 after the last.
-     */
+    /* The name of series n in LUA_VAR_SERIES bytes, its length and value in *out; 0: no more */
     ngx_uint_t (*figure)(ngx_uint_t n, u_char *buf, lua_var_value_t *out);
 
     /*
@@ -225,10 +210,7 @@ const lua_var_chunk_t *lua_var_rs_stream(void);
 
 /* -- lua.c: what Rust asks of C ----------------------------------------- */
 
-/*
- * The file that this copy of the module was loaded from.  Returns NGX_DECLINED if it
- * is linked into nginx.
- */
+/* The file that has this copy of the module; NGX_DECLINED if it is linked into nginx. */
 ngx_int_t lua_var_file(const char **file);
 
 /*

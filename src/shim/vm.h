@@ -1,6 +1,4 @@
-/*
- * The module's state in a Lua VM: the cache of names, and what its handles are made of.
- */
+/* The module's state in a Lua VM: the cache of names, and what its handles are made of. */
 
 #ifndef NGX_HTTP_LUA_VAR_VM_H
 #define NGX_HTTP_LUA_VAR_VM_H

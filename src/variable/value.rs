@@ -8,6 +8,8 @@ use crate::nginx::request::Request;
 pub(crate) enum Value<'a> {
     /// The variable is not found.
     Nil,
+    /// The result of a call without a value.
+    True,
     /// A text of the request, which lives as long as it.
     Text(&'a [u8]),
     /// A text that a handler returned. It may be freed before the request ends, as `$request_body`

@@ -164,14 +164,13 @@ fn a_slot_remembers_when_its_last_occupant_ended() {
 fn refusals_are_counted_beside_the_flags() {
     let slot = free_slot();
     slot.raise(Slot::FROM_ERROR_PAGE);
-    slot.set_outcome(7);
-    slot.set_outcome(5);
+    slot.outcome.set(5);
     for n in 0..0x1_0010 {
         assert_eq!(slot.refused(), n.min(0xffff));
         slot.count_refused();
     }
     assert!(slot.has(Slot::FROM_ERROR_PAGE));
-    assert_eq!(slot.outcome(), 5);
+    assert_eq!(slot.outcome.get(), 5);
     assert_eq!(slot.refused(), 0xffff);
 }
 

@@ -25,7 +25,10 @@ const ORIGINAL: [&[u8]; 4] =
 /// What a slot points to: a request's values of this file, in its pool.
 #[derive(Clone, Copy)]
 struct Kept {
-    original: [ngx_str_t; 4],
+    /// URI, arguments and method.
+    original: [ngx_str_t; 3],
+    /// The status that caused the first error page; 0 before.
+    status: usize,
     /// What was assigned to `$from_error_page` since the last error page; null if nothing.
     assigned: ngx_str_t,
 }
@@ -65,7 +68,9 @@ fn note(r: Request<'_>, slot: &Slot, redirect: &Redirect<'_>) {
         // What was assigned before an error page does not count after it.
         let mut new = Kept { assigned: EMPTY, ..kept.get() };
         if is_first {
-            new.original = before(r, redirect.status);
+            let texts = [r.uri(), r.args(), r.method_name()];
+            new.original = texts.map(|text| str_of(text.unwrap_or_default()));
+            new.status = redirect.status;
         }
         kept.set(new);
     }
@@ -121,7 +126,7 @@ fn existing(slot: &Slot) -> Option<&Cell<Kept>> {
 /// The same; they are made if there are none yet. `None` if there is no memory.
 fn kept<'s>(r: Request<'_>, slot: &'s Slot) -> Option<&'s Cell<Kept>> {
     if slot.original() == 0 {
-        let place = r.pool()?.put(Kept { original: [EMPTY; 4], assigned: EMPTY })?;
+        let place = r.pool()?.put(Kept { original: [EMPTY; 3], status: 0, assigned: EMPTY })?;
         slot.set_original(place.as_ptr() as usize);
     }
     existing(slot)
@@ -134,20 +139,20 @@ fn assigned(slot: &Slot) -> Option<&[u8]> {
     (!assigned.data.is_null()).then(|| unsafe { bytes(assigned) })
 }
 
-fn before(r: Request<'_>, status: usize) -> [ngx_str_t; 4] {
-    let status = r.pool().and_then(|pool| pool.text(0, |w| put!(w; status as u64)));
-    [r.uri(), r.args(), r.method_name(), status].map(|text| str_of(text.unwrap_or_default()))
-}
-
 /// The variables in [`ORIGINAL`]: empty in a request that did not come through an `error_page`.
 struct Original;
 
 impl Defined for Original {
     fn value<'a>(r: Request<'a>, which: usize) -> Option<&'a [u8]> {
         let kept = registry().find(r.address()).and_then(existing);
-        let text = kept.and_then(|kept| kept.get().original.get(which).copied());
-        // SAFETY: the strings are the request's, or in its pool, and live as long as it does.
-        Some(text.map_or(b"", |text| unsafe { bytes(text) }))
+        let Some(kept) = kept.map(Cell::get).filter(|kept| kept.status != 0) else {
+            return Some(b"");
+        };
+        match kept.original.get(which) {
+            // SAFETY: the strings are the request's, and live as long as it does.
+            Some(text) => Some(unsafe { bytes(*text) }),
+            None => r.pool()?.text(0, |w| put!(w; kept.status as u64)),
+        }
     }
 }
 

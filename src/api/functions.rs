@@ -6,7 +6,7 @@ use super::Failure;
 use crate::culprits::origins;
 use crate::nginx::request::{AnyRequest, Unproved};
 use crate::nginx::shim::{
-    LUA_VAR_AGAIN, LUA_VAR_SERIES, lua_var_call_t, lua_var_found_t, lua_var_value_t,
+    LUA_VAR_AGAIN, LUA_VAR_SERIES, LUA_VAR_TRUE, lua_var_call_t, lua_var_found_t, lua_var_value_t,
 };
 use crate::nginx::string::{bytes, bytes_or_null};
 use crate::nginx::{ngx_connection_t, ngx_http_request_t, ngx_uint_t};
@@ -159,10 +159,13 @@ pub(super) unsafe extern "C" fn acquire(call: *mut lua_var_call_t) {
         }
         Err(why) => Err(why),
     };
-    call.out.put_result(made.map(|made| {
-        call.req.value = made.to_bits();
-        Value::True
-    }));
+    match made {
+        Ok(made) => {
+            call.req.value = made.to_bits();
+            call.out.put_kind(LUA_VAR_TRUE);
+        }
+        Err(why) => call.out.put_failure(why.into()),
+    }
 }
 
 /// `stats`: the name of series `n` in `buf`, its length in `out.len`, and its value in

@@ -324,7 +324,8 @@ class LuaVarGlobal:
         # The offsets of vmstate and cur_L differ between versions.  vmstate precedes the link
         # to the main thread.  cur_L follows bc_cfunc_int and bc_cfunc_ext, which are FUNCC, or
         # the latter FUNCCW, with LUA_MINSTACK slots.
-        states = [self.signed(words[n - 1]) for n in range(16, 48) if words[n] == self.main]
+        states = [words[n - 1] for n in range(16, 48) if words[n] == self.main]
+        states = [state - (1 << 32) if state >> 31 == 1 else state for state in states]
         states = [state for state in states if self.LAST <= state < 1 << 16]
         calls = [n for n in range(24, 94) if (words[n] & 0xffffff00) == 20 << 8 and
                  (words[n] >> 32) - (words[n] & 0xffffffff) in (0, 1)]
@@ -341,11 +342,6 @@ class LuaVarGlobal:
             return LuaVarMemory.u64(thread + 16) == self.address
         except LuaVarError:
             return False
-
-    @staticmethod
-    def signed(word):
-        """A 32-bit number that has a word of its own."""
-        return word if word < 1 << 31 else word - (1 << 32)
 
     def is_in_trace(self):
         return self.vmstate >= 0 or self.jit_base != 0

@@ -80,6 +80,7 @@ class LuaVarModule:
             data = LuaVarMemory.read(address + self.HEAD.size, 24 * (reasons + facts))
             facts = [(LuaVarMemory.read(text, min(length, 256)).decode("ascii", "replace"), value)
                      for text, length, value in struct.iter_unpack("<3Q", data)]
+            # The messages that Lua gets for refusals.
             self.reasons = [text for text, _ in facts[:reasons]]
             vars(self).update(facts[reasons:])
 
@@ -150,12 +151,6 @@ class LuaVarModule:
             return self.module in self.modules()
         except LuaVarError:
             return False
-
-    def reason(self, number):
-        """The message that Lua got for a refusal."""
-        if number >= len(self.reasons):
-            raise LuaVarError("a refusal for a reason that the module does not have")
-        return self.reasons[number]
 
     def lua_main_conf(self):
         """The Lua module's main configuration; None if the module is not loaded."""
@@ -371,7 +366,7 @@ asked for, the reason, what nginx was running, and an example."""
         if not hash_:
             return line + "others, for which the table has no room"
         line += "%s %s%s (%s)" % (at, asked, " \"%s\"" % variable if variable else "",
-                                  module.reason(reason))
+                                  module.reasons[reason])
         facts = ["in " + phase if phase else "", request if example == 2 else "",
                  "while \"%s\" was running" % request_line
                  if example == 2 and request_line else ""]

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
-use core::{iter, ptr};
+use core::ptr;
 
 use super::slots::Slot;
 
@@ -40,7 +40,14 @@ impl Index {
     /// The slot of the live request at `address`, which is only compared.
     #[inline(always)]
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slot> {
-        chain(self.head(address)?).find(|slot| slot.request() == address)
+        let mut link = self.head(address)?.get();
+        while let Some(slot) = link {
+            if slot.request() == address {
+                break;
+            }
+            link = slot.link.get();
+        }
+        link
     }
 
     /// Adds an occupied slot under `address`, which is that of its request.
@@ -67,12 +74,7 @@ impl Index {
 
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn count(&self) -> usize {
-        self.heads.iter().map(|head| chain(head).count()).sum()
+        let next = |slot: &&'static Slot| slot.link.get();
+        self.heads.iter().map(|head| core::iter::successors(head.get(), next).count()).sum()
     }
-}
-
-/// The slots in a chain.
-#[inline(always)]
-fn chain(head: &Cell<Option<&'static Slot>>) -> impl Iterator<Item = &'static Slot> {
-    iter::successors(head.get(), |slot| slot.link.get())
 }

@@ -61,7 +61,7 @@ impl Origin {
 static TABLE: PerWorker<Cell<Option<&'static [Origin; ORIGINS]>>> = PerWorker(Cell::new(None));
 
 fn entry(handle: Handle) -> Option<&'static Origin> {
-    // the bits below are the same in all
+    // A generation is odd, and that of a fake handle counts from the third bit on.
     let number = handle.generation >> if handle.is_fake() { 2 } else { 1 };
     let mixed = handle.id ^ number.wrapping_mul(0x9e37_79b1);
     TABLE.get()?.get(mixed as usize % ORIGINS)

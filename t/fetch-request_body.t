@@ -7,7 +7,10 @@ use Test::Nginx::Socket::Lua 'no_plan';
 
 add_block_preprocessor(sub {
     my $block = shift;
-    $block->set_value(http_config => "log_format body '\$request_body';");
+    $block->set_value(http_config => <<'END');
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
+    log_format body '$request_body';
+END
     $block->set_value(no_error_log => '[error]') if !defined $block->no_error_log;
 });
 
@@ -102,16 +105,7 @@ nil
     client_header_buffer_size 4k;
     location = /t {
         content_by_lua_block {
-            local fetch = require("resty.ngxvar").fetch
-
-            local function resident()
-                collectgarbage()
-                collectgarbage()
-                local file = io.open("/proc/self/statm")
-                local _, pages = file:read("*n", "*n")
-                file:close()
-                return pages * 4096
-            end
+            local fetch, resident = require("resty.ngxvar").fetch, require "resident"
 
             ngx.req.read_body()
             local same = fetch("request_body") == ngx.req.get_body_data()

@@ -545,21 +545,14 @@ set: 100)$
 
 
 === TEST 17: an error leaves nothing in the request's memory
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA_DIR/?.lua;;";
 --- config
     set $own "";
     location = /t {
         content_by_lua_block {
             local ngxvar = require "resty.ngxvar"
-            local long = ("n"):rep(1000)
-
-            local function resident()
-                collectgarbage()
-                collectgarbage()
-                local file = io.open("/proc/self/statm")
-                local _, pages = file:read("*n", "*n")
-                file:close()
-                return pages * 4096
-            end
+            local long, resident = ("n"):rep(1000), require "resident"
 
             local function grown(name)
                 local before = resident()

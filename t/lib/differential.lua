@@ -78,8 +78,11 @@ local names = {}
 for _, group in ipairs { "core", "proxy_protocol", "tcpinfo", "ssl", "upstream",
                          "modules", "own", "nothing" }
 do
-    for name in _M.groups[group]:gmatch("%S+") do
-        names[#names + 1] = name
+    -- qemu-user, in which the tests run for arm64, does not give the guest's TCP_INFO
+    if group ~= "tcpinfo" or jit.arch ~= "arm64" then
+        for name in _M.groups[group]:gmatch("%S+") do
+            names[#names + 1] = name
+        end
     end
 end
 

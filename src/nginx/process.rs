@@ -1,4 +1,4 @@
-//! The kinds, the slots and the ids of nginx's processes, and the error of this one's last system
+//! The kinds, the numbers and the ids of nginx's processes, and the error of this one's last system
 //! call.
 
 use ngx::ffi;
@@ -10,23 +10,23 @@ pub(crate) const MAX: usize = ffi::NGX_MAX_PROCESSES as usize + 1;
 /// that it makes (`ngx_process_slot`). nginx gives a slot to another process only when it has reaped
 /// the one before.
 pub(crate) fn number() -> usize {
-    let (kind, slot) = (&raw const ffi::ngx_process, &raw const ffi::ngx_process_slot);
-    // SAFETY: `ngx_process` is a static integer, which nginx sets when the process begins.
-    let kind = unsafe { *kind } as u32;
-    if kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_HELPER {
-        // SAFETY: `ngx_process_slot` is a static integer, which nginx sets before it forks.
-        unsafe { *slot as usize }.wrapping_add(1)
-    } else {
-        0
+    if !matches!(kind(), ffi::NGX_PROCESS_WORKER | ffi::NGX_PROCESS_HELPER) {
+        return 0;
     }
+    let slot = &raw const ffi::ngx_process_slot;
+    // SAFETY: `ngx_process_slot` is a static integer, which nginx sets before it forks.
+    unsafe { *slot as usize }.wrapping_add(1)
 }
 
 /// Whether this process serves requests: it is a worker, or `master_process` is off.
 pub(crate) fn serves() -> bool {
+    matches!(kind(), ffi::NGX_PROCESS_WORKER | ffi::NGX_PROCESS_SINGLE)
+}
+
+fn kind() -> u32 {
     let kind = &raw const ffi::ngx_process;
     // SAFETY: `ngx_process` is a static integer, which nginx sets when the process begins.
-    let kind = unsafe { *kind };
-    kind == ffi::NGX_PROCESS_WORKER as usize || kind == ffi::NGX_PROCESS_SINGLE as usize
+    unsafe { *kind as u32 }
 }
 
 pub(crate) fn own_pid() -> u64 {

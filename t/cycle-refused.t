@@ -17,14 +17,6 @@ my $OWN    = NginxServer->module;
 my @LUA    = NginxServer->other_modules;
 my $BROTLI = NgxVarTest::Nginx->file('ngx_http_brotli_filter_module');
 
-# Makes the master start another worker.
-sub replace_worker ($nginx) {
-    my ($old) = $nginx->workers;
-    $nginx->signal('QUIT', $old);
-    $nginx->await('another worker', sub { ($nginx->workers)[0] // $old != $old });
-    return;
-}
-
 sub part ($name, $code) { return NginxServer->part($name, $code) }
 
 my $SERVED = "server { listen 127.0.0.1:$PORT; location / { return 200 served; } }";
@@ -74,7 +66,7 @@ CONF
 
 part 'a worker that is made after a refused reload restores what lost its ngx.ctx in a filter' => sub {
     my $http = <<"CONF";
-        lua_package_path "LUA/?.lua;;";
+        lua_package_path "$ENV{TEST_NGINX_LUA_DIR}/?.lua;;";
         server {
             listen 127.0.0.1:$PORT;
             location = /static.txt {
@@ -84,30 +76,14 @@ part 'a worker that is made after a refused reload restores what lost its ngx.ct
             location = /page { content_by_lua_block { ngx.print(tostring(ngx.ctx.by_c)) } }
         }
 CONF
-    my $nginx = NginxServer->new(http => '');
-    my $root  = $nginx->root;
-    $http =~ s/LUA/$root/;
-    write_file("$root/html/static.txt", 'text');
-    # Lua code that makes a ngx.ctx as lua-nginx-module's own functions in C do
-    write_file("$root/by_c.lua", <<'LUA');
-local base = require "resty.core.base"
-local ffi = require "ffi"
-
-return {
-    set = function (ctx)
-        local ctxs = debug.getregistry().ngx_lua_ctx_tables
-        local r, ref = base.get_request(), base.ref_in_table(ctxs, ctx)
-        assert(ffi.C.ngx_http_lua_ffi_set_ctx_ref(r, ref) == 0)
-    end,
-}
-LUA
+    my $nginx = NginxServer->new(http => $http);
+    write_file($nginx->root . '/html/static.txt', 'text');
     my $seen = sub { $nginx->get('/static.txt', headers => { 'If-Match' => '"other"' })->{content} };
-    $nginx->configure(http => $http);
     $nginx->start;
     is($seen->(), 'by C', 'at first');
     $nginx->configure(http => "no_such; $http");
     $nginx->reload_in_vain(qr/unknown directive "no_such"/);
-    replace_worker($nginx);
+    $nginx->renew_worker;
     is($seen->(), 'by C', 'in a worker that was made later');
     $nginx->stop_cleanly(allow => qr/no_such/);
 };
@@ -131,7 +107,7 @@ CONF
         write_file($nginx->root . '/conf/nginx.conf',
             read_file($nginx->root . '/conf/nginx.conf') . "no_such;\n");
         $nginx->reload_in_vain(qr/unknown directive "no_such"/);
-        replace_worker($nginx);
+        $nginx->renew_worker;
         is($nginx->get("/$_")->{content} =~ /^(first|page|.*404.*)/s ? 'answered' : 'not', 'answered', "$from: /$_")
             for qw(error first);
     };

@@ -239,8 +239,7 @@ for my $master ('on', $is_reloaded ? 'off' : ()) {
 
         if ($master eq 'on') {
             is_deeply([ $nginx->workers ], \@workers, 'the workers are the same after a reload that failed');
-            $nginx->signal('QUIT', @workers);
-            $nginx->await('another worker', sub { ($nginx->workers)[0] // $workers[0] != $workers[0] });
+            $nginx->renew_worker;
             is_served($nginx, 'A', 'by a worker that was made after it');
             $nginx->configure(modules => [ NginxServer->modules ]);
             reload($nginx, 'C');
@@ -337,9 +336,7 @@ CONF
         $check->('after a reload that failed');
     }
     if ($master eq 'on') {
-        my ($old) = $nginx->workers;
-        $nginx->signal('QUIT', $old);
-        $nginx->await('another worker', sub { ($nginx->workers)[0] // $old != $old });
+        $nginx->renew_worker;
         $check->('in a worker that was made after that');
     }
 

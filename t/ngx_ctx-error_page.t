@@ -506,12 +506,7 @@ page
     location = /t {
         error_page 500 /own-page;
         rewrite_by_lua_block {
-            local base = require "resty.core.base"
-            local ffi = require "ffi"
-            local ctxs = debug.getregistry().ngx_lua_ctx_tables
-            local ref = base.ref_in_table(ctxs, { by_c = "by C" })
-
-            assert(ffi.C.ngx_http_lua_ffi_set_ctx_ref(base.get_request(), ref) == 0)
+            require("by_c").set{ by_c = "by C" }
             ngx.exit(500)
         }
     }

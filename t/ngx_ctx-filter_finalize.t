@@ -108,20 +108,6 @@ page
 --- user_files
 >>> static.txt
 static
->>> by_c.lua
-local base = require "resty.core.base"
-local ffi = require "ffi"
-
-local _M = {}
-
-function _M.set(ctx)
-    local ctxs = debug.getregistry().ngx_lua_ctx_tables
-
-    assert(ffi.C.ngx_http_lua_ffi_set_ctx_ref(base.get_request(),
-                                              base.ref_in_table(ctxs, ctx)) == 0)
-end
-
-return _M
 --- request
 GET /static.txt
 --- more_headers

@@ -71,13 +71,14 @@ sub finish ($run) {
 }
 
 sub await ($what, $code) {
-    return wait_until(15, $code) ? 1 : fail("in time: $what");
+    return wait_until(NgxVarTest::Server::TIMEOUT, $code) ? 1 : fail("in time: $what");
 }
 
 # Serves a file while the code runs, which gets the address and the run.
 sub serve ($file, $code) {
     my $run = start($DEMO, 'serve', $file);
-    await("$file is served", sub { output($run) =~ /Ctrl-C stops it:\n\n(?:  .*\n)+\n/ }) or return;
+    await("$file is served", sub { output($run) =~ /Ctrl-C stops it:\n\n(?:  .*\n)+\n/ })
+        or return diag(output($run));
     my ($address) = output($run) =~ m{(http://127\.0\.0\.1:\d+)/};
     subtest $file => sub { $code->($address, $run) };
     kill INT => $run->{pid};

@@ -49,8 +49,6 @@ add_block_preprocessor(sub ($block) {
 END
     $block->set_value(config => plays($block->plays)) if defined $block->plays;
     $block->set_value(request => 'GET /t') if !defined $block->request;
-    # The clients run in the same nginx.
-    $block->set_value(timeout => 15) if !defined $block->timeout;
 });
 
 sub plays ($lines) {

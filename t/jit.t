@@ -345,7 +345,6 @@ a number for a name: true nil nil
 GET /t?a=1
 --- response_body
 done
---- timeout: 20s
 --- skip_eval
 3: # millions of calls
 $ENV{TEST_NGINX_USE_VALGRIND}
@@ -401,7 +400,6 @@ GET /t?a=1
 --- response_body
 ngx.var: true
 done
---- timeout: 20s
 --- skip_eval
 3: # memcheck keeps what is freed and has memory of its own, as qemu has
 $ENV{TEST_NGINX_USE_VALGRIND} || NgxVarTest::Nginx->is_emulated

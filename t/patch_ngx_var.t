@@ -267,7 +267,6 @@ true true
 GET /t
 --- response_body eval
 "different: \n"
---- timeout: 20s
 --- no_error_log
 [alert]
 
@@ -288,7 +287,6 @@ GET /t
 GET /t
 --- response_body eval
 "different: \n"
---- timeout: 20s
 --- no_error_log
 [alert]
 --- skip_eval

@@ -60,7 +60,7 @@ is($done, $quarter, 'the storm is answered');
 
 $nginx->reload;
 $done += storm($quarter);
-wait_until(10, sub { status()->{workers} == WORKERS }) or fail('the old workers are gone');
+wait_until(NginxServer::TIMEOUT, sub { status()->{workers} == WORKERS }) or fail('the old workers are gone');
 is($done, 2 * $quarter, 'while nginx reloads, too');
 
 is(status()->{$STALE}, $done * PER_REQUEST, 'each refusal is counted once');
@@ -70,7 +70,7 @@ my @clients = map { my $client = NgxVarTest::Client->new($PORT); $client->send('
     1 .. $quarter;
 kill KILL => ($nginx->workers)[0];
 my $answered = grep { $_->read_to(qr/done\n/) } @clients;
-wait_until(10, sub { eval { status()->{workers} } == WORKERS }) or fail('the killed worker is replaced');
+wait_until(NginxServer::TIMEOUT, sub { eval { status()->{workers} } == WORKERS }) or fail('the killed worker is replaced');
 $done += $answered;
 my $now = status();
 cmp_ok($now->{$STALE}, '>=', $done * PER_REQUEST, 'what the workers counted that were not killed');

@@ -47,8 +47,6 @@ add_block_preprocessor(sub ($block) {
     }
 END
     $block->set_value(request => 'GET /t');
-    # The clients run in the same nginx.
-    $block->set_value(timeout => 20) if !defined $block->timeout;
     $block->set_value(no_error_log => ['[error]']) if !defined $block->no_error_log;
 });
 

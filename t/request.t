@@ -660,4 +660,3 @@ GET /t
 12345678
  balancer /slice /slice, balancer /slice /slice, header /slice /slice, balancer /slice /slice, header /slice /slice
 balancer nil stale request
---- timeout: 20

@@ -121,7 +121,7 @@ is($nginx->get('/moved_default')->{content}, "nil\n", 'nor after another redirec
 
 # A request lives a little longer than its response.
 my $now;
-wait_until(5, sub { ($now = stats())->{live_requests} == 1 });
+wait_until(NginxServer::TIMEOUT, sub { ($now = stats())->{live_requests} == 1 });
 is($now->{$STALE},        70, 'stale handles are counted');
 is($now->{'refused_total{reason="no_variables"}'}, 1,  'refusals without variables are counted');
 is($now->{'restored_total{redirect="error_page"}'},  1,  'an ngx.ctx restored after an error page is counted');
@@ -141,7 +141,7 @@ is(join(' ', map { s{$where}{content}r . " $by{$_}" } sort keys %by),
     . 'refused_by_total{at="content",variable="uri",reason="no_variables"} 1', 'stats() has the culprits');
 
 my $log;
-wait_until(5, sub { ($log = read_file($nginx->root . '/logs/seen.log')) =~ /landed_all/ });
+wait_until(NginxServer::TIMEOUT, sub { ($log = read_file($nginx->root . '/logs/seen.log')) =~ /landed_all/ });
 like($log, qr{^/stale 70 ""$}m,            '$lua_var_refused');
 like($log, qr{^/landed 0 "error_page"$}m,   '$lua_var_restored, after an error page');
 like($log, qr{^/landed_off 0 "off"$}m,         '$lua_var_restored, where it is off');
@@ -278,29 +278,29 @@ END
 
 my $counted = stats();
 $nginx->reload;
-wait_until(10, sub { stats()->{workers} == WORKERS }) or fail('the old workers are gone');
+wait_until(NginxServer::TIMEOUT, sub { stats()->{workers} == WORKERS }) or fail('the old workers are gone');
 is(stats()->{$_}, $counted->{$_}, "$_ is as before the reload") for $STALE, $OTHER;
 
 # What a killed worker counted stays, and it is no longer listed.
 my $pid = $nginx->get('/pid')->{content};
 kill KILL => $pid;
-wait_until(10, sub {
+wait_until(NginxServer::TIMEOUT, sub {
     my $body = eval { $nginx->get('/json')->{content} } or return 0;
     my $json = JSON::PP::decode_json($body);
     return $json->{workers} == WORKERS && !grep { $_->{pid} == $pid } $json->{by_worker}->@*;
 }) or fail('another worker replaces the one that was killed');
 is(stats()->{$STALE}, 73, 'what a killed worker counted stays');
-ok(wait_until(5, sub { stats()->{live_requests} == 1 }), 'the live requests of a killed worker do not count');
+ok(wait_until(NginxServer::TIMEOUT, sub { stats()->{live_requests} == 1 }), 'the live requests of a killed worker do not count');
 
 # Without a master nobody takes the row of a killed worker, so it is listed as dead.
 my $client = NgxVarTest::Client->new(NginxServer->port);
 $client->send('/hold');
 $client->read_to(qr/pid \d+\n/);
 my ($held) = $client->rest =~ /pid (\d+)\n/;
-ok(wait_until(5, sub { stats()->{live_requests} == 2 }), 'the held request is live');
+ok(wait_until(NginxServer::TIMEOUT, sub { stats()->{live_requests} == 2 }), 'the held request is live');
 my @others = grep { $_ != $held } $nginx->workers;
 kill KILL => $nginx->master, $held;
-ok(wait_until(5, sub { !-e "/proc/$held" }), 'the worker of the held request is killed') or diag("$held is not reaped here");
+ok(wait_until(NginxServer::TIMEOUT, sub { !-e "/proc/$held" }), 'the worker of the held request is killed') or diag("$held is not reaped here");
 is(stats()->{workers},       1,  'only the other worker is counted');
 is(stats()->{live_requests},          1,  'no live request of the killed worker is counted');
 is(stats()->{$STALE}, 73, 'what the killed worker counted stays');

@@ -24,6 +24,8 @@ my $dir         = tempdir(DIR => "$root/target", CLEANUP => 1);
 my $is_asan = $ENV{TEST_NGINX_USE_ASAN};
 delete @ENV{ grep { /^TEST_NGINX_/ && $_ ne 'TEST_NGINX_BINARY' } keys %ENV };
 $ENV{TEST_NGINX_LOAD_MODULES} = join ' ', NgxVarTest::Env::lua_modules();
+# Here, tests fail, and wait that long.
+$ENV{TEST_NGINX_TIMEOUT} = 3;
 
 my $PROLOGUE = <<'END';
 use lib 't/lib';

@@ -14,7 +14,7 @@ local _M = {}
 
 local Connection = { __index = {} }
 
-local TIMEOUT = 10000   -- ms; only a failing test waits that long
+local TIMEOUT = 25000   -- ms; only a failing test waits that long
 local LIB_DIR = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$")
 
 
@@ -330,7 +330,7 @@ end
 
 
 local function nghttp(uris, options)
-    return command({ "nghttp", "--no-verify-peer", "--timeout=10" },
+    return command({ "nghttp", "--no-verify-peer", "--timeout=25" },
                    options.tls and "https" or "http", uris, options)
 end
 
@@ -351,7 +351,7 @@ end
 
 -- Requests the URIs one after another on one HTTP/2 connection with TLS.
 function _M.http2_in_turn(uris, options)
-    return _M.run(command(curl("--http2", "--max-time", "10"), "https", uris, options))
+    return _M.run(command(curl("--http2", "--max-time", "25"), "https", uris, options))
 end
 
 

@@ -216,7 +216,7 @@ function _M.http2(port, uris, plain_port)
                     or "https://localhost:" .. port .. uri
 
         for _, word in ipairs { i == 1 and "curl" or "--next", "--silent", "--insecure",
-                                "--noproxy", "*", "--max-time", "10",
+                                "--noproxy", "*", "--max-time", "25",
                                 "--resolve", url:match("localhost:%d+") .. ":127.0.0.1",
                                 plain and "--http1.1" or "--http2",
                                 "--output", "/dev/null",

@@ -19,8 +19,8 @@ use Test::Nginx::Util qw(is_str);
 
 our @EXPORT_OK = qw(check_error_log check_access_log check_shutdown_log forget_log);
 
-# Lines of the log phase come after the response.
-my $PATIENCE = $Test::Nginx::Util::UseValgrind ? 10 : 2;
+# Seconds. Lines of the log phase come after the response.
+my $PATIENCE = $Test::Nginx::Util::Timeout;
 
 # error.log is read on from here by each check, except in the accumulating
 # mode.

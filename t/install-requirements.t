@@ -177,6 +177,22 @@ utime time + 10, time + 10, "$WORK/nginx/objs/ngx_auto_config.h";
 make_nginx('LUA_VAR_FEATURES=testing');
 is(builds(), 4, 'and again when nginx is configured anew');
 
+# ---- Sources from nginx's repository, where ./configure is auto/configure ----------------
+
+sub nginx_tree ($verb, @settings) { return run(join ' ', @settings, "NGINX_BIN=$ENV{TEST_NGINX_BINARY} build/nginx-tree $verb") }
+
+my (undef, $configured) = nginx_tree('path');
+chomp $configured;
+my $cloned = "NGINX_SOURCE_DIR=$WORK/cloned";
+run("cp -a $configured $WORK/cloned && rm -r $WORK/cloned/objs && mv $WORK/cloned/configure $WORK/cloned/auto");
+($status, $output) = nginx_tree('make', $cloned);
+is($status, 0, 'they are configured') or diag($output);
+like($output, qr/^configuring the headers of /, 'and said to be');
+my (undef, $copied) = nginx_tree('path', $cloned);
+chomp $copied;
+ok(-f "$copied/objs/ngx_auto_config.h", 'the headers are there');
+remove_tree($copied) if $copied ne $configured;
+
 # ---- What a build calls itself ---------------------------------------------------------
 
 my ($version) = read_file("$ROOT/Cargo.toml") =~ /^version = "(.*)"/m;

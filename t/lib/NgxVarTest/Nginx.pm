@@ -69,7 +69,8 @@ sub to_load ($class, @modules) {
 # Why HTTP/3 cannot be tested, because nginx or the client lacks it; undef if it can.
 sub lacks_http3 ($class = undef) {
     return 'this nginx is built without HTTP/3' if $class->arguments !~ /--with-http_v3_module/;
-    return 'python3-aioquic is not installed' if system('python3 -c "import aioquic" 2> /dev/null') != 0;
+    # nginx's worker, which starts the client, has an empty environment
+    return 'python3-aioquic is not installed' if system('env -i python3 -c "import aioquic" 2> /dev/null') != 0;
     return undef;
 }
 

@@ -11,11 +11,14 @@ use lib 't/lib';
 use NginxServer;
 use NgxVarTest::Client ();
 use NgxVarTest::File qw(read_file);
+use NgxVarTest::Nginx ();
 use NgxVarTest::Process qw(spawn);
 use Test::More;
 
 NginxServer->skip_unless_plain;
 
+plan skip_all => 'the modules of t/bin/foreign-layout are not for the processor of this nginx'
+    if NgxVarTest::Nginx->is_emulated;
 plan skip_all => 'the module is linked in, with the layout that nginx was built with'
     if !defined NginxServer->module;
 

@@ -14,6 +14,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use NgxVarTest::Env ();
+use NgxVarTest::Nginx ();
 
 # Without NgxVarTest, which would set the environment of the children.
 my $is_upstream = grep { !ref && -f "$_/Test/Nginx/Socket.pm" } @INC;
@@ -116,7 +117,8 @@ fails('the second of the pipelined bodies', qr/response_body/,
     . qq{--- pipelined_requests eval\n["GET /t?n=1", "GET /t?n=2"]\n}
     . qq{--- response_body eval\n["1\\n", "3\\n"]\n});
 fails('a timeout', qr/timed out/,
-    location('ngx.sleep(2) ngx.say("hi")') . "$GET--- timeout: 0.2\n--- ignore_response\n");
+    location('ngx.sleep(2) ngx.say("hi")') . "$GET--- timeout: 0.2\n--- ignore_response\n",
+    env => { TEST_NGINX_TIMEOUT => 1 });    # of qemu-user
 fails('a body cut short', qr/response_body/,
     location('ngx.header.content_length = 5 ngx.print("hi") ngx.flush(true)')
     . "$GET--- response_body chomp\nhello\n");
@@ -244,6 +246,7 @@ is(keys %ports, 4, '  each has a port of its own');
 
 SKIP: {
     skip 'AddressSanitizer does not run in valgrind', 2 if $is_asan;
+    skip 'qemu-user does not run in valgrind', 2 if NgxVarTest::Nginx->is_emulated;
     skip 'valgrind is not installed', 2 if !grep { -x "$_/valgrind" } split /:/, $ENV{PATH};
     fails('memory that valgrind finds lost', qr/valgrind/,
         location('local ffi = require "ffi" ffi.cdef "void *malloc(size_t);" '

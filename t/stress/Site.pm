@@ -79,6 +79,7 @@ sub maps {
     return <<"END";
     variables_hash_max_size 4096;
     map_hash_bucket_size 256;
+    server_names_hash_bucket_size 64;    # the default on x86-64
     map \$remote_addr \$m_addr { default other; 127.0.0.1 local; ~^10\\. ten; ~^2 \$host; }
     map \$args \$m_args { default "\$args"; "" none; ~x=(?<cap>\\w+) "x is \$cap"; }
     map \$host \$m_host { hostnames; default no; .a.test a; b.test b; }

@@ -5,10 +5,12 @@ use v5.36;
 use lib 't/lib';
 
 use NginxServer;
+use NgxVarTest::Nginx ();
 use Test::More;
 
 NginxServer->skip_unless_plain;
 plan skip_all => 'AddressSanitizer needs more virtual memory than the limit' if $ENV{TEST_NGINX_USE_ASAN};
+plan skip_all => 'qemu-user knows no limit of virtual memory' if NgxVarTest::Nginx->is_emulated;
 
 my $port  = NginxServer->port;
 my $nginx = NginxServer->new(workers => 1, http => <<'END' =~ s/PORT/$port/r);

@@ -7,12 +7,15 @@
 use v5.36;
 use lib 't/lib';
 
+use NgxVarTest::Nginx ();
+
 BEGIN {
     # memcheck sees reads of freed memory that happen to give the right bytes, as
-    # AddressSanitizer does
+    # AddressSanitizer does; it does not run in qemu-user
     my $is_there = grep { -x "$_/valgrind" } split /:/, $ENV{PATH};
     my $is_other = grep { $ENV{"TEST_NGINX_$_"} } qw(USE_HUP CHECK_LEAK USE_ASAN);
-    $ENV{TEST_NGINX_USE_VALGRIND} ||= '--leak-check=no' if $is_there && !$is_other;
+    $ENV{TEST_NGINX_USE_VALGRIND} ||= '--leak-check=no'
+        if $is_there && !$is_other && !NgxVarTest::Nginx->is_emulated;
 }
 
 use NgxVarTest;

@@ -15,9 +15,8 @@ use NgxVarTest::Env ();
 
 sub numbers (%expressions) {
     my $root = NgxVarTest::Env::root();
-    my $tree = $ENV{NGINX_SOURCE_DIR};
-    chomp($tree = qx{"$root/build/nginx-tree" path}) if !defined $tree;
-    my $objs = $ENV{NGINX_BUILD_DIR} // "$tree/objs";
+    local $ENV{NGINX_BIN} = NgxVarTest::Env::nginx();
+    chomp(my ($tree, $objs) = map { scalar qx{"$root/build/nginx-tree" $_} } qw(path objs));
     -f "$objs/ngx_auto_config.h" or die "no configured nginx in $objs: run `make`\n";
 
     my $dir   = File::Temp->newdir(DIR => "$root/target");

@@ -82,7 +82,7 @@ pub(super) fn write(
     }
     let named = Handle::from_bits(refusal.given);
     let named = (refusal.kind == LUA_VAR_REQ_HANDLE).then_some(named);
-    match named.map(|named| registry().slots.ended(named, nginx::msec())) {
+    match named.map(|named| registry().slots.ended(named, nginx::msec() as u32)) {
         Some(Ended::Ago(ms)) => put!(w; ", which ended ", Seconds(i64::from(ms)), "s ago"),
         Some(Ended::Before(ms)) => {
             put!(w; ", which ended more than ", Seconds(i64::from(ms)), "s ago")

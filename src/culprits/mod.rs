@@ -150,7 +150,7 @@ fn take_line(culprit: &Culprit, interval: u64) -> Option<u64> {
     if SETTINGS.interval.get() == 0 {
         return None;
     }
-    culprit.take_line(now(), interval)
+    culprit.take_line(nginx::msec(), interval)
 }
 
 pub(crate) fn log(refusal: &lua_var_refusal_t) {

@@ -48,7 +48,7 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn ago(&self) -> u32 {
-        nginx::msec().wrapping_sub(self.made.load(Relaxed) as u32)
+        nginx::msec().wrapping_sub(self.made.load(Relaxed)) as u32
     }
 
     /// Whether this is the only place where the handle was given to Lua.
@@ -95,7 +95,7 @@ pub(crate) fn remember(handle: Handle, source: &[u8], line: i32) {
     let call = Call::enter();
     let request_line = request_line(LiveRequest::by_handle(&call, handle));
     origin.handle.store(handle.to_bits(), Relaxed);
-    origin.made.store(u64::from(nginx::msec()), Relaxed);
+    origin.made.store(nginx::msec(), Relaxed);
     origin.has_others.store(0, Relaxed);
     origin.at.store(at);
     let mut room = [0; 128];

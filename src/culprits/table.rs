@@ -170,11 +170,11 @@ impl Culprit {
     }
 
     /// Takes the right to log a line, which one worker has in each `interval`. `now` counts in
-    /// the same unit. Returns the number of refusals since the line before.
+    /// the same unit, by a monotonic clock. Returns the number of refusals since the line before.
     pub(crate) fn take_line(&self, now: u64, interval: u64) -> Option<u64> {
         let before = self.logged_at.load(Relaxed);
-        // The clock may have been set back.
-        if now.abs_diff(before) < interval {
+        // The time of a worker that is busy stands still.
+        if now.saturating_sub(before) < interval {
             return None;
         }
         self.logged_at.compare_exchange(before, now, Relaxed, Relaxed).ok()?;

@@ -84,12 +84,12 @@ pub(crate) fn time() -> (i64, i64) {
     (now.sec, now.msec as i64)
 }
 
-/// nginx's monotonic clock (`ngx_current_msec`): milliseconds, modulo 2^32.
-pub(crate) fn msec() -> u32 {
+/// nginx's monotonic clock (`ngx_current_msec`): milliseconds.
+pub(crate) fn msec() -> u64 {
     let now = &raw const ffi::ngx_current_msec;
     // SAFETY: `ngx_current_msec` is a static integer. The read is volatile because a signal
     // handler may change it.
-    unsafe { now.read_volatile() as u32 }
+    unsafe { now.read_volatile() as u64 }
 }
 
 /// The address of `ngx_http_module`, through whose `index` the configurations of all HTTP

@@ -45,7 +45,7 @@ unsafe extern "C" fn forget(slot: *mut c_void) {
     let slot: &'static Slot = unsafe { &*slot.cast() };
     let Registry { slots, index } = registry();
     index.remove(slot);
-    if slots.release(slot, nginx::msec()) {
+    if slots.release(slot, nginx::msec() as u32) {
         figures::set(Figure::RetiredSlots, u64::from(slots.retired()));
     }
     figures::set(Figure::Live, u64::from(slots.live()));

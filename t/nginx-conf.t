@@ -19,6 +19,8 @@ use NgxVarTest::Process qw(is_alive spawn wait_until);
 use NgxVarTest::Server ();
 NgxVarTest->import;
 
+plan skip_all => 'qemu-user follows no symbolic link into its own directory'
+    if NgxVarTest::Nginx->is_emulated;
 plan skip_all => 'the module is linked in, and these files load it'
     if NgxVarTest::Nginx->is_linked('ngx_http_lua_var_module');
 

@@ -30,7 +30,7 @@ sub numbers (%expressions) {
     my @include = map { "-I$_" } $objs, grep { -d } "$tree/src/core", "$tree/src/event",
         "$tree/src/event/modules", "$tree/src/event/quic", "$tree/src/os/unix", "$tree/src/http",
         "$tree/src/http/modules", "$tree/src/http/v2", "$tree/src/http/v3";
-    system($ENV{CC} // 'cc', '-w', @include, '-o', "$dir/numbers", "$dir/numbers.c") == 0
+    system(split(' ', $ENV{CC} // 'cc'), '-w', @include, '-o', "$dir/numbers", "$dir/numbers.c") == 0
         or die "the headers in $tree do not compile\n";
     my %number = map { split } qx{"$dir/numbers"};
     keys %number == @names or die "no numbers from the headers in $tree\n";

@@ -69,6 +69,7 @@ sub to_load ($class, @modules) {
 # Why HTTP/3 cannot be tested, because nginx or the client lacks it; undef if it can.
 sub lacks_http3 ($class = undef) {
     return 'this nginx is built without HTTP/3' if $class->arguments !~ /--with-http_v3_module/;
+    return 'qemu-user has no SO_COOKIE' if $class->is_emulated;
     # nginx's worker, which starts the client, has an empty environment
     return 'python3-aioquic is not installed' if system('env -i python3 -c "import aioquic" 2> /dev/null') != 0;
     return undef;

@@ -351,7 +351,7 @@ end
 
 -- Requests the URIs one after another on one HTTP/2 connection with TLS.
 function _M.http2_in_turn(uris, options)
-    return _M.run(command(curl("--http2", "--max-time", TIMEOUT / 1000), "https", uris, options))
+    return _M.run(command(curl("--http2", "--max-time", tostring(TIMEOUT / 1000)), "https", uris, options))
 end
 
 

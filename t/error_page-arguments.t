@@ -10,7 +10,7 @@ repeat_each(2);
 
 add_block_preprocessor(sub {
     my ($block) = @_;
-    my $error_page = $block->error_page;
+    my $error_page = $block->error_page // '/land';
     my $location = <<'EOC';
     location = /land { content_by_lua_block { say() } }
     location @land { content_by_lua_block { say() } }
@@ -20,6 +20,9 @@ add_block_preprocessor(sub {
     location = /lua { error_page 503 ERROR_PAGE; content_by_lua_block { ngx.exit(503) } }
     location = /deny { error_page 403 ERROR_PAGE; deny all; }
     location = /none { error_page 404 ERROR_PAGE; root html; }
+    # nginx ends it, the last time between the hook and the redirect
+    location = /chain { recursive_error_pages on; error_page 404 /chain; return 404; }
+    location = /try { root html; try_files /none /land?a=2; }
 EOC
     $block->set_value(http_config => <<'EOC');
     init_by_lua_block {
@@ -33,6 +36,7 @@ EOC
     map $uri $with_variable { default /land; }
 EOC
     $block->set_value(config => $location =~ s/ERROR_PAGE/= $error_page/gr);
+    return if defined $block->request;
     $block->set_value(request =>
         [map { "GET /$_?a=1" } qw(upstream return deny none)]);
     $block->set_value(response_body => [($block->want) x 4]);
@@ -79,3 +83,13 @@ a=1 a=1 [?] 1 a
 /land?b=$arg_a
 --- want
 b=1 b=1 [?] nil b
+
+
+
+=== TEST 6: a redirect that nginx did not make takes no arguments from a later request
+--- request eval
+["GET /chain", "GET /try?a=1"]
+--- error_code eval
+[500, 200]
+--- response_body_like eval
+["500 Internal Server Error", '\Aa=2 a=2 \[\?\] 2 a\n\z']

@@ -179,12 +179,13 @@ is(builds(), 4, 'and again when nginx is configured anew');
 
 # ---- Sources from nginx's repository, where ./configure is auto/configure ----------------
 
-sub nginx_tree ($verb, @settings) { return run(join ' ', @settings, "NGINX_BIN=$ENV{TEST_NGINX_BINARY} build/nginx-tree $verb") }
+my $nginx = NgxVarTest::Env::nginx();
+sub nginx_tree ($verb, @settings) { return run(join ' ', @settings, "NGINX_BIN=$nginx build/nginx-tree $verb") }
 
 my (undef, $configured) = nginx_tree('path');
 chomp $configured;
-my $cloned = "NGINX_SOURCE_DIR=$WORK/cloned";
-run("cp -a $configured $WORK/cloned && rm -r $WORK/cloned/objs && mv $WORK/cloned/configure $WORK/cloned/auto");
+my $cloned = "NGINX_SOURCE_DIR=$WORK/cloned NGINX_BUILD_DIR=";
+run("cp -a $configured $WORK/cloned && rm -rf $WORK/cloned/objs && mv $WORK/cloned/configure $WORK/cloned/auto");
 ($status, $output) = nginx_tree('make', $cloned);
 is($status, 0, 'they are configured') or diag($output);
 like($output, qr/^configuring the headers of /, 'and said to be');

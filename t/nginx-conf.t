@@ -212,7 +212,8 @@ subtest 'demo play shows the incident with and without the module' => sub {
     like($output, qr/^The line that ends the search.*\n\n.*lua_var: \S*demo\.lua:\d+ \w+\(\) read "\w+" .*\(stale request\),\n(?:   .*\n)*   called at /m,
         'the Lua that asked is named');
     unlike($output, qr/\e/, 'there are no colours in a file');
-    unlike($output =~ s/\Q$ROOT\E//gr, qr/[^\n]{151}/,
+    # LuaJIT writes the end of a long path: "...lua-var/target/demo-1368/with//conf/demo.lua"
+    unlike($output =~ s/\Q$ROOT\E|\.{3}\S+(?=\/demo\.lua:)//gr, qr/[^\n]{151}/,
         "no line is longer than 150 characters and the checkout's path");
     like($output, qr{1  /orders  502   header filter  handshake's ctx, freed request  own ctx, https://demo\.test  ok}, 'the table has the row of request 1');
     like($output, qr/without the module:\n.* leaves its request in ngx\.ctx, (\w+)\n.* freed request; \g1 was the request of the handshake\n/,

@@ -112,7 +112,9 @@ END
         $nginx->start;
         $nginx->get('/keep');
         is($nginx->get('/t')->{content}, "nil\n", 'the read is refused');
-        my $shape = sub ($text) { $text =~ s{\Q$root\E/}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
+        # LuaJIT writes only the end of a long path.
+        my $path  = qr{(?:\Q$root\E|\.{3}\S*/\Q@{[ basename($root) ]}\E)/};
+        my $shape = sub ($text) { $text =~ s{$path}{}gr =~ s/127\.0\.0\.1:\d+/HOST/gr =~ s/\d+(?=[\/: #.]|s ago)/N/gr };
         my $wanted = $shape->($traces eq 'on' ? $part : $whole);
         my ($line) = grep { /lua_var: \S+ read/ } map { s/\n//r } $nginx->log_lines;
         $traces eq 'on'

@@ -20,7 +20,7 @@ add_block_preprocessor(sub {
     location = /lua { error_page 503 ERROR_PAGE; content_by_lua_block { ngx.exit(503) } }
     location = /deny { error_page 403 ERROR_PAGE; deny all; }
     location = /none { error_page 404 ERROR_PAGE; root html; }
-    # nginx ends it, the last time between the hook and the redirect
+    # nginx ends the chain when the module's hook has run for one redirect more
     location = /chain { recursive_error_pages on; error_page 404 /chain; return 404; }
     location = /try { root html; try_files /none /land?a=2; }
 EOC

@@ -184,6 +184,7 @@ sub nginx_tree ($verb, @settings) { return run(join ' ', @settings, "NGINX_BIN=$
 
 my (undef, $configured) = nginx_tree('path');
 chomp $configured;
+# NGINX_BUILD_DIR of the environment belongs to other sources.
 my $cloned = "NGINX_SOURCE_DIR=$WORK/cloned NGINX_BUILD_DIR=";
 run("cp -a $configured $WORK/cloned && rm -rf $WORK/cloned/objs && mv $WORK/cloned/configure $WORK/cloned/auto");
 ($status, $output) = nginx_tree('make', $cloned);
